@@ -1,0 +1,62 @@
+/**
+ * The options of the verbs.
+ */
+import type { Limits, Meter } from "./Meter.ts"
+
+/** Any meter, whatever it fails with or needs. */
+export type AnyMeter = Meter<any, any>
+
+/** What the option `meter` takes. */
+export type Meters = AnyMeter | ReadonlyArray<AnyMeter>
+
+/** The errors that meters bring into a call. */
+export type MeterError<M> =
+  M extends Meter<infer E, any> ? E : M extends ReadonlyArray<infer Each> ? MeterError<Each> : never
+
+/** The services that meters bring into a call. */
+export type MeterServices<M> =
+  M extends Meter<any, infer R> ? R : M extends ReadonlyArray<infer Each> ? MeterServices<Each> : never
+
+/**
+ * The options of every verb. Without any, nothing limits.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options<out M extends Meters = Meters> extends Limits {
+  /**
+   * A meter, or several, whose limits hold for this call together with all others that use them. The call's own limits
+   * come on top. With several, a task starts only when all of them admit it, and takes from all in the same step.
+   */
+  readonly meter?: M | undefined
+}
+
+/**
+ * The options of `amap`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface AmapOptions<out M extends Meters = Meters> extends Options<M> {
+  /** Results come in the order of the items instead of as they become available. Default: `false`. */
+  readonly ordered?: boolean | undefined
+  /**
+   * The most tasks that are started and whose results have not been read yet, running or finished: a whole number, at
+   * least 1. Default: twice the number that may run at once; unlimited where that is.
+   */
+  readonly maxUnread?: number | undefined
+}
+
+/**
+ * The options of `runAny`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface RunAnyOptions<out M extends Meters = Meters> extends Options<M> {
+  /**
+   * What decides: the first task to succeed (`"success"`, the default), or the first to end, even by failing
+   * (`"settled"`).
+   */
+  readonly until?: "success" | "settled" | undefined
+}

@@ -1,0 +1,12 @@
+/**
+ * Runs lots of effects concurrently: how many at once, how many a second, and results in a predictable manner.
+ *
+ * @since 0.1.0
+ */
+export { amap } from "./amap.ts"
+export type { Items } from "./Items.ts"
+export * as Meter from "./Meter.ts"
+export type { AmapOptions, MeterError, Meters, MeterServices, Options, RunAnyOptions } from "./Options.ts"
+export { runAll } from "./runAll.ts"
+export { runAny } from "./runAny.ts"
+export { runOnEach } from "./runOnEach.ts"

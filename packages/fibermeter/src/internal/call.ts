@@ -1,0 +1,123 @@
+/**
+ * What the verbs have in common: from arguments to a run, and from a run's end to an exit.
+ */
+import { Cause, Effect, Exit, Stream } from "effect"
+import type { Fiber } from "effect"
+import { gatesOf, isMeter, ownGate } from "../Meter.ts"
+import type { AmapOptions, AnyMeter, Meters, RunAnyOptions } from "../Options.ts"
+import * as check from "./check.ts"
+import { FiberWorker } from "./fiberWorker.ts"
+import { inOrder } from "./gate.ts"
+import type { Gate } from "./gate.ts"
+import * as Host from "./host.ts"
+import { Run } from "./run.ts"
+import type { Collector } from "./run.ts"
+import { IterableSource } from "./source.ts"
+import type { Source } from "./source.ts"
+import { StreamSource } from "./streamSource.ts"
+
+/** Whether a verb was given what it works on as its first argument, rather than being made ready for a pipe. */
+export const isDataFirst = (args: ArrayLike<unknown>): boolean =>
+  typeof args[0] !== "function" || typeof args[1] === "function"
+
+/** The options of all verbs together. */
+export type AllOptions = AmapOptions<Meters> & RunAnyOptions<Meters>
+
+export type Task<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
+
+const checks: check.Checks = { ...check.verb, meter: check.oneOrMore(check.instance("a Meter", isMeter)) }
+
+/** A call's arguments, with what is wrong with them, if anything. */
+export interface Call<A, B, E> {
+  readonly items: Iterable<A> | Stream.Stream<A, E, any>
+  readonly f: Task<A, B, E>
+  readonly options: AllOptions
+  readonly problem: check.Problem | undefined
+}
+
+/** The arguments of a verb that were given as `(items, f, options?)`. */
+export const ofItems = <A, B, E>(items: unknown, f: unknown, options: unknown): Call<A, B, E> => ({
+  items: items as Iterable<A>,
+  f: f as Task<A, B, E>,
+  options: (options ?? {}) as AllOptions,
+  problem:
+    check.options(checks, options) ??
+    check.notFunction("the task", "a function from an item to an Effect", f) ??
+    (Stream.isStream(items) || (check.isIterable(items) && !Effect.isEffect(items))
+      ? undefined
+      : check.notItems(
+          Effect.isEffect(items) ? "an Iterable or a Stream, and an Effect is neither" : "an Iterable or a Stream",
+          items
+        ))
+})
+
+/** The arguments of a verb that were given as `(effects, options?)`: the tasks are the items. */
+export const ofEffects = <B, E>(effects: unknown, options: unknown): Call<any, B, E> =>
+  ofItems(effects, (effect: Effect.Effect<B, E, any>) => effect, options)
+
+/** The gates of a call: those of its own limits and of its meters. */
+export const gatesFor = (options: AllOptions, host: Host.Host): ReadonlyArray<Gate> => {
+  const { meter } = options
+  const meters: ReadonlyArray<Meters> = meter === undefined ? [] : Array.isArray(meter) ? meter : [meter]
+  return inOrder([...ownGate(options, host.clock), ...meters.flatMap((each) => gatesOf(each as AnyMeter))])
+}
+
+/** How many tasks may run at once behind these gates. */
+export const capacityOf = (gates: ReadonlyArray<Gate>): number =>
+  gates.reduce((least, gate) => Math.min(least, gate.capacity), Infinity)
+
+/** A call's run, not begun yet. */
+export const makeRun = <A, B, E>(
+  call: Call<A, B, E>,
+  fiber: Fiber.Fiber<any, any>,
+  host: Host.Host,
+  gates: ReadonlyArray<Gate>,
+  collector: Collector<B, Cause.Cause<E>>,
+  maxUnread = Infinity
+): Run<A, B, Cause.Cause<E>> => {
+  const { items, f } = call
+  const source: Source<A, Cause.Cause<E>> = Stream.isStream(items)
+    ? new StreamSource(items, host)
+    : new IterableSource(items, Cause.die)
+  // A race interrupts its losers even where its caller cannot be interrupted; the other verbs are as interruptible as
+  // their callers, like Effect's own. Not part of a fiber's interface, but of every fiber.
+  const { interruptible } = fiber as { readonly interruptible?: boolean }
+  const worker = new FiberWorker(f, fiber.id, interruptible === false && collector.isTolerant !== true)
+  return new Run(host, source, gates, worker, collector, maxUnread)
+}
+
+/** The effect that a verb without a stream is: a run from its beginning to its end. */
+export const execute = <A, B, E, C extends Collector<B, Cause.Cause<E>>, Z>(
+  call: Call<A, B, E>,
+  makeCollector: () => C,
+  result: (collector: C) => Exit.Exit<Z, E>
+): Effect.Effect<Z, E, any> =>
+  call.problem !== undefined
+    ? refusal(call.problem)
+    : Effect.withFiber((fiber) =>
+        Effect.callback<Z, E>((resume) => {
+          const host = Host.ofFiber(fiber)
+          const collector = makeCollector()
+          const run = makeRun(call, fiber, host, gatesFor(call.options, host), collector)
+          run.onEnd = () => resume(run.failure === undefined ? result(collector) : Exit.failCause(run.failure))
+          run.pump()
+          return Effect.suspend(() => stopped(run))
+        })
+      )
+
+/**
+ * A call's finalizer: ends the run, if it has not ended, and waits until nothing of it is left. Finalizers have no
+ * typed errors, so what tasks fail with while they are interrupted are defects here.
+ */
+export const stopped = (run: Run<any, any, Cause.Cause<any>>): Effect.Effect<void> =>
+  Effect.orDie(
+    Effect.callback<void, unknown>((resume) => {
+      if (run.phase === "ended") return resume(Effect.void)
+      run.onEnd = () => resume(run.failure === undefined ? Effect.void : Effect.failCause(run.failure))
+      run.stop()
+    })
+  )
+
+/** The defect that wrong arguments are. */
+export const refusal = (problem: check.Problem): Effect.Effect<never> =>
+  Effect.die(new Cause.IllegalArgumentError(problem.message))

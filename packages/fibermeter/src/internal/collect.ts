@@ -1,0 +1,122 @@
+/**
+ * What becomes of the outcomes of tasks, verb by verb.
+ */
+import type { Collector } from "./run.ts"
+
+/** Keeps nothing; the first failure decides. For `runOnEach`. */
+export const nothing: Collector<unknown, unknown> = {
+  succeeded: () => false,
+  failed: () => true
+}
+
+/** Keeps every result in its place; the first failure decides. For `runAll`. */
+export class All<B> implements Collector<B, unknown> {
+  readonly results: Array<B> = []
+
+  succeeded(index: number, value: B): boolean {
+    this.results[index] = value
+    return false
+  }
+
+  failed(): boolean {
+    return true
+  }
+}
+
+/** The first success decides, or with `settled` the first end of any kind. For `runAny`. */
+export class Any<B, F> implements Collector<B, F> {
+  readonly isTolerant = true
+  /** The success that has decided, boxed, since it may be `undefined`. */
+  winner: { readonly value: B } | undefined
+  readonly failures: Array<F> = []
+  private readonly untilSettled: boolean
+
+  constructor(untilSettled: boolean) {
+    this.untilSettled = untilSettled
+  }
+
+  succeeded(_index: number, value: B): boolean {
+    this.winner = { value }
+    return true
+  }
+
+  failed(index: number, failure: F): boolean {
+    this.failures[index] = failure
+    return this.untilSettled
+  }
+}
+
+/** Keeps results until they are read; the first failure decides. For `amap`. */
+export class Feed<B> implements Collector<B, unknown> {
+  private readonly isOrdered: boolean
+  /** Called whenever the run has come to a rest. */
+  readonly flush: () => void
+  /** Results that may be read, from `head` on. */
+  private ready: Array<B> = []
+  private head = 0
+  /** With `ordered`: results that came before their turn. */
+  private readonly early = new Map<number, B>()
+  private turn = 0
+
+  constructor(isOrdered: boolean, flush: () => void) {
+    this.isOrdered = isOrdered
+    this.flush = flush
+  }
+
+  get size(): number {
+    return this.ready.length - this.head
+  }
+
+  succeeded(index: number, value: B): boolean {
+    if (!this.isOrdered) {
+      this.ready.push(value)
+    } else if (index !== this.turn) {
+      this.early.set(index, value)
+    } else {
+      this.ready.push(value)
+      while (this.early.has(++this.turn)) {
+        this.ready.push(this.early.get(this.turn)!)
+        this.early.delete(this.turn)
+      }
+    }
+    return false
+  }
+
+  failed(): boolean {
+    return true
+  }
+
+  /** The next result; there has to be one. */
+  shift(): B {
+    const value = this.ready[this.head]!
+    this.ready[this.head++] = undefined!
+    if (this.head === this.ready.length) {
+      this.ready = []
+      this.head = 0
+    } else if (this.head > 1024 && this.head * 2 > this.ready.length) {
+      // Half of it and more has been read: what is copied was paid for by that.
+      this.ready = this.ready.slice(this.head)
+      this.head = 0
+    }
+    return value
+  }
+
+  /** The next results, at most so many. */
+  take(most: number): Array<B> {
+    if (this.head === 0 && this.ready.length <= most) {
+      const all = this.ready
+      this.ready = []
+      return all
+    }
+    const taken: Array<B> = []
+    while (taken.length < most && this.size > 0) taken.push(this.shift())
+    return taken
+  }
+
+  /** Drops what has not been read. */
+  clear(): void {
+    this.ready = []
+    this.head = 0
+    this.early.clear()
+  }
+}

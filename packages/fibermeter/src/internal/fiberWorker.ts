@@ -1,0 +1,83 @@
+/**
+ * Carries out tasks as Effect fibers.
+ */
+import { Cause, Effect, Exit } from "effect"
+import type { Fiber } from "effect"
+import { Task } from "./run.ts"
+import type { Run, Worker } from "./run.ts"
+import { withoutInterrupts } from "./streamSource.ts"
+
+class FiberTask extends Task {
+  private readonly fiber: Fiber.Fiber<unknown, unknown>
+  private readonly parent: number
+
+  constructor(fiber: Fiber.Fiber<unknown, unknown>, parent: number) {
+    super()
+    this.fiber = fiber
+    this.parent = parent
+  }
+
+  cancel(): void {
+    this.fiber.interruptUnsafe(this.parent)
+  }
+}
+
+export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
+  /** A call is over when its fibers are. */
+  readonly grace = Infinity
+  private readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
+  /** The id of the fiber that makes the call. */
+  private readonly parent: number
+  private readonly isUninterruptible: boolean
+
+  constructor(f: (item: A, index: number) => Effect.Effect<B, E, any>, parent: number, isUninterruptible: boolean) {
+    this.f = f
+    this.parent = parent
+    this.isUninterruptible = isUninterruptible
+  }
+
+  start(run: Run<A, B, Cause.Cause<E>>, item: A, index: number): void {
+    let effect: Effect.Effect<B, E, any>
+    try {
+      effect = this.f(item, index)
+    } catch (error) {
+      return run.failed(index, Cause.die(error))
+    }
+    // An exit is an effect that has no steps: nobody could tell it from a fiber that has ended.
+    if (Exit.isExit(effect)) return settle(run, index, effect as Exit.Exit<B, E>)
+    if (!Effect.isEffect(effect)) return run.failed(index, Cause.die(notAnEffect(effect)))
+    // `f` itself may have ended the call.
+    if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
+    const fiber = run.host.fork(effect, this.isUninterruptible)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return settle(run, index, exit)
+    const task = new FiberTask(fiber, this.parent)
+    fiber.addObserver((exit) => {
+      run.untrack(task)
+      settle(run, index, exit)
+    })
+    run.track(task)
+  }
+
+  combine(first: Cause.Cause<E> | undefined, later: Cause.Cause<E>): Cause.Cause<E> | undefined {
+    const added = withoutInterrupts(later)
+    if (first === undefined || added === undefined) return first ?? added
+    return Cause.fromReasons([...first.reasons, ...added.reasons])
+  }
+
+  refused(cause: unknown): Cause.Cause<E> {
+    return cause as Cause.Cause<E>
+  }
+}
+
+const settle = <A, B, E>(run: Run<A, B, Cause.Cause<E>>, index: number, exit: Exit.Exit<B, E>): void => {
+  if (Exit.isSuccess(exit)) run.succeeded(index, exit.value)
+  else run.failed(index, exit.cause)
+}
+
+const notAnEffect = (value: unknown): Cause.IllegalArgumentError =>
+  new Cause.IllegalArgumentError(
+    value instanceof Promise
+      ? "a task is an Effect, but this is a Promise, which has already started: write Effect.promise(() => …)"
+      : `a task is an Effect, but this is ${typeof value === "object" && value !== null ? "an object" : String(value)}`
+  )

@@ -1,0 +1,31 @@
+/**
+ * Where a call runs: the context its fibers get, the clock it lives by, and the event loop as its scheduler sees it.
+ */
+import { Clock, Context, Effect, Scheduler } from "effect"
+import type { Fiber } from "effect"
+
+export interface Host {
+  readonly clock: Clock.Clock
+  readonly dispatcher: Scheduler.SchedulerDispatcher
+  /** Starts a fiber at once; it runs until it first waits, and belongs to no other fiber. */
+  readonly fork: <A, E>(effect: Effect.Effect<A, E, any>, uninterruptible?: boolean) => Fiber.Fiber<A, E>
+}
+
+const make = (context: Context.Context<never>, dispatcher: Scheduler.SchedulerDispatcher): Host => {
+  const fork = Effect.runForkWith(context as Context.Context<any>)
+  const uninterruptible = { uninterruptible: true }
+  return {
+    clock: Context.get(context, Clock.Clock),
+    dispatcher,
+    fork: (effect, held) => (held === true ? fork(effect, uninterruptible) : fork(effect))
+  }
+}
+
+/** The host of the calls that a fiber makes. */
+export const ofFiber = (fiber: Fiber.Fiber<any, any>): Host => make(fiber.context, fiber.currentDispatcher)
+
+/** A host outside of all Effect programs, with the default services. */
+export const ofDefaults = (): Host => {
+  const context = Context.empty()
+  return make(context, Context.get(context, Scheduler.Scheduler).makeDispatcher())
+}

@@ -1,0 +1,263 @@
+/**
+ * The admission loop: takes items from a source, has the gates admit them, has a worker carry them out, and hands the
+ * outcomes to a collector. All verbs of both packages are this loop with another worker and collector.
+ *
+ * The order of the questions is what keeps anyone from holding what others could use: first a place for the result to
+ * be read from, then an item, then the event loop's leave, and last the gates.
+ */
+import { Duration } from "effect"
+import type { Fiber } from "effect"
+import { Ticket } from "./gate.ts"
+import type { Gate } from "./gate.ts"
+import type { Host } from "./host.ts"
+import { Next } from "./source.ts"
+import type { Source } from "./source.ts"
+import { later, overdue } from "./turn.ts"
+
+/** A task that is running. */
+export abstract class Task {
+  previous: Task | undefined
+  next: Task | undefined
+  /** Asks the task to end. It tells the run when it has. */
+  abstract cancel(): void
+}
+
+/** How tasks are carried out. `F` is an object that says how one failed. */
+export interface Worker<A, B, F> {
+  /**
+   * Calls the task. Its end is told to the run by `succeeded` or `failed`, at once or later; if later, the task has to
+   * be registered by `track` and taken out again by `untrack`.
+   */
+  start(run: Run<A, B, F>, item: A, index: number): void
+  /** What `later`, a failure during the winding up, adds to how the call fails. */
+  combine(first: F | undefined, later: F): F | undefined
+  /** A failure that a gate refuses a start with. */
+  refused(cause: unknown): F
+  /** How long the call waits for tasks that it has cancelled, in milliseconds. */
+  readonly grace: number
+}
+
+/** What becomes of the outcomes. Each of the two says whether the call is decided by it. */
+export interface Collector<in B, in F> {
+  succeeded(index: number, value: B): boolean
+  failed(index: number, failure: F): boolean
+  /** The run has done all it could for now: the time to hand on what has come together. */
+  flush?(): void
+  /** Failures during the winding up do not count. */
+  readonly isTolerant?: boolean
+}
+
+type Phase =
+  | "open"
+  /** No more starts; what runs has been cancelled. */
+  | "closing"
+  | "ended"
+
+export class Run<A, B, F> {
+  readonly host: Host
+  phase: Phase = "open"
+  /** How the call fails; a call may end before its time without failing. */
+  failure: F | undefined
+  /** Called once, when nothing of the call is left. */
+  onEnd!: () => void
+
+  private readonly source: Source<A, F>
+  private readonly worker: Worker<A, B, F>
+  private readonly collector: Collector<B, F>
+  private readonly ticket: Ticket
+  /** The most tasks that may be started and not yet read. */
+  private readonly maxUnread: number
+  private unread = 0
+  private started = 0
+  private running = 0
+  private firstTask: Task | undefined
+  /** An item has been taken from the source and its task not started yet. */
+  private hasItem = false
+  private isPulling = false
+  private isExhausted = false
+  private isPumping = false
+  private pumpAgain = false
+  private isPostponed = false
+  private isClosingSource = false
+  private graceTimer: Fiber.Fiber<void> | undefined
+  private isOutOfGrace = false
+
+  constructor(
+    host: Host,
+    source: Source<A, F>,
+    gates: ReadonlyArray<Gate>,
+    worker: Worker<A, B, F>,
+    collector: Collector<B, F>,
+    maxUnread = Infinity
+  ) {
+    this.host = host
+    this.source = source
+    source.onReady = () => {
+      this.isPulling = false
+      this.pump()
+    }
+    this.worker = worker
+    this.collector = collector
+    this.maxUnread = maxUnread
+    this.ticket = new Ticket(
+      host,
+      gates,
+      () => this.admitted(),
+      (cause) => this.fail(worker.refused(cause))
+    )
+  }
+
+  /** Starts what may be started. To be called at the beginning, and whenever the source or the reader allow for more. */
+  pump(): void {
+    if (this.isPumping) {
+      this.pumpAgain = true
+      return
+    }
+    this.isPumping = true
+    do {
+      this.pumpAgain = false
+      while (this.mayStart() && this.ticket.request()) this.start()
+    } while (this.pumpAgain)
+    this.isPumping = false
+    if (!this.hasItem) this.ticket.rest()
+    if (this.phase === "open" && this.isExhausted && this.running === 0) this.end()
+    this.collector.flush?.()
+  }
+
+  /** That many results have been read. */
+  read(results: number): void {
+    this.unread -= results
+    this.pump()
+  }
+
+  /** Ends the call before its time. */
+  stop(): void {
+    if (this.phase !== "open") return
+    this.phase = "closing"
+    this.ticket.cancel()
+    this.hasItem = false
+    const tasks: Array<Task> = []
+    for (let task = this.firstTask; task !== undefined; task = task.next) tasks.push(task)
+    // Counted as running, so that the last of them to end does not end the run while this loop goes on.
+    this.running++
+    for (const task of tasks) task.cancel()
+    this.running--
+    this.windUp()
+  }
+
+  /** Ends the call with a failure, or adds to how it fails. */
+  fail(failure: F): void {
+    if (this.phase === "open") {
+      this.failure = failure
+      this.stop()
+    } else {
+      this.failure = this.worker.combine(this.failure, failure)
+    }
+  }
+
+  succeeded(index: number, value: B): void {
+    this.running--
+    if (this.phase === "open" && this.collector.succeeded(index, value)) this.stop()
+    this.left()
+  }
+
+  failed(index: number, failure: F): void {
+    this.running--
+    const counts = this.phase === "open" ? this.collector.failed(index, failure) : this.collector.isTolerant !== true
+    if (counts) this.fail(failure)
+    this.left()
+  }
+
+  /** Registers a task that did not end at once. */
+  track(task: Task): void {
+    task.next = this.firstTask
+    if (this.firstTask !== undefined) this.firstTask.previous = task
+    this.firstTask = task
+    // The task itself, in its first step, may have been what ended the call.
+    if (this.phase !== "open") task.cancel()
+  }
+
+  untrack(task: Task): void {
+    if (task.previous === undefined) this.firstTask = task.next
+    else task.previous.next = task.next
+    if (task.next !== undefined) task.next.previous = task.previous
+    task.previous = task.next = undefined
+  }
+
+  /** Whether there is all that a start needs but the gates' leave. */
+  private mayStart(): boolean {
+    if (this.phase !== "open" || this.isPostponed || this.ticket.isWaiting) return false
+    if (!this.hasItem && !this.pull()) return false
+    if (!overdue()) return true
+    this.isPostponed = true
+    later(this.host.dispatcher, () => {
+      this.isPostponed = false
+      this.pump()
+    })
+    return false
+  }
+
+  private pull(): boolean {
+    if (this.isPulling || this.isExhausted || this.unread >= this.maxUnread) return false
+    // Set before the call: a source may answer from within it.
+    this.isPulling = true
+    const next = this.source.next()
+    if (next === Next.pending) return false
+    this.isPulling = false
+    if (next === Next.item) return (this.hasItem = this.phase === "open")
+    this.isExhausted = true
+    if (next === Next.failed) this.fail(this.source.failure)
+    return false
+  }
+
+  private admitted(): void {
+    const isNested = this.isPumping
+    // The ticket is good for one start at a time: whatever this one sets going has to wait until it is done.
+    this.isPumping = true
+    this.start()
+    this.isPumping = isNested
+    this.pump()
+  }
+
+  private start(): void {
+    this.hasItem = false
+    this.running++
+    this.unread++
+    this.worker.start(this, this.source.item, this.started++)
+    this.ticket.started()
+  }
+
+  /** A task has ended, and what that means for the call has been seen to: only now may others have its place. */
+  private left(): void {
+    this.ticket.leave()
+    if (this.phase === "open") this.pump()
+    else this.windUp()
+  }
+
+  /** Ends a call that has been stopped, as soon as everything it started has ended. */
+  private windUp(): void {
+    if (this.phase !== "closing" || this.isClosingSource) return
+    if (this.running > 0 && !this.isOutOfGrace && this.worker.grace > 0) return this.waitForTasks()
+    this.isClosingSource = true
+    this.graceTimer?.interruptUnsafe()
+    if (this.isExhausted) return this.end()
+    this.source.close((failure) => {
+      if (failure !== undefined) this.failure = this.worker.combine(this.failure, failure)
+      this.end()
+    })
+  }
+
+  private waitForTasks(): void {
+    if (this.worker.grace === Infinity || this.graceTimer !== undefined) return
+    this.graceTimer = this.host.fork(this.host.clock.sleep(Duration.millis(this.worker.grace)))
+    this.graceTimer.addObserver(() => {
+      this.isOutOfGrace = true
+      this.windUp()
+    })
+  }
+
+  private end(): void {
+    this.phase = "ended"
+    this.onEnd()
+  }
+}

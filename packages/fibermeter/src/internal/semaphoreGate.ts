@@ -1,0 +1,84 @@
+/**
+ * The gate of an Effect `Semaphore` that others may take permits from as well.
+ *
+ * A semaphore can only be asked for a permit, not whether it has one to give. So while somebody waits here, one fiber
+ * asks on behalf of whoever is first in line; nobody else of this gate stands in the semaphore's own queue, so that
+ * its cost per release, which grows with that queue, stays that of one. The permit is held by that fiber, inside
+ * `withPermits`, until the task has ended: the one way to hold one which no interruption can make it lose.
+ */
+import { Effect, Exit } from "effect"
+import type { Clock, Fiber, Semaphore } from "effect"
+import { Gate } from "./gate.ts"
+import type { Ticket } from "./gate.ts"
+import type { Host } from "./host.ts"
+
+type Release = () => void
+
+export class SemaphoreGate extends Gate {
+  readonly capacity: number
+  protected readonly now = 0
+  private readonly semaphore: Semaphore.Semaphore
+  private asking: Fiber.Fiber<void> | undefined
+  /** The permit for whoever is first in line. */
+  private inHand: Release | undefined
+  private readonly held: Array<Release> = []
+
+  constructor(semaphore: Semaphore.Semaphore) {
+    super()
+    this.semaphore = semaphore
+    // Not part of the interface, but of every semaphore that Effect makes. Without it, nothing is known of the number.
+    const { permits } = semaphore as { readonly permits?: unknown }
+    this.capacity = typeof permits === "number" ? permits : Infinity
+  }
+
+  protected get clock(): Clock.Clock {
+    throw new Error("a semaphore opens by events alone")
+  }
+
+  protected opensAt(ticket: Ticket): number {
+    if (this.inHand === undefined && this.asking === undefined) this.ask(ticket.host)
+    return this.inHand === undefined ? Infinity : 0
+  }
+
+  take(): number {
+    this.held.push(this.inHand!)
+    this.inHand = undefined
+    return 0
+  }
+
+  settle(): void {}
+
+  leave(): void {
+    // Which of the permits it is makes no difference.
+    this.held.pop()!()
+  }
+
+  protected hold(): void {}
+
+  protected rest(): void {
+    const { asking, inHand } = this
+    this.asking = this.inHand = undefined
+    asking?.interruptUnsafe()
+    inHand?.()
+  }
+
+  private ask(host: Host): void {
+    const holder = host.fork(
+      this.semaphore.withPermit(
+        Effect.callback<void>((resume) => {
+          this.asking = undefined
+          this.inHand = () => resume(Effect.void)
+          this.wake()
+        })
+      )
+    )
+    if (this.inHand !== undefined) return
+    this.asking = holder
+    holder.addObserver((exit) => {
+      if (this.asking !== holder || Exit.isSuccess(exit)) return
+      this.asking = undefined
+      this.broken = exit.cause
+      this.wake()
+    })
+  }
+}

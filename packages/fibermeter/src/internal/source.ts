@@ -1,0 +1,91 @@
+/**
+ * Where a run gets its items: one at a time, and only when it has a place for the next.
+ */
+
+/** What `next` has found. */
+export const Next = {
+  /** An item; it is in `item`. */
+  item: 0,
+  /** Nothing yet: `onReady` will be called once there is. */
+  pending: 1,
+  /** The end. */
+  done: 2,
+  /** An error; it is in `failure`. The source is over. */
+  failed: 3
+} as const
+
+export type Next = (typeof Next)[keyof typeof Next]
+
+export interface Source<out A, out F> {
+  readonly item: A
+  readonly failure: F
+  /** Called when a pending item, or the end, has come: `next` has the answer. */
+  onReady: () => void
+  /** Asks for the next item. Not called again before the last call has been answered, nor once the source is over. */
+  next(): Next
+  /**
+   * Ends a source before its time, once at the most; a source that is over does nothing. Calls back when that is done,
+   * which may be at once, with what went wrong, if anything.
+   */
+  close(onClosed: (failure?: F) => void): void
+}
+
+/** The source that a plain iterable is. `fail` makes a failure of what its iterator has thrown. */
+export class IterableSource<A, F> implements Source<A, F> {
+  item!: A
+  failure!: F
+  onReady!: () => void
+  private readonly iterable: Iterable<A>
+  private readonly fail: (error: unknown) => F
+  private iterator: Iterator<A> | undefined
+  private isOver = false
+  private isAdvancing = false
+  private onAdvanced: (() => void) | undefined
+
+  constructor(iterable: Iterable<A>, fail: (error: unknown) => F) {
+    this.iterable = iterable
+    this.fail = fail
+  }
+
+  next(): Next {
+    this.isAdvancing = true
+    const next = this.advance()
+    this.isAdvancing = false
+    this.onAdvanced?.()
+    return next
+  }
+
+  close(onClosed: (failure?: F) => void): void {
+    // What the iterator does in its `next` may end the call. It cannot be closed before it is back.
+    if (this.isAdvancing) this.onAdvanced = () => this.close(onClosed)
+    else if (this.isOver) onClosed()
+    else onClosed(this.leave())
+  }
+
+  private advance(): Next {
+    try {
+      this.iterator ??= this.iterable[Symbol.iterator]()
+      const result = this.iterator.next()
+      if (result.done === true) {
+        this.isOver = true
+        return Next.done
+      }
+      this.item = result.value
+      return Next.item
+    } catch (error) {
+      this.isOver = true
+      this.failure = this.fail(error)
+      return Next.failed
+    }
+  }
+
+  private leave(): F | undefined {
+    this.isOver = true
+    try {
+      this.iterator?.return?.()
+      return undefined
+    } catch (error) {
+      return this.fail(error)
+    }
+  }
+}

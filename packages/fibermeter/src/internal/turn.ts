@@ -1,0 +1,67 @@
+/**
+ * Lets the rest of the program have its turn.
+ *
+ * Tasks that resolve at once end in microtasks, and a run that starts the next task where the last one ended would
+ * keep the event loop from timers, signals and I/O for as long as there are tasks. So whatever starts tasks asks
+ * `overdue()` first, and if the current turn of the event loop has lasted for a few milliseconds, goes on in a later
+ * turn, by `later()`.
+ *
+ * There is one event loop, hence so is this module's state one for all: a thousand runs share the same few
+ * milliseconds. What is measured is real time spent, not the program's time, so this alone asks no `Clock`.
+ */
+import type { Scheduler } from "effect"
+
+/** How long a turn may last, in milliseconds. */
+const budget = 4
+
+/** Starts between two looks at the clock: as many as take a fraction of the budget, so that a look costs nothing. */
+const maxStride = 64
+
+/** Starts in one turn where the clock stands still while code runs: Cloudflare Workers, faked timers. */
+const maxStarts = 16_384
+
+const { performance } = globalThis as unknown as { readonly performance: { readonly now: () => number } }
+
+let turnEnds = 0
+let lastLook = 0
+let stride = 1
+let untilLook = 1
+let starts = 0
+let waiting = 0
+
+/** Counts a start. Says whether it should come in a later turn. */
+export const overdue = (): boolean => --untilLook <= 0 && look()
+
+const look = (): boolean => {
+  const now = performance.now()
+  starts += stride
+  if (now - lastLook > budget / 4) stride = 1
+  else if (stride < maxStride) stride *= 2
+  lastLook = now
+  untilLook = stride
+  // Time in which the program was idle looks like a long turn. One turn let go too early is cheaper than watching all.
+  if (now < turnEnds && starts < maxStarts) return false
+  untilLook = 0
+  return true
+}
+
+/** Calls `resume` in a later turn of the event loop. */
+export const later = (dispatcher: Scheduler.SchedulerDispatcher, resume: () => void): void => {
+  waiting++
+  dispatcher.scheduleTask(() => {
+    // All who wait may be called in the same turn, one after the other: each gets its share of it.
+    turnBegins(budget / waiting--)
+    // However small the share, one start comes of it.
+    untilLook = 2
+    resume()
+  }, 0)
+}
+
+/** To be called where a turn is known to begin, as when a timer fires. */
+export const turnBegins = (share: number = budget): void => {
+  lastLook = performance.now()
+  turnEnds = lastLook + share
+  starts = 0
+  stride = 1
+  untilLook = 1
+}

@@ -1,0 +1,90 @@
+import { Effect, Exit, Stream } from "effect"
+import { dual } from "effect/Function"
+import { execute, isDataFirst, ofEffects, ofItems } from "./internal/call.ts"
+import type { Call } from "./internal/call.ts"
+import { isIterable, isThenable } from "./internal/check.ts"
+import { All } from "./internal/collect.ts"
+import type { Items } from "./Items.ts"
+import type { MeterError, Meters, MeterServices, Options } from "./Options.ts"
+
+type AnyEffect = Effect.Effect<any, any, any>
+
+/** A list of effects or a record of them; an Effect itself is neither. */
+type Effects = (Iterable<AnyEffect> | { readonly [name: string]: AnyEffect }) & {
+  readonly [K in typeof Effect.TypeId]?: never
+}
+
+/** What the effects give: a tuple for a tuple, a record for a record, otherwise an array. */
+type Results<T> =
+  T extends ReadonlyArray<AnyEffect>
+    ? number extends T["length"]
+      ? Array<Effect.Success<T[number]>>
+      : { -readonly [K in keyof T]: Effect.Success<T[K]> }
+    : T extends Iterable<infer Each extends AnyEffect>
+      ? Array<Effect.Success<Each>>
+      : { -readonly [K in keyof T]: T[K] extends Effect.Effect<infer A, any, any> ? A : never }
+
+type Member<T> = T extends Iterable<infer Each> ? Each : T[keyof T]
+
+type ErrorOf<T> = Member<T> extends infer Each ? (Each extends Effect.Effect<any, infer E, any> ? E : never) : never
+
+type ServicesOf<T> = Member<T> extends infer Each ? (Each extends Effect.Effect<any, any, infer R> ? R : never) : never
+
+/**
+ * Runs a list of effects, or a task for each item, and gives their results in the order of the input.
+ *
+ * **Details**
+ *
+ * Given effects, a tuple gives a tuple, a record gives a record, and any other iterable an array, as with
+ * `Effect.all`. Tasks start in the order of the input, each in a fiber of its own. The first failure, or a throw,
+ * stops new starts, interrupts the tasks that run, waits for their finalizers, and is what the call fails with.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { runAll } from "fibermeter"
+ *
+ * const greeting = (name: string) => Effect.succeed(`Hello, ${name}!`)
+ *
+ * await Effect.runPromise(runAll(["Robert", "Carmen"], greeting, { maxAtOnce: 2 })) // => ["Hello, Robert!", "Hello, Carmen!"]
+ *
+ * await Effect.runPromise(runAll({ one: greeting("Robert"), two: Effect.succeed(2) })) // => { one: "Hello, Robert!", two: 2 }
+ * ```
+ *
+ * @category verbs
+ * @since 0.1.0
+ */
+export const runAll: {
+  <A, B, E, R, M extends Meters = never>(
+    f: (item: A, index: number) => Effect.Effect<B, E, R>,
+    options?: Options<M>
+  ): <SE = never, SR = never>(
+    items: Items<A, SE, SR>
+  ) => Effect.Effect<Array<B>, E | SE | MeterError<M>, R | SR | MeterServices<M>>
+  <A, B, E, R, SE = never, SR = never, M extends Meters = never>(
+    items: Items<A, SE, SR>,
+    f: (item: A, index: number) => Effect.Effect<B, E, R>,
+    options?: Options<M>
+  ): Effect.Effect<Array<B>, E | SE | MeterError<M>, R | SR | MeterServices<M>>
+  <const T extends Effects, M extends Meters = never>(
+    effects: T,
+    options?: Options<M>
+  ): Effect.Effect<Results<T>, ErrorOf<T> | MeterError<M>, ServicesOf<T> | MeterServices<M>>
+} = dual(isDataFirst, (input: unknown, second: unknown, third?: unknown): Effect.Effect<any, any, any> => {
+  if (typeof second === "function") return collect(ofItems(input, second, third))
+  if (!isRecord(input)) return collect(ofEffects(input, second))
+  const names = Object.keys(input)
+  const values = collect(ofEffects(Object.values(input), second))
+  return Effect.map(values, (results) => Object.fromEntries(names.map((name, i) => [name, results[i]])))
+})
+
+const collect = <A, B, E>(call: Call<A, B, E>): Effect.Effect<Array<B>, E, any> =>
+  execute(
+    call,
+    () => new All<B>(),
+    (all) => Exit.succeed(all.results)
+  )
+
+/** Whether the input is a record of effects rather than a list, or something that is refused. */
+const isRecord = (input: unknown): input is Record<string, unknown> =>
+  typeof input === "object" && input !== null && !isIterable(input) && !Stream.isStream(input) && !isThenable(input)

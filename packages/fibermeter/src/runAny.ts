@@ -1,0 +1,80 @@
+import { Cause, Exit } from "effect"
+import type { Effect } from "effect"
+import { dual } from "effect/Function"
+import { execute, isDataFirst, ofEffects, ofItems } from "./internal/call.ts"
+import type { Call } from "./internal/call.ts"
+import { Any } from "./internal/collect.ts"
+import type { Items } from "./Items.ts"
+import type { MeterError, Meters, MeterServices, RunAnyOptions } from "./Options.ts"
+
+type AnyEffect = Effect.Effect<any, any, any>
+
+/** A list of effects; an Effect itself is none. */
+type Effects = Iterable<AnyEffect> & { readonly [K in typeof Effect.TypeId]?: never }
+
+type Member<T> = T extends Iterable<infer Each extends AnyEffect> ? Each : never
+
+/** How it fails that there is no task at all, which cannot be where a tuple is known not to be empty. */
+type NoneError<T> = T extends readonly [unknown, ...ReadonlyArray<unknown>] ? never : Cause.NoSuchElementError
+
+/**
+ * Gives the first result to come: of a list of effects, or of a task for each item. The tasks that have lost are
+ * interrupted, and waited for, before the winner is returned; none starts after it.
+ *
+ * **Details**
+ *
+ * Failures are tolerated, defects and interruptions of single tasks included, until all tasks have failed: then the
+ * call fails with all their causes, in the order of the input. With `until: "settled"` the first task to end decides,
+ * even by failing. If there is no task at all, the call fails with a `Cause.NoSuchElementError`.
+ *
+ * **Gotchas**
+ *
+ * The losers are interrupted even where the caller is uninterruptible, as by `Effect.raceAll`: a race that could not
+ * be ended would be none.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { runAny } from "fibermeter"
+ *
+ * const fromMirror = (delay: number) => Effect.delay(Effect.succeed(`mirror after ${delay} ms`), delay)
+ *
+ * await Effect.runPromise(runAny([500, 5, 1000], fromMirror)) // => "mirror after 5 ms"
+ * ```
+ *
+ * @category verbs
+ * @since 0.1.0
+ */
+export const runAny: {
+  <A, B, E, R, M extends Meters = never>(
+    f: (item: A, index: number) => Effect.Effect<B, E, R>,
+    options?: RunAnyOptions<M>
+  ): <SE = never, SR = never>(
+    items: Items<A, SE, SR>
+  ) => Effect.Effect<B, E | SE | Cause.NoSuchElementError | MeterError<M>, R | SR | MeterServices<M>>
+  <A, B, E, R, SE = never, SR = never, M extends Meters = never>(
+    items: Items<A, SE, SR>,
+    f: (item: A, index: number) => Effect.Effect<B, E, R>,
+    options?: RunAnyOptions<M>
+  ): Effect.Effect<B, E | SE | Cause.NoSuchElementError | MeterError<M>, R | SR | MeterServices<M>>
+  <const T extends Effects, M extends Meters = never>(
+    effects: T,
+    options?: RunAnyOptions<M>
+  ): Effect.Effect<
+    Effect.Success<Member<T>>,
+    Effect.Error<Member<T>> | NoneError<T> | MeterError<M>,
+    Effect.Services<Member<T>> | MeterServices<M>
+  >
+} = dual(isDataFirst, (input: unknown, second: unknown, third?: unknown): Effect.Effect<any, any, any> => {
+  const call: Call<any, unknown, unknown> =
+    typeof second === "function" ? ofItems(input, second, third) : ofEffects(input, second)
+  return execute(
+    call,
+    () => new Any<unknown, Cause.Cause<unknown>>(call.options.until === "settled"),
+    ({ failures, winner }) => {
+      if (winner !== undefined) return Exit.succeed(winner.value)
+      if (failures.length === 0) return Exit.fail(new Cause.NoSuchElementError("runAny was given no tasks"))
+      return Exit.failCause(Cause.fromReasons(failures.flatMap((failure) => failure.reasons)))
+    }
+  )
+})

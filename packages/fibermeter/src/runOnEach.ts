@@ -1,0 +1,55 @@
+import { Exit } from "effect"
+import type { Effect } from "effect"
+import { dual } from "effect/Function"
+import { execute, isDataFirst, ofItems } from "./internal/call.ts"
+import { nothing } from "./internal/collect.ts"
+import type { Items } from "./Items.ts"
+import type { MeterError, Meters, MeterServices, Options } from "./Options.ts"
+
+/**
+ * Runs a task for each item, in any order of ending, and keeps no results.
+ *
+ * **When to use**
+ *
+ * Use it for work that is done for its effect. For results, use `runAll` or `amap`.
+ *
+ * **Details**
+ *
+ * Tasks start in the order of the items, each in a fiber of its own. Items are taken one at a time, as tasks may start,
+ * so the items may be without end. The first failure, or a throw, stops new starts, interrupts the tasks that run,
+ * waits for their finalizers, and is what the call fails with. When the call ends, none of its fibers runs.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { runOnEach } from "fibermeter"
+ *
+ * const greeted: Array<string> = []
+ * const greet = (name: string) => Effect.sync(() => void greeted.push(`Hello, ${name}!`))
+ *
+ * await Effect.runPromise(runOnEach(["Robert", "Carmen", "Lucas"], greet, { maxAtOnce: 2 }))
+ * console.log(greeted) // => ["Hello, Robert!", "Hello, Carmen!", "Hello, Lucas!"]
+ * ```
+ *
+ * @category verbs
+ * @since 0.1.0
+ */
+export const runOnEach: {
+  <A, B, E, R, M extends Meters = never>(
+    f: (item: A, index: number) => Effect.Effect<B, E, R>,
+    options?: Options<M>
+  ): <SE = never, SR = never>(
+    items: Items<A, SE, SR>
+  ) => Effect.Effect<void, E | SE | MeterError<M>, R | SR | MeterServices<M>>
+  <A, B, E, R, SE = never, SR = never, M extends Meters = never>(
+    items: Items<A, SE, SR>,
+    f: (item: A, index: number) => Effect.Effect<B, E, R>,
+    options?: Options<M>
+  ): Effect.Effect<void, E | SE | MeterError<M>, R | SR | MeterServices<M>>
+} = dual(isDataFirst, (items: unknown, f: unknown, options?: unknown): Effect.Effect<any, any, any> =>
+  execute(
+    ofItems(items, f, options),
+    () => nothing,
+    () => Exit.void
+  )
+)
