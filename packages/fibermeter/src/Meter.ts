@@ -119,7 +119,7 @@ export const make = (limits: Limits): Effect.Effect<Meter> =>
   Effect.clockWith((clock) => {
     const problem = check.options(check.limits, limits)
     return problem === undefined
-      ? Effect.succeed(fromGates([new LimitGate(completed(limits), clock)]))
+      ? Effect.succeed(fromGates([new LimitGate(limits, clock)]))
       : Effect.die(new Cause.IllegalArgumentError(problem.message))
   })
 
@@ -142,19 +142,7 @@ export const make = (limits: Limits): Effect.Effect<Meter> =>
 export const makeUnsafe = (limits: Limits): Meter => {
   const problem = check.options(check.limits, limits)
   if (problem !== undefined) throw new Cause.IllegalArgumentError(problem.message)
-  return fromGates([new LimitGate(completed(limits), Context.get(Context.empty(), Clock.Clock))])
-}
-
-const completed = (limits: Limits) => ({
-  maxAtOnce: limits.maxAtOnce ?? Infinity,
-  maxPerSecond: limits.maxPerSecond ?? Infinity,
-  maxBurst: limits.maxBurst ?? 1
-})
-
-/** @internal The gate of a call's own limits, or none where it has none. */
-export const ownGate = (limits: Limits, clock: Clock.Clock): ReadonlyArray<Gate> => {
-  const all = completed(limits)
-  return all.maxAtOnce === Infinity && all.maxPerSecond === Infinity ? [] : [new LimitGate(all, clock)]
+  return fromGates([new LimitGate(limits, Context.get(Context.empty(), Clock.Clock))])
 }
 
 /**

@@ -1,9 +1,10 @@
 import { Cause, Channel, Effect, Scope, Stream } from "effect"
 import { dual } from "effect/Function"
-import { capacityOf, gatesFor, isDataFirst, makeRun, ofItems, refusal, stopped } from "./internal/call.ts"
+import { gatesFor, isDataFirst, makeRun, ofItems, refusal, stopped } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { Feed } from "./internal/collect.ts"
-import * as Host from "./internal/host.ts"
+import { capacityOf } from "./internal/gate.ts"
+import { ofFiber } from "./internal/host.ts"
 import type { Items } from "./Items.ts"
 import type { AmapOptions, MeterError, Meters, MeterServices } from "./Options.ts"
 
@@ -55,7 +56,7 @@ export const amap: {
 /** Makes the run, which ends with the scope at the latest, and the effect that waits for the next chunk of results. */
 const pull = <A, B, E>(call: Call<A, B, E>, scope: Scope.Scope) =>
   Effect.withFiber((fiber) => {
-    const host = Host.ofFiber(fiber)
+    const host = ofFiber(fiber)
     const gates = gatesFor(call.options, host)
     const capacity = capacityOf(gates)
     const maxUnread = call.options.maxUnread ?? 2 * capacity

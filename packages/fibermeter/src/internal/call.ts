@@ -3,13 +3,15 @@
  */
 import { Cause, Effect, Exit, Stream } from "effect"
 import type { Fiber } from "effect"
-import { gatesOf, isMeter, ownGate } from "../Meter.ts"
+import { gatesOf, isMeter } from "../Meter.ts"
 import type { AmapOptions, AnyMeter, Meters, RunAnyOptions } from "../Options.ts"
 import * as check from "./check.ts"
 import { FiberWorker } from "./fiberWorker.ts"
 import { inOrder } from "./gate.ts"
 import type { Gate } from "./gate.ts"
-import * as Host from "./host.ts"
+import type { Host } from "./host.ts"
+import { ofFiber } from "./host.ts"
+import { LimitGate } from "./limitGate.ts"
 import { Run } from "./run.ts"
 import type { Collector } from "./run.ts"
 import { IterableSource } from "./source.ts"
@@ -56,21 +58,17 @@ export const ofEffects = <B, E>(effects: unknown, options: unknown): Call<any, B
   ofItems(effects, (effect: Effect.Effect<B, E, any>) => effect, options)
 
 /** The gates of a call: those of its own limits and of its meters. */
-export const gatesFor = (options: AllOptions, host: Host.Host): ReadonlyArray<Gate> => {
+export const gatesFor = (options: AllOptions, host: Host): ReadonlyArray<Gate> => {
   const { meter } = options
   const meters: ReadonlyArray<Meters> = meter === undefined ? [] : Array.isArray(meter) ? meter : [meter]
-  return inOrder([...ownGate(options, host.clock), ...meters.flatMap((each) => gatesOf(each as AnyMeter))])
+  return inOrder(LimitGate.forCall(options, host), meters.flatMap((each) => gatesOf(each as AnyMeter)))
 }
-
-/** How many tasks may run at once behind these gates. */
-export const capacityOf = (gates: ReadonlyArray<Gate>): number =>
-  gates.reduce((least, gate) => Math.min(least, gate.capacity), Infinity)
 
 /** A call's run, not begun yet. */
 export const makeRun = <A, B, E>(
   call: Call<A, B, E>,
   fiber: Fiber.Fiber<any, any>,
-  host: Host.Host,
+  host: Host,
   gates: ReadonlyArray<Gate>,
   collector: Collector<B, Cause.Cause<E>>,
   maxUnread = Infinity
@@ -96,7 +94,7 @@ export const execute = <A, B, E, C extends Collector<B, Cause.Cause<E>>, Z>(
     ? refusal(call.problem)
     : Effect.withFiber((fiber) =>
         Effect.callback<Z, E>((resume) => {
-          const host = Host.ofFiber(fiber)
+          const host = ofFiber(fiber)
           const collector = makeCollector()
           const run = makeRun(call, fiber, host, gatesFor(call.options, host), collector)
           run.onEnd = () => resume(run.failure === undefined ? result(collector) : Exit.failCause(run.failure))

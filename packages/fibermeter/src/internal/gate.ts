@@ -200,7 +200,7 @@ export class Ticket {
   /** The numbers under which the gates have booked the last start. */
   private readonly bookings: Array<number>
   private readonly onPass: () => void
-  private readonly onRefused: (cause: Cause.Cause<any>) => void
+  private readonly onRefused: ((cause: Cause.Cause<any>) => void) | undefined
   /** The index of the gate where it waits. */
   private at = notWaiting
   /** Brings back the async context in which the ticket began to wait: another call's task may be what lets it pass. */
@@ -208,12 +208,12 @@ export class Ticket {
   previous: Ticket | undefined
   next: Ticket | undefined
 
-  /** `gates` from the youngest to the oldest. */
+  /** `gates` from the youngest to the oldest; `onRefused` is for tickets with a gate that can break. */
   constructor(
     host: Host,
     gates: ReadonlyArray<Gate>,
     onPass: () => void,
-    onRefused: (cause: Cause.Cause<any>) => void
+    onRefused?: (cause: Cause.Cause<any>) => void
   ) {
     this.host = host
     this.gates = gates
@@ -282,7 +282,7 @@ export class Ticket {
   /** Called by a gate that is broken. */
   refuse(cause: Cause.Cause<any>): void {
     this.cancel()
-    this.restore!(() => this.onRefused(cause))
+    this.restore!(() => this.onRefused!(cause))
   }
 
   /** The first gate that is closed, given that this is the first in line before `here` and `here` is open. */
@@ -316,6 +316,10 @@ export class Ticket {
   }
 }
 
-/** The gates of several meters as a ticket wants them: each once, youngest first. */
-export const inOrder = (gates: Iterable<Gate>): ReadonlyArray<Gate> =>
-  Array.from(new Set(gates)).sort((a, b) => b.age - a.age)
+/** The gates of a call as its tickets want them: each once, youngest first. */
+export const inOrder = (...gates: ReadonlyArray<ReadonlyArray<Gate>>): ReadonlyArray<Gate> =>
+  Array.from(new Set(gates.flat())).sort((a, b) => b.age - a.age)
+
+/** How many tasks may run at once behind these gates. */
+export const capacityOf = (gates: ReadonlyArray<Gate>): number =>
+  gates.reduce((least, gate) => Math.min(least, gate.capacity), Infinity)

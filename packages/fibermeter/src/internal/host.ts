@@ -1,7 +1,7 @@
 /**
  * Where a call runs: the context its fibers get, the clock it lives by, and the event loop as its scheduler sees it.
  */
-import { Clock, Context, Effect, Scheduler } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Scheduler } from "effect"
 import type { Fiber } from "effect"
 
 export interface Host {
@@ -28,4 +28,13 @@ export const ofFiber = (fiber: Fiber.Fiber<any, any>): Host => make(fiber.contex
 export const ofDefaults = (): Host => {
   const context = Context.empty()
   return make(context, Context.get(context, Scheduler.Scheduler).makeDispatcher())
+}
+
+/** Calls `f` after that many milliseconds on the host's clock. Returns what calls it off. */
+export const after = (host: Host, millis: number, f: () => void): (() => void) => {
+  const timer = host.fork(host.clock.sleep(Duration.millis(millis)))
+  timer.addObserver((exit) => {
+    if (Exit.isSuccess(exit)) f()
+  })
+  return () => timer.interruptUnsafe()
 }

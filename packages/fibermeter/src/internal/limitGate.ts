@@ -4,14 +4,15 @@
 import type { Clock } from "effect"
 import { Gate } from "./gate.ts"
 import type { Ticket } from "./gate.ts"
+import type { Host } from "./host.ts"
 import { Pace } from "./pace.ts"
 import { Timeline } from "./timeline.ts"
 
-/** Limits that have been checked and completed; `Infinity` where there is none. */
+/** Limits as users give them, checked already. */
 export interface Limits {
-  readonly maxAtOnce: number
-  readonly maxPerSecond: number
-  readonly maxBurst: number
+  readonly maxAtOnce?: number | undefined
+  readonly maxPerSecond?: number | undefined
+  readonly maxBurst?: number | undefined
 }
 
 /** Time and the rate, for gates that have one. The others never look at a clock. */
@@ -25,12 +26,18 @@ export class LimitGate extends Gate {
   private readonly paced: Paced | undefined
   private running = 0
 
-  constructor(limits: Limits, clock: Clock.Clock) {
+  constructor({ maxAtOnce = Infinity, maxPerSecond = Infinity, maxBurst = 1 }: Limits, clock: Clock.Clock) {
     super()
-    this.capacity = limits.maxAtOnce
-    if (limits.maxPerSecond === Infinity || limits.maxBurst === Infinity) return
-    const pace = new Pace(limits.maxPerSecond, limits.maxBurst)
+    this.capacity = maxAtOnce
+    if (maxPerSecond === Infinity || maxBurst === Infinity) return
+    const pace = new Pace(maxPerSecond, maxBurst)
     this.paced = { pace, time: new Timeline(clock, (delta) => pace.shift(delta)) }
+  }
+
+  /** The gate of a call's own limits, or none where it has none. */
+  static forCall(limits: Limits, host: Host): ReadonlyArray<Gate> {
+    const { maxAtOnce = Infinity, maxPerSecond = Infinity } = limits
+    return maxAtOnce === Infinity && maxPerSecond === Infinity ? [] : [new LimitGate(limits, host.clock)]
   }
 
   protected get now(): number {

@@ -5,10 +5,9 @@
  * The order of the questions is what keeps anyone from holding what others could use: first a place for the result to
  * be read from, then an item, then the event loop's leave, and last the gates.
  */
-import { Duration } from "effect"
-import type { Fiber } from "effect"
 import { Ticket } from "./gate.ts"
 import type { Gate } from "./gate.ts"
+import { after } from "./host.ts"
 import type { Host } from "./host.ts"
 import { Next } from "./source.ts"
 import type { Source } from "./source.ts"
@@ -29,10 +28,10 @@ export interface Worker<A, B, F> {
    * be registered by `track` and taken out again by `untrack`.
    */
   start(run: Run<A, B, F>, item: A, index: number): void
-  /** What `later`, a failure during the winding up, adds to how the call fails. */
+  /** How the call fails, given how it did so far, if at all, and that a task has failed during the winding up. */
   combine(first: F | undefined, later: F): F | undefined
-  /** A failure that a gate refuses a start with. */
-  refused(cause: unknown): F
+  /** A failure that a gate refuses a start with; only for workers whose gates can do so. */
+  refused?(cause: unknown): F
   /** How long the call waits for tasks that it has cancelled, in milliseconds. */
   readonly grace: number
 }
@@ -79,7 +78,7 @@ export class Run<A, B, F> {
   private pumpAgain = false
   private isPostponed = false
   private isClosingSource = false
-  private graceTimer: Fiber.Fiber<void> | undefined
+  private endGrace: (() => void) | undefined
   private isOutOfGrace = false
 
   constructor(
@@ -103,7 +102,7 @@ export class Run<A, B, F> {
       host,
       gates,
       () => this.admitted(),
-      (cause) => this.fail(worker.refused(cause))
+      (cause) => this.fail(worker.refused!(cause))
     )
   }
 
@@ -239,18 +238,19 @@ export class Run<A, B, F> {
     if (this.phase !== "closing" || this.isClosingSource) return
     if (this.running > 0 && !this.isOutOfGrace && this.worker.grace > 0) return this.waitForTasks()
     this.isClosingSource = true
-    this.graceTimer?.interruptUnsafe()
+    this.endGrace?.()
     if (this.isExhausted) return this.end()
     this.source.close((failure) => {
-      if (failure !== undefined) this.failure = this.worker.combine(this.failure, failure)
+      if (failure !== undefined) {
+        this.failure = this.failure === undefined ? failure : this.worker.combine(this.failure, failure)
+      }
       this.end()
     })
   }
 
   private waitForTasks(): void {
-    if (this.worker.grace === Infinity || this.graceTimer !== undefined) return
-    this.graceTimer = this.host.fork(this.host.clock.sleep(Duration.millis(this.worker.grace)))
-    this.graceTimer.addObserver(() => {
+    if (this.worker.grace === Infinity || this.endGrace !== undefined) return
+    this.endGrace = after(this.host, this.worker.grace, () => {
       this.isOutOfGrace = true
       this.windUp()
     })

@@ -1,0 +1,25 @@
+/**
+ * The engine below the verbs, for packages that offer them in another form than Effect's: `@fibermeter/promise` is
+ * built on it. It is the same admission loop, gates and checks as under `fibermeter` itself, with the carrying out of
+ * tasks left open.
+ *
+ * A call is a `Run`: it takes items from a `Source`, has its `Gate`s admit them, has a `Worker` carry them out and hands
+ * the outcomes to a `Collector`. Nothing of it knows fibers or promises.
+ *
+ * **Gotchas**
+ *
+ * Made for this project's own packages: unlike the rest, it may change with any release.
+ *
+ * @since 0.1.0
+ */
+export * as check from "./internal/check.ts"
+export { All, Any, Feed, nothing } from "./internal/collect.ts"
+export { capacityOf, inOrder, Ticket } from "./internal/gate.ts"
+export type { Gate } from "./internal/gate.ts"
+export { after, ofDefaults } from "./internal/host.ts"
+export type { Host } from "./internal/host.ts"
+export { LimitGate } from "./internal/limitGate.ts"
+export { Run, Task } from "./internal/run.ts"
+export type { Collector, Worker } from "./internal/run.ts"
+export { IterableSource, Next } from "./internal/source.ts"
+export type { Source } from "./internal/source.ts"

@@ -1,0 +1,142 @@
+import { Feed } from "fibermeter/engine"
+import type { Run } from "fibermeter/engine"
+import { makeRun, ofItems } from "./internal/call.ts"
+import type { Call } from "./internal/call.ts"
+import type { Rejection } from "./internal/promiseWorker.ts"
+import type { AmapOptions } from "./Options.ts"
+import type { Items, ItemTask } from "./Task.ts"
+
+/**
+ * Runs a task for each item and gives the results as they become available, to be read by `for await`.
+ *
+ * Nothing starts before the first `next()`. Tasks start in the order of the items; with `ordered: true`, results come
+ * in that order, too. At most `maxUnread` tasks are started and not yet read, so a slow reader slows the tasks down and
+ * memory stays bounded, even for items without end. Leaving the loop early (`break`, `return`, a throw), `return()`,
+ * `throw()` and `await using` cancel what is in flight and start nothing more.
+ *
+ * The first task to throw or reject stops new starts and cancels the others; the iterator gives the results that came
+ * before, then rejects with the very value that the task threw. Throws a `RangeError` or `TypeError` at once if an
+ * option is not what it has to be.
+ *
+ * @example
+ * ```ts
+ * import { setTimeout } from "node:timers/promises"
+ * import { amap } from "@fibermeter/promise"
+ *
+ * const sorted: Array<number> = []
+ * for await (const n of amap([30, 10, 60, 20], (n) => setTimeout(n, n))) sorted.push(n)
+ * console.log(sorted) // => [10, 20, 30, 60]
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const amap = <A, B>(
+  items: Items<A>,
+  task: ItemTask<A, B>,
+  options?: AmapOptions
+): AsyncIterableIterator<B, undefined, unknown> & AsyncDisposable => new Results(ofItems<A, B>(items, task, options))
+
+interface Reader<B> {
+  readonly resolve: (result: IteratorResult<B, undefined>) => void
+  readonly reject: (reason: unknown) => void
+}
+
+class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, AsyncDisposable {
+  private readonly call: Call<A, B>
+  private readonly feed: Feed<B>
+  private run: Run<A, B, Rejection> | undefined
+  /** Calls of `next` that wait, in the order in which they came. */
+  private readers: Array<Reader<B>> = []
+  private hasEnded = false
+  /** How the run has failed, until somebody has been told. */
+  private rejection: Rejection | undefined
+  private onEnded: (() => void) | undefined
+  private left: Promise<void> | undefined
+
+  constructor(call: Call<A, B>) {
+    this.call = call
+    this.feed = new Feed<B>(call.options.ordered === true, () => this.handOn())
+  }
+
+  next(): Promise<IteratorResult<B, undefined>> {
+    if (this.run === undefined && !this.hasEnded) this.begin()
+    return new Promise((resolve, reject) => {
+      this.readers.push({ resolve, reject })
+      this.handOn()
+    })
+  }
+
+  async return(value?: undefined): Promise<IteratorResult<B, undefined>> {
+    await this.leave()
+    return { done: true, value }
+  }
+
+  async throw(error?: unknown): Promise<never> {
+    await this.leave()
+    throw error
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.leave()
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  private begin(): void {
+    const { maxUnread, signal } = this.call.options
+    if (signal?.aborted === true) return this.end({ reason: signal.reason })
+    this.run = makeRun(
+      this.call,
+      this.feed,
+      () => this.feed.clear(),
+      (rejection) => this.end(rejection),
+      (capacity) => maxUnread ?? 2 * capacity
+    )
+    this.run.pump()
+  }
+
+  private end(rejection: Rejection | undefined): void {
+    this.hasEnded = true
+    this.rejection = rejection
+    this.onEnded?.()
+    this.handOn()
+  }
+
+  /** Gives those who wait what there is for them. */
+  private handOn(): void {
+    while (this.readers.length > 0 && this.feed.size > 0) {
+      this.readers.shift()!.resolve({ done: false, value: this.feed.shift() })
+      this.run!.read(1)
+    }
+    if (!this.hasEnded || this.feed.size > 0) return
+    for (const { reject, resolve } of this.readers.splice(0)) {
+      if (this.rejection === undefined) resolve(done)
+      else reject(this.rejection.reason)
+      this.rejection = undefined
+    }
+  }
+
+  /** Cancels what is in flight, once. Whoever waits is told that there is nothing more. */
+  private leave(): Promise<void> {
+    return (this.left ??= new Promise((resolve, reject) => {
+      this.feed.clear()
+      this.rejection = undefined
+      for (const reader of this.readers.splice(0)) reader.resolve(done)
+      if (this.run === undefined || this.hasEnded) {
+        this.hasEnded = true
+        return resolve()
+      }
+      this.onEnded = () => {
+        // What closing the source has thrown. The tasks that were cancelled have no say in it.
+        if (this.rejection === undefined) resolve()
+        else reject(this.rejection.reason)
+        this.rejection = undefined
+      }
+      this.run.stop()
+    }))
+  }
+}
+
+const done = { done: true, value: undefined } as const

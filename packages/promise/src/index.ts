@@ -1,0 +1,14 @@
+/**
+ * Runs lots of async tasks concurrently: how many at once, how many a second, and results in a predictable manner; with
+ * cancellation that reaches the tasks.
+ *
+ * @since 0.1.0
+ */
+export { amap } from "./amap.ts"
+export { createMeter } from "./createMeter.ts"
+export type { Meter, MeterTask } from "./createMeter.ts"
+export type { AmapOptions, Cancellation, Limits, Options, RunAnyOptions } from "./Options.ts"
+export { runAll } from "./runAll.ts"
+export { runAny } from "./runAny.ts"
+export { runOnEach } from "./runOnEach.ts"
+export type { Items, ItemTask, Task, TaskContext } from "./Task.ts"

@@ -1,0 +1,70 @@
+/**
+ * The source that an async iterable is.
+ */
+import { Next } from "fibermeter/engine"
+import type { Source } from "fibermeter/engine"
+import type { Rejection } from "./promiseWorker.ts"
+
+export class AsyncSource<A> implements Source<A, Rejection> {
+  item!: A
+  failure!: Rejection
+  onReady!: () => void
+  private readonly iterable: AsyncIterable<A>
+  private iterator: AsyncIterator<A> | undefined
+  private answer: Next | undefined
+  private isPending = false
+  private isOver = false
+
+  constructor(iterable: AsyncIterable<A>) {
+    this.iterable = iterable
+  }
+
+  next(): Next {
+    if (this.answer !== undefined) {
+      const answer = this.answer
+      this.answer = undefined
+      return answer
+    }
+    this.isPending = true
+    void this.advance()
+    return Next.pending
+  }
+
+  close(onClosed: (failure?: Rejection) => void): void {
+    if (this.isOver) return onClosed()
+    this.isOver = true
+    // An async generator that waits for something answers `return` only after that: the wait would be for ever.
+    const isStalled = this.isPending
+    void this.leave().then(isStalled ? undefined : onClosed)
+    if (isStalled) onClosed()
+  }
+
+  private async advance(): Promise<void> {
+    this.answer = await this.step()
+    this.isPending = false
+    if (this.answer !== Next.item) this.isOver = true
+    this.onReady()
+  }
+
+  private async step(): Promise<Next> {
+    try {
+      this.iterator ??= this.iterable[Symbol.asyncIterator]()
+      const result = await this.iterator.next()
+      if (result.done === true) return Next.done
+      this.item = result.value
+      return Next.item
+    } catch (reason) {
+      this.failure = { reason }
+      return Next.failed
+    }
+  }
+
+  private async leave(): Promise<Rejection | undefined> {
+    try {
+      await this.iterator?.return?.()
+      return undefined
+    } catch (reason) {
+      return { reason }
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * What the verbs have in common: from arguments to a run, and from a run's end to a promise.
+ */
+import { capacityOf, check, inOrder, IterableSource, LimitGate, Run } from "fibermeter/engine"
+import type { Collector } from "fibermeter/engine"
+import { gateOf, isMeter } from "../createMeter.ts"
+import type { AmapOptions, RunAnyOptions } from "../Options.ts"
+import { AsyncSource } from "./asyncSource.ts"
+import { cancellationChecks, refuse } from "./cancellation.ts"
+import type { TaskContext } from "./context.ts"
+import { host } from "./host.ts"
+import { PromiseWorker } from "./promiseWorker.ts"
+import type { AnyTask, Rejection } from "./promiseWorker.ts"
+
+/** The options of all verbs together. */
+export type AllOptions = AmapOptions & RunAnyOptions
+
+/** A call's arguments, checked. */
+export interface Call<A, B> {
+  readonly items: Iterable<A> | AsyncIterable<A>
+  readonly task: AnyTask<A, B>
+  readonly options: AllOptions
+}
+
+const checks: check.Checks = {
+  ...check.verb,
+  ...cancellationChecks,
+  meter: check.oneOrMore(check.instance("a Meter made by createMeter", isMeter))
+}
+
+const hasIterator = (items: unknown, symbol: symbol): boolean =>
+  typeof items === "object" && items !== null && typeof (items as Record<symbol, unknown>)[symbol] === "function"
+
+const isAsyncIterable = (items: unknown): items is AsyncIterable<unknown> => hasIterator(items, Symbol.asyncIterator)
+
+/** An Effect is iterable, too, for `yield*` alone: it yields itself, and would be taken for a list with one item. */
+const isEffect = (items: unknown): boolean => typeof items === "object" && items !== null && "~effect/Effect" in items
+
+/** The arguments of a verb that were given as `(items, task, options?)`. Throws if something is wrong with them. */
+export const ofItems = <A, B>(items: unknown, task: unknown, options: unknown): Call<A, B> => {
+  refuse(check.options(checks, options) ?? check.notFunction("the task", "a function", task))
+  if (!(check.isIterable(items) || isAsyncIterable(items)) || isEffect(items)) {
+    refuse(check.notItems("an Iterable or an AsyncIterable", items))
+  }
+  return { items: items as Iterable<A>, task: task as AnyTask<A, B>, options: (options ?? {}) as AllOptions }
+}
+
+/** The arguments of a verb that were given as `(tasks, options?)`: the functions are the items. */
+export const ofTasks = <B>(tasks: unknown, options: unknown): Call<unknown, B> => {
+  // A list that is there already is looked through before anything starts; what is yet to come, as it comes.
+  if (Array.isArray(tasks)) for (const [index, task] of tasks.entries()) refuse(notTask(index, task))
+  return ofItems(tasks, callTask, options)
+}
+
+const callTask = (task: unknown, context: TaskContext): unknown => {
+  refuse(notTask(context.index, task))
+  return (task as (context: TaskContext) => unknown)(context)
+}
+
+const notTask = (index: number | string, task: unknown): check.Problem | undefined =>
+  check.notFunction(`tasks[${typeof index === "number" ? index : JSON.stringify(index)}]`, "a function", task)
+
+/** A record of tasks, apart from what is a list of them or of no use at all. */
+export const isRecord = (tasks: unknown): tasks is Readonly<Record<string, unknown>> =>
+  typeof tasks === "object" &&
+  tasks !== null &&
+  !check.isIterable(tasks) &&
+  !isAsyncIterable(tasks) &&
+  !check.isThenable(tasks)
+
+/** The tasks of a record as a list. Throws if one is none. */
+export const tasksOf = (record: Readonly<Record<string, unknown>>): ReadonlyArray<unknown> => {
+  for (const [name, task] of Object.entries(record)) refuse(notTask(name, task))
+  return Object.values(record)
+}
+
+/**
+ * Makes the run of a call, not begun yet, bound to the caller's signal until it has ended. `onEnd` is called once, when
+ * nothing is left of it but tasks that were cancelled and have not settled within `grace`, with what the call rejects
+ * with, if it does. `unreadOf` says how many results may be unread, given how many tasks may run at once.
+ */
+export const makeRun = <A, B>(
+  { items, options, task }: Call<A, B>,
+  collector: Collector<B, Rejection>,
+  onAbort: () => void,
+  onEnd: (rejection: Rejection | undefined) => void,
+  unreadOf: (capacity: number) => number = () => Infinity
+): Run<A, B, Rejection> => {
+  const { grace = 0, meter, signal } = options
+  const meters = meter === undefined ? [] : [meter].flat()
+  const gates = inOrder(LimitGate.forCall(options, host()), meters.map(gateOf))
+  const source = isAsyncIterable(items) ? new AsyncSource(items) : new IterableSource(items, toRejection)
+  const worker = new PromiseWorker(task, grace)
+  const run = new Run(host(), source, gates, worker, collector, unreadOf(capacityOf(gates)))
+  const abort = (): void => {
+    if (run.phase !== "open") return
+    worker.callerReason = { reason: signal!.reason }
+    onAbort()
+    run.stop()
+  }
+  run.onEnd = () => {
+    signal?.removeEventListener("abort", abort)
+    onEnd(worker.callerReason ?? run.failure)
+  }
+  signal?.addEventListener("abort", abort)
+  return run
+}
+
+const toRejection = (reason: unknown): Rejection => ({ reason })

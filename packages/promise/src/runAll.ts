@@ -1,0 +1,55 @@
+import { All } from "fibermeter/engine"
+import { isRecord, ofItems, ofTasks, tasksOf } from "./internal/call.ts"
+import { execute } from "./internal/execute.ts"
+import type { Options } from "./Options.ts"
+import type { Items, ItemTask, Task } from "./Task.ts"
+
+type Tasks = Items<Task<unknown>> | Readonly<Record<string, Task<unknown>>>
+
+/** What the tasks give: a tuple for a tuple, a record for a record, otherwise an array. */
+type Results<T> =
+  T extends ReadonlyArray<Task<unknown>>
+    ? { -readonly [K in keyof T]: ResultOf<T[K]> }
+    : T extends Items<infer Each>
+      ? Array<ResultOf<Each>>
+      : { -readonly [K in keyof T]: ResultOf<T[K]> }
+
+type ResultOf<T> = T extends (...args: never) => infer B ? Awaited<B> : never
+
+/**
+ * Runs a task for each item, or a list of tasks, and gives their results in the order of the input.
+ *
+ * Given tasks, a tuple gives a tuple, a record gives a record, and anything else that can be iterated an array. Tasks
+ * start in the order of the input. The first task to throw or reject stops new starts and cancels the others; the
+ * promise rejects with the very value that it threw. Rejects with a `RangeError` or `TypeError` if an option is not
+ * what it has to be.
+ *
+ * @example
+ * ```ts
+ * import { runAll } from "@fibermeter/promise"
+ *
+ * const greeting = async (name: string) => `Hello, ${name}!`
+ *
+ * await runAll(["Robert", "Carmen"], greeting, { maxAtOnce: 2 }) // => ["Hello, Robert!", "Hello, Carmen!"]
+ *
+ * await runAll({ one: () => greeting("Robert"), two: () => 2 }) // => { one: "Hello, Robert!", two: 2 }
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const runAll: {
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: Options): Promise<Array<B>>
+  <const T extends Tasks>(tasks: T, options?: Options): Promise<Results<T>>
+} = async (input: unknown, second?: unknown, third?: unknown): Promise<any> => {
+  if (typeof second === "function") return collect(() => ofItems(input, second, third))
+  if (!isRecord(input)) return collect(() => ofTasks(input, second))
+  const results = await collect(() => ofTasks(tasksOf(input), second))
+  return Object.fromEntries(Object.keys(input).map((name, i) => [name, results[i]]))
+}
+
+const collect = (call: Parameters<typeof execute>[0]): Promise<Array<unknown>> =>
+  execute(
+    call,
+    () => new All<unknown>(),
+    (all) => all.results
+  )

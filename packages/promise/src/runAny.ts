@@ -1,0 +1,42 @@
+import { Any } from "fibermeter/engine"
+import { ofItems, ofTasks } from "./internal/call.ts"
+import { execute } from "./internal/execute.ts"
+import type { Rejection } from "./internal/promiseWorker.ts"
+import type { RunAnyOptions } from "./Options.ts"
+import type { Items, ItemTask, Task } from "./Task.ts"
+
+/**
+ * Gives the first result to come: of a task for each item, or of a list of tasks. The tasks that have lost are
+ * cancelled; none starts after the winner.
+ *
+ * Failures are tolerated until all tasks have failed: then the promise rejects with an `AggregateError` whose `errors`
+ * are what they threw, in the order of the input; so it does if there is no task at all. With `until: "settled"` the
+ * first task to settle decides, and its rejection is the promise's own. Rejects with a `RangeError` or `TypeError` if an
+ * option is not what it has to be.
+ *
+ * @example
+ * ```ts
+ * import { setTimeout } from "node:timers/promises"
+ * import { runAny } from "@fibermeter/promise"
+ *
+ * const fromMirror = (delay: number) => setTimeout(delay, `mirror after ${delay} ms`)
+ *
+ * await runAny([500, 5, 1000], (delay, { signal }) => setTimeout(delay, `after ${delay} ms`, { signal })) // => "after 5 ms"
+ * await runAny([() => fromMirror(20), () => fromMirror(1)]) // => "mirror after 1 ms"
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const runAny: {
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: RunAnyOptions): Promise<B>
+  <B>(tasks: Items<Task<B>>, options?: RunAnyOptions): Promise<B>
+} = (input: unknown, second?: unknown, third?: unknown): Promise<any> =>
+  execute(
+    () => (typeof second === "function" ? ofItems(input, second, third) : ofTasks(input, second)),
+    ({ options }) => new Any<unknown, Rejection>(options.until === "settled"),
+    ({ failures, winner }) => {
+      if (winner !== undefined) return winner.value
+      const errors = failures.map(({ reason }) => reason)
+      throw new AggregateError(errors, errors.length === 0 ? "there were no tasks" : "all tasks have failed")
+    }
+  )
