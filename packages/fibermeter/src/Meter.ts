@@ -70,7 +70,7 @@ export interface Limits {
 const Proto = { ...Pipeable.Prototype, [TypeId]: {}, toString: () => "Meter" }
 
 const fromGates = <E = never, R = never>(gates: ReadonlyArray<Gate>): Meter<E, R> =>
-  Object.assign(Object.create(Proto), { gates } satisfies Gated)
+  Object.assign(Object.create(Proto), { gates: inOrder(gates) } satisfies Gated)
 
 /**
  * Whether a value is a `Meter`.
@@ -336,36 +336,45 @@ const admission = <E, R>(
   restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 ): Effect.Effect<Ticket, E, R> =>
   Effect.withFiber((fiber): Effect.Effect<Ticket, E, R> => {
-    let isAdmitted = false
-    let resume: (effect: Effect.Effect<void, E>) => void
-    const ticket = new Ticket(
-      Host.ofFiber(fiber),
-      inOrder(gatesOf(meter)),
-      () => {
-        isAdmitted = true
-        resume(Effect.void)
-        begun(ticket)
-      },
-      (cause) => resume(Effect.failCause(cause))
-    )
-    const wait = Effect.callback<void, E>((onAdmitted) => {
-      resume = onAdmitted
-      if (!ticket.request()) return
-      isAdmitted = true
-      begun(ticket)
-      resume(Effect.void)
-    })
+    const ticket = new FiberTicket(Host.ofFiber(fiber), gatesOf(meter))
+    const wait = Effect.callback<void, E>((resume) => ticket.await(resume))
     // Not left to the callback's own finalizer: interrupted after it was admitted, it has a start to give back.
     const admitted = Effect.onExit(restore(wait), (exit) =>
-      Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => (isAdmitted ? ticket.leave() : ticket.cancel()))
+      Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => ticket.giveUp())
     )
     // Past half of its share of steps, a fiber might be made to yield between its start and the task's first step.
     const isNearYield = fiber.currentOpCount > fiber.cache.maxOpsBeforeYield / 2
     return Effect.as(isNearYield ? Effect.andThen(Effect.yieldNow, admitted) : admitted, ticket)
   })
 
-/** A single task has had its start, and wants no more than one. */
-const begun = (ticket: Ticket): void => {
-  ticket.started()
-  ticket.rest()
+/** The ticket of a fiber that wants one start. */
+class FiberTicket extends Ticket {
+  private isAdmitted = false
+  private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
+
+  constructor(host: Host.Host, gates: ReadonlyArray<Gate>) {
+    // A fiber keeps its async context by itself.
+    super(host, gates, false)
+  }
+
+  await(resume: (effect: Effect.Effect<void, any>) => void): void {
+    this.resume = resume
+    if (this.request()) this.admitted()
+  }
+
+  giveUp(): void {
+    if (this.isAdmitted) this.leave()
+    else this.cancel()
+  }
+
+  protected override admitted(): void {
+    this.isAdmitted = true
+    this.resume!(Effect.void)
+    this.started()
+    this.rest()
+  }
+
+  protected override refused(cause: Cause.Cause<any>): void {
+    this.resume!(Effect.failCause(cause))
+  }
 }

@@ -45,46 +45,46 @@ export const createMeter = (limits: Limits): Meter => {
 }
 
 class GatedMeter implements Meter {
-  readonly gate: Gate
+  readonly gates: ReadonlyArray<Gate>
 
   constructor(limits: Limits) {
-    this.gate = new LimitGate(limits, host().clock)
+    this.gates = [new LimitGate(limits, host().clock)]
   }
 
   readonly run = <B>(task: MeterTask<B>, options: Cancellation = {}): Promise<B> =>
     new Promise((resolve, reject) => {
       refuse(check.options(cancellationChecks, options) ?? check.notFunction("the task", "a function", task))
       options.signal?.throwIfAborted()
-      new SingleRun(this.gate, task, options, resolve, reject).begin()
+      new SingleRun(this.gates, task, options, resolve, reject).begin()
     })
 }
 
 /** Whether a value is a meter of this package. */
 export const isMeter = (value: unknown): value is Meter => value instanceof GatedMeter
 
-/** The gate of a meter of this package. */
-export const gateOf = (meter: Meter): Gate => (meter as GatedMeter).gate
+/** The gates of a meter of this package. */
+export const gatesOf = (meter: Meter): ReadonlyArray<Gate> => (meter as GatedMeter).gates
 
 /** One task under a meter: what `Run` is for many. */
-class SingleRun<B> {
-  private readonly ticket: Ticket
+class SingleRun<B> extends Ticket {
   private readonly task: MeterTask<B>
   private readonly options: Cancellation
   private readonly resolve: (value: B) => void
   private readonly reject: (reason: unknown) => void
-  private readonly context = new Context(0)
+  /** Made when the task starts: most of those who wait never need one. */
+  private told: Context | undefined
   /** Removes the listener at the caller's signal. */
   private unlisten: (() => void) | undefined
   private endGrace: (() => void) | undefined
 
   constructor(
-    gate: Gate,
+    gates: ReadonlyArray<Gate>,
     task: MeterTask<B>,
     options: Cancellation,
     resolve: (value: B) => void,
     reject: (reason: unknown) => void
   ) {
-    this.ticket = new Ticket(host(), [gate], () => this.start())
+    super(host(), gates, true)
     this.task = task
     this.options = options
     this.resolve = resolve
@@ -98,19 +98,19 @@ class SingleRun<B> {
       signal.addEventListener("abort", abort)
       this.unlisten = () => signal.removeEventListener("abort", abort)
     }
-    if (this.ticket.request()) this.start()
+    if (this.request()) this.admitted()
   }
 
-  private start(): void {
+  protected override admitted(): void {
     this.call()
-    this.ticket.started()
-    this.ticket.rest()
+    this.started()
+    this.rest()
   }
 
   private call(): void {
     let promise: PromiseLike<B>
     try {
-      const result = this.task(this.context)
+      const result = this.task((this.told = new Context(0)))
       if (!check.isThenable(result)) return this.settled(() => this.resolve(result))
       promise = result instanceof Promise ? result : Promise.resolve(result)
     } catch (reason) {
@@ -128,17 +128,17 @@ class SingleRun<B> {
     this.endGrace?.()
     this.unlisten?.()
     settle()
-    this.ticket.leave()
+    this.leave()
   }
 
   private abort(reason: unknown): void {
     const { grace = 0 } = this.options
-    if (this.ticket.isWaiting) {
+    if (this.isWaiting) {
       this.unlisten!()
-      this.ticket.cancel()
+      this.cancel()
       return this.reject(reason)
     }
-    this.context.abort(reason)
+    this.told!.abort(reason)
     if (grace === 0) this.unlisten!()
     if (grace === 0) this.reject(reason)
     else this.endGrace = after(host(), grace, () => this.reject(reason))

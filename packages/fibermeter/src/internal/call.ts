@@ -81,7 +81,7 @@ export const makeRun = <A, B, E>(
   // their callers, like Effect's own. Not part of a fiber's interface, but of every fiber.
   const { interruptible } = fiber as { readonly interruptible?: boolean }
   const worker = new FiberWorker(f, fiber.id, interruptible === false && collector.isTolerant !== true)
-  return new Run(host, source, gates, worker, collector, maxUnread)
+  return new Run(host, source, gates, call.options.meter !== undefined, worker, collector, maxUnread)
 }
 
 /** The effect that a verb without a stream is: a run from its beginning to its end. */

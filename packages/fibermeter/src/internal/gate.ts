@@ -15,7 +15,8 @@
  */
 import type { Cause, Clock, Fiber } from "effect"
 import { Duration } from "effect"
-import { asyncContext } from "./asyncContext.ts"
+import { captureContext } from "./asyncContext.ts"
+import type { AsyncContext } from "./asyncContext.ts"
 import type { Host } from "./host.ts"
 import { later, overdue, turnBegins } from "./turn.ts"
 
@@ -194,37 +195,37 @@ export abstract class Gate {
 
 const notWaiting = -1
 
-export class Ticket {
+/** A place in the lines of some gates. What becomes of it is for the subclasses to say, `admitted` and `refused`. */
+export abstract class Ticket {
   readonly host: Host
-  readonly gates: ReadonlyArray<Gate>
+  private readonly gates: ReadonlyArray<Gate>
+  /** Where gates are shared, what lets the ticket pass may be another call's task, in another async context. */
+  private readonly isShared: boolean
   /** The numbers under which the gates have booked the last start. */
-  private readonly bookings: Array<number>
-  private readonly onPass: () => void
-  private readonly onRefused: ((cause: Cause.Cause<any>) => void) | undefined
+  private bookings: Array<number> | undefined
   /** The index of the gate where it waits. */
   private at = notWaiting
-  /** Brings back the async context in which the ticket began to wait: another call's task may be what lets it pass. */
-  private restore: ((f: () => void) => void) | undefined
+  /** The async context in which the ticket began to wait. */
+  private context: AsyncContext | undefined
   previous: Ticket | undefined
   next: Ticket | undefined
 
-  /** `gates` from the youngest to the oldest; `onRefused` is for tickets with a gate that can break. */
-  constructor(
-    host: Host,
-    gates: ReadonlyArray<Gate>,
-    onPass: () => void,
-    onRefused?: (cause: Cause.Cause<any>) => void
-  ) {
+  /** `gates` from the youngest to the oldest; `isShared` says whether others have tickets for them. */
+  constructor(host: Host, gates: ReadonlyArray<Gate>, isShared: boolean) {
     this.host = host
     this.gates = gates
-    this.bookings = gates.map(() => 0)
-    this.onPass = onPass
-    this.onRefused = onRefused
+    this.isShared = isShared
   }
 
+  /** A start has been taken after a wait: the task is to be started in this very step, and `started` called. */
+  protected abstract admitted(): void
+
+  /** A gate has broken. Called only where there is one that can. */
+  protected refused(_cause: Cause.Cause<any>): void {}
+
   /**
-   * Asks for a start. `true`: it has been taken, and the caller starts the task in this very step. `false`: `onPass`
-   * or `onRefused` will be called, unless `cancel` is called before. Either way, `started` follows the start.
+   * Asks for a start. `true`: it has been taken, and the caller starts the task in this very step and calls `started`.
+   * `false`: `admitted` or `refused` will be called, unless `cancel` is called before.
    */
   request(): boolean {
     const closed = this.firstClosed(notWaiting)
@@ -232,7 +233,7 @@ export class Ticket {
       this.take()
       return true
     }
-    this.restore ??= asyncContext()
+    if (this.isShared) this.context = captureContext()
     this.waitAt(closed, false)
     return false
   }
@@ -244,7 +245,7 @@ export class Ticket {
   /** The task has been called: whatever start it has seen, it was not later than this. */
   started(): void {
     const gates = this.gates
-    for (let i = 0; i < gates.length; i++) gates[i]!.settle(this.bookings[i]!)
+    for (let i = 0; i < gates.length; i++) gates[i]!.settle(this.bookings![i]!)
   }
 
   /** The caller wants no further start for the time being. */
@@ -263,6 +264,8 @@ export class Ticket {
   cancel(): void {
     if (this.at === notWaiting) return
     this.gates[this.at]!.dequeue(this)
+    this.context?.emitDestroy()
+    this.context = undefined
     this.stepAside()
   }
 
@@ -275,14 +278,24 @@ export class Ticket {
     this.take()
     this.at = notWaiting
     for (let i = 0; i < here; i++) this.gates[i]!.freeFrom(this)
-    this.restore!(this.onPass)
+    this.inContext(() => this.admitted())
     for (let i = 0; i < here; i++) this.gates[i]!.pump()
   }
 
   /** Called by a gate that is broken. */
   refuse(cause: Cause.Cause<any>): void {
-    this.cancel()
-    this.restore!(() => this.onRefused!(cause))
+    this.gates[this.at]!.dequeue(this)
+    this.stepAside()
+    this.inContext(() => this.refused(cause))
+  }
+
+  /** Calls `f` in the async context in which the wait began. */
+  private inContext(f: () => void): void {
+    const { context } = this
+    this.context = undefined
+    if (context === undefined) return f()
+    context.runInAsyncScope(f)
+    context.emitDestroy()
   }
 
   /** The first gate that is closed, given that this is the first in line before `here` and `here` is open. */
@@ -305,7 +318,8 @@ export class Ticket {
 
   private take(): void {
     const gates = this.gates
-    for (let i = 0; i < gates.length; i++) this.bookings[i] = gates[i]!.take(this)
+    const bookings = (this.bookings ??= [])
+    for (let i = 0; i < gates.length; i++) bookings[i] = gates[i]!.take(this)
   }
 
   private stepAside(): void {

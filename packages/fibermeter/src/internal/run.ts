@@ -52,6 +52,24 @@ type Phase =
   | "closing"
   | "ended"
 
+/** The one ticket of a run, used for one item after the other. */
+class RunTicket extends Ticket {
+  private readonly run: Run<any, any, any>
+
+  constructor(run: Run<any, any, any>, gates: ReadonlyArray<Gate>, isShared: boolean) {
+    super(run.host, gates, isShared)
+    this.run = run
+  }
+
+  protected override admitted(): void {
+    this.run.admitted()
+  }
+
+  protected override refused(cause: unknown): void {
+    this.run.refused(cause)
+  }
+}
+
 export class Run<A, B, F> {
   readonly host: Host
   phase: Phase = "open"
@@ -85,6 +103,7 @@ export class Run<A, B, F> {
     host: Host,
     source: Source<A, F>,
     gates: ReadonlyArray<Gate>,
+    isShared: boolean,
     worker: Worker<A, B, F>,
     collector: Collector<B, F>,
     maxUnread = Infinity
@@ -98,12 +117,7 @@ export class Run<A, B, F> {
     this.worker = worker
     this.collector = collector
     this.maxUnread = maxUnread
-    this.ticket = new Ticket(
-      host,
-      gates,
-      () => this.admitted(),
-      (cause) => this.fail(worker.refused!(cause))
-    )
+    this.ticket = new RunTicket(this, gates, isShared)
   }
 
   /** Starts what may be started. To be called at the beginning, and whenever the source or the reader allow for more. */
@@ -142,6 +156,11 @@ export class Run<A, B, F> {
     for (const task of tasks) task.cancel()
     this.running--
     this.windUp()
+  }
+
+  /** The gates admit nothing more. */
+  refused(cause: unknown): void {
+    this.fail(this.worker.refused!(cause))
   }
 
   /** Ends the call with a failure, or adds to how it fails. */
@@ -209,7 +228,8 @@ export class Run<A, B, F> {
     return false
   }
 
-  private admitted(): void {
+  /** The gates have admitted the item that waited. */
+  admitted(): void {
     const isNested = this.isPumping
     // The ticket is good for one start at a time: whatever this one sets going has to wait until it is done.
     this.isPumping = true

@@ -3,7 +3,7 @@
  */
 import { capacityOf, check, inOrder, IterableSource, LimitGate, Run } from "fibermeter/engine"
 import type { Collector } from "fibermeter/engine"
-import { gateOf, isMeter } from "../createMeter.ts"
+import { gatesOf, isMeter } from "../createMeter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import { AsyncSource } from "./asyncSource.ts"
 import { cancellationChecks, refuse } from "./cancellation.ts"
@@ -88,10 +88,10 @@ export const makeRun = <A, B>(
 ): Run<A, B, Rejection> => {
   const { grace = 0, meter, signal } = options
   const meters = meter === undefined ? [] : [meter].flat()
-  const gates = inOrder(LimitGate.forCall(options, host()), meters.map(gateOf))
+  const gates = inOrder(LimitGate.forCall(options, host()), meters.flatMap(gatesOf))
   const source = isAsyncIterable(items) ? new AsyncSource(items) : new IterableSource(items, toRejection)
   const worker = new PromiseWorker(task, grace)
-  const run = new Run(host(), source, gates, worker, collector, unreadOf(capacityOf(gates)))
+  const run = new Run(host(), source, gates, meters.length > 0, worker, collector, unreadOf(capacityOf(gates)))
   const abort = (): void => {
     if (run.phase !== "open") return
     worker.callerReason = { reason: signal!.reason }

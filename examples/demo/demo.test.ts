@@ -1,0 +1,328 @@
+import { execFile, fork } from "node:child_process"
+import { once } from "node:events"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, describe, expect, it, vi } from "vitest"
+import type { Seen, Stats } from "./server.ts"
+import { alignTable, showProgress } from "./terminal.ts"
+import { drawTimeline } from "./timeline.ts"
+
+const ways = ["facade amap", "facade runAll", "core amap"]
+const folder = mkdtempSync(join(tmpdir(), "fibermeter-demo-"))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+interface Ended {
+  readonly code: unknown
+  readonly stdout: string
+  readonly stderr: string
+}
+
+const main = fileURLToPath(new URL("main.ts", import.meta.url))
+/** Runs the demo as a user would, in a folder of its own. */
+const runDemo = (...flags: ReadonlyArray<string>) =>
+  new Promise<Ended>((done) => {
+    execFile(process.execPath, [main, ...flags], { cwd: mkdtempSync(join(folder, "run-")) }, (error, stdout, stderr) =>
+      done({ code: error === null ? 0 : error.code, stdout, stderr })
+    )
+  })
+
+const picturePath = (stdout: string) => /A picture of the run: (.+)/.exec(stdout)?.[1] ?? "none"
+
+/** The server's figures from the table at the end: at once, in any second, 429s, documents. */
+const figuresOf = (stdout: string, name: string) => {
+  const figures = new RegExp(String.raw`^${name} +(\d+) +(\d+) +(\d+) +(\d+)`, "m").exec(stdout)
+  return figures?.slice(1).map(Number)
+}
+
+/** The elements of an SVG, or an error where its tags do not match, as an XML parser would have it. */
+const parseSvg = (svg: string) => {
+  const open: Array<string> = []
+  const elements: Array<{ name: string; depth: number; attributes: Record<string, string> }> = []
+  const outside = svg.replace(
+    /<(\/?)([a-z]+)((?: [\w:-]+="[^"<&]*")*)(\/?)>/gi,
+    (_, closes, name, list: string, empty) => {
+      if (closes === "/") {
+        if (open.pop() !== name) throw new Error(`</${name}> closes something else`)
+        return ""
+      }
+      const attributes = Object.fromEntries(
+        Array.from(list.matchAll(/([\w:-]+)="([^"]*)"/g), ([, key, value]) => [key, value])
+      )
+      elements.push({ name, depth: open.length, attributes })
+      if (empty === "") open.push(name)
+      return ""
+    }
+  )
+  if (open.length > 0) throw new Error(`<${open.join("><")}> never closed`)
+  if (/[<&]/.test(outside)) throw new Error(`no XML: ${/[<&].{0,40}/.exec(outside)?.[0]}`)
+  return elements
+}
+
+const tasksIn = (svg: string) => parseSvg(svg).filter(({ attributes }) => attributes["class"]?.startsWith("task "))
+/** One list of elements for each card. */
+const cardsOf = (svg: string) => svg.split("<g ").slice(1)
+
+const seen = (from: number, to: number, outcome: Seen["outcome"] = "answered"): Seen => ({
+  path: "/documents/1",
+  status: 200,
+  latency: to - from,
+  from,
+  to,
+  outcome
+})
+
+describe.concurrent("the demo", { timeout: 60_000 }, () => {
+  it("fetches every document in each way, keeps to the limits and shows it", async () => {
+    // At 30 a second no slowness of this machine breaks a limit: ten that run are the most that can arrive bunched.
+    const { code, stdout, stderr } = await runDemo("--documents", "60", "--max-per-second", "30")
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
+    expect(stdout).toContain("Every limit was kept.")
+
+    expect(figuresOf(stdout, "limit")).toEqual([10, 50, 0, 60])
+    for (const way of ways) {
+      const [atOnce = Infinity, inAnySecond = Infinity, ...rest] = figuresOf(stdout, way) ?? []
+      expect(atOnce).toBeGreaterThan(1)
+      expect(atOnce).toBeLessThanOrEqual(10)
+      expect(inAnySecond).toBeGreaterThan(1)
+      expect(inAnySecond).toBeLessThanOrEqual(30 + 10)
+      expect(rest).toEqual([0, 60])
+      // Progress: plain lines where there is no terminal, the last one when all is done.
+      expect(stdout).toMatch(new RegExp(String.raw`^${way} +[█░]+ +running +\d+ +done +\d+/60 +rate +\d+/s`, "m"))
+      expect(stdout).toMatch(new RegExp(String.raw`^${way} +█+ +running +0 +done 60/60 `, "m"))
+    }
+    expect(stdout).not.toContain("\r")
+    expect(stdout).not.toContain("\u001B")
+
+    // The race: a mirror that fails first does not win, and the server saw every loser go.
+    expect(stdout).toMatch(/^Cairo +answered with 503/m)
+    expect(stdout).toMatch(/^Lisbon +answered with 200 .*: wins$/m)
+    expect(stdout.match(/^(Osaka|Quito|Bergen) +cancelled by the client after/gm)).toHaveLength(3)
+
+    expect(picturePath(stdout)).toMatch(/demo-timeline\.svg$/)
+    const svg = readFileSync(picturePath(stdout), "utf8")
+    const [first = "", second = "", third = "", race = "", ...more] = cardsOf(svg)
+    expect(more).toEqual([])
+    expect(tasksIn(svg)).toHaveLength(3 * 60 + 5)
+    expect(race.match(/class="task cancelled"/g)).toHaveLength(3)
+    for (const card of [first, second, third]) {
+      const bars = Array.from(
+        card.matchAll(/class="task answered" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)"/g),
+        ([, x, y, width]) => ({ y: Number(y), from: Number(x), to: Number(x) + Number(width) })
+      )
+      expect(bars).toHaveLength(60)
+      const lanes = Map.groupBy(bars, ({ y }) => y)
+      expect(lanes.size).toBeLessThanOrEqual(10)
+      for (const lane of lanes.values()) {
+        lane.slice(1).forEach((bar, index) => expect(bar.from).toBeGreaterThanOrEqual(lane[index]?.to ?? Infinity))
+      }
+    }
+    expect(svg).not.toMatch(/NaN|undefined|Infinity/)
+  })
+
+  it("keeps to 10 at once and 45 a second unless told otherwise", async () => {
+    const { code, stdout } = await runDemo("--documents", "20")
+    expect(code).toBe(0)
+    expect(stdout).toContain("The client keeps to 10 at once and 45 a second.")
+  })
+
+  it("exits with 1 when the server saw more at once than it allows", async () => {
+    const { code, stdout, stderr } = await runDemo(
+      "--max-at-once",
+      "20",
+      "--max-per-second",
+      "1000",
+      "--documents",
+      "40"
+    )
+    expect(code).toBe(1)
+    expect(stdout).not.toContain("Every limit was kept.")
+    for (const way of ways) {
+      expect(stderr).toMatch(new RegExp(String.raw`^${way}: stopped by /documents/\d+: 429 Too Many Requests$`, "m"))
+      expect(stderr).toMatch(new RegExp(String.raw`^${way}: (1[1-9]|20) at once, 10 allowed$`, "m"))
+      expect(stderr).toMatch(new RegExp(String.raw`^${way}: [1-9]\d* answered 429$`, "m"))
+    }
+    // The picture shows them in red, in lanes above the limit.
+    const refused = tasksIn(readFileSync(picturePath(stdout), "utf8")).filter(
+      ({ attributes }) => attributes["class"] === "task refused"
+    )
+    expect(refused.length).toBe(ways.reduce((sum, way) => sum + (figuresOf(stdout, way)?.[2] ?? NaN), 0))
+  })
+
+  // Ten at once make about 70 a second, so a machine that is very busy may fail to break this limit at the first try.
+  it("exits with 1 when the server saw more in a second than it allows", { retry: 2 }, async () => {
+    const { code, stdout, stderr } = await runDemo("--max-per-second", "1000", "--documents", "200")
+    expect(code).toBe(1)
+    for (const way of ways) {
+      expect(stderr).toMatch(new RegExp(String.raw`^${way}: [5-9]\d in a second, 50 allowed$`, "m"))
+      expect(stderr).toMatch(new RegExp(String.raw`^${way}: [1-9]\d* answered 429$`, "m"))
+      expect(figuresOf(stdout, way)?.[0]).toBeLessThanOrEqual(10)
+    }
+    expect(stderr).not.toContain("at once")
+  })
+
+  it.each([
+    ["--documents", "0"],
+    ["--documents", "many"],
+    ["--max-at-once", "2.5"],
+    ["--max-per-second", "1001"]
+  ])("refuses %s %s", async (flag, value) => {
+    const { code, stdout, stderr } = await runDemo(flag, value)
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" })
+    expect(stderr).toBe(`${flag} must be a whole number from 1 to 1000, not "${value}"\n`)
+  })
+})
+
+describe.concurrent("the server", { timeout: 60_000 }, () => {
+  const start = async () => {
+    const server = fork(new URL("server.ts", import.meta.url), { execArgv: [] })
+    const [port] = await once(server, "message")
+    const call = (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${port}${path}`, init)
+    const stats = async (method: string) => (await (await call("/stats", { method })).json()) as Stats
+    return { server, call, stats }
+  }
+
+  it("lets ten in at once, refuses the others, and notices who hangs up", async () => {
+    const { server, call, stats } = await start()
+    try {
+      const leave = new AbortController()
+      // The slowest answer there is: all 13 are there together.
+      const calls = Array.from({ length: 13 }, () => call("/mirrors/Quito", { signal: leave.signal }))
+      const refused: Array<number> = []
+      await new Promise<void>((resolve, reject) => {
+        for (const each of calls) {
+          each.then(({ status }) => {
+            if (refused.push(status) === 3) resolve()
+          }, reject)
+        }
+      })
+      leave.abort()
+      await Promise.allSettled(calls)
+      expect(refused).toEqual([429, 429, 429])
+      const { peakAtOnce, mostInAnySecond, requests } = await stats("GET")
+      expect(peakAtOnce).toBe(11)
+      const inSecondFrom = (start: number) => requests.filter(({ from }) => from >= start && from < start + 1000).length
+      expect(mostInAnySecond).toBe(Math.max(...requests.map(({ from }) => inSecondFrom(from))))
+      expect(requests.map(({ outcome }) => outcome).sort()).toEqual([
+        ...Array.from({ length: 10 }, () => "cancelled"),
+        ...Array.from({ length: 3 }, () => "refused")
+      ])
+      expect(await stats("DELETE")).toMatchObject({ peakAtOnce: 0, mostInAnySecond: 0, requests: [] })
+    } finally {
+      server.kill()
+    }
+  })
+
+  it("serves at least 200 different documents, the same ones every time", async () => {
+    const { server, call, stats } = await start()
+    try {
+      const read = async (id: number) => (await call(`/documents/${id}`)).text()
+      const bodies = new Set<string>()
+      for (let id = 1; id <= 200; id += 10) {
+        await stats("DELETE")
+        const ten = await Promise.all(Array.from({ length: 10 }, (_, index) => read(id + index)))
+        for (const body of ten) bodies.add(body)
+      }
+      expect(bodies.size).toBe(200)
+      await stats("DELETE")
+      expect(bodies).toContain(await read(200))
+      expect((await call("/documents/1001")).status).toBe(404)
+    } finally {
+      server.kill()
+    }
+  })
+})
+
+describe("the picture", () => {
+  const allowed = { atOnce: 10, perSecond: 50 }
+  const limits = { maxAtOnce: 10, maxPerSecond: 45 }
+  const race = { title: "race", note: "", requests: [seen(0, 100), seen(0, 100, "cancelled")] }
+  const draw = (requests: ReadonlyArray<Seen>) =>
+    drawTimeline({ runs: [{ title: "run", note: "", requests }], race, allowed, limits })
+  const yOf = (svg: string) =>
+    Array.from((cardsOf(svg)[0] ?? "").matchAll(/class="task \w+" x="[\d.]+" y="([\d.]+)"/g), ([, y]) => Number(y))
+  const limitLineOf = (svg: string) => Number(/<path d="M132 ([\d.]+)H1076" class="limit"/.exec(svg)?.[1])
+
+  it("keeps ten at once below the limit's line, and what goes beyond above it", () => {
+    const ten = draw(Array.from({ length: 10 }, () => seen(0, 100)))
+    expect(yOf(ten)).toHaveLength(10)
+    expect(Math.min(...yOf(ten))).toBeGreaterThan(limitLineOf(ten))
+
+    const eleven = draw([...Array.from({ length: 10 }, () => seen(0, 100)), seen(50, 50, "refused")])
+    expect(yOf(eleven).filter((y) => y < limitLineOf(eleven))).toHaveLength(1)
+  })
+
+  it("gives the lane of a request that ended to the next one", () => {
+    expect(new Set(yOf(draw([seen(0, 100), seen(100, 200), seen(200, 300)]))).size).toBe(1)
+  })
+
+  it("is well-formed without any request at all", () => {
+    const svg = draw([])
+    expect(tasksIn(svg)).toHaveLength(2)
+    expect(svg).not.toMatch(/NaN|undefined|Infinity/)
+  })
+})
+
+describe("the terminal", () => {
+  const record = (isTTY: boolean, columns?: number) => {
+    const written: Array<string> = []
+    return {
+      written,
+      isTTY,
+      ...(columns === undefined ? {} : { columns }),
+      write: (text: string) => written.push(text)
+    }
+  }
+
+  it("rewrites one line on a terminal, no longer than it is wide", async () => {
+    vi.useFakeTimers()
+    try {
+      const output = record(true, 40)
+      const progress = showProgress("a way", 4, output)
+      await progress.watch(() => Promise.resolve())
+      vi.advanceTimersByTime(300)
+      progress[Symbol.dispose]()
+      vi.advanceTimersByTime(1000)
+      expect(output.written).toHaveLength(5)
+      expect(output.written.at(-1)).toBe("\n")
+      for (const text of output.written.slice(0, -1)) {
+        expect(text.slice(0, 7)).toBe("\ra way ")
+        expect(text.slice(40)).toBe("\u001B[K")
+      }
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it("prints a line a second elsewhere, with what runs, what is done and the rate", async () => {
+    vi.useFakeTimers()
+    try {
+      const output = record(false)
+      const progress = showProgress("a way", 4, output)
+      await progress.watch(() => Promise.resolve())
+      await expect(progress.watch(() => Promise.reject(new Error("no")))).rejects.toThrow("no")
+      void progress.watch(() => new Promise(() => {}))
+      vi.advanceTimersByTime(999)
+      expect(output.written).toEqual([])
+      vi.advanceTimersByTime(1)
+      progress[Symbol.dispose]()
+      vi.advanceTimersByTime(5000)
+      // A second later the three starts have left the last second.
+      const line = "a way          ██████░░░░░░░░░░░░░░░░░░  running  1  done 1/4  rate  0/s  1.00 s\n"
+      expect(output.written).toEqual([line, line])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  it("aligns names to the left and figures to the right", () => {
+    expect(
+      alignTable([
+        ["", "one", "two"],
+        ["name", 1, 22222],
+        ["n", 333, ""]
+      ])
+    ).toBe(["       one     two", "name     1   22222", "n      333"].join("\n"))
+  })
+})

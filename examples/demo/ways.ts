@@ -1,0 +1,43 @@
+/** All that the demo needs of fibermeter: one job done in three ways, and a race. The rest of it is around this. */
+import { amap, runAll, runAny } from "@fibermeter/promise"
+import { Effect, Stream } from "effect"
+import * as Core from "fibermeter"
+
+export interface Limits {
+  readonly maxAtOnce: number
+  readonly maxPerSecond: number
+}
+
+/** A request that the signal cancels. */
+export type Get<Key, A> = (key: Key, signal: AbortSignal) => Promise<A>
+
+type Way = <A>(ids: ReadonlyArray<number>, get: Get<number, A>, limits: Limits) => Promise<ReadonlyArray<A>>
+
+/** Promises: each document as soon as it is there. */
+const facadeAmap: Way = async (ids, get, limits) => {
+  const documents = []
+  for await (const document of amap(ids, (id, { signal }) => get(id, signal), limits)) {
+    documents.push(document)
+  }
+  return documents
+}
+
+/** Promises: all documents, in the order of their ids. */
+const facadeRunAll: Way = (ids, get, limits) => runAll(ids, (id, { signal }) => get(id, signal), limits)
+
+/** Effect: a Stream of documents inside a program. */
+const coreAmap: Way = (ids, get, limits) => {
+  const getDocument = (id: number) => Effect.tryPromise({ try: (signal) => get(id, signal), catch: (error) => error })
+
+  const program = Effect.gen(function* () {
+    const documents = Core.amap(ids, getDocument, limits)
+    return yield* Stream.runCollect(documents)
+  })
+  return Effect.runPromise(program)
+}
+
+export const ways = { "facade amap": facadeAmap, "facade runAll": facadeRunAll, "core amap": coreAmap }
+
+/** The first mirror to succeed; what the others are doing is cancelled. */
+export const race = <A>(mirrors: ReadonlyArray<string>, get: Get<string, A>): Promise<A> =>
+  runAny(mirrors, (mirror, { signal }) => get(mirror, signal))

@@ -1,0 +1,43 @@
+/** The verbs as one table: each runs `f` on items and hands what its caller gets to `read`, as he gets it. */
+import { type Cause, Effect, Stream } from "effect"
+import { amap, type Options, runAll, runAny, runOnEach } from "../../src/index.ts"
+
+export interface Verb {
+  readonly name: "runOnEach" | "runAll" | "amap" | "amap ordered" | "runAny"
+  readonly run: <A, B, E, R>(
+    items: Iterable<A> | Stream.Stream<A, E, R>,
+    f: (item: A, index: number) => Effect.Effect<B, E, R>,
+    options?: Options,
+    read?: (result: B) => void
+  ) => Effect.Effect<void, E | Cause.NoSuchElementError, R>
+}
+
+const ignore = () => {}
+
+export const verbs: ReadonlyArray<Verb> = [
+  {
+    name: "runOnEach",
+    run: (items, f, options) => runOnEach(items, f, options)
+  },
+  {
+    name: "runAll",
+    run: (items, f, options, read = ignore) => Effect.map(runAll(items, f, options), (results) => results.forEach(read))
+  },
+  {
+    name: "amap",
+    run: (items, f, options, read = ignore) =>
+      Stream.runForEach(amap(items, f, options), (result) => Effect.sync(() => read(result)))
+  },
+  {
+    name: "amap ordered",
+    run: (items, f, options, read = ignore) =>
+      Stream.runForEach(amap(items, f, { ...options, ordered: true }), (result) => Effect.sync(() => read(result)))
+  },
+  {
+    name: "runAny",
+    run: (items, f, options, read = ignore) => Effect.map(runAny(items, f, options), (result) => void read(result))
+  }
+]
+
+/** The verb of that name. */
+export const verb = (name: Verb["name"]): Verb => verbs.find((verb) => verb.name === name) as Verb

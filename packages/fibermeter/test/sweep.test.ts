@@ -1,0 +1,388 @@
+/**
+ * The sweep: a run is taken step by step, and interrupted at every single one of its scheduler steps in turn. Whatever
+ * the step, every permit must come back, no fiber, timer or step may be left, and the source must have been closed as
+ * `for…of` would.
+ *
+ * Coarse steps are those that the default scheduler takes. Fine ones break a fiber off after every few operations, which
+ * is where a start that was granted and not yet made, or a permit that was taken and not yet noted down, gets lost.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { Cause, Effect, Exit, Fiber, Schedule, Semaphore, Stream } from "effect"
+import { amap, Meter, type Meters, type Options, runOnEach } from "../src/index.ts"
+import { Source, StreamSource } from "./support/Source.ts"
+import { ms, range, Spy } from "./support/Spy.ts"
+import { verbs } from "./support/verbs.ts"
+import { World } from "./support/World.ts"
+
+/** How many times a start may be refused before the sweep gives up on finding the end of a run. */
+const mostSteps = 20_000
+
+interface Limit {
+  readonly name: string
+  readonly make: () => {
+    readonly options: Options
+    /** What must hold of the shared meter after the call, given the instants at which its tasks started. */
+    readonly after?: (world: World, starts: ReadonlyArray<bigint>, granted?: bigint) => Promise<void>
+  }
+}
+
+/**
+ * As many tasks as fit run at once again, and the first of them starts when the last start lets it, not later.
+ *
+ * `granted` is an instant at which a start may have been made that nobody saw: between a meter and an effect that runs
+ * under it lies the start, and in fine steps also a place to interrupt.
+ */
+const unharmed =
+  (meter: Meters, width: number, interval: bigint) =>
+  async (world: World, starts: ReadonlyArray<bigint>, granted?: bigint): Promise<void> => {
+    const began = world.now
+    const spy = new Spy(world.clock)
+    await world.value(runOnEach(range(width), spy.lasting(10_000), { meter }))
+    const after = (last: bigint | undefined) => (last === undefined || last + interval < began ? began : last + interval)
+    const first = began + (spy.starts[0] as bigint)
+    if (first !== after(granted)) expect(first, "the next start on the meter").toBe(after(starts.at(-1)))
+    expect(spy.starts.map((at) => at + began)).toEqual(range(width).map((index) => first + BigInt(index) * interval))
+    expect(spy.peak).toBe(width)
+  }
+
+const limits: ReadonlyArray<Limit> = [
+  { name: "no limit", make: () => ({ options: {} }) },
+  { name: "maxAtOnce", make: () => ({ options: { maxAtOnce: 2 } }) },
+  { name: "maxPerSecond", make: () => ({ options: { maxPerSecond: 10 } }) },
+  { name: "maxBurst", make: () => ({ options: { maxPerSecond: 2, maxBurst: 2 } }) },
+  {
+    name: "a shared meter at once",
+    make: () => {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 2 })
+      return { options: { meter }, after: unharmed(meter, 2, 0n) }
+    }
+  },
+  {
+    name: "a shared meter at once and a second",
+    make: () => {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 2, maxPerSecond: 10 })
+      return { options: { meter }, after: unharmed(meter, 2, ms(100)) }
+    }
+  },
+  {
+    name: "a meter from a semaphore",
+    make: () => {
+      const semaphore = Semaphore.makeUnsafe(2)
+      const meter = Meter.fromSemaphore(semaphore)
+      return {
+        options: { meter },
+        after: async (world, starts, granted) => {
+          expect(await world.value(semaphore.takeIfAvailable(2)), "both permits are free").toBe(true)
+          expect(await world.value(semaphore.takeIfAvailable(1)), "and there are only two").toBe(false)
+          await world.value(semaphore.release(2))
+          await unharmed(meter, 2, 0n)(world, starts, granted)
+        }
+      }
+    }
+  },
+  {
+    name: "a meter from a schedule",
+    make: () => {
+      const meter = Meter.fromSchedule(Schedule.spaced("100 millis"))
+      return { options: { meter }, after: unharmed(meter, 2, ms(100)) }
+    }
+  },
+  {
+    name: "two meters",
+    make: () => {
+      const meter = [Meter.makeUnsafe({ maxAtOnce: 2 }), Meter.makeUnsafe({ maxPerSecond: 10 })]
+      return { options: { meter }, after: unharmed(meter, 2, ms(100)) }
+    }
+  },
+  {
+    name: "a meter beside limits of its own",
+    make: () => {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 2, maxPerSecond: 10 })
+      return { options: { meter, maxAtOnce: 1, maxPerSecond: 20 }, after: unharmed(meter, 2, ms(100)) }
+    }
+  }
+]
+
+/** Takes a fresh run to its end once for every step it has, and interrupts it after that step. */
+const sweep = async (
+  fine: boolean,
+  subject: (world: World) => {
+    readonly effect: Effect.Effect<unknown, unknown>
+    /** `interrupted` is the instant at which it was interrupted, if it was. */
+    readonly check: (world: World, exit: Exit.Exit<unknown, unknown>, interrupted: bigint | undefined) => Promise<void>
+  }
+): Promise<void> => {
+  for (let at = 0; at <= mostSteps; at++) {
+    const world = new World({ fine })
+    const { check, effect } = subject(world)
+    const fiber = world.start(effect)
+    let interrupted: bigint | undefined
+    const interrupt = (step: number) => {
+      if (step !== at || fiber.pollUnsafe() !== undefined) return
+      interrupted = world.now
+      fiber.interruptUnsafe()
+    }
+    interrupt(0)
+    const exit = await world.finish(fiber, interrupt)
+    try {
+      expect(world.fibersLive, "fibers left").toBe(0)
+      expect(world.timersLeft, "timers left").toBe(0)
+      expect(world.stepsLeft, "steps left").toBe(0)
+      await check(world, exit, interrupted)
+    } catch (error) {
+      throw new Error(`interrupted ${interrupted === undefined ? "never" : `after step ${at}`}: ${String(error)}`, { cause: error })
+    }
+    if (interrupted === undefined) {
+      expect(at, "steps of a run").toBeGreaterThan(2)
+      return
+    }
+  }
+  expect.fail(`the run did not end within ${mostSteps} steps`)
+}
+
+const expectInterruptedOr = (
+  exit: Exit.Exit<unknown, unknown>,
+  interrupted: bigint | undefined,
+  otherwise: (exit: Exit.Exit<unknown, unknown>) => boolean
+): void => {
+  // An interruption that comes when the outcome is settled may be too late to change it.
+  const stopped = interrupted !== undefined && Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)
+  expect(stopped || otherwise(exit), `unexpected exit ${String(exit)}`).toBe(true)
+}
+
+const grains = [
+  { grain: "coarse", fine: false },
+  { grain: "fine", fine: true }
+]
+
+/** Tasks sleep, but for one that ends at once unless that would end a race; their finalizers take time. */
+const task = (_: unknown, index: number): Effect.Effect<number> => taking(index, true)
+
+const taking = (index: number, atOnce: boolean): Effect.Effect<number> =>
+  index === 1 && atOnce
+    ? Effect.succeed(index)
+    : Effect.onExit(Effect.as(Effect.sleep(130 + index * 7), index), () => Effect.sleep(5))
+
+describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
+  describe.each(limits)("under $name", (limit) => {
+    it.each(verbs)("$name gives everything back", async (verb) => {
+      await sweep(fine, (world) => {
+        const { after, options } = limit.make()
+        const spy = new Spy(world.clock)
+        const source = Source.indices(4)
+        return {
+          effect: verb.run(source, spy.watch((_, index) => taking(index, verb.name !== "runAny")), options),
+          check: async (_, exit, interrupted) => {
+            expectInterruptedOr(exit, interrupted, Exit.isSuccess)
+            expect(spy.running, "tasks running").toBe(0)
+            expect(source.opened, "iterators made").toBeLessThanOrEqual(1)
+            expect(source.closed, "calls of return()").toBe(source.closings)
+            expect(source.disturbed, "calls of next() after the end").toBe(0)
+            await after?.(world, spy.starts)
+          }
+        }
+      })
+    })
+
+    it.each(verbs)("$name gives everything back when a task has failed", async (verb) => {
+      await sweep(fine, (world) => {
+        const { after, options } = limit.make()
+        const spy = new Spy(world.clock)
+        const source = Source.indices(3)
+        const failing = spy.watch((item: number, index) =>
+          index === 1 ? Effect.andThen(Effect.sleep(20), Effect.fail("boom" as const)) : task(item, index)
+        )
+        return {
+          effect: verb.run<number, number, "boom", never>(source, failing, options),
+          check: async (_, exit, interrupted) => {
+            const expected = verb.name === "runAny" ? Exit.isSuccess(exit) : Exit.hasFails(exit)
+            expectInterruptedOr(exit, interrupted, () => expected)
+            expect(spy.running, "tasks running").toBe(0)
+            expect(source.closed, "calls of return()").toBe(source.closings)
+            await after?.(world, spy.starts)
+          }
+        }
+      })
+    })
+
+    it("Meter.metered gives everything back", async () => {
+      await sweep(fine, (world) => {
+        const { after, options } = limit.make()
+        const meters = [options.meter ?? Meter.makeUnsafe(options)].flat()
+        const spy = new Spy(world.clock)
+        const metered = (index: number) =>
+          meters.reduceRight((self, meter) => Meter.metered(self, meter), spy.effect(index, task(index, index)))
+        return {
+          effect: Effect.forEach(range(3), metered, { concurrency: 3 }),
+          check: async (_, exit, interrupted) => {
+            expectInterruptedOr(exit, interrupted, Exit.isSuccess)
+            expect(spy.running, "tasks running").toBe(0)
+            await after?.(world, spy.starts, fine ? interrupted : undefined)
+          }
+        }
+      })
+    })
+
+    it("Meter.acquire gives everything back", async () => {
+      await sweep(fine, (world) => {
+        const { after, options } = limit.make()
+        const meters = [options.meter ?? Meter.makeUnsafe(options)].flat()
+        const spy = new Spy(world.clock)
+        // Each start that was granted counts, whether its holder came to use it or not.
+        const granted: Array<bigint> = []
+        const acquire = (meter: Meter.Meter<unknown>) =>
+          Effect.map(Meter.acquire(meter), (release) => {
+            granted.push(world.now)
+            return release
+          })
+        const held = (index: number) =>
+          meters.reduceRight<Effect.Effect<unknown, unknown>>(
+            (self, meter) =>
+              Effect.acquireUseRelease(
+                acquire(meter),
+                () => self,
+                (release) => release
+              ),
+            spy.effect(index, task(index, index))
+          )
+        return {
+          effect: Effect.forEach(range(3), held, { concurrency: 3 }),
+          check: async (_, exit, interrupted) => {
+            expectInterruptedOr(exit, interrupted, Exit.isSuccess)
+            expect(spy.running, "tasks running").toBe(0)
+            await after?.(world, granted)
+          }
+        }
+      })
+    })
+  })
+
+  it.each(verbs)("$name closes a stream once, if it was opened", async (verb) => {
+    await sweep(fine, () => {
+      const source = StreamSource.indices(4, 2)
+      return {
+        effect: verb.run(source.stream, task, { maxAtOnce: 1 }),
+        check: async (_, exit, interrupted) => {
+          expectInterruptedOr(exit, interrupted, Exit.isSuccess)
+          expect(source.opened).toBeLessThanOrEqual(1)
+          expect(source.closed).toBeLessThanOrEqual(1)
+          // A stream is closed from the moment it is about to be opened.
+          expect(source.closed).toBeGreaterThanOrEqual(source.opened)
+        }
+      }
+    })
+  })
+
+  it("a reader of amap that stops early gives everything back", async () => {
+    await sweep(fine, (world) => {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 2, maxPerSecond: 10 })
+      const spy = new Spy(world.clock)
+      const source = Source.indices(Number.POSITIVE_INFINITY)
+      return {
+        effect: amap(source, spy.watch(task), { meter, maxUnread: 2 }).pipe(
+          Stream.mapEffect((result) => Effect.as(Effect.sleep(30), result)),
+          Stream.take(2),
+          Stream.runDrain
+        ),
+        check: async (_, exit, interrupted) => {
+          expectInterruptedOr(exit, interrupted, Exit.isSuccess)
+          expect(spy.running, "tasks running").toBe(0)
+          expect(source.closed, "calls of return()").toBe(source.closings)
+          await unharmed(meter, 2, ms(100))(world, spy.starts)
+        }
+      }
+    })
+  })
+
+  describe("one waiter of three on a shared meter: a waiter that was interrupted costs the next one nothing", () => {
+    const waiters: ReadonlyArray<{
+      readonly name: string
+      readonly meter: () => Meter.Meter<unknown>
+      /** When the last one starts, had the middle one started, and had it not. */
+      readonly last: (middleStarted: boolean, middleEnded: bigint | undefined) => bigint
+    }> = [
+      {
+        name: "at once",
+        meter: () => Meter.makeUnsafe({ maxAtOnce: 1 }),
+        last: (_, middleEnded) => middleEnded ?? ms(50)
+      },
+      {
+        name: "a second",
+        meter: () => Meter.makeUnsafe({ maxPerSecond: 10 }),
+        last: (started) => (started ? ms(200) : ms(100))
+      },
+      {
+        name: "from a semaphore",
+        meter: () => Meter.fromSemaphore(Semaphore.makeUnsafe(1)),
+        last: (_, middleEnded) => middleEnded ?? ms(50)
+      },
+      {
+        name: "from a schedule",
+        meter: () => Meter.fromSchedule(Schedule.spaced("100 millis")),
+        last: (started) => (started ? ms(200) : ms(100))
+      },
+      {
+        name: "at once and a second",
+        meter: () => Meter.makeUnsafe({ maxAtOnce: 1, maxPerSecond: 10 }),
+        last: (started, middleEnded) => {
+          const slot = started ? ms(200) : ms(100)
+          return middleEnded !== undefined && middleEnded > slot ? middleEnded : slot
+        }
+      }
+    ]
+
+    it.each(waiters)("$name", async ({ last, meter: make }) => {
+      for (let at = 0; ; at++) {
+        const world = new World({ fine })
+        const meter = make()
+        const spy = new Spy(world.clock)
+        const ends = new Map<number, bigint>()
+        const one = (index: number) =>
+          Meter.metered(spy.effect(index, Effect.sleep(50)), meter).pipe(
+            Effect.onExit(() =>
+              Effect.sync(() => {
+                ends.set(index, spy.now())
+              })
+            )
+          )
+        const interrupted: Array<boolean> = []
+        let interruptedAt = -1n
+        let middle: Fiber.Fiber<void> | undefined
+        const all = world.start(
+          Effect.gen(function* () {
+            const first = yield* Effect.forkChild(one(0))
+            middle = yield* Effect.forkChild(one(1))
+            const third = yield* Effect.forkChild(one(2))
+            yield* Fiber.awaitAll([first, middle, third])
+          })
+        )
+        const exit = await world.finish(all, () => {
+          // Only once it exists can it be interrupted; until then the steps are not counted.
+          if (middle === undefined || interrupted.length > at) return
+          interrupted.push(middle.pollUnsafe() === undefined)
+          if (interrupted.length === at + 1) {
+            interruptedAt = world.now
+            middle.interruptUnsafe()
+          }
+        })
+        expect(exit).toEqual(Exit.void)
+        expect(world.fibersLive).toBe(0)
+        expect(world.timersLeft).toBe(0)
+        expect(spy.running).toBe(0)
+        const started = spy.started.includes(1)
+        const expected = started ? [0, 1, 2] : [0, 2]
+        expect(spy.started, `middle interrupted at step ${at}`).toEqual(expected)
+        const instants = [last(started, started ? ends.get(1) : undefined)]
+        // As above: granted in this very instant, and interrupted before its first step.
+        if (fine && !started && interruptedAt === ms(100)) instants.push(last(true, undefined))
+        expect(instants, `middle interrupted at step ${at}, ${started ? "after" : "before"} its start`).toContain(
+          spy.starts.at(-1)
+        )
+        if (interrupted.length <= at || interrupted[at] === false) {
+          expect(at).toBeGreaterThan(3)
+          break
+        }
+      }
+    })
+  })
+})

@@ -1,0 +1,247 @@
+/**
+ * `npm test`: every check, each of them run even if another has failed, and a last line that counts.
+ *
+ * A check counts as one. The tests that a Vitest run reports count one by one, and the run itself (its coverage, and
+ * that nothing was left unhandled) as one more.
+ */
+import { spawn } from "node:child_process"
+import { copyFileSync, existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtemp, rm } from "node:fs/promises"
+import { availableParallelism, tmpdir } from "node:os"
+import { delimiter, dirname, join } from "node:path"
+import { extract } from "./doc-examples.ts"
+
+interface Outcome {
+  readonly passed: number
+  readonly failed: number
+  readonly note: string
+  readonly output: string
+}
+interface Check {
+  readonly name: string
+  readonly run: () => Promise<Outcome>
+}
+
+const root = join(import.meta.dirname, "..")
+const reports = join(root, ".check")
+const scratch = await mkdtemp(join(tmpdir(), "fibermeter-trial-"))
+const tarballs = { fibermeter: join(scratch, "fibermeter.tgz"), promise: join(scratch, "promise.tgz") }
+
+// --- the checks ------------------------------------------------------------------------------------------------------
+
+const sources: ReadonlyArray<Check> = [
+  command("types: what is published, by itself (this is the build)", ["node", "scripts/build.ts"]),
+  command("types: sources, tests, examples, benchmarks, scripts", ["tsc", "-p", "tsconfig.json"]),
+  {
+    name: "types: the documentation's examples",
+    run: async () => {
+      extract(root)
+      const { code, output } = await execute(["tsc", "-p", "scripts/tsconfig.docs.json"], root)
+      return outcome(code === 0, output)
+    }
+  },
+  command("lint", ["oxlint", "--type-aware", "--deny-warnings"]),
+  command("lint: Effect", ["effect-tsgo", "diagnostics", "--project", "tsconfig.json", "--format", "text"]),
+  command("format", ["oxfmt", "--check"]),
+  command("unused files, exports and dependencies", ["knip"])
+]
+
+// Coverage is counted over these alone: an example that runs through a line does not assert what the line does.
+const tests: ReadonlyArray<Check> = [
+  vitest("tests of the packages, covering every line and branch", ["fibermeter", "promise"], ["--coverage"]),
+  vitest("tests of types, documentation, examples and scripts", ["types", "docs", "examples", "scripts"])
+]
+
+const packing: ReadonlyArray<Check> = Object.entries(tarballs).map(([name, tarball]) =>
+  command(`pack ${name}`, ["pnpm", "pack", "--out", tarball], join(root, "packages", name))
+)
+
+const packages: ReadonlyArray<Check> = [
+  ...Object.entries(tarballs).flatMap(([name, tarball]) => [
+    command(`publint ${name}`, ["publint", "run", tarball, "--strict"]),
+    command(`are the types of ${name} right`, ["attw", tarball, "--profile", "esm-only", "--no-color"])
+  ]),
+  {
+    name: "the types of @fibermeter/promise stand by themselves",
+    run: async () => {
+      const leaks = foreignTypes(join(root, "packages/promise/dist/index.d.ts"))
+      return outcome(leaks.length === 0, leaks.join("\n"))
+    }
+  }
+]
+
+const installing: ReadonlyArray<Check> = [{ name: "install both from their tarballs", run: install }]
+
+const trial: ReadonlyArray<Check> = [
+  command("a JavaScript program on the installed packages", ["node", "program.js"], scratch),
+  command("a TypeScript program on the installed packages, TypeScript 7", ["tsc", "-p", "."], scratch),
+  command("a TypeScript program on the installed packages, TypeScript 5.9", [
+    "node",
+    join(root, "node_modules/typescript-5.9/bin/tsc"),
+    "-p",
+    scratch
+  ])
+]
+
+// --- how they run ----------------------------------------------------------------------------------------------------
+
+/** Resolves to the exit code and what was printed. */
+function execute(
+  command: ReadonlyArray<string>,
+  cwd: string
+): Promise<{ readonly code: number; readonly output: string }> {
+  return new Promise((resolve) => {
+    const [file, ...args] = command as [string, ...Array<string>]
+    const env = {
+      ...process.env,
+      PATH: [join(root, "node_modules/.bin"), process.env["PATH"]].join(delimiter),
+      ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" })
+    }
+    const child = spawn(file, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] })
+    let output = ""
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text))
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (output += text))
+    child.on("error", (error) => resolve({ code: 1, output: String(error) }))
+    child.on("close", (code) => resolve({ code: code ?? 1, output }))
+  })
+}
+
+function outcome(ok: boolean, output: string): Outcome {
+  return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, note: "", output: ok ? "" : output }
+}
+
+function command(name: string, args: ReadonlyArray<string>, cwd = root): Check {
+  return {
+    name,
+    run: async () => {
+      const { code, output } = await execute(args, cwd)
+      return outcome(code === 0, output)
+    }
+  }
+}
+
+function vitest(name: string, projects: ReadonlyArray<string>, args: ReadonlyArray<string> = []): Check {
+  return {
+    name,
+    run: async () => {
+      const file = join(reports, `${projects[0]}.json`)
+      rmSync(file, { force: true })
+      const { code, output } = await execute(
+        [
+          "vitest",
+          "run",
+          ...projects.map((project) => `--project=${project}`),
+          "--reporter=default",
+          "--reporter=json",
+          `--outputFile.json=${file}`,
+          ...args
+        ],
+        root
+      )
+      if (!existsSync(file)) return outcome(false, output)
+      const report = JSON.parse(readFileSync(file, "utf8")) as {
+        readonly numPassedTests: number
+        readonly numFailedTests: number
+        readonly numTotalTests: number
+      }
+      const { numPassedTests: passed, numFailedTests: failed, numTotalTests: total } = report
+      const itself = code === 0 && passed > 0
+      const skipped = total - passed - failed
+      return {
+        passed: passed + (itself ? 1 : 0),
+        failed: failed + (itself || failed > 0 ? 0 : 1),
+        note: `${passed} tests${skipped > 0 ? `, ${skipped} skipped` : ""}`,
+        output: itself ? "" : output
+      }
+    }
+  }
+}
+
+/** Imports of anything but the package's own files, from what its types reach. */
+function foreignTypes(file: string, seen = new Set<string>()): Array<string> {
+  if (seen.has(file)) return []
+  seen.add(file)
+  const imports = readFileSync(file, "utf8").matchAll(/(?:\bfrom|\bimport\(?)\s*"([^"]+)"/g)
+  return Array.from(imports, ([, name]) => name!).flatMap((name) =>
+    name.startsWith(".")
+      ? foreignTypes(join(dirname(file), name.replace(/\.[jt]s$/, ".d.ts")), seen)
+      : [`${file}: ${name}`]
+  )
+}
+
+/** A project of its own, as a user would set it up: npm, the tarballs, and the strictest compiler settings. */
+async function install(): Promise<Outcome> {
+  const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+    readonly devDependencies: Record<string, string>
+  }
+  const manifest = {
+    private: true,
+    type: "module",
+    dependencies: {
+      "@fibermeter/promise": `file:${tarballs.promise}`,
+      fibermeter: `file:${tarballs.fibermeter}`,
+      effect: devDependencies["effect"]
+    }
+  }
+  const compilerOptions = {
+    target: "ES2023",
+    lib: ["ES2024", "ESNext.Disposable", "DOM"],
+    types: [],
+    module: "NodeNext",
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    skipLibCheck: false,
+    noEmit: true
+  }
+  writeFileSync(join(scratch, "package.json"), JSON.stringify(manifest))
+  writeFileSync(join(scratch, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["program.ts"] }))
+  for (const file of globSync("program.*", { cwd: join(root, "scripts/trial") })) {
+    copyFileSync(join(root, "scripts/trial", file), join(scratch, file))
+  }
+  const { code, output } = await execute(["npm", "install", "--prefer-offline", "--no-audit", "--no-fund"], scratch)
+  return outcome(code === 0, output)
+}
+
+/** Runs checks as wide as the machine, and prints each as it ends, in their order. */
+async function runAll(checks: ReadonlyArray<Check>, width: number): Promise<Array<Outcome>> {
+  const waiting = checks.map((check, index) => ({ check, index }))
+  const done: Array<{ readonly line: string; readonly outcome: Outcome } | undefined> = []
+  let printed = 0
+  const worker = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const { check, index } = next
+      const began = performance.now()
+      const result = await check.run().catch((error: unknown) => outcome(false, String(error)))
+      const note = result.note === "" ? "" : `${result.note}, `
+      const seconds = ((performance.now() - began) / 1000).toFixed(1)
+      done[index] = { line: `${result.failed > 0 ? "✗" : "✓"} ${check.name} (${note}${seconds} s)`, outcome: result }
+      for (let entry = done[printed]; entry !== undefined; entry = done[++printed]) {
+        console.log(entry.line)
+        if (entry.outcome.output !== "") console.log(entry.outcome.output.trimEnd().replace(/^/gm, "    "))
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: width }, worker))
+  return done.map((entry) => entry!.outcome)
+}
+
+// --- all of it -------------------------------------------------------------------------------------------------------
+
+mkdirSync(reports, { recursive: true })
+const width = Math.min(2, availableParallelism())
+const outcomes = [
+  ...(await runAll(sources, width)),
+  // One at a time: some of these watch the clock, and each uses every core by itself.
+  ...(await runAll(tests, 1)),
+  ...(await runAll(packing, 1)),
+  ...(await runAll(packages, width)),
+  ...(await runAll(installing, 1)),
+  ...(await runAll(trial, width))
+]
+await rm(scratch, { recursive: true, force: true })
+
+const passed = outcomes.reduce((sum, { passed }) => sum + passed, 0)
+const failed = outcomes.reduce((sum, { failed }) => sum + failed, 0)
+console.log(`${passed} passed, ${failed} failed`)
+process.exitCode = failed > 0 || passed === 0 ? 1 : 0

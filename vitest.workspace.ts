@@ -1,0 +1,46 @@
+import { defineConfig } from "vitest/config"
+import { docExamples } from "./scripts/doc-examples.ts"
+
+/** The one Vitest configuration. `vitest.config.ts` re-exports it, for the command line and for editors. */
+export default defineConfig({
+  test: {
+    allowOnly: false,
+    // A test that asserts nothing fails. Documentation may show something that has no value to compare.
+    expect: { requireAssertions: true },
+    coverage: {
+      provider: "v8",
+      include: ["packages/*/src/**/*.ts"],
+      reporter: ["text", "lcovonly"],
+      thresholds: { lines: 100, branches: 100, functions: 100, statements: 100 }
+    },
+    projects: [
+      { extends: true, test: { name: "fibermeter", include: ["packages/fibermeter/test/**/*.test.ts"] } },
+      { extends: true, test: { name: "promise", include: ["packages/promise/test/**/*.test.ts"] } },
+      { extends: true, test: { name: "examples", include: ["examples/**/*.test.ts"] } },
+      { extends: true, test: { name: "scripts", include: ["scripts/**/*.test.ts"] } },
+      {
+        extends: true,
+        plugins: [docExamples(import.meta.dirname)],
+        test: {
+          name: "docs",
+          include: [".doc-examples/**/*.ts"],
+          exclude: ["**/*.no-run.ts"],
+          expect: { requireAssertions: false }
+        }
+      },
+      {
+        extends: true,
+        test: {
+          name: "types",
+          include: [],
+          typecheck: {
+            enabled: true,
+            only: true,
+            include: ["packages/*/test/**/*.test-d.ts"],
+            tsconfig: "scripts/tsconfig.types.json"
+          }
+        }
+      }
+    ]
+  }
+})
