@@ -124,7 +124,7 @@ describe.concurrent("the demo", { timeout: 60_000 }, () => {
   it("keeps to 10 at once and 45 a second unless told otherwise", async () => {
     const { code, stdout } = await runDemo("--documents", "20")
     expect(code).toBe(0)
-    expect(stdout).toContain("The client keeps to 10 at once and 45 a second.")
+    expect(stdout).toContain("The client keeps to 10 at once and 45 a second.\nWhy not 50?")
   })
 
   it("exits with 1 when the server saw more at once than it allows", async () => {
@@ -138,6 +138,7 @@ describe.concurrent("the demo", { timeout: 60_000 }, () => {
     )
     expect(code).toBe(1)
     expect(stdout).not.toContain("Every limit was kept.")
+    expect(stdout).toContain("That is more than the server allows: this run is meant to fail.")
     for (const way of ways) {
       expect(stderr).toMatch(new RegExp(String.raw`^${way}: stopped by /documents/\d+: 429 Too Many Requests$`, "m"))
       expect(stderr).toMatch(new RegExp(String.raw`^${way}: (1[1-9]|20) at once, 10 allowed$`, "m"))

@@ -47,8 +47,13 @@ const resetStats = () => getJson<Stats>("/stats", { method: "DELETE" })
 const { limits: allowed } = await resetStats()
 console.log(`A rate-limited API runs at ${api}, in a process of its own.
 It answers 429 to whatever goes beyond ${allowed.atOnce} at once or ${allowed.perSecond} in any second, by its own count.
-The client keeps to ${limits.maxAtOnce} at once and ${limits.maxPerSecond} a second. Why not ${allowed.perSecond}? Some requests travel faster than others:
-what leaves as exactly ${allowed.perSecond} in a second arrives as ${allowed.perSecond + 1} now and then.`)
+The client keeps to ${limits.maxAtOnce} at once and ${limits.maxPerSecond} a second.`)
+if (limits.maxAtOnce > allowed.atOnce || limits.maxPerSecond > allowed.perSecond) {
+  console.log("That is more than the server allows: this run is meant to fail.")
+} else {
+  console.log(`Why not ${allowed.perSecond}? Some requests travel faster than others: what leaves as exactly ${allowed.perSecond} in a second
+arrives as ${allowed.perSecond + 1} now and then.`)
+}
 
 /** The least time that these requests can take: started in order, evenly spread, no overhead anywhere. */
 const idealTime = (requests: ReadonlyArray<Seen>) => {

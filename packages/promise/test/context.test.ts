@@ -273,7 +273,7 @@ describe("the signal's reason", () => {
     process.on("uncaughtException", (error) => uncaught.push(error))
     try {
       const told: Array<number> = []
-      const call = runAny([
+      const call = runAny<unknown>([
         ({ signal }: TaskContext) => {
           signal.addEventListener("abort", () => {
             throw "from the listener"

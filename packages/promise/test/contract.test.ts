@@ -359,49 +359,52 @@ describe("an empty list of functions", () => {
   )
 })
 
-describe.each(["sync", "async"] as const)("an infinite %s source is pulled no further than needed, then closed", (kind) => {
-  const limited = limits.filter(({ name }) => name !== "no limit")
+describe.each(["sync", "async"] as const)(
+  "an infinite %s source is pulled no further than needed, then closed",
+  (kind) => {
+    const limited = limits.filter(({ name }) => name !== "no limit")
 
-  describe.each(overItems)("$name", (verb) => {
-    it.each(limited)("under $name, ended by an abort", async (limit) => {
-      const { options, meters } = limit.make()
-      const controller = new AbortController()
-      // In a race nobody succeeds, and with `settled` nobody ends in time.
-      const spans = (i: number) => (verb.verb === "runAny" && verb.failsFast ? 9000 : 50 + ((i * 37) % 91))
-      const p = probe((i) => ({ ms: spans(i), ...(verb.verb === "runAny" ? { rejects: { reason: i } } : {}) }))
-      const s = source(kind, naturals(), () => p.starts.length)
-      setTimeout(() => controller.abort("enough"), 637)
-      const outcome = await settle(verb.call(s.iterable, p, { ...options, signal: controller.signal }).promise)
+    describe.each(overItems)("$name", (verb) => {
+      it.each(limited)("under $name, ended by an abort", async (limit) => {
+        const { options, meters } = limit.make()
+        const controller = new AbortController()
+        // In a race nobody succeeds, and with `settled` nobody ends in time.
+        const spans = (i: number) => (verb.verb === "runAny" && verb.failsFast ? 9000 : 50 + ((i * 37) % 91))
+        const p = probe((i) => ({ ms: spans(i), ...(verb.verb === "runAny" ? { rejects: { reason: i } } : {}) }))
+        const s = source(kind, naturals(), () => p.starts.length)
+        setTimeout(() => controller.abort("enough"), 637)
+        const outcome = await settle(verb.call(s.iterable, p, { ...options, signal: controller.signal }).promise)
 
-      expect(outcome).toEqual({ status: "rejected", reason: "enough", at: 637 })
-      expect(p.order, "G4: input order").toEqual([...naturals(p.order.length)])
-      if (limit.limits.maxAtOnce !== undefined) expect(p.peak()).toBeLessThanOrEqual(limit.limits.maxAtOnce)
-      expect(s.ahead(), "G5: items out and not used").toBeLessThanOrEqual(1)
-      expect(s.pulls).toBeLessThanOrEqual(p.starts.length + 1)
-      expect(s.returns).toBe(1)
-      await expectNothingLeft(p, controller.signal, limit, meters)
-    })
-
-    it.each(limited)("under $name, ended by a task", async (limit) => {
-      const { options, meters } = limit.make()
-      const p = probe((i) => {
-        if (verb.verb === "runAny") return i === 1 ? { ms: 137 } : { ms: 9000 }
-        return i === 1 ? { ms: 137, rejects: { reason: "bad" } } : { ms: 9000 }
+        expect(outcome).toEqual({ status: "rejected", reason: "enough", at: 637 })
+        expect(p.order, "G4: input order").toEqual([...naturals(p.order.length)])
+        if (limit.limits.maxAtOnce !== undefined) expect(p.peak()).toBeLessThanOrEqual(limit.limits.maxAtOnce)
+        expect(s.ahead(), "G5: items out and not used").toBeLessThanOrEqual(1)
+        expect(s.pulls).toBeLessThanOrEqual(p.starts.length + 1)
+        expect(s.returns).toBe(1)
+        await expectNothingLeft(p, controller.signal, limit, meters)
       })
-      const s = source(kind, naturals(), () => p.starts.length)
-      const call = verb.call(s.iterable, p, options)
-      const outcome = await settle(call.promise)
 
-      const [, second = 0] = predict([9000, 137], limit.limits)
-      expect(outcome.at).toBe(second + 137)
-      if (verb.verb === "runAny") expect(call.delivered).toEqual(["v1"])
-      else expect(outcome.status === "rejected" && outcome.reason).toBe("bad")
-      expect(s.ahead(), "G5: items out and not used").toBeLessThanOrEqual(1)
-      expect(s.returns).toBe(1)
-      await expectNothingLeft(p, undefined, limit, meters)
+      it.each(limited)("under $name, ended by a task", async (limit) => {
+        const { options, meters } = limit.make()
+        const p = probe((i) => {
+          if (verb.verb === "runAny") return i === 1 ? { ms: 137 } : { ms: 9000 }
+          return i === 1 ? { ms: 137, rejects: { reason: "bad" } } : { ms: 9000 }
+        })
+        const s = source(kind, naturals(), () => p.starts.length)
+        const call = verb.call(s.iterable, p, options)
+        const outcome = await settle(call.promise)
+
+        const [, second = 0] = predict([9000, 137], limit.limits)
+        expect(outcome.at).toBe(second + 137)
+        if (verb.verb === "runAny") expect(call.delivered).toEqual(["v1"])
+        else expect(outcome.status === "rejected" && outcome.reason).toBe("bad")
+        expect(s.ahead(), "G5: items out and not used").toBeLessThanOrEqual(1)
+        expect(s.returns).toBe(1)
+        await expectNothingLeft(p, undefined, limit, meters)
+      })
     })
-  })
-})
+  }
+)
 
 describe("leaving amap early cancels what is in flight, closes the source, and starts nothing more", () => {
   const leavings = {

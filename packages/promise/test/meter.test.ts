@@ -149,7 +149,7 @@ describe("a meter under several calls", () => {
       starts.push(now())
       running += 1
       peak = Math.max(peak, running)
-      await sleep(40 + (n * 29) % 120)
+      await sleep(40 + ((n * 29) % 120))
       running -= 1
       return n
     }
@@ -158,7 +158,10 @@ describe("a meter under several calls", () => {
       runOnEach(items, task, { meter }),
       runAll(items, task, { meter }),
       Array.fromAsync(amap(items, task, { meter })),
-      runAny(items.map((n) => () => task(n).then(() => Promise.reject(n))), { meter }).catch(() => "none"),
+      runAny(
+        items.map((n) => () => task(n).then(() => Promise.reject(n))),
+        { meter }
+      ).catch(() => "none"),
       Promise.all(items.map((n) => meter.run(() => task(n))))
     ])
     const [, results, mapped, raced] = await value(all)

@@ -79,16 +79,15 @@ describe("with other tasks running, which then reject in their own ways", () => 
   const others = ["obey", "reject with something else", "ignore"]
   describe.each(verbs.filter(({ failsFast }) => failsFast))("$name", (verb) => {
     it.each(others)("that %s: the first failure is the one caught", async (how) => {
-      const p = probe((i) => (i === 2 ? { ms: 10, rejects: { reason: "first" } } : { ms: 1000, deaf: how === "ignore" }))
-      const wrap = async (
-        run: () => Promise<unknown>,
-        { index }: { readonly index: number }
-      ) => {
+      const p = probe((i) =>
+        i === 2 ? { ms: 10, rejects: { reason: "first" } } : { ms: 1000, deaf: how === "ignore" }
+      )
+      const wrap = async (run: () => Promise<unknown>, { index }: { readonly index: number }) => {
         try {
           return await run()
         } catch (error) {
           if (index === 2 || how === "obey") throw error
-          throw new Error(`another ${index}`)
+          throw new Error(`another ${index}`, { cause: error })
         }
       }
       const own = {
@@ -113,10 +112,13 @@ const sleepVirtually = async (ms: number) => {
 }
 
 describe("two failures at the same instant", () => {
-  it.each(verbs.filter(({ failsFast }) => failsFast))("$name: the first is caught, the second is swallowed", async (verb) => {
-    const p = probe((i) => ({ ms: 10, rejects: { reason: `e${i}` } }))
-    expect(await rejection(verb.call([0, 1, 2], p).promise)).toBe("e0")
-  })
+  it.each(verbs.filter(({ failsFast }) => failsFast))(
+    "$name: the first is caught, the second is swallowed",
+    async (verb) => {
+      const p = probe((i) => ({ ms: 10, rejects: { reason: `e${i}` } }))
+      expect(await rejection(verb.call([0, 1, 2], p).promise)).toBe("e0")
+    }
+  )
 })
 
 describe("an Error that was thrown", () => {
@@ -139,7 +141,12 @@ describe("a rejected source", () => {
     describe.each(verbs.filter(({ listed }) => !listed))("$name", (verb) => {
       it.each(reasons)("with %s: the very value", async (_, reason) => {
         const s = source<number>(kind, [new SourceError(reason)], () => 0)
-        const caught = await rejection(verb.call(s.iterable, probe(() => ({}))).promise)
+        const caught = await rejection(
+          verb.call(
+            s.iterable,
+            probe(() => ({}))
+          ).promise
+        )
         expect(Object.is(caught, reason)).toBe(true)
         expect(s.returns).toBe(0)
       })
@@ -219,7 +226,7 @@ describe("runAny", () => {
   })
 
   it("a winner that resolves with undefined has won", async () => {
-    const call = runAny([() => sleep(10), () => sleep(20).then(() => "late")])
+    const call = runAny<unknown>([() => sleep(10), () => sleep(20).then(() => "late")])
     expect(await settle(call)).toEqual({ status: "fulfilled", value: undefined, at: 10 })
   })
 

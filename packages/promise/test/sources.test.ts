@@ -59,7 +59,14 @@ describe("kinds of sources", () => {
     ["a string, by its characters", () => "a🙂b", ["a", "🙂", "b"]],
     ["a generator", () => naturals(3), [0, 1, 2]],
     ["an object with an iterator", () => new Bag(), [1, 2, 3]],
-    ["an iterator helper", () => naturals().take(3).map((n) => n * 2), [0, 2, 4]],
+    [
+      "an iterator helper",
+      () =>
+        naturals()
+          .take(3)
+          .map((n) => n * 2),
+      [0, 2, 4]
+    ],
     ["an async generator", slowly, [1, 2, 3]],
     [
       "a web stream",
@@ -99,6 +106,21 @@ describe("kinds of sources", () => {
     expect(await value(runAll(both, (item) => item))).toEqual(["async"])
   })
 
+  it("items that are promises reach the task as they are, and their rejections are its affair", async () => {
+    const fine = Promise.resolve(1)
+    const bad = Promise.reject(new Error("bad"))
+    const seen: Array<unknown> = []
+    const results = await value(
+      runAll([fine, bad], (item) => {
+        seen.push(item)
+        return item.catch(() => "caught")
+      })
+    )
+    expect(seen).toEqual([fine, bad])
+    expect(seen[0]).toBe(fine)
+    expect(results).toEqual([1, "caught"])
+  })
+
   it("an array that grows while it is read is read to its new end, as for…of does", async () => {
     const items = [1, 2]
     const results = await value(
@@ -116,14 +138,17 @@ describe("kinds of sources", () => {
 })
 
 describe("an async source", () => {
-  it.each(overItems.filter(({ verb }) => verb !== "runAny"))("$name: a task starts as soon as its item is there", async (verb) => {
-    const p = probe(() => ({ ms: 25 }))
-    const s = source("async", [0, 1, 2], () => p.starts.length, 10)
-    await value(verb.call(s.iterable, p).promise)
-    expect(p.starts).toEqual([10, 20, 30])
-    expect(s.ahead()).toBe(1)
-    expect(s.returns).toBe(0)
-  })
+  it.each(overItems.filter(({ verb }) => verb !== "runAny"))(
+    "$name: a task starts as soon as its item is there",
+    async (verb) => {
+      const p = probe(() => ({ ms: 25 }))
+      const s = source("async", [0, 1, 2], () => p.starts.length, 10)
+      await value(verb.call(s.iterable, p).promise)
+      expect(p.starts).toEqual([10, 20, 30])
+      expect(s.ahead()).toBe(1)
+      expect(s.returns).toBe(0)
+    }
+  )
 
   it("is not asked for the next item while one is on its way", async () => {
     let outstanding = 0
@@ -160,7 +185,14 @@ describe("an async source", () => {
       })
     }
     for (const verb of overItems) {
-      expect(await rejection(verb.call(items, probe(() => ({}))).promise)).toBe("broken")
+      expect(
+        await rejection(
+          verb.call(
+            items,
+            probe(() => ({}))
+          ).promise
+        )
+      ).toBe("broken")
     }
     expect(returns).toBe(0)
   })

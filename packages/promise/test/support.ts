@@ -157,8 +157,7 @@ export const expectNoUnhandledRejection = (): void => {
 export const listeners = (signal: AbortSignal): number => getEventListeners(signal, "abort").length
 
 /** Is it the reason a task is given when a sibling failed, somebody else won, or the reader left? */
-export const isAbortError = (reason: unknown): boolean =>
-  reason instanceof DOMException && reason.name === "AbortError"
+export const isAbortError = (reason: unknown): boolean => reason instanceof DOMException && reason.name === "AbortError"
 
 // --- tasks that keep a record ----------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
 /** What a task may give back: a plain value, a promise, or anything with a `then`, however badly it behaves. */
+/* oxlint-disable unicorn/no-thenable -- thenables are what is tested */
 import { Cause, Effect, Exit, Option } from "effect"
 import { describe, expect, it } from "vitest"
 import { amap, createMeter, runAll, runAny } from "../src/index.ts"
@@ -94,11 +95,7 @@ describe.each(verbs)("$name", (verb) => {
       same
     ],
     ["a promise that resolves with a thenable", () => Promise.resolve(thenable((resolve) => resolve(same))), same],
-    [
-      "a function with a then",
-      () => Object.assign(() => {}, { then: (resolve: Settle) => resolve(same) }),
-      same
-    ]
+    ["a function with a then", () => Object.assign(() => {}, { then: (resolve: Settle) => resolve(same) }), same]
   ])("%s is a result", (_, give, expected) => expectResult(verb, give, expected))
 
   it.each<readonly [string, () => unknown]>([
@@ -156,7 +153,6 @@ describe("a thenable that settles twice", () => {
             running += 1
             peak = Math.max(peak, running)
             return {
-              // oxlint-disable-next-line unicorn/no-thenable
               then: (resolve: (value: number) => void) => {
                 setTimeout(() => {
                   running -= 1
@@ -183,7 +179,6 @@ describe("a thenable that settles twice", () => {
         running += 1
         peak = Math.max(peak, running)
         return {
-          // oxlint-disable-next-line unicorn/no-thenable
           then: (resolve: (value: number) => void) => {
             setTimeout(() => {
               running -= 1

@@ -6,6 +6,7 @@ import type { Fiber } from "effect"
 import { gatesOf, isMeter } from "../Meter.ts"
 import type { AmapOptions, AnyMeter, Meters, RunAnyOptions } from "../Options.ts"
 import * as check from "./check.ts"
+import { Any } from "./collect.ts"
 import { FiberWorker } from "./fiberWorker.ts"
 import { inOrder } from "./gate.ts"
 import type { Gate } from "./gate.ts"
@@ -80,7 +81,7 @@ export const makeRun = <A, B, E>(
   // A race interrupts its losers even where its caller cannot be interrupted; the other verbs are as interruptible as
   // their callers, like Effect's own. Not part of a fiber's interface, but of every fiber.
   const { interruptible } = fiber as { readonly interruptible?: boolean }
-  const worker = new FiberWorker(f, fiber.id, interruptible === false && collector.isTolerant !== true)
+  const worker = new FiberWorker(f, fiber.id, interruptible === false && !(collector instanceof Any))
   return new Run(host, source, gates, call.options.meter !== undefined, worker, collector, maxUnread)
 }
 

@@ -25,7 +25,6 @@ export class All<B> implements Collector<B, unknown> {
 
 /** The first success decides, or with `settled` the first end of any kind. For `runAny`. */
 export class Any<B, F> implements Collector<B, F> {
-  readonly isTolerant = true
   /** The success that has decided, boxed, since it may be `undefined`. */
   winner: { readonly value: B } | undefined
   readonly failures: Array<F> = []

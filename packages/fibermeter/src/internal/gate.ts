@@ -12,6 +12,7 @@
  *   points from younger gates to older ones and can close no circle, in whatever order a user lists meters. Youngest
  *   first, because what is made later is usually the narrower one: a call's own limits, then the limit of one host,
  *   then the limit of the whole program; whoever waits for the narrow one does not stand in the way of all others.
+ *   Semaphores come after all of these.
  */
 import type { Cause, Clock, Fiber } from "effect"
 import { Duration } from "effect"
@@ -30,6 +31,8 @@ export abstract class Gate {
   readonly age: number = born++
   /** How many tasks may have passed and not ended; what `maxUnread` is derived from. */
   abstract readonly capacity: number
+  /** Whether it has to hold something in order to be open. Such gates come last, so that they hold it for nobody. */
+  readonly holds: boolean = false
 
   /** Tickets that wait here, in the order of their coming. */
   private first: Ticket | undefined
@@ -122,7 +125,7 @@ export abstract class Gate {
     if (this.first !== undefined) this.pump()
   }
 
-  /** Lets pass who may, and if nobody waits any more, sees to it that the gate is at rest. */
+  /** Lets pass who may. */
   pump(): void {
     if (this.pumping || this.postponed || this.front !== undefined) return
     this.pumping = true
@@ -149,15 +152,17 @@ export abstract class Gate {
       ticket.pass()
     }
     this.pumping = false
-    this.settleDown()
+    if (this.isEmpty()) this.disarm()
   }
 
-  /** If nobody waits here, there is no reason for a timer. */
+  /**
+   * Somebody has stopped waiting, and will not be back in this step: if it was the last, the gate comes to rest. Not
+   * part of `pump`, since a run that has just passed with one item as a rule comes with the next.
+   */
   settleDown(): void {
-    if (this.isEmpty()) {
-      this.disarm()
-      this.rest()
-    }
+    if (!this.isEmpty()) return
+    this.disarm()
+    this.rest()
   }
 
   private arm(at: number, host: Host): void {
@@ -313,7 +318,7 @@ export abstract class Ticket {
     for (let i = 0; i < index; i++) this.gates[i]!.keepFor(this)
     for (let i = index; i < from; i++) this.gates[i]!.freeFrom(this)
     this.gates[index]!.enqueue(this, asFirst)
-    for (let i = index + 1; i <= from; i++) this.gates[i]!.pump()
+    for (let i = index + 1; i < this.gates.length; i++) this.reopen(this.gates[i]!)
   }
 
   private take(): void {
@@ -326,13 +331,19 @@ export abstract class Ticket {
     const here = this.at
     this.at = notWaiting
     for (let i = 0; i < here; i++) this.gates[i]!.freeFrom(this)
-    for (let i = 0; i <= here; i++) this.gates[i]!.pump()
+    for (let i = 0; i <= here; i++) this.reopen(this.gates[i]!)
+  }
+
+  /** This ticket is not, or no longer, the one that a gate waits for. */
+  private reopen(gate: Gate): void {
+    gate.pump()
+    gate.settleDown()
   }
 }
 
 /** The gates of a call as its tickets want them: each once, youngest first. */
 export const inOrder = (...gates: ReadonlyArray<ReadonlyArray<Gate>>): ReadonlyArray<Gate> =>
-  Array.from(new Set(gates.flat())).sort((a, b) => b.age - a.age)
+  Array.from(new Set(gates.flat())).sort((a, b) => Number(a.holds) - Number(b.holds) || b.age - a.age)
 
 /** How many tasks may run at once behind these gates. */
 export const capacityOf = (gates: ReadonlyArray<Gate>): number =>

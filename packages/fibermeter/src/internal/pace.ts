@@ -71,7 +71,8 @@ export class Pace {
   turn(mode: Mode, now: number): void {
     if (this.mode === "held") {
       // As if the time had not passed.
-      this.delay(now - Math.max(this.slot(), this.since))
+      if (this.slot() <= this.since) this.delay(now - this.since)
+      else if (this.slot() < now) this.rebase(now, 0)
     } else if (this.mode === "idle" && mode !== "idle") {
       const credit = this.burst - 1
       if (this.slot() < now - (credit * second) / this.rate) this.rebase(now, -credit)
@@ -83,7 +84,8 @@ export class Pace {
 
   /** Books a start at `now`, which is not before `due()`, and returns its number. The mode must be `"paced"`. */
   start(now: number): number {
-    this.delay(now - Math.max(this.slot(), this.floor) - catchUp)
+    const late = now - Math.max(this.slot(), this.floor)
+    if (late > catchUp) this.delay(late - catchUp)
     this.nominal?.push(Math.max(this.slot(), this.floor))
     if (++this.steps >= this.rate) {
       // A second's worth of slots, for whole rates exactly: keeps `steps` small, hence the products exact.
@@ -125,9 +127,7 @@ export class Pace {
   }
 
   private delay(by: number): void {
-    if (by > 0) {
-      this.base += by
-      this.floor += by
-    }
+    this.base += by
+    this.floor += by
   }
 }

@@ -42,8 +42,6 @@ export interface Collector<in B, in F> {
   failed(index: number, failure: F): boolean
   /** The run has done all it could for now: the time to hand on what has come together. */
   flush?(): void
-  /** Failures during the winding up do not count. */
-  readonly isTolerant?: boolean
 }
 
 type Phase =
@@ -96,6 +94,8 @@ export class Run<A, B, F> {
   private pumpAgain = false
   private isPostponed = false
   private isClosingSource = false
+  /** A result has decided the call: how the others fail does not count any more. */
+  private isWon = false
   private endGrace: (() => void) | undefined
   private isOutOfGrace = false
 
@@ -148,6 +148,7 @@ export class Run<A, B, F> {
     if (this.phase !== "open") return
     this.phase = "closing"
     this.ticket.cancel()
+    this.ticket.rest()
     this.hasItem = false
     const tasks: Array<Task> = []
     for (let task = this.firstTask; task !== undefined; task = task.next) tasks.push(task)
@@ -175,13 +176,16 @@ export class Run<A, B, F> {
 
   succeeded(index: number, value: B): void {
     this.running--
-    if (this.phase === "open" && this.collector.succeeded(index, value)) this.stop()
+    if (this.phase === "open" && this.collector.succeeded(index, value)) {
+      this.isWon = true
+      this.stop()
+    }
     this.left()
   }
 
   failed(index: number, failure: F): void {
     this.running--
-    const counts = this.phase === "open" ? this.collector.failed(index, failure) : this.collector.isTolerant !== true
+    const counts = this.phase === "open" ? this.collector.failed(index, failure) : !this.isWon
     if (counts) this.fail(failure)
     this.left()
   }

@@ -16,6 +16,7 @@ type Release = () => void
 
 export class SemaphoreGate extends Gate {
   readonly capacity: number
+  override readonly holds = true
   protected readonly now = 0
   private readonly semaphore: Semaphore.Semaphore
   private asking: Fiber.Fiber<void> | undefined

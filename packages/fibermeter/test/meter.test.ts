@@ -1,0 +1,414 @@
+/** Meters as values: made once, shared by calls, by single effects and by starts taken by hand. */
+import { describe, expect, it } from "@effect/vitest"
+import { Context, Duration, Effect, Exit, Fiber, Schedule, Semaphore, Stream } from "effect"
+import { amap, Meter, runAll, runAny, runOnEach } from "../src/index.ts"
+import { observe, watch } from "./support/observe.ts"
+import { ms, range, Spy } from "./support/Spy.ts"
+import { World } from "./support/World.ts"
+
+describe("make", () => {
+  it.effect("gives a new meter each time it runs", () =>
+    Effect.gen(function* () {
+      const make = Meter.make({ maxAtOnce: 1 })
+      const first = yield* make
+      const second = yield* make
+      const release = yield* Meter.acquire(first)
+      const { end, exit } = yield* observe(Meter.metered(Effect.succeed("in"), second))
+      expect(exit).toEqual(Exit.succeed("in"))
+      expect(end).toBe(0n)
+      yield* release
+    })
+  )
+
+  it.effect("without a limit it lets everybody in", () =>
+    Effect.gen(function* () {
+      for (const meter of [yield* Meter.make({}), Meter.makeUnsafe({ maxAtOnce: Infinity, maxPerSecond: Infinity })]) {
+        const spy = yield* Spy.make
+        yield* observe(runOnEach(range(20), spy.lasting(10), { meter }))
+        expect(spy.starts).toEqual(range(20).map(() => 0n))
+      }
+    })
+  )
+
+  it("tells a meter from what is none", () => {
+    expect(Meter.isMeter(Meter.makeUnsafe({}))).toBe(true)
+    expect(Meter.isMeter(Meter.fromSemaphore(Semaphore.makeUnsafe(1)))).toBe(true)
+    expect(Meter.isMeter(Meter.fromSchedule(Schedule.forever))).toBe(true)
+    for (const other of [undefined, null, {}, "meter", { maxAtOnce: 1 }, Semaphore.makeUnsafe(1)]) {
+      expect(Meter.isMeter(other)).toBe(false)
+    }
+  })
+
+  it.effect("one meter holds for every verb, for metered effects and for starts by hand together", () =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 2, maxPerSecond: 10 })
+      const spy = yield* Spy.make
+      const task = spy.lasting(150)
+      const byHand = Effect.acquireUseRelease(
+        Meter.acquire(meter),
+        () => spy.effect(0, Effect.sleep(150)),
+        (release) => release
+      )
+      yield* observe(
+        Effect.all(
+          [
+            runOnEach(range(2), task, { meter }),
+            runAll(range(2), task, { meter }),
+            Stream.runDrain(amap(range(2), task, { meter })),
+            runAny([1], task, { meter }),
+            Meter.metered(spy.effect(0, Effect.sleep(150)), meter),
+            byHand
+          ],
+          { concurrency: "unbounded" }
+        )
+      )
+      expect(spy.starts.toSorted((a, b) => Number(a - b))).toEqual(range(9).map((index) => ms(index * 100)))
+      expect(spy.peak).toBe(2)
+    })
+  )
+
+  it.effect("tasks of a call may use another meter themselves", () =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const spy = yield* Spy.make
+      const { exit } = yield* observe(
+        runOnEach(range(4), (n) => Meter.metered(spy.effect(n, Effect.sleep(10)), meter), { maxAtOnce: 3 })
+      )
+      expect(exit).toEqual(Exit.void)
+      expect(spy.peak).toBe(1)
+    })
+  )
+
+  it.effect("two calls that name the same two meters in opposite order do not wait for each other for ever", () =>
+    Effect.gen(function* () {
+      const a = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const b = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const spy = yield* Spy.make
+      const call = (meter: ReadonlyArray<Meter.Meter>) => runOnEach(range(5), spy.lasting(10), { meter })
+      const { end, exit } = yield* observe(Effect.all([call([a, b]), call([b, a])], { concurrency: 2 }))
+      expect(Exit.isSuccess(exit)).toBe(true)
+      expect(end).toBe(ms(100))
+      expect(spy.peak).toBe(1)
+    })
+  )
+
+  it.effect("a task that waits for the second meter does not hold the first one's place", () =>
+    Effect.gen(function* () {
+      const a = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const b = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const releaseB = yield* Meter.acquire(b)
+      const waiting = yield* watch(runOnEach([0], () => Effect.void, { meter: [a, b] }))
+      const other = yield* observe(Effect.timeoutOption(Meter.metered(Effect.succeed("in"), b), 1))
+      expect(Exit.isSuccess(other.exit) && other.exit.value._tag).toBe("None")
+      yield* releaseB
+      const { exit } = yield* waiting.finish
+      expect(exit).toEqual(Exit.void)
+      const both = yield* observe(Effect.all([Meter.metered(Effect.void, a), Meter.metered(Effect.void, b)]))
+      expect(both.end).toBe(0n)
+    })
+  )
+})
+
+describe("metered", () => {
+  it.effect("gives what the effect gives, data-first and data-last", () =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+      expect(yield* Meter.metered(Effect.succeed(1), meter)).toBe(1)
+      expect(yield* Effect.succeed(2).pipe(Meter.metered(meter))).toBe(2)
+      expect(yield* Effect.exit(Effect.fail("no").pipe(Meter.metered(meter)))).toEqual(Exit.fail("no"))
+      expect(yield* Effect.exit(Meter.metered(Effect.die("defect"), meter))).toEqual(Exit.die("defect"))
+    })
+  )
+
+  it.effect("waits for a place and for a start, and gives the place back whatever the end", () =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1, maxPerSecond: 10 })
+      const spy = yield* Spy.make
+      const endings = [Effect.sleep(250), Effect.fail("no"), Effect.die("defect"), Effect.interrupt, Effect.sleep(10)]
+      const all = endings.map((ending, index) => Effect.exit(Meter.metered(spy.effect(index, ending), meter)))
+      yield* observe(Effect.all(all, { concurrency: "unbounded" }))
+      expect(spy.starts).toEqual([0, 250, 350, 450, 550].map(ms))
+    })
+  )
+
+  it.effect("counts an effect until its finalizers have run", () =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const spy = yield* Spy.make
+      const one = (index: number) => Meter.metered(spy.effect(index, Effect.ensuring(Effect.sleep(10), Effect.sleep(40))), meter)
+      yield* observe(Effect.all([one(0), one(1)], { concurrency: 2 }))
+      expect(spy.starts).toEqual([0, 50].map(ms))
+    })
+  )
+
+  it.effect("interrupted while it waits it does not run", () =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const release = yield* Meter.acquire(meter)
+      const spy = yield* Spy.make
+      const { end } = yield* observe(Meter.metered(spy.effect(0, Effect.void), meter), { interruptAt: 10 })
+      expect(end).toBe(ms(10))
+      expect(spy.started).toEqual([])
+      yield* release
+    })
+  )
+})
+
+describe("acquire", () => {
+  it.effect("holds a place until it is released", () =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 2 })
+      const first = yield* Meter.acquire(meter)
+      const second = yield* Meter.acquire(meter)
+      const spy = yield* Spy.make
+      const third = yield* watch(Meter.metered(spy.effect(0, Effect.void), meter))
+      yield* third.advance(100)
+      expect(spy.started).toEqual([])
+      yield* second
+      yield* third.finish
+      expect(spy.starts).toEqual([ms(100)])
+      yield* first
+    })
+  )
+
+  it.effect("gives its place back once, however often the release runs", () =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const release = yield* Meter.acquire(meter)
+      yield* release
+      yield* release
+      yield* Effect.all([release, release], { concurrency: 2 })
+      const spy = yield* Spy.make
+      yield* observe(runOnEach(range(3), spy.lasting(10), { meter }))
+      expect(spy.peak).toBe(1)
+    })
+  )
+
+  it.effect("does not give back the place of somebody else when an old release runs again", () =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const old = yield* Meter.acquire(meter)
+      yield* old
+      const current = yield* Meter.acquire(meter)
+      yield* old
+      const { exit } = yield* observe(Effect.timeoutOption(Meter.metered(Effect.void, meter), 10))
+      expect(Exit.isSuccess(exit) && exit.value._tag).toBe("None")
+      yield* current
+    })
+  )
+
+  it.effect("spends a start of a rate", () =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxPerSecond: 5 })
+      const release = yield* Meter.acquire(meter)
+      yield* release
+      const spy = yield* Spy.make
+      yield* observe(Meter.metered(spy.effect(0, Effect.void), meter))
+      expect(spy.starts).toEqual([ms(200)])
+    })
+  )
+})
+
+describe("fromSemaphore", () => {
+  it.effect("keeps to the semaphore together with those who take from it directly", () =>
+    Effect.gen(function* () {
+      const semaphore = Semaphore.makeUnsafe(2)
+      const spy = yield* Spy.make
+      const direct = range(4).map((index) => semaphore.withPermit(spy.effect(index, Effect.sleep(10))))
+      yield* observe(
+        Effect.all([runOnEach(range(6), spy.lasting(10), { meter: Meter.fromSemaphore(semaphore) }), ...direct], {
+          concurrency: "unbounded"
+        })
+      )
+      expect(spy.starts.length).toBe(10)
+      expect(spy.peak).toBe(2)
+      expect(yield* semaphore.takeIfAvailable(2)).toBe(true)
+    })
+  )
+
+  it.effect("two meters of one semaphore share it", () =>
+    Effect.gen(function* () {
+      const semaphore = Semaphore.makeUnsafe(1)
+      const spy = yield* Spy.make
+      const call = runOnEach(range(3), spy.lasting(10), { meter: Meter.fromSemaphore(semaphore) })
+      const { end } = yield* observe(
+        Effect.all([call, runOnEach(range(3), spy.lasting(10), { meter: Meter.fromSemaphore(semaphore) })], { concurrency: 2 })
+      )
+      expect(spy.peak).toBe(1)
+      expect(end).toBe(ms(60))
+    })
+  )
+
+  it.effect("follows the semaphore when it is resized", () =>
+    Effect.gen(function* () {
+      const semaphore = Semaphore.makeUnsafe(1)
+      const spy = yield* Spy.make
+      const run = yield* watch(runOnEach(range(8), spy.lasting(100), { meter: Meter.fromSemaphore(semaphore) }))
+      yield* run.advance(150)
+      expect(spy.running).toBe(1)
+      yield* semaphore.resize(3)
+      yield* run.advance(1)
+      expect(spy.running).toBe(3)
+      const { exit } = yield* run.finish
+      expect(exit).toEqual(Exit.void)
+    })
+  )
+
+  it.effect("gives everything back to it", () =>
+    Effect.gen(function* () {
+      const semaphore = Semaphore.makeUnsafe(3)
+      const meter = Meter.fromSemaphore(semaphore)
+      yield* observe(runOnEach(range(9), (n) => (n === 5 ? Effect.fail("no") : Effect.sleep(10)), { meter }))
+      yield* observe(runOnEach(range(9), () => Effect.never, { meter }), { interruptAt: 5 })
+      expect(yield* semaphore.takeIfAvailable(3)).toBe(true)
+      expect(yield* semaphore.takeIfAvailable(1)).toBe(false)
+    })
+  )
+})
+
+describe("fromSchedule", () => {
+  it.effect("steps the schedule at each start: its delay is the least time to the next", () =>
+    Effect.gen(function* () {
+      const spy = yield* Spy.make
+      const meter = Meter.fromSchedule(Schedule.exponential("100 millis"))
+      yield* observe(runOnEach(range(5), spy.watch(() => Effect.void), { meter }))
+      expect(spy.starts).toEqual([0, 100, 300, 700, 1500].map(ms))
+    })
+  )
+
+  it.effect("waits from the start that was made, not from the one that was possible", () =>
+    Effect.gen(function* () {
+      const spy = yield* Spy.make
+      const meter = Meter.fromSchedule(Schedule.spaced("100 millis"))
+      yield* observe(runOnEach([250, 10, 10], spy.watch((millis: number) => Effect.sleep(millis)), { meter, maxAtOnce: 1 }))
+      expect(spy.starts).toEqual([0, 250, 350].map(ms))
+    })
+  )
+
+  it.effect("starts at once after a time in which nobody came", () =>
+    Effect.gen(function* () {
+      const spy = yield* Spy.make
+      const meter = Meter.fromSchedule(Schedule.spaced("100 millis"))
+      const one = (index: number) => Meter.metered(spy.effect(index, Effect.void), meter)
+      yield* observe(Effect.all([one(0), Effect.sleep(1000), one(1), one(2)]))
+      expect(spy.starts).toEqual([0, 1000, 1100].map(ms))
+    })
+  )
+
+  it.effect("is shared: two calls step one schedule", () =>
+    Effect.gen(function* () {
+      const spy = yield* Spy.make
+      const meter = Meter.fromSchedule(Schedule.spaced("50 millis"))
+      const call = runOnEach(range(3), spy.watch(() => Effect.void), { meter })
+      yield* observe(Effect.all([call, call], { concurrency: 2 }))
+      expect(spy.starts).toEqual(range(6).map((index) => ms(50 * index)))
+    })
+  )
+
+  it.effect("a schedule that fails, fails the call, after everything that ran was interrupted", () =>
+    Effect.gen(function* () {
+      const spy = yield* Spy.make
+      let steps = 0
+      const breaking = Schedule.modifyDelay(Schedule.spaced("10 millis"), (_, delay) =>
+        ++steps === 3 ? Effect.fail("schedule broke" as const) : Effect.succeed(delay)
+      )
+      const { exit, fibers } = yield* observe(
+        runOnEach(range(9), spy.watch(() => Effect.never), { meter: Meter.fromSchedule(breaking) })
+      )
+      expect(exit).toEqual(Exit.fail("schedule broke"))
+      expect(spy.running).toBe(0)
+      expect(fibers).toBe(0)
+    })
+  )
+
+  it.effect("what a schedule needs is taken from whoever starts a task", () =>
+    Effect.gen(function* () {
+      class Pause extends Context.Service<Pause, { readonly millis: number }>()("test/Pause") {}
+      const spy = yield* Spy.make
+      const schedule = Schedule.modifyDelay(Schedule.forever, () =>
+        Effect.map(Effect.service(Pause), ({ millis }) => Duration.millis(millis))
+      )
+      const call = runOnEach(range(3), spy.watch(() => Effect.void), { meter: Meter.fromSchedule(schedule) })
+      yield* observe(Effect.provideService(call, Pause, { millis: 70 }))
+      expect(spy.starts).toEqual([0, 70, 140].map(ms))
+    })
+  )
+
+  it.effect("goes on after a waiter was interrupted", () =>
+    Effect.gen(function* () {
+      const spy = yield* Spy.make
+      const meter = Meter.fromSchedule(Schedule.spaced("100 millis"))
+      const one = (index: number) => Meter.metered(spy.effect(index, Effect.void), meter)
+      yield* observe(Effect.all([one(0), Effect.timeoutOption(one(1), 30), one(2)]))
+      expect(spy.started).toEqual([0, 2])
+      expect(spy.starts).toEqual([0, 100].map(ms))
+    })
+  )
+})
+
+describe("pacing", () => {
+  it.effect("is a schedule with which Effect's own operators keep a pace", () =>
+    Effect.gen(function* () {
+      const spy = yield* Spy.make
+      const tick = Effect.suspend(() => spy.effect(spy.starts.length, Effect.void))
+      yield* observe(Effect.repeat(tick, { schedule: Meter.pacing({ maxPerSecond: 5 }), times: 4 }))
+      expect(spy.starts).toEqual([0, 200, 400, 600, 800].map(ms))
+    })
+  )
+
+  it.effect("allows for the time that the effect itself takes", () =>
+    Effect.gen(function* () {
+      const spy = yield* Spy.make
+      const tick = Effect.suspend(() => spy.effect(spy.starts.length, Effect.sleep(50)))
+      yield* observe(Effect.repeat(tick, { schedule: Meter.pacing({ maxPerSecond: 5 }), times: 3 }))
+      // Stepped when the effect has ended, it counts from there: 50 ms of work, 200 ms of pause.
+      expect(spy.starts.slice(1).every((at, index) => at - (spy.starts[index] as bigint) >= ms(200))).toBe(true)
+    })
+  )
+
+  it.effect("is what stands behind maxPerSecond: a meter made of it keeps the same instants", () =>
+    Effect.gen(function* () {
+      for (const limits of [{ maxPerSecond: 5 }, { maxPerSecond: 30 }, { maxPerSecond: 0.2 }, { maxPerSecond: 5, maxBurst: 5 }]) {
+        const byOption = yield* Spy.make
+        yield* observe(runOnEach(range(12), byOption.watch(() => Effect.void), limits))
+        const bySchedule = yield* Spy.make
+        const meter = Meter.fromSchedule(Meter.pacing(limits))
+        yield* observe(runOnEach(range(12), bySchedule.watch(() => Effect.void), { meter }))
+        expect(bySchedule.starts).toEqual(byOption.starts)
+      }
+    })
+  )
+
+  it.effect("each run of a schedule has a state of its own", () =>
+    Effect.gen(function* () {
+      const pacing = Meter.pacing({ maxPerSecond: 5 })
+      for (const _ of range(2)) {
+        const { end } = yield* observe(Effect.repeat(Effect.void, { schedule: pacing, times: 2 }))
+        expect(end).toBe(ms(400))
+      }
+    })
+  )
+})
+
+describe("in a world of single steps", () => {
+  it("a meter serves programs one after the other, each to its end", async () => {
+    const meter = Meter.makeUnsafe({ maxAtOnce: 2 })
+    for (const _ of range(3)) {
+      const world = new World()
+      const spy = new Spy(world.clock)
+      await world.value(runOnEach(range(6), spy.lasting(10), { meter }))
+      expect(spy.peak).toBe(2)
+      expect(world.now).toBe(ms(30))
+      expect(world.fibersLive + world.timersLeft + world.stepsLeft).toBe(0)
+    }
+  })
+
+  it("a fiber of one program may wait for a place that another program holds", async () => {
+    const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+    const order: Array<string> = []
+    const holder = Effect.runFork(Meter.metered(Effect.andThen(Effect.sleep(5), Effect.sync(() => order.push("holder"))), meter))
+    const waiter = Effect.runFork(Meter.metered(Effect.sync(() => order.push("waiter")), meter))
+    await Effect.runPromise(Effect.all([Fiber.join(holder), Fiber.join(waiter)]))
+    expect(order).toEqual(["holder", "waiter"])
+  })
+})
