@@ -5,12 +5,12 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Option, Schedule, Semaphore, Stream } from "effect"
-import { amap, Meter, type Meters, type Options } from "../src/index.ts"
+import { amap, Meter } from "../src/index.ts"
 import { type ModelLimits, startsOf } from "./support/model.ts"
 import { observe, type Observed } from "./support/observe.ts"
 import { Source, StreamSource } from "./support/Source.ts"
 import { ms, range, Spy } from "./support/Spy.ts"
-import { type Verb, verbs } from "./support/verbs.ts"
+import { type TestMeters, type TestOptions, type Verb, verbs } from "./support/verbs.ts"
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The limits
@@ -21,7 +21,7 @@ interface Limit {
   /** What the model has to know. */
   readonly model: ReadonlyArray<ModelLimits>
   readonly make: () => {
-    readonly options: Options
+    readonly options: TestOptions
     /** Checks that the meter can be used again to its full width. */
     readonly permitsBack?: Effect.Effect<void>
   }
@@ -30,7 +30,7 @@ interface Limit {
 const perSecond = (starts: number, burst = 1) => ({ rate: { starts, seconds: 1, burst } })
 
 /** After an idle hour, six tasks of a second each start exactly as the model says: nobody holds a permit any more. */
-const usableAtFullWidth = (meter: Meters, model: ReadonlyArray<ModelLimits>) =>
+const usableAtFullWidth = (meter: TestMeters, model: ReadonlyArray<ModelLimits>) =>
   Effect.gen(function* () {
     const spy = yield* Spy.make
     const idle = yield* observe(Effect.sleep("1 hour"))
@@ -43,7 +43,7 @@ const usableAtFullWidth = (meter: Meters, model: ReadonlyArray<ModelLimits>) =>
 const shared = (
   name: string,
   model: ReadonlyArray<ModelLimits>,
-  meters: () => Meters
+  meters: () => TestMeters
 ): Limit => ({
   name,
   model,

@@ -309,8 +309,8 @@ describe("fromSchedule", () => {
     Effect.gen(function* () {
       const spy = yield* Spy.make
       let steps = 0
-      const breaking = Schedule.modifyDelay(Schedule.spaced("10 millis"), (_, delay) =>
-        ++steps === 3 ? Effect.fail("schedule broke" as const) : Effect.succeed(delay)
+      const breaking = Schedule.modifyDelay(Schedule.spaced("10 millis"), ({ duration }) =>
+        ++steps === 3 ? Effect.fail("schedule broke" as const) : Effect.succeed(duration)
       )
       const { exit, fibers } = yield* observe(
         runOnEach(range(9), spy.watch(() => Effect.never), { meter: Meter.fromSchedule(breaking) })
@@ -368,7 +368,7 @@ describe("pacing", () => {
 
   it.effect("is what stands behind maxPerSecond: a meter made of it keeps the same instants", () =>
     Effect.gen(function* () {
-      for (const limits of [{ maxPerSecond: 5 }, { maxPerSecond: 30 }, { maxPerSecond: 0.2 }, { maxPerSecond: 5, maxBurst: 5 }]) {
+      for (const limits of [{ maxPerSecond: 5 }, { maxPerSecond: 40 }, { maxPerSecond: 0.2 }, { maxPerSecond: 5, maxBurst: 5 }]) {
         const byOption = yield* Spy.make
         yield* observe(runOnEach(range(12), byOption.watch(() => Effect.void), limits))
         const bySchedule = yield* Spy.make

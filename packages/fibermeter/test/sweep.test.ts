@@ -8,10 +8,10 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Schedule, Semaphore, Stream } from "effect"
-import { amap, Meter, type Meters, type Options, runOnEach } from "../src/index.ts"
+import { amap, Meter, runOnEach } from "../src/index.ts"
 import { Source, StreamSource } from "./support/Source.ts"
 import { ms, range, Spy } from "./support/Spy.ts"
-import { verbs } from "./support/verbs.ts"
+import { type TestMeters, type TestOptions, verbs } from "./support/verbs.ts"
 import { World } from "./support/World.ts"
 
 /** How many times a start may be refused before the sweep gives up on finding the end of a run. */
@@ -20,7 +20,7 @@ const mostSteps = 20_000
 interface Limit {
   readonly name: string
   readonly make: () => {
-    readonly options: Options
+    readonly options: TestOptions
     /** What must hold of the shared meter after the call, given the instants at which its tasks started. */
     readonly after?: (world: World, starts: ReadonlyArray<bigint>, granted?: bigint) => Promise<void>
   }
@@ -33,7 +33,7 @@ interface Limit {
  * under it lies the start, and in fine steps also a place to interrupt.
  */
 const unharmed =
-  (meter: Meters, width: number, interval: bigint) =>
+  (meter: TestMeters, width: number, interval: bigint) =>
   async (world: World, starts: ReadonlyArray<bigint>, granted?: bigint): Promise<void> => {
     const began = world.now
     const spy = new Spy(world.clock)
@@ -193,7 +193,7 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
           index === 1 ? Effect.andThen(Effect.sleep(20), Effect.fail("boom" as const)) : task(item, index)
         )
         return {
-          effect: verb.run<number, number, "boom", never>(source, failing, options),
+          effect: verb.run(source, failing, options),
           check: async (_, exit, interrupted) => {
             const expected = verb.name === "runAny" ? Exit.isSuccess(exit) : Exit.hasFails(exit)
             expectInterruptedOr(exit, interrupted, () => expected)
@@ -208,10 +208,10 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
     it("Meter.metered gives everything back", async () => {
       await sweep(fine, (world) => {
         const { after, options } = limit.make()
-        const meters = [options.meter ?? Meter.makeUnsafe(options)].flat()
+        const meters: ReadonlyArray<Meter.Meter<unknown>> = [options.meter ?? Meter.makeUnsafe(options)].flat()
         const spy = new Spy(world.clock)
         const metered = (index: number) =>
-          meters.reduceRight((self, meter) => Meter.metered(self, meter), spy.effect(index, task(index, index)))
+          meters.reduceRight<Effect.Effect<number, unknown>>((self, meter) => Meter.metered(self, meter), spy.effect(index, task(index, index)))
         return {
           effect: Effect.forEach(range(3), metered, { concurrency: 3 }),
           check: async (_, exit, interrupted) => {
@@ -226,7 +226,7 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
     it("Meter.acquire gives everything back", async () => {
       await sweep(fine, (world) => {
         const { after, options } = limit.make()
-        const meters = [options.meter ?? Meter.makeUnsafe(options)].flat()
+        const meters: ReadonlyArray<Meter.Meter<unknown>> = [options.meter ?? Meter.makeUnsafe(options)].flat()
         const spy = new Spy(world.clock)
         // Each start that was granted counts, whether its holder came to use it or not.
         const granted: Array<bigint> = []
@@ -347,13 +347,14 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
           )
         const interrupted: Array<boolean> = []
         let interruptedAt = -1n
-        let middle: Fiber.Fiber<void> | undefined
+        let middle: Fiber.Fiber<void, unknown> | undefined
         const all = world.start(
           Effect.gen(function* () {
             const first = yield* Effect.forkChild(one(0))
-            middle = yield* Effect.forkChild(one(1))
+            const second = yield* Effect.forkChild(one(1))
+            middle = second
             const third = yield* Effect.forkChild(one(2))
-            yield* Fiber.awaitAll([first, middle, third])
+            yield* Fiber.awaitAll([first, second, third])
           })
         )
         const exit = await world.finish(all, () => {

@@ -2,6 +2,7 @@ import { Feed } from "fibermeter/engine"
 import type { Run } from "fibermeter/engine"
 import { makeRun, ofItems } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
+import { listen } from "./internal/cancellation.ts"
 import type { Rejection } from "./internal/promiseWorker.ts"
 import type { AmapOptions } from "./Options.ts"
 import type { Items, ItemTask } from "./Task.ts"
@@ -46,10 +47,12 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
   private readonly feed: Feed<B>
   private run: Run<A, B, Rejection> | undefined
   /** Calls of `next` that wait, in the order in which they came. */
-  private readers: Array<Reader<B>> = []
+  private readonly readers: Array<Reader<B>> = []
+  /** The run has ended; results may still wait to be read. */
   private hasEnded = false
-  /** How the run has failed, until somebody has been told. */
+  /** How the call rejects, until somebody has been told. */
   private rejection: Rejection | undefined
+  private unlisten: (() => void) | undefined
   private onEnded: (() => void) | undefined
   private left: Promise<void> | undefined
 
@@ -59,10 +62,10 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
   }
 
   next(): Promise<IteratorResult<B, undefined>> {
-    if (this.run === undefined && !this.hasEnded) this.begin()
     return new Promise((resolve, reject) => {
       this.readers.push({ resolve, reject })
-      this.handOn()
+      if (this.run === undefined && !this.hasEnded) this.begin()
+      else this.handOn()
     })
   }
 
@@ -87,14 +90,20 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
   private begin(): void {
     const { maxUnread, signal } = this.call.options
     if (signal?.aborted === true) return this.end({ reason: signal.reason })
-    this.run = makeRun(
+    const { abort, run } = makeRun(
       this.call,
       this.feed,
-      () => this.feed.clear(),
       (rejection) => this.end(rejection),
       (capacity) => maxUnread ?? 2 * capacity
     )
-    this.run.pump()
+    this.run = run
+    this.unlisten = listen(signal, (reason) => {
+      this.feed.clear()
+      // Results that nobody has read yet are dropped even if the last task has ended.
+      if (this.hasEnded) this.end({ reason })
+      else abort(reason)
+    })
+    run.pump()
   }
 
   private end(rejection: Rejection | undefined): void {
@@ -111,6 +120,7 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
       this.run!.read(1)
     }
     if (!this.hasEnded || this.feed.size > 0) return
+    this.unlisten?.()
     for (const { reject, resolve } of this.readers.splice(0)) {
       if (this.rejection === undefined) resolve(done)
       else reject(this.rejection.reason)
@@ -121,6 +131,7 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
   /** Cancels what is in flight, once. Whoever waits is told that there is nothing more. */
   private leave(): Promise<void> {
     return (this.left ??= new Promise((resolve, reject) => {
+      this.unlisten?.()
       this.feed.clear()
       this.rejection = undefined
       for (const reader of this.readers.splice(0)) reader.resolve(done)

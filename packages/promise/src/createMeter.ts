@@ -1,6 +1,6 @@
 import { after, check, LimitGate, Ticket } from "fibermeter/engine"
 import type { Gate } from "fibermeter/engine"
-import { cancellationChecks, refuse } from "./internal/cancellation.ts"
+import { cancellationChecks, listen, refuse } from "./internal/cancellation.ts"
 import { Context } from "./internal/context.ts"
 import { host } from "./internal/host.ts"
 import type { Cancellation, Limits } from "./Options.ts"
@@ -93,11 +93,7 @@ class SingleRun<B> extends Ticket {
 
   begin(): void {
     const { signal } = this.options
-    if (signal !== undefined) {
-      const abort = (): void => this.abort(signal.reason)
-      signal.addEventListener("abort", abort)
-      this.unlisten = () => signal.removeEventListener("abort", abort)
-    }
+    if (signal !== undefined) this.unlisten = listen(signal, (reason) => this.abort(reason))
     if (this.request()) this.admitted()
   }
 

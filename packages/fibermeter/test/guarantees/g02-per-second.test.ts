@@ -14,7 +14,7 @@ const gaps = (starts: ReadonlyArray<bigint>): Array<bigint> =>
   starts.slice(1).map((instant, index) => instant - at(starts, index))
 
 /** Starts of `count` tasks that end at once, in a world of its own. */
-const startsIn = async (world: World, count: number, options: Parameters<typeof runOnEach>[2]) => {
+const startsIn = async (world: World, count: number, options: Meter.Limits) => {
   const spy = new Spy(world.clock)
   await world.value(runOnEach(range(count), spy.watch(() => Effect.void), options))
   return spy.starts

@@ -69,7 +69,7 @@ describe("G7 fail fast, nothing lost", () => {
 
     it.effect("a task that gives no Effect ends it as a defect", () =>
       Effect.gen(function* () {
-        const notAnEffect = (() => 5) as unknown as () => Effect.Effect<number>
+        const notAnEffect = (): Effect.Effect<number> => 5 as never
         const { exit, fibers } = yield* observe(verb.run(range(3), notAnEffect))
         expect(Exit.isFailure(exit) && Cause.hasDies(exit.cause)).toBe(true)
         expect(fibers).toBe(0)

@@ -5,8 +5,8 @@ import { amap, Meter, runAll, runAny, runOnEach } from "../../src/index.ts"
 import { Source } from "../support/Source.ts"
 import { verbs } from "../support/verbs.ts"
 
-/** What TypeScript would not let through. */
-type Untyped = any
+/** For what TypeScript would not let through: a value of this type may stand anywhere. */
+type Untyped = never
 
 const names = (value: unknown): string => (typeof value === "string" ? `"${value}"` : String(value))
 
@@ -149,7 +149,7 @@ describe("G11 bad input", () => {
     )
   })
 
-  const withOptions: ReadonlyArray<readonly [name: string, call: (options: Untyped) => Effect.Effect<unknown, unknown>]> = [
+  const withOptions: ReadonlyArray<readonly [name: string, call: (options: object) => Effect.Effect<unknown, unknown>]> = [
     ["runOnEach", (options) => runOnEach([1], Effect.succeed, options)],
     ["runAll", (options) => runAll([1], Effect.succeed, options)],
     ["runAll of effects", (options) => runAll([Effect.void], options)],
@@ -161,7 +161,7 @@ describe("G11 bad input", () => {
   it.effect.each(withOptions)("%s: refuses options that are no object", ([, call]) =>
     Effect.gen(function* () {
       for (const options of [5, "maxAtOnce", true, null]) {
-        expect(messageOf(yield* Effect.exit(call(options)))).toContain("options")
+        expect(messageOf(yield* Effect.exit(call(options as Untyped)))).toContain("options")
       }
     })
   )
@@ -174,24 +174,28 @@ describe("G11 bad input", () => {
     })
   )
 
-  const withFunction: ReadonlyArray<readonly [name: string, call: (f: Untyped) => Effect.Effect<unknown, unknown>]> = [
+  const withFunction: ReadonlyArray<readonly [name: string, call: (f: () => Effect.Effect<void>) => Effect.Effect<unknown, unknown>]> = [
     ["runOnEach", (f) => runOnEach([1], f)],
     ["amap", (f) => Stream.runDrain(amap([1], f))]
   ]
 
   it.effect.each(withFunction)("%s: a promise in place of the function has already started: `() => …`", ([, call]) =>
     Effect.gen(function* () {
-      const message = messageOf(yield* Effect.exit(call(Promise.resolve(1))))
+      const message = messageOf(yield* Effect.exit(call(Promise.resolve(1) as Untyped)))
       expect(message).toMatch(/already (been )?(started|running)/)
       expect(message).toContain("() =>")
     })
   )
 
+  const ofEffects = (effects: unknown): ReadonlyArray<Effect.Effect<unknown, unknown>> => [
+    runAll(effects as ReadonlyArray<Effect.Effect<unknown>>),
+    runAny(effects as ReadonlyArray<Effect.Effect<unknown>>)
+  ]
+
   it.effect("a promise among listed effects has already started: `() => …`", () =>
     Effect.gen(function* () {
-      for (const verb of [runAll, runAny] as ReadonlyArray<Untyped>) {
-        const exit: Exit.Exit<unknown, unknown> = yield* Effect.exit(verb([Promise.resolve(1)]))
-        const message = messageOf(exit)
+      for (const call of ofEffects([Promise.resolve(1)])) {
+        const message = messageOf(yield* Effect.exit(call))
         expect(message).toMatch(/already (been )?(started|running)/)
         expect(message).toContain("() =>")
       }
@@ -200,15 +204,14 @@ describe("G11 bad input", () => {
 
   it.effect.each(withFunction)("%s: anything else in place of the function is refused", ([, call]) =>
     Effect.gen(function* () {
-      for (const f of [5, "f", null, undefined, {}, Effect.void]) messageOf(yield* Effect.exit(call(f)))
+      for (const f of [5, "f", null, undefined, {}, Effect.void]) messageOf(yield* Effect.exit(call(f as Untyped)))
     })
   )
 
   it.effect("an Effect in place of a list of effects is refused", () =>
     Effect.gen(function* () {
-      for (const verb of [runAll, runAny] as ReadonlyArray<Untyped>) {
-        const exit: Exit.Exit<unknown, unknown> = yield* Effect.exit(verb(Effect.succeed(1)))
-        expect(messageOf(exit)).toContain("Effect")
+      for (const call of ofEffects(Effect.succeed(1))) {
+        expect(messageOf(yield* Effect.exit(call))).toContain("Effect")
       }
     })
   )

@@ -7,9 +7,9 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Semaphore, Stream } from "effect"
-import { amap, Meter, type Options, runOnEach } from "../../src/index.ts"
+import { amap, Meter, runOnEach } from "../../src/index.ts"
 import { range } from "../support/Spy.ts"
-import { verbs } from "../support/verbs.ts"
+import { type TestOptions, verbs } from "../support/verbs.ts"
 import { World } from "../support/World.ts"
 
 interface Work {
@@ -35,7 +35,7 @@ const expectLinear = async (count: number, call: (count: number) => Effect.Effec
   }
 }
 
-const limits: ReadonlyArray<{ readonly name: string; readonly make: () => Options }> = [
+const limits: ReadonlyArray<{ readonly name: string; readonly make: () => TestOptions }> = [
   { name: "no limit", make: () => ({}) },
   { name: "maxAtOnce", make: () => ({ maxAtOnce: 10 }) },
   { name: "maxPerSecond", make: () => ({ maxPerSecond: 1000 }) },

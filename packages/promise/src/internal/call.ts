@@ -47,6 +47,7 @@ export const ofItems = <A, B>(items: unknown, task: unknown, options: unknown): 
 
 /** The arguments of a verb that were given as `(tasks, options?)`: the functions are the items. */
 export const ofTasks = <B>(tasks: unknown, options: unknown): Call<unknown, B> => {
+  refuse(check.options(checks, options))
   // A list that is there already is looked through before anything starts; what is yet to come, as it comes.
   if (Array.isArray(tasks)) for (const [index, task] of tasks.entries()) refuse(notTask(index, task))
   return ofItems(tasks, callTask, options)
@@ -75,35 +76,29 @@ export const tasksOf = (record: Readonly<Record<string, unknown>>): ReadonlyArra
 }
 
 /**
- * Makes the run of a call, not begun yet, bound to the caller's signal until it has ended. `onEnd` is called once, when
- * nothing is left of it but tasks that were cancelled and have not settled within `grace`, with what the call rejects
- * with, if it does. `unreadOf` says how many results may be unread, given how many tasks may run at once.
+ * Makes the run of a call, not begun yet. `onEnd` is called once, when nothing is left of it but tasks that were
+ * cancelled and have not settled within `grace`, with what the call rejects with, if it does. `unreadOf` says how many
+ * results may be unread, given how many tasks may run at once.
  */
 export const makeRun = <A, B>(
   { items, options, task }: Call<A, B>,
   collector: Collector<B, Rejection>,
-  onAbort: () => void,
   onEnd: (rejection: Rejection | undefined) => void,
   unreadOf: (capacity: number) => number = () => Infinity
-): Run<A, B, Rejection> => {
-  const { grace = 0, meter, signal } = options
+): { readonly run: Run<A, B, Rejection>; readonly abort: (reason: unknown) => void } => {
+  const { grace = 0, meter } = options
   const meters = meter === undefined ? [] : [meter].flat()
   const gates = inOrder(LimitGate.forCall(options, host()), meters.flatMap(gatesOf))
   const source = isAsyncIterable(items) ? new AsyncSource(items) : new IterableSource(items, toRejection)
   const worker = new PromiseWorker(task, grace)
   const run = new Run(host(), source, gates, meters.length > 0, worker, collector, unreadOf(capacityOf(gates)))
-  const abort = (): void => {
+  run.onEnd = () => onEnd(worker.callerReason ?? run.failure)
+  const abort = (reason: unknown): void => {
     if (run.phase !== "open") return
-    worker.callerReason = { reason: signal!.reason }
-    onAbort()
+    worker.callerReason = { reason }
     run.stop()
   }
-  run.onEnd = () => {
-    signal?.removeEventListener("abort", abort)
-    onEnd(worker.callerReason ?? run.failure)
-  }
-  signal?.addEventListener("abort", abort)
-  return run
+  return { run, abort }
 }
 
 const toRejection = (reason: unknown): Rejection => ({ reason })

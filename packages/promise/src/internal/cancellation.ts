@@ -1,5 +1,5 @@
 /**
- * Checks that are the facade's own, and how what is wrong becomes an error.
+ * The caller's signal, and the checks that are the facade's own.
  */
 import { check } from "fibermeter/engine"
 
@@ -16,4 +16,12 @@ export const cancellationChecks = {
 export const refuse = (problem: check.Problem | undefined): void => {
   if (problem === undefined) return
   throw problem.kind === "range" ? new RangeError(problem.message) : new TypeError(problem.message)
+}
+
+/** Calls `abort` with the signal's reason when it aborts. Returns what removes the listener. */
+export const listen = (signal: AbortSignal | undefined, abort: (reason: unknown) => void): (() => void) => {
+  if (signal === undefined) return () => {}
+  const listener = (): void => abort(signal.reason)
+  signal.addEventListener("abort", listener)
+  return () => signal.removeEventListener("abort", listener)
 }

@@ -4,6 +4,7 @@
 import type { Collector } from "fibermeter/engine"
 import { makeRun } from "./call.ts"
 import type { Call } from "./call.ts"
+import { listen } from "./cancellation.ts"
 import type { Rejection } from "./promiseWorker.ts"
 
 /** `result` gives the result or throws. What `call` throws, the promise rejects with as well. */
@@ -16,7 +17,8 @@ export const execute = <A, B, C extends Collector<B, Rejection>, Z>(
     const checked = call()
     checked.options.signal?.throwIfAborted()
     const collector = makeCollector(checked)
-    const run = makeRun(checked, collector, ignore, (rejection) => {
+    const { abort, run } = makeRun(checked, collector, (rejection) => {
+      unlisten()
       if (rejection !== undefined) return reject(rejection.reason)
       try {
         resolve(result(collector))
@@ -24,7 +26,6 @@ export const execute = <A, B, C extends Collector<B, Rejection>, Z>(
         reject(error)
       }
     })
+    const unlisten = listen(checked.options.signal, abort)
     run.pump()
   })
-
-const ignore = (): void => {}

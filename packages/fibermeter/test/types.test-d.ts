@@ -1,0 +1,324 @@
+/** What the types promise: results in their shape, and E and R of items, tasks and meters, each exactly. */
+import { Cause, Context, Effect, pipe, Schedule, Semaphore, Stream } from "effect"
+import { describe, expectTypeOf, it } from "vitest"
+import {
+  amap,
+  type AmapOptions,
+  type Items,
+  Meter,
+  type Options,
+  runAll,
+  runAny,
+  type RunAnyOptions,
+  runOnEach
+} from "../src/index.ts"
+
+class ItemError {
+  readonly _tag = "ItemError"
+}
+class TaskError {
+  readonly _tag = "TaskError"
+}
+class MeterError {
+  readonly _tag = "MeterError"
+}
+class ItemService extends Context.Service<ItemService, { readonly item: true }>()("types/Item") {}
+class TaskService extends Context.Service<TaskService, { readonly task: true }>()("types/Task") {}
+class MeterService extends Context.Service<MeterService, { readonly meter: true }>()("types/Meter") {}
+
+declare const numbers: ReadonlyArray<number>
+declare const set: Set<string>
+declare const generator: Generator<boolean>
+declare const stream: Stream.Stream<string, ItemError, ItemService>
+declare const task: (item: number, index: number) => Effect.Effect<Date, TaskError, TaskService>
+declare const ofString: (item: string) => Effect.Effect<Date, TaskError, TaskService>
+declare const strange: Meter.Meter<MeterError, MeterService>
+const plain = Meter.makeUnsafe({ maxAtOnce: 1 })
+
+describe("runOnEach", () => {
+  it("has no result, and the errors and services of its tasks", () => {
+    expectTypeOf(runOnEach(numbers, task)).toEqualTypeOf<Effect.Effect<void, TaskError, TaskService>>()
+    expectTypeOf(runOnEach(numbers, () => Effect.void)).toEqualTypeOf<Effect.Effect<void>>()
+  })
+
+  it("takes any iterable, and infers its items", () => {
+    runOnEach(set, (item, index) => {
+      expectTypeOf(item).toEqualTypeOf<string>()
+      expectTypeOf(index).toEqualTypeOf<number>()
+      return Effect.void
+    })
+    runOnEach(generator, (item) => {
+      expectTypeOf(item).toEqualTypeOf<boolean>()
+      return Effect.void
+    })
+    runOnEach([1, "two"], (item) => {
+      expectTypeOf(item).toEqualTypeOf<string | number>()
+      return Effect.void
+    })
+    runOnEach(new Map([["one", 1]]), (item) => {
+      expectTypeOf(item).toEqualTypeOf<[string, number]>()
+      return Effect.void
+    })
+    runOnEach("text", (item) => {
+      expectTypeOf(item).toEqualTypeOf<string>()
+      return Effect.void
+    })
+  })
+
+  it("adds the errors and services of a stream", () => {
+    expectTypeOf(runOnEach(stream, ofString)).toEqualTypeOf<
+      Effect.Effect<void, ItemError | TaskError, ItemService | TaskService>
+    >()
+  })
+
+  it("adds the errors and services of its meters, which by default have none", () => {
+    expectTypeOf(runOnEach(numbers, task, { meter: plain })).toEqualTypeOf<Effect.Effect<void, TaskError, TaskService>>()
+    expectTypeOf(runOnEach(numbers, task, { meter: strange })).toEqualTypeOf<
+      Effect.Effect<void, TaskError | MeterError, TaskService | MeterService>
+    >()
+    expectTypeOf(runOnEach(numbers, task, { meter: [plain, strange] })).toEqualTypeOf<
+      Effect.Effect<void, TaskError | MeterError, TaskService | MeterService>
+    >()
+    expectTypeOf(runOnEach(stream, ofString, { meter: [strange] })).toEqualTypeOf<
+      Effect.Effect<void, ItemError | TaskError | MeterError, ItemService | TaskService | MeterService>
+    >()
+  })
+
+  it("is the same data-last", () => {
+    expectTypeOf(pipe(numbers, runOnEach(task))).toEqualTypeOf<Effect.Effect<void, TaskError, TaskService>>()
+    expectTypeOf(pipe(numbers, runOnEach(task, { maxAtOnce: 3, meter: strange }))).toEqualTypeOf<
+      Effect.Effect<void, TaskError | MeterError, TaskService | MeterService>
+    >()
+    expectTypeOf(stream.pipe(runOnEach(ofString))).toEqualTypeOf<
+      Effect.Effect<void, ItemError | TaskError, ItemService | TaskService>
+    >()
+    expectTypeOf(
+      pipe(
+        numbers,
+        runOnEach((item: number) => Effect.succeed(item))
+      )
+    ).toEqualTypeOf<Effect.Effect<void>>()
+  })
+})
+
+describe("runAll", () => {
+  it("gives the results of items as an array", () => {
+    expectTypeOf(runAll(numbers, task)).toEqualTypeOf<Effect.Effect<Array<Date>, TaskError, TaskService>>()
+    expectTypeOf(runAll(stream, ofString, { meter: strange })).toEqualTypeOf<
+      Effect.Effect<Array<Date>, ItemError | TaskError | MeterError, ItemService | TaskService | MeterService>
+    >()
+  })
+
+  it("is the same data-last", () => {
+    expectTypeOf(pipe(numbers, runAll(task))).toEqualTypeOf<Effect.Effect<Array<Date>, TaskError, TaskService>>()
+    expectTypeOf(stream.pipe(runAll(ofString, { maxPerSecond: 5 }))).toEqualTypeOf<
+      Effect.Effect<Array<Date>, ItemError | TaskError, ItemService | TaskService>
+    >()
+  })
+
+  it("keeps the shape of a tuple of effects", () => {
+    const call = runAll([Effect.succeed(1), Effect.fail(new TaskError()), Effect.as(TaskService, "three")], { maxAtOnce: 2 })
+    expectTypeOf(call).toEqualTypeOf<Effect.Effect<[number, never, string], TaskError, TaskService>>()
+    expectTypeOf(runAll([])).toEqualTypeOf<Effect.Effect<[]>>()
+  })
+
+  it("keeps the shape of a record of effects", () => {
+    const call = runAll({ one: Effect.succeed(1), two: Effect.as(TaskService, "two") }, { meter: strange })
+    expectTypeOf(call).toEqualTypeOf<
+      Effect.Effect<{ one: number; two: string }, MeterError, TaskService | MeterService>
+    >()
+  })
+
+  it("gives an array for any other list of effects", () => {
+    const effects: ReadonlyArray<Effect.Effect<number, TaskError>> = []
+    expectTypeOf(runAll(effects)).toEqualTypeOf<Effect.Effect<Array<number>, TaskError>>()
+    const iterable: Iterable<Effect.Effect<number, TaskError, TaskService>> = effects
+    expectTypeOf(runAll(iterable)).toEqualTypeOf<Effect.Effect<Array<number>, TaskError, TaskService>>()
+  })
+
+  it("gives what Effect.all gives", () => {
+    const tuple = [Effect.succeed(1), Effect.fail("no" as const)] as const
+    expectTypeOf(runAll(tuple)).toEqualTypeOf(Effect.all(tuple))
+    const record = { one: Effect.succeed(1), two: Effect.fail("no" as const) }
+    expectTypeOf(runAll(record)).toEqualTypeOf(Effect.all(record))
+  })
+})
+
+describe("amap", () => {
+  it("is a stream of results", () => {
+    expectTypeOf(amap(numbers, task)).toEqualTypeOf<Stream.Stream<Date, TaskError, TaskService>>()
+    expectTypeOf(amap(numbers, task, { ordered: true, maxUnread: 3 })).toEqualTypeOf<
+      Stream.Stream<Date, TaskError, TaskService>
+    >()
+    expectTypeOf(amap(stream, ofString, { meter: [strange, plain] })).toEqualTypeOf<
+      Stream.Stream<Date, ItemError | TaskError | MeterError, ItemService | TaskService | MeterService>
+    >()
+  })
+
+  it("is the same data-last", () => {
+    expectTypeOf(pipe(numbers, amap(task))).toEqualTypeOf<Stream.Stream<Date, TaskError, TaskService>>()
+    expectTypeOf(stream.pipe(amap(ofString, { ordered: true }))).toEqualTypeOf<
+      Stream.Stream<Date, ItemError | TaskError, ItemService | TaskService>
+    >()
+  })
+})
+
+describe("runAny", () => {
+  it("may find nobody to win, where there may be no tasks", () => {
+    expectTypeOf(runAny(numbers, task)).toEqualTypeOf<
+      Effect.Effect<Date, TaskError | Cause.NoSuchElementError, TaskService>
+    >()
+    expectTypeOf(runAny(stream, ofString, { until: "settled", meter: strange })).toEqualTypeOf<
+      Effect.Effect<
+        Date,
+        ItemError | TaskError | MeterError | Cause.NoSuchElementError,
+        ItemService | TaskService | MeterService
+      >
+    >()
+    const effects: ReadonlyArray<Effect.Effect<number, TaskError>> = []
+    expectTypeOf(runAny(effects)).toEqualTypeOf<Effect.Effect<number, TaskError | Cause.NoSuchElementError>>()
+    expectTypeOf(runAny([])).toEqualTypeOf<Effect.Effect<never, Cause.NoSuchElementError>>()
+  })
+
+  it("always finds one in a tuple that is not empty", () => {
+    expectTypeOf(runAny([Effect.succeed(1), Effect.succeed("two")])).toEqualTypeOf<Effect.Effect<string | number>>()
+    expectTypeOf(runAny([Effect.fail(new TaskError()), Effect.as(TaskService, 2)], { maxAtOnce: 1 })).toEqualTypeOf<
+      Effect.Effect<number, TaskError, TaskService>
+    >()
+    const atLeastOne: [Effect.Effect<1>, ...Array<Effect.Effect<2, TaskError>>] = [Effect.succeed(1 as const)]
+    expectTypeOf(runAny(atLeastOne)).toEqualTypeOf<Effect.Effect<1 | 2, TaskError>>()
+  })
+
+  it("is the same data-last", () => {
+    expectTypeOf(pipe(numbers, runAny(task, { until: "success" }))).toEqualTypeOf<
+      Effect.Effect<Date, TaskError | Cause.NoSuchElementError, TaskService>
+    >()
+  })
+})
+
+describe("items", () => {
+  it("are no Effect, though Effects are iterable", () => {
+    // @ts-expect-error: an Effect is no list of items
+    runOnEach(Effect.succeed([1]), () => Effect.void)
+    // @ts-expect-error: an Effect is no list of items
+    runAll(Effect.succeed([1]), () => Effect.void)
+    // @ts-expect-error: an Effect is no list of effects
+    runAll(Effect.succeed(1))
+    // @ts-expect-error: an Effect is no list of items
+    amap(Effect.succeed([1]), () => Effect.void)
+    // @ts-expect-error: an Effect is no list of items
+    runAny(Effect.succeed([1]), () => Effect.void)
+    // @ts-expect-error: an Effect is no list of effects
+    runAny(Effect.succeed(1))
+    expectTypeOf<Effect.Effect<number>>().not.toExtend<Items<unknown>>()
+    expectTypeOf<Array<number>>().toExtend<Items<number>>()
+    expectTypeOf<Stream.Stream<number, ItemError, ItemService>>().toExtend<Items<number, ItemError, ItemService>>()
+  })
+
+  it("are no promise, no async iterable and no number", () => {
+    // @ts-expect-error: not iterable
+    runOnEach(Promise.resolve([1]), () => Effect.void)
+    // @ts-expect-error: not iterable
+    amap(5, () => Effect.void)
+    // @ts-expect-error: a promise is no effect
+    runAll([Promise.resolve(1)])
+  })
+
+  it("are what the function takes", () => {
+    // @ts-expect-error: the function takes numbers
+    runOnEach(["a"], (item: number) => Effect.succeed(item))
+    // @ts-expect-error: the function takes numbers
+    pipe(["a"], runAll((item: number) => Effect.succeed(item)))
+  })
+
+  it("the function gives an Effect", () => {
+    // @ts-expect-error: no Effect
+    runOnEach(numbers, () => 5)
+    // @ts-expect-error: a promise is no Effect
+    amap(numbers, () => Promise.resolve(5))
+  })
+})
+
+describe("options", () => {
+  it("are those that the verb knows, and no others", () => {
+    // @ts-expect-error: the name is maxAtOnce
+    runOnEach(numbers, task, { concurrency: 3 })
+    // @ts-expect-error: an option of amap
+    runOnEach(numbers, task, { ordered: true })
+    // @ts-expect-error: an option of amap
+    runAll(numbers, task, { maxUnread: 3 })
+    // @ts-expect-error: an option of runAny
+    amap(numbers, task, { until: "success" })
+    // @ts-expect-error: an option of amap
+    runAny(numbers, task, { ordered: true })
+    // @ts-expect-error: the name is maxAtOnce
+    runAll([Effect.void], { concurrency: 3 })
+    // @ts-expect-error: the name is maxAtOnce
+    Meter.make({ concurrency: 3 })
+    expectTypeOf<keyof Options>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst" | "meter">()
+    expectTypeOf<keyof AmapOptions>().toEqualTypeOf<keyof Options | "ordered" | "maxUnread">()
+    expectTypeOf<keyof RunAnyOptions>().toEqualTypeOf<keyof Options | "until">()
+    expectTypeOf<keyof Meter.Limits>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst">()
+  })
+
+  it("have the values that they can have", () => {
+    // @ts-expect-error: a number
+    runOnEach(numbers, task, { maxAtOnce: "3" })
+    // @ts-expect-error: a number
+    runOnEach(numbers, task, { maxPerSecond: null })
+    // @ts-expect-error: a boolean
+    amap(numbers, task, { ordered: "yes" })
+    // @ts-expect-error: "success" or "settled"
+    runAny(numbers, task, { until: "first" })
+    // @ts-expect-error: a meter, not its limits
+    runOnEach(numbers, task, { meter: { maxAtOnce: 3 } })
+    // @ts-expect-error: a meter, not a semaphore
+    runOnEach(numbers, task, { meter: Semaphore.makeUnsafe(1) })
+    expectTypeOf<RunAnyOptions["until"]>().toEqualTypeOf<"success" | "settled" | undefined>()
+  })
+
+  it("may be left undefined, one by one", () => {
+    const limits: { readonly maxAtOnce: number | undefined; readonly meter: Meter.Meter | undefined } = {
+      maxAtOnce: undefined,
+      meter: undefined
+    }
+    expectTypeOf(runOnEach(numbers, task, limits)).toEqualTypeOf<Effect.Effect<void, TaskError, TaskService>>()
+  })
+
+  it("can be kept in a variable of their type", () => {
+    const options: Options<Meter.Meter<MeterError>> = { meter: Meter.makeUnsafe({}) }
+    expectTypeOf(runOnEach(numbers, () => Effect.void, options)).toEqualTypeOf<Effect.Effect<void, MeterError>>()
+  })
+})
+
+describe("Meter", () => {
+  it("has no errors and needs nothing, unless its schedule does", () => {
+    expectTypeOf(Meter.make({})).toEqualTypeOf<Effect.Effect<Meter.Meter>>()
+    expectTypeOf(Meter.makeUnsafe({})).toEqualTypeOf<Meter.Meter<never, never>>()
+    expectTypeOf(Meter.fromSemaphore(Semaphore.makeUnsafe(1))).toEqualTypeOf<Meter.Meter>()
+    const schedule: Schedule.Schedule<number, unknown, MeterError, MeterService> = Schedule.forever
+    expectTypeOf(Meter.fromSchedule(schedule)).toEqualTypeOf<
+      Meter.Meter<MeterError | Meter.ScheduleEnded, MeterService>
+    >()
+    expectTypeOf(Meter.pacing({ maxPerSecond: 5 })).toExtend<Schedule.Schedule<unknown>>()
+  })
+
+  it("gives its errors and services to metered effects and to acquire", () => {
+    const effect = Effect.as(TaskService, new Date())
+    expectTypeOf(Meter.metered(effect, plain)).toEqualTypeOf<Effect.Effect<Date, never, TaskService>>()
+    expectTypeOf(Meter.metered(effect, strange)).toEqualTypeOf<
+      Effect.Effect<Date, MeterError, TaskService | MeterService>
+    >()
+    expectTypeOf(effect.pipe(Meter.metered(strange))).toEqualTypeOf<
+      Effect.Effect<Date, MeterError, TaskService | MeterService>
+    >()
+    expectTypeOf(Meter.acquire(plain)).toEqualTypeOf<Effect.Effect<Effect.Effect<void>>>()
+    expectTypeOf(Meter.acquire(strange)).toEqualTypeOf<Effect.Effect<Effect.Effect<void>, MeterError, MeterService>>()
+  })
+
+  it("is no meter of another kind", () => {
+    expectTypeOf<Meter.Meter<MeterError>>().not.toExtend<Meter.Meter>()
+    expectTypeOf<Meter.Meter>().toExtend<Meter.Meter<MeterError, MeterService>>()
+    expectTypeOf<{}>().not.toExtend<Meter.Meter>()
+  })
+})
