@@ -109,6 +109,7 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
   private end(rejection: Rejection | undefined): void {
     this.hasEnded = true
     this.rejection = rejection
+    if (rejection !== undefined) this.unlisten?.()
     this.onEnded?.()
     this.handOn()
   }
