@@ -12,7 +12,12 @@ describe("results", () => {
     Effect.gen(function* () {
       const seen: Array<string> = []
       const { exit } = yield* observe(
-        runOnEach(["a", "b", "c"], (item) => Effect.andThen(Effect.sleep(10), Effect.sync(() => seen.push(item))))
+        runOnEach(["a", "b", "c"], (item) =>
+          Effect.andThen(
+            Effect.sleep(10),
+            Effect.sync(() => seen.push(item))
+          )
+        )
       )
       expect(exit).toEqual(Exit.void)
       expect(seen).toEqual(["a", "b", "c"])
@@ -58,9 +63,10 @@ describe("results", () => {
       const spy = yield* Spy.make
       const got: Array<readonly [value: number, at: bigint]> = []
       yield* observe(
-        amap([30, 10, 20], spy.watch((millis: number) => Effect.as(Effect.sleep(millis), millis))).pipe(
-          Stream.runForEach((value) => Effect.sync(() => got.push([value, spy.now()])))
-        )
+        amap(
+          [30, 10, 20],
+          spy.watch((millis: number) => Effect.as(Effect.sleep(millis), millis))
+        ).pipe(Stream.runForEach((value) => Effect.sync(() => got.push([value, spy.now()]))))
       )
       expect(got).toEqual([
         [10, ms(10)],
@@ -92,7 +98,8 @@ describe("results", () => {
   it.effect("a failing task ends amap with that failure", () =>
     Effect.gen(function* () {
       const got: Array<number> = []
-      const task = (n: number) => Effect.andThen(Effect.sleep(n * 10), n === 3 ? Effect.fail("broken" as const) : Effect.succeed(n))
+      const task = (n: number) =>
+        Effect.andThen(Effect.sleep(n * 10), n === 3 ? Effect.fail("broken" as const) : Effect.succeed(n))
       const { exit, fibers } = yield* observe(
         Stream.runForEach(amap(range(6), task), (n) => Effect.sync(() => got.push(n)))
       )
@@ -126,7 +133,9 @@ describe("results", () => {
 describe.each(verbs)("$name", (verb) => {
   // A race ends with its first success, so there the tasks fail and all of them have their turn.
   const tasks = (spy: Spy, millis: number) =>
-    spy.watch(() => Effect.andThen(Effect.sleep(millis), verb.name === "runAny" ? Effect.fail("tolerated") : Effect.void))
+    spy.watch(() =>
+      Effect.andThen(Effect.sleep(millis), verb.name === "runAny" ? Effect.fail("tolerated") : Effect.void)
+    )
 
   it.effect.each([1, 2, 5, 10, 20])("of 30 tasks never more than %d at once run, and that many do", (maxAtOnce) =>
     Effect.gen(function* () {

@@ -40,11 +40,7 @@ const usableAtFullWidth = (meter: TestMeters, model: ReadonlyArray<ModelLimits>)
     expect(spy.starts.map((at) => at - idle.end)).toEqual(startsOf(seconds, ...model))
   })
 
-const shared = (
-  name: string,
-  model: ReadonlyArray<ModelLimits>,
-  meters: () => TestMeters
-): Limit => ({
+const shared = (name: string, model: ReadonlyArray<ModelLimits>, meters: () => TestMeters): Limit => ({
   name,
   model,
   make: () => {
@@ -173,10 +169,15 @@ class Boom {
   }
 }
 
-const bodies = (failing: number | undefined, how: "fail" | "die", duration: (index: number) => number) =>
+const bodies =
+  (failing: number | undefined, how: "fail" | "die", duration: (index: number) => number) =>
   (_: unknown, index: number): Effect.Effect<number, Boom> => {
     const end =
-      index !== failing ? Effect.succeed(index) : how === "fail" ? Effect.fail(new Boom(index)) : Effect.die(new Boom(index))
+      index !== failing
+        ? Effect.succeed(index)
+        : how === "fail"
+          ? Effect.fail(new Boom(index))
+          : Effect.die(new Boom(index))
     return duration(index) === 0 ? end : Effect.andThen(Effect.sleep(duration(index)), end)
   }
 
@@ -305,7 +306,7 @@ describe.each(verbs)("$name", (verb) => {
         expect(outcome.read).toEqual(readBefore(verb, timeline, finishedBefore(timeline, stop)))
         const started = startedBefore(timeline, stop)
         const running = started.filter((index) => (timeline.ends[index] as bigint) > stop.at)
-        expect(outcome.spy.interrupted.toSorted()).toEqual(running)
+        expect(outcome.spy.interrupted.toSorted((a, b) => a - b)).toEqual(running)
         expectClosed(source, started.length)
         yield* audit(outcome, timeline, started, permitsBack)
       })
@@ -349,7 +350,7 @@ describe.each(verbs)("$name", (verb) => {
         }
         expect(ran.outcome.end).toBe(stop.at)
         const running = started.filter((index) => (timeline.ends[index] as bigint) > stop.at)
-        expect(ran.outcome.spy.interrupted.toSorted()).toEqual(running)
+        expect(ran.outcome.spy.interrupted.toSorted((a, b) => a - b)).toEqual(running)
         expectClosed(source, started.length)
         yield* audit(ran.outcome, timeline, started, ran.permitsBack)
       })

@@ -135,7 +135,8 @@ describe("metered", () => {
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
       const spy = yield* Spy.make
-      const one = (index: number) => Meter.metered(spy.effect(index, Effect.ensuring(Effect.sleep(10), Effect.sleep(40))), meter)
+      const one = (index: number) =>
+        Meter.metered(spy.effect(index, Effect.ensuring(Effect.sleep(10), Effect.sleep(40))), meter)
       yield* observe(Effect.all([one(0), one(1)], { concurrency: 2 }))
       expect(spy.starts).toEqual([0, 50].map(ms))
     })
@@ -232,7 +233,9 @@ describe("fromSemaphore", () => {
       const spy = yield* Spy.make
       const call = runOnEach(range(3), spy.lasting(10), { meter: Meter.fromSemaphore(semaphore) })
       const { end } = yield* observe(
-        Effect.all([call, runOnEach(range(3), spy.lasting(10), { meter: Meter.fromSemaphore(semaphore) })], { concurrency: 2 })
+        Effect.all([call, runOnEach(range(3), spy.lasting(10), { meter: Meter.fromSemaphore(semaphore) })], {
+          concurrency: 2
+        })
       )
       expect(spy.peak).toBe(1)
       expect(end).toBe(ms(60))
@@ -259,7 +262,10 @@ describe("fromSemaphore", () => {
       const semaphore = Semaphore.makeUnsafe(3)
       const meter = Meter.fromSemaphore(semaphore)
       yield* observe(runOnEach(range(9), (n) => (n === 5 ? Effect.fail("no") : Effect.sleep(10)), { meter }))
-      yield* observe(runOnEach(range(9), () => Effect.never, { meter }), { interruptAt: 5 })
+      yield* observe(
+        runOnEach(range(9), () => Effect.never, { meter }),
+        { interruptAt: 5 }
+      )
       expect(yield* semaphore.takeIfAvailable(3)).toBe(true)
       expect(yield* semaphore.takeIfAvailable(1)).toBe(false)
     })
@@ -271,7 +277,13 @@ describe("fromSchedule", () => {
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const meter = Meter.fromSchedule(Schedule.exponential("100 millis"))
-      yield* observe(runOnEach(range(5), spy.watch(() => Effect.void), { meter }))
+      yield* observe(
+        runOnEach(
+          range(5),
+          spy.watch(() => Effect.void),
+          { meter }
+        )
+      )
       expect(spy.starts).toEqual([0, 100, 300, 700, 1500].map(ms))
     })
   )
@@ -280,7 +292,13 @@ describe("fromSchedule", () => {
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const meter = Meter.fromSchedule(Schedule.spaced("100 millis"))
-      yield* observe(runOnEach([250, 10, 10], spy.watch((millis: number) => Effect.sleep(millis)), { meter, maxAtOnce: 1 }))
+      yield* observe(
+        runOnEach(
+          [250, 10, 10],
+          spy.watch((millis: number) => Effect.sleep(millis)),
+          { meter, maxAtOnce: 1 }
+        )
+      )
       expect(spy.starts).toEqual([0, 250, 350].map(ms))
     })
   )
@@ -299,7 +317,11 @@ describe("fromSchedule", () => {
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const meter = Meter.fromSchedule(Schedule.spaced("50 millis"))
-      const call = runOnEach(range(3), spy.watch(() => Effect.void), { meter })
+      const call = runOnEach(
+        range(3),
+        spy.watch(() => Effect.void),
+        { meter }
+      )
       yield* observe(Effect.all([call, call], { concurrency: 2 }))
       expect(spy.starts).toEqual(range(6).map((index) => ms(50 * index)))
     })
@@ -313,7 +335,11 @@ describe("fromSchedule", () => {
         ++steps === 3 ? Effect.fail("schedule broke" as const) : Effect.succeed(duration)
       )
       const { exit, fibers } = yield* observe(
-        runOnEach(range(9), spy.watch(() => Effect.never), { meter: Meter.fromSchedule(breaking) })
+        runOnEach(
+          range(9),
+          spy.watch(() => Effect.never),
+          { meter: Meter.fromSchedule(breaking) }
+        )
       )
       expect(exit).toEqual(Exit.fail("schedule broke"))
       expect(spy.running).toBe(0)
@@ -328,7 +354,11 @@ describe("fromSchedule", () => {
       const schedule = Schedule.modifyDelay(Schedule.forever, () =>
         Effect.map(Effect.service(Pause), ({ millis }) => Duration.millis(millis))
       )
-      const call = runOnEach(range(3), spy.watch(() => Effect.void), { meter: Meter.fromSchedule(schedule) })
+      const call = runOnEach(
+        range(3),
+        spy.watch(() => Effect.void),
+        { meter: Meter.fromSchedule(schedule) }
+      )
       yield* observe(Effect.provideService(call, Pause, { millis: 70 }))
       expect(spy.starts).toEqual([0, 70, 140].map(ms))
     })
@@ -368,12 +398,29 @@ describe("pacing", () => {
 
   it.effect("is what stands behind maxPerSecond: a meter made of it keeps the same instants", () =>
     Effect.gen(function* () {
-      for (const limits of [{ maxPerSecond: 5 }, { maxPerSecond: 40 }, { maxPerSecond: 0.2 }, { maxPerSecond: 5, maxBurst: 5 }]) {
+      for (const limits of [
+        { maxPerSecond: 5 },
+        { maxPerSecond: 40 },
+        { maxPerSecond: 0.2 },
+        { maxPerSecond: 5, maxBurst: 5 }
+      ]) {
         const byOption = yield* Spy.make
-        yield* observe(runOnEach(range(12), byOption.watch(() => Effect.void), limits))
+        yield* observe(
+          runOnEach(
+            range(12),
+            byOption.watch(() => Effect.void),
+            limits
+          )
+        )
         const bySchedule = yield* Spy.make
         const meter = Meter.fromSchedule(Meter.pacing(limits))
-        yield* observe(runOnEach(range(12), bySchedule.watch(() => Effect.void), { meter }))
+        yield* observe(
+          runOnEach(
+            range(12),
+            bySchedule.watch(() => Effect.void),
+            { meter }
+          )
+        )
         expect(bySchedule.starts).toEqual(byOption.starts)
       }
     })
@@ -406,8 +453,21 @@ describe("in a world of single steps", () => {
   it("a fiber of one program may wait for a place that another program holds", async () => {
     const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
     const order: Array<string> = []
-    const holder = Effect.runFork(Meter.metered(Effect.andThen(Effect.sleep(5), Effect.sync(() => order.push("holder"))), meter))
-    const waiter = Effect.runFork(Meter.metered(Effect.sync(() => order.push("waiter")), meter))
+    const holder = Effect.runFork(
+      Meter.metered(
+        Effect.andThen(
+          Effect.sleep(5),
+          Effect.sync(() => order.push("holder"))
+        ),
+        meter
+      )
+    )
+    const waiter = Effect.runFork(
+      Meter.metered(
+        Effect.sync(() => order.push("waiter")),
+        meter
+      )
+    )
     await Effect.runPromise(Effect.all([Fiber.join(holder), Fiber.join(waiter)]))
     expect(order).toEqual(["holder", "waiter"])
   })

@@ -38,7 +38,8 @@ const unharmed =
     const began = world.now
     const spy = new Spy(world.clock)
     await world.value(runOnEach(range(width), spy.lasting(10_000), { meter }))
-    const after = (last: bigint | undefined) => (last === undefined || last + interval < began ? began : last + interval)
+    const after = (last: bigint | undefined) =>
+      last === undefined || last + interval < began ? began : last + interval
     const first = began + (spy.starts[0] as bigint)
     if (first !== after(granted)) expect(first, "the next start on the meter").toBe(after(starts.at(-1)))
     expect(spy.starts.map((at) => at + began)).toEqual(range(width).map((index) => first + BigInt(index) * interval))
@@ -107,6 +108,8 @@ const limits: ReadonlyArray<Limit> = [
 const sweep = async (
   fine: boolean,
   subject: (world: World) => {
+    /** Something else is on its way in this world, so that something may be left when the effect ends. */
+    readonly besideOthers?: boolean
     readonly effect: Effect.Effect<unknown, unknown>
     /** `interrupted` is the instant at which it was interrupted, if it was. */
     readonly check: (world: World, exit: Exit.Exit<unknown, unknown>, interrupted: bigint | undefined) => Promise<void>
@@ -114,7 +117,7 @@ const sweep = async (
 ): Promise<void> => {
   for (let at = 0; at <= mostSteps; at++) {
     const world = new World({ fine })
-    const { check, effect } = subject(world)
+    const { besideOthers = false, check, effect } = subject(world)
     const fiber = world.start(effect)
     let interrupted: bigint | undefined
     const interrupt = (step: number) => {
@@ -125,12 +128,16 @@ const sweep = async (
     interrupt(0)
     const exit = await world.finish(fiber, interrupt)
     try {
-      expect(world.fibersLive, "fibers left").toBe(0)
-      expect(world.timersLeft, "timers left").toBe(0)
-      expect(world.stepsLeft, "steps left").toBe(0)
+      if (!besideOthers) {
+        expect(world.fibersLive, "fibers left").toBe(0)
+        expect(world.timersLeft, "timers left").toBe(0)
+        expect(world.stepsLeft, "steps left").toBe(0)
+      }
       await check(world, exit, interrupted)
     } catch (error) {
-      throw new Error(`interrupted ${interrupted === undefined ? "never" : `after step ${at}`}: ${String(error)}`, { cause: error })
+      throw new Error(`interrupted ${interrupted === undefined ? "never" : `after step ${at}`}: ${String(error)}`, {
+        cause: error
+      })
     }
     if (interrupted === undefined) {
       expect(at, "steps of a run").toBeGreaterThan(2)
@@ -171,7 +178,11 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
         const spy = new Spy(world.clock)
         const source = Source.indices(4)
         return {
-          effect: verb.run(source, spy.watch((_, index) => taking(index, verb.name !== "runAny")), options),
+          effect: verb.run(
+            source,
+            spy.watch((_, index) => taking(index, verb.name !== "runAny")),
+            options
+          ),
           check: async (_, exit, interrupted) => {
             expectInterruptedOr(exit, interrupted, Exit.isSuccess)
             expect(spy.running, "tasks running").toBe(0)
@@ -211,7 +222,10 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
         const meters: ReadonlyArray<Meter.Meter<unknown>> = [options.meter ?? Meter.makeUnsafe(options)].flat()
         const spy = new Spy(world.clock)
         const metered = (index: number) =>
-          meters.reduceRight<Effect.Effect<number, unknown>>((self, meter) => Meter.metered(self, meter), spy.effect(index, task(index, index)))
+          meters.reduceRight<Effect.Effect<number, unknown>>(
+            (self, meter) => Meter.metered(self, meter),
+            spy.effect(index, task(index, index))
+          )
         return {
           effect: Effect.forEach(range(3), metered, { concurrency: 3 }),
           check: async (_, exit, interrupted) => {
@@ -256,6 +270,35 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
       })
     })
   })
+
+  describe.each(limits.filter(({ name }) => name.startsWith("a ") || name === "two meters"))(
+    "beside another call, under $name",
+    (limit) => {
+      it.each(verbs)("$name does not disturb that one", async (verb) => {
+        await sweep(fine, (world) => {
+          const { after, options } = limit.make()
+          const spy = new Spy(world.clock)
+          const other = world.start(runOnEach(range(3), spy.watch(task), options))
+          return {
+            besideOthers: true,
+            effect: verb.run(
+              range(3),
+              spy.watch((_, index) => taking(index, verb.name !== "runAny")),
+              options
+            ),
+            check: async (_, exit, interrupted) => {
+              expectInterruptedOr(exit, interrupted, Exit.isSuccess)
+              expect(await world.finish(other)).toEqual(Exit.void)
+              expect(spy.peak).toBeLessThanOrEqual(2)
+              expect(spy.running, "tasks running").toBe(0)
+              expect(world.fibersLive + world.timersLeft + world.stepsLeft).toBe(0)
+              await after?.(world, spy.starts)
+            }
+          }
+        })
+      })
+    }
+  )
 
   it.each(verbs)("$name closes a stream once, if it was opened", async (verb) => {
     await sweep(fine, () => {

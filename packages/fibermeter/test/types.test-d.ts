@@ -1,5 +1,6 @@
 /** What the types promise: results in their shape, and E and R of items, tasks and meters, each exactly. */
-import { Cause, Context, Effect, pipe, Schedule, Semaphore, Stream } from "effect"
+import { Context, Effect, pipe, Schedule, Semaphore } from "effect"
+import type { Cause, Stream } from "effect"
 import { describe, expectTypeOf, it } from "vitest"
 import {
   amap,
@@ -42,24 +43,24 @@ describe("runOnEach", () => {
   })
 
   it("takes any iterable, and infers its items", () => {
-    runOnEach(set, (item, index) => {
+    void runOnEach(set, (item, index) => {
       expectTypeOf(item).toEqualTypeOf<string>()
       expectTypeOf(index).toEqualTypeOf<number>()
       return Effect.void
     })
-    runOnEach(generator, (item) => {
+    void runOnEach(generator, (item) => {
       expectTypeOf(item).toEqualTypeOf<boolean>()
       return Effect.void
     })
-    runOnEach([1, "two"], (item) => {
+    void runOnEach([1, "two"], (item) => {
       expectTypeOf(item).toEqualTypeOf<string | number>()
       return Effect.void
     })
-    runOnEach(new Map([["one", 1]]), (item) => {
+    void runOnEach(new Map([["one", 1]]), (item) => {
       expectTypeOf(item).toEqualTypeOf<[string, number]>()
       return Effect.void
     })
-    runOnEach("text", (item) => {
+    void runOnEach("text", (item) => {
       expectTypeOf(item).toEqualTypeOf<string>()
       return Effect.void
     })
@@ -72,7 +73,9 @@ describe("runOnEach", () => {
   })
 
   it("adds the errors and services of its meters, which by default have none", () => {
-    expectTypeOf(runOnEach(numbers, task, { meter: plain })).toEqualTypeOf<Effect.Effect<void, TaskError, TaskService>>()
+    expectTypeOf(runOnEach(numbers, task, { meter: plain })).toEqualTypeOf<
+      Effect.Effect<void, TaskError, TaskService>
+    >()
     expectTypeOf(runOnEach(numbers, task, { meter: strange })).toEqualTypeOf<
       Effect.Effect<void, TaskError | MeterError, TaskService | MeterService>
     >()
@@ -117,7 +120,9 @@ describe("runAll", () => {
   })
 
   it("keeps the shape of a tuple of effects", () => {
-    const call = runAll([Effect.succeed(1), Effect.fail(new TaskError()), Effect.as(TaskService, "three")], { maxAtOnce: 2 })
+    const call = runAll([Effect.succeed(1), Effect.fail(new TaskError()), Effect.as(TaskService, "three")], {
+      maxAtOnce: 2
+    })
     expectTypeOf(call).toEqualTypeOf<Effect.Effect<[number, never, string], TaskError, TaskService>>()
     expectTypeOf(runAll([])).toEqualTypeOf<Effect.Effect<[]>>()
   })
@@ -199,17 +204,17 @@ describe("runAny", () => {
 describe("items", () => {
   it("are no Effect, though Effects are iterable", () => {
     // @ts-expect-error: an Effect is no list of items
-    runOnEach(Effect.succeed([1]), () => Effect.void)
+    void runOnEach(Effect.succeed([1]), () => Effect.void)
     // @ts-expect-error: an Effect is no list of items
-    runAll(Effect.succeed([1]), () => Effect.void)
+    void runAll(Effect.succeed([1]), () => Effect.void)
     // @ts-expect-error: an Effect is no list of effects
-    runAll(Effect.succeed(1))
+    void runAll(Effect.succeed(1))
     // @ts-expect-error: an Effect is no list of items
-    amap(Effect.succeed([1]), () => Effect.void)
+    void amap(Effect.succeed([1]), () => Effect.void)
     // @ts-expect-error: an Effect is no list of items
-    runAny(Effect.succeed([1]), () => Effect.void)
+    void runAny(Effect.succeed([1]), () => Effect.void)
     // @ts-expect-error: an Effect is no list of effects
-    runAny(Effect.succeed(1))
+    void runAny(Effect.succeed(1))
     expectTypeOf<Effect.Effect<number>>().not.toExtend<Items<unknown>>()
     expectTypeOf<Array<number>>().toExtend<Items<number>>()
     expectTypeOf<Stream.Stream<number, ItemError, ItemService>>().toExtend<Items<number, ItemError, ItemService>>()
@@ -217,44 +222,45 @@ describe("items", () => {
 
   it("are no promise, no async iterable and no number", () => {
     // @ts-expect-error: not iterable
-    runOnEach(Promise.resolve([1]), () => Effect.void)
+    void runOnEach(Promise.resolve([1]), () => Effect.void)
     // @ts-expect-error: not iterable
-    amap(5, () => Effect.void)
+    void amap(5, () => Effect.void)
     // @ts-expect-error: a promise is no effect
-    runAll([Promise.resolve(1)])
+    void runAll([Promise.resolve(1)])
   })
 
   it("are what the function takes", () => {
+    const ofNumber = (item: number) => Effect.succeed(item)
     // @ts-expect-error: the function takes numbers
-    runOnEach(["a"], (item: number) => Effect.succeed(item))
+    void runOnEach(["a"], ofNumber)
     // @ts-expect-error: the function takes numbers
-    pipe(["a"], runAll((item: number) => Effect.succeed(item)))
+    void pipe(["a"], runAll(ofNumber))
   })
 
   it("the function gives an Effect", () => {
     // @ts-expect-error: no Effect
-    runOnEach(numbers, () => 5)
+    void runOnEach(numbers, () => 5)
     // @ts-expect-error: a promise is no Effect
-    amap(numbers, () => Promise.resolve(5))
+    void amap(numbers, () => Promise.resolve(5))
   })
 })
 
 describe("options", () => {
   it("are those that the verb knows, and no others", () => {
     // @ts-expect-error: the name is maxAtOnce
-    runOnEach(numbers, task, { concurrency: 3 })
+    void runOnEach(numbers, task, { concurrency: 3 })
     // @ts-expect-error: an option of amap
-    runOnEach(numbers, task, { ordered: true })
+    void runOnEach(numbers, task, { ordered: true })
     // @ts-expect-error: an option of amap
-    runAll(numbers, task, { maxUnread: 3 })
+    void runAll(numbers, task, { maxUnread: 3 })
     // @ts-expect-error: an option of runAny
-    amap(numbers, task, { until: "success" })
+    void amap(numbers, task, { until: "success" })
     // @ts-expect-error: an option of amap
-    runAny(numbers, task, { ordered: true })
+    void runAny(numbers, task, { ordered: true })
     // @ts-expect-error: the name is maxAtOnce
-    runAll([Effect.void], { concurrency: 3 })
+    void runAll([Effect.void], { concurrency: 3 })
     // @ts-expect-error: the name is maxAtOnce
-    Meter.make({ concurrency: 3 })
+    void Meter.make({ concurrency: 3 })
     expectTypeOf<keyof Options>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst" | "meter">()
     expectTypeOf<keyof AmapOptions>().toEqualTypeOf<keyof Options | "ordered" | "maxUnread">()
     expectTypeOf<keyof RunAnyOptions>().toEqualTypeOf<keyof Options | "until">()
@@ -263,17 +269,17 @@ describe("options", () => {
 
   it("have the values that they can have", () => {
     // @ts-expect-error: a number
-    runOnEach(numbers, task, { maxAtOnce: "3" })
+    void runOnEach(numbers, task, { maxAtOnce: "3" })
     // @ts-expect-error: a number
-    runOnEach(numbers, task, { maxPerSecond: null })
+    void runOnEach(numbers, task, { maxPerSecond: null })
     // @ts-expect-error: a boolean
-    amap(numbers, task, { ordered: "yes" })
+    void amap(numbers, task, { ordered: "yes" })
     // @ts-expect-error: "success" or "settled"
-    runAny(numbers, task, { until: "first" })
+    void runAny(numbers, task, { until: "first" })
     // @ts-expect-error: a meter, not its limits
-    runOnEach(numbers, task, { meter: { maxAtOnce: 3 } })
+    void runOnEach(numbers, task, { meter: { maxAtOnce: 3 } })
     // @ts-expect-error: a meter, not a semaphore
-    runOnEach(numbers, task, { meter: Semaphore.makeUnsafe(1) })
+    void runOnEach(numbers, task, { meter: Semaphore.makeUnsafe(1) })
     expectTypeOf<RunAnyOptions["until"]>().toEqualTypeOf<"success" | "settled" | undefined>()
   })
 

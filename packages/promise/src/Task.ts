@@ -13,3 +13,9 @@ export type ItemTask<A, B> = (item: A, context: TaskContext) => B | PromiseLike<
 
 /** A task by itself, for the verbs that take a list of them. */
 export type Task<B> = (context: TaskContext) => B | PromiseLike<B>
+
+/** What a task gives, once it has settled. */
+export type ResultOf<T> = T extends (...args: never) => infer B ? Awaited<B> : never
+
+/** What a list of tasks consists of. */
+export type MemberOf<T> = T extends Items<infer Each> ? Each : never

@@ -2,7 +2,7 @@ import { All } from "fibermeter/engine"
 import { isRecord, ofItems, ofTasks, tasksOf } from "./internal/call.ts"
 import { execute } from "./internal/execute.ts"
 import type { Options } from "./Options.ts"
-import type { Items, ItemTask, Task } from "./Task.ts"
+import type { Items, ItemTask, ResultOf, Task } from "./Task.ts"
 
 type Tasks = Items<Task<unknown>> | Readonly<Record<string, Task<unknown>>>
 
@@ -13,8 +13,6 @@ type Results<T> =
     : T extends Items<infer Each>
       ? Array<ResultOf<Each>>
       : { -readonly [K in keyof T]: ResultOf<T[K]> }
-
-type ResultOf<T> = T extends (...args: never) => infer B ? Awaited<B> : never
 
 /**
  * Runs a task for each item, or a list of tasks, and gives their results in the order of the input.

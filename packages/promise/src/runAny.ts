@@ -3,7 +3,7 @@ import { ofItems, ofTasks } from "./internal/call.ts"
 import { execute } from "./internal/execute.ts"
 import type { Rejection } from "./internal/promiseWorker.ts"
 import type { RunAnyOptions } from "./Options.ts"
-import type { Items, ItemTask, Task } from "./Task.ts"
+import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
 
 /**
  * Gives the first result to come: of a task for each item, or of a list of tasks. The tasks that have lost are
@@ -29,11 +29,11 @@ import type { Items, ItemTask, Task } from "./Task.ts"
  */
 export const runAny: {
   <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: RunAnyOptions): Promise<B>
-  <B>(tasks: Items<Task<B>>, options?: RunAnyOptions): Promise<B>
-} = (input: unknown, second?: unknown, third?: unknown): Promise<any> =>
+  <const T extends Items<Task<unknown>>>(tasks: T, options?: RunAnyOptions): Promise<ResultOf<MemberOf<T>>>
+} = (input: unknown, second?: unknown, third?: unknown): Promise<never> =>
   execute(
     () => (typeof second === "function" ? ofItems(input, second, third) : ofTasks(input, second)),
-    ({ options }) => new Any<unknown, Rejection>(options.until === "settled"),
+    ({ options }) => new Any<never, Rejection>(options.until === "settled"),
     ({ failures, winner }) => {
       if (winner !== undefined) return winner.value
       const errors = failures.map(({ reason }) => reason)

@@ -273,7 +273,7 @@ describe("the signal's reason", () => {
     process.on("uncaughtException", (error) => uncaught.push(error))
     try {
       const told: Array<number> = []
-      const call = runAny<unknown>([
+      const call = runAny([
         ({ signal }: TaskContext) => {
           signal.addEventListener("abort", () => {
             throw "from the listener"

@@ -414,6 +414,18 @@ describe("limits that limit nothing", () => {
   })
 })
 
+describe("createMeter", () => {
+  it.each([undefined, null, 5, "maxAtOnce"])("wants its limits as an object, not %s", (bad) => {
+    expect(() => untyped.createMeter(bad)).toThrow(TypeError)
+  })
+})
+
+describe("options that are no object", () => {
+  it.each([5, "maxAtOnce", true, null])("%s is refused", async (bad) => {
+    for (const entry of entries) await refusal(entry, bad)
+  })
+})
+
 describe("a refused call has not touched its source", () => {
   it.each(entries.filter(({ name }) => !name.includes("functions") && !name.includes("record")))(
     "$name",

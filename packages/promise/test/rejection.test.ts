@@ -226,7 +226,7 @@ describe("runAny", () => {
   })
 
   it("a winner that resolves with undefined has won", async () => {
-    const call = runAny<unknown>([() => sleep(10), () => sleep(20).then(() => "late")])
+    const call = runAny([() => sleep(10), () => sleep(20).then(() => "late")])
     expect(await settle(call)).toEqual({ status: "fulfilled", value: undefined, at: 10 })
   })
 

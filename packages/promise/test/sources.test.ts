@@ -199,6 +199,50 @@ describe("an async source", () => {
     expect(returns).toBe(0)
   })
 
+  it("whose next() gives no promise but a result is read all the same, as for await does", async () => {
+    let n = 0
+    const items = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => (n < 3 ? { done: false, value: n++ } : { done: true, value: undefined }),
+        return: () => ({ done: true, value: undefined })
+      })
+    } as unknown as AsyncIterable<number>
+    expect(await value(runAll(items, (item) => item))).toEqual([0, 1, 2])
+  })
+
+  it("whose return() gives no promise can be left all the same", async () => {
+    let returns = 0
+    const items = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => ({ done: false, value: 1 }),
+        return: () => {
+          returns += 1
+          return { done: true, value: undefined }
+        }
+      })
+    } as unknown as AsyncIterable<number>
+    const results = amap(items, async (n) => n, { maxAtOnce: 1 })
+    expect(await value(results.next())).toEqual({ done: false, value: 1 })
+    expect(await value(leave(results))).toEqual(over)
+    expect(returns).toBe(1)
+  })
+
+  it("whose return() throws before it gives a promise: a task's failure still wins", async () => {
+    const items: AsyncIterable<number> = {
+      [Symbol.asyncIterator]: () => ({
+        next: async () => ({ done: false, value: 1 }),
+        return: () => {
+          throw "cannot close"
+        }
+      })
+    }
+    const call = runOnEach(items, () => sleep(10).then(() => Promise.reject("bad")), { maxAtOnce: 1 })
+    expect(await rejection(call)).toBe("bad")
+    const results = amap(items, async (n) => n, { maxAtOnce: 1 })
+    await value(results.next())
+    expect(await rejection(leave(results))).toBe("cannot close")
+  })
+
   it("without a return() can be left all the same", async () => {
     const items: AsyncIterable<number> = {
       [Symbol.asyncIterator]: () => ({ next: async () => ({ done: false, value: 1 }) })
@@ -360,6 +404,33 @@ describe("closing (G5)", () => {
       late.reject(new Error("too late"))
       await pass(10)
       expect(p.order).toEqual([0])
+    }
+  })
+
+  it.each([
+    ["an item", { done: false, value: 1 }],
+    ["the end", { done: true, value: undefined }]
+  ])("a pull that brings %s after the call has ended is dropped", async (_, result) => {
+    for (const verb of overItems) {
+      const late = Promise.withResolvers<IteratorResult<number>>()
+      let pulls = 0
+      let returns = 0
+      const items: AsyncIterable<number> = {
+        [Symbol.asyncIterator]: () => ({
+          next: () => (pulls++ === 0 ? Promise.resolve({ done: false, value: 0 }) : late.promise),
+          return: async () => {
+            returns += 1
+            return { done: true, value: undefined }
+          }
+        })
+      }
+      const p = probe(() => (verb.verb === "runAny" ? { ms: 10 } : { ms: 10, rejects: { reason: "bad" } }))
+      const outcome = await settle(verb.call(items, p).promise)
+      expect(outcome.at, verb.name).toBeLessThan(1000)
+      late.resolve(result as IteratorResult<number>)
+      await pass(100)
+      expect(p.order, verb.name).toEqual([0])
+      expect([pulls, returns], verb.name).toEqual([2, 1])
     }
   })
 

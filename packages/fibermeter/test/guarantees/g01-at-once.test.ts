@@ -57,6 +57,28 @@ describe("G1 at once", () => {
       })
     )
 
+    it.effect("does so for a task that ends in the very step in which it forked them", () =>
+      Effect.gen(function* () {
+        let alive = 0
+        let most = 0
+        const child = Effect.suspend(() => {
+          most = Math.max(most, ++alive)
+          return Effect.onExit(Effect.never, () => Effect.sync(() => alive--))
+        })
+        const task = () =>
+          Effect.andThen(
+            Effect.forkChild(child, { startImmediately: true }),
+            verb.name === "runAny" ? Effect.fail("tolerated") : Effect.void
+          )
+        const { end, fibers } = yield* observe(verb.run(range(20), task, { maxAtOnce: 2 }))
+        expect(most).toBeGreaterThanOrEqual(1)
+        expect(most).toBeLessThanOrEqual(2)
+        expect(alive).toBe(0)
+        expect(fibers).toBe(0)
+        expect(end).toBe(0n)
+      })
+    )
+
     it.effect("keeps to it among several calls that share a meter", () =>
       Effect.gen(function* () {
         const spy = yield* Spy.make

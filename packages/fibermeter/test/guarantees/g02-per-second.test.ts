@@ -3,7 +3,15 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import fc from "fast-check"
 import { Meter, runOnEach } from "../../src/index.ts"
-import { busiest, expectWindowsHeld, type ModelRate, startsOf, startsOfArrivals, timeOf, windowOf } from "../support/model.ts"
+import {
+  busiest,
+  expectWindowsHeld,
+  type ModelRate,
+  startsOf,
+  startsOfArrivals,
+  timeOf,
+  windowOf
+} from "../support/model.ts"
 import { observe } from "../support/observe.ts"
 import { ms, range, Spy } from "../support/Spy.ts"
 import { verbs } from "../support/verbs.ts"
@@ -16,7 +24,13 @@ const gaps = (starts: ReadonlyArray<bigint>): Array<bigint> =>
 /** Starts of `count` tasks that end at once, in a world of its own. */
 const startsIn = async (world: World, count: number, options: Meter.Limits) => {
   const spy = new Spy(world.clock)
-  await world.value(runOnEach(range(count), spy.watch(() => Effect.void), options))
+  await world.value(
+    runOnEach(
+      range(count),
+      spy.watch(() => Effect.void),
+      options
+    )
+  )
   return spy.starts
 }
 
@@ -78,15 +92,18 @@ describe("G2 per second", () => {
       { starts: 2, seconds: 1, burst: 10 }
     ]
 
-    it.each(bursts)("of $burst at $starts in $seconds s: all at once first, then never two closer than the rate", async (rate) => {
-      const starts = await startsIn(new World(), rate.burst + 60, {
-        maxPerSecond: rate.starts / rate.seconds,
-        maxBurst: rate.burst
-      })
-      expect(starts.slice(0, rate.burst)).toEqual(range(rate.burst).map(() => 0n))
-      for (const gap of gaps(starts.slice(rate.burst))) expect(gap).toBeGreaterThanOrEqual(timeOf(1, rate) - 1n)
-      expectWindowsHeld(starts, rate)
-    })
+    it.each(bursts)(
+      "of $burst at $starts in $seconds s: all at once first, then never two closer than the rate",
+      async (rate) => {
+        const starts = await startsIn(new World(), rate.burst + 60, {
+          maxPerSecond: rate.starts / rate.seconds,
+          maxBurst: rate.burst
+        })
+        expect(starts.slice(0, rate.burst)).toEqual(range(rate.burst).map(() => 0n))
+        for (const gap of gaps(starts.slice(rate.burst))) expect(gap).toBeGreaterThanOrEqual(timeOf(1, rate) - 1n)
+        expectWindowsHeld(starts, rate)
+      }
+    )
 
     it.each(bursts)("of $burst at $starts in $seconds s: keep the pace over a long run", async (rate) => {
       const count = rate.burst + 400
@@ -104,7 +121,12 @@ describe("G2 per second", () => {
       Effect.gen(function* () {
         const meter = Meter.makeUnsafe({ maxPerSecond: 5, maxBurst: 5 })
         const spy = yield* Spy.make
-        const call = (count: number) => runOnEach(range(count), spy.watch(() => Effect.void), { meter })
+        const call = (count: number) =>
+          runOnEach(
+            range(count),
+            spy.watch(() => Effect.void),
+            { meter }
+          )
         yield* observe(
           Effect.gen(function* () {
             yield* call(7)
@@ -113,9 +135,7 @@ describe("G2 per second", () => {
           })
         )
         const later = at(spy.starts, 6) + ms(1_800_000)
-        expect(spy.starts.slice(7).map((instant) => instant - later)).toEqual(
-          [0, 0, 0, 0, 0, 1000, 1200].map(ms)
-        )
+        expect(spy.starts.slice(7).map((instant) => instant - later)).toEqual([0, 0, 0, 0, 0, 1000, 1200].map(ms))
       })
     )
 
@@ -173,7 +193,9 @@ describe("G2 per second", () => {
       for (const early of [1n, 999n, ms(0.4), ms(1)]) {
         const world = new World({ fires: (due, now) => (due - early > now ? due - early : due) })
         const starts = await startsIn(world, 40, { maxPerSecond: 30 })
-        starts.forEach((instant, index) => expect(instant).toBeGreaterThanOrEqual(timeOf(index, { starts: 30, seconds: 1 })))
+        starts.forEach((instant, index) =>
+          expect(instant).toBeGreaterThanOrEqual(timeOf(index, { starts: 30, seconds: 1 }))
+        )
         expectWindowsHeld(starts, { starts: 30, seconds: 1 })
         expect(world.timersArmed, "a few timers for each start: it does not loop").toBeLessThanOrEqual(4 * 40)
       }
@@ -185,7 +207,12 @@ describe("G2 per second", () => {
     const rates = fc.oneof(
       fc.record({ starts: fc.integer({ min: 1, max: 100 }), seconds: fc.constant(1) }),
       fc.record({ starts: fc.constantFrom(250, 1000, 5000, 30_000), seconds: fc.constant(1) }),
-      fc.constantFrom({ starts: 1, seconds: 5 }, { starts: 5, seconds: 2 }, { starts: 25, seconds: 10 }, { starts: 1, seconds: 3 })
+      fc.constantFrom(
+        { starts: 1, seconds: 5 },
+        { starts: 5, seconds: 2 },
+        { starts: 25, seconds: 10 },
+        { starts: 1, seconds: 3 }
+      )
     )
     const durations = fc.array(fc.integer({ min: 0, max: 400 }), { minLength: 1, maxLength: 40 })
 
@@ -200,18 +227,23 @@ describe("G2 per second", () => {
             const world = new World()
             const spy = new Spy(world.clock)
             const task = spy.watch((millis: number, index) =>
-              Effect.andThen(millis === 0 ? Effect.void : Effect.sleep(millis), index === failing ? Effect.fail("boom") : Effect.void)
+              Effect.andThen(
+                millis === 0 ? Effect.void : Effect.sleep(millis),
+                index === failing ? Effect.fail("boom") : Effect.void
+              )
             )
-            const options = { maxPerSecond: rate.starts / rate.seconds, ...(maxAtOnce === undefined ? {} : { maxAtOnce }) }
+            const options = {
+              maxPerSecond: rate.starts / rate.seconds,
+              ...(maxAtOnce === undefined ? {} : { maxAtOnce })
+            }
             const exit = await world.run(runOnEach(lasts, task, options))
-            const expected = startsOf(
-              lasts.map(ms),
-              maxAtOnce === undefined ? { rate } : { rate, maxAtOnce }
-            )
+            const expected = startsOf(lasts.map(ms), maxAtOnce === undefined ? { rate } : { rate, maxAtOnce })
             const fails = failing !== undefined && failing < lasts.length
             expect(exit).toEqual(fails ? Exit.fail("boom") : Exit.void)
             const stop = fails ? at(expected, failing) + ms(lasts[failing] as number) : undefined
-            const sure = expected.filter((instant, index) => stop === undefined || instant < stop || index <= (failing ?? 0))
+            const sure = expected.filter(
+              (instant, index) => stop === undefined || instant < stop || index <= (failing ?? 0)
+            )
             // What else was to start in the very instant of the failure may have come before it.
             const open = expected.filter((instant) => instant === stop).length
             expect(spy.starts).toEqual(expected.slice(0, spy.starts.length))
@@ -228,7 +260,10 @@ describe("G2 per second", () => {
         fc.asyncProperty(
           rates,
           fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined }),
-          fc.array(fc.record({ after: fc.nat(300), lasts: fc.integer({ min: 1, max: 300 }) }), { minLength: 1, maxLength: 25 }),
+          fc.array(fc.record({ after: fc.nat(300), lasts: fc.integer({ min: 1, max: 300 }) }), {
+            minLength: 1,
+            maxLength: 25
+          }),
           async (rate, maxAtOnce, waiters) => {
             const world = new World()
             const meter = Meter.makeUnsafe({
@@ -264,7 +299,11 @@ describe("G2 per second", () => {
     it("no window is ever broken, for any rate and burst, whatever the timers and the event loop do", () =>
       fc.assert(
         fc.asyncProperty(
-          fc.record({ starts: fc.integer({ min: 1, max: 300 }), seconds: fc.constantFrom(1, 3, 7, 10), burst: fc.integer({ min: 1, max: 20 }) }),
+          fc.record({
+            starts: fc.integer({ min: 1, max: 300 }),
+            seconds: fc.constantFrom(1, 3, 7, 10),
+            burst: fc.integer({ min: 1, max: 20 })
+          }),
           fc.array(fc.nat(500), { maxLength: 6 }),
           fc.infiniteStream(fc.integer({ min: -1_000_000, max: 20_000_000 })),
           async (rate, pauses, jitter) => {
@@ -281,7 +320,11 @@ describe("G2 per second", () => {
             await world.value(
               Effect.gen(function* () {
                 for (const pause of [...pauses, 0]) {
-                  yield* runOnEach(range(15), spy.watch(() => Effect.void), { meter })
+                  yield* runOnEach(
+                    range(15),
+                    spy.watch(() => Effect.void),
+                    { meter }
+                  )
                   yield* Effect.sleep(pause)
                 }
               })
@@ -294,11 +337,44 @@ describe("G2 per second", () => {
       ))
   })
 
+  it("a window of hundreds of thousands of starts is held as well, and not much longer than it is", async () => {
+    const rate = { starts: 1000, seconds: 1, burst: 300_000 }
+    const starts = await startsIn(new World(), 301_000, { maxPerSecond: 1000, maxBurst: 300_000 })
+    expectWindowsHeld(starts, rate)
+    expect(at(starts, 299_999)).toBe(0n)
+    expect(at(starts, 300_999)).toBeLessThanOrEqual((timeOf(301_000, rate) * 1005n) / 1000n)
+  })
+
+  it.effect("a rate next to nothing lets one start, and the rest wait until they are interrupted", () =>
+    Effect.gen(function* () {
+      for (const maxPerSecond of [1e-9, 1e-100, Number.MIN_VALUE]) {
+        const spy = yield* Spy.make
+        const { end, exit } = yield* observe(
+          runOnEach(
+            range(3),
+            spy.watch(() => Effect.void),
+            { maxPerSecond }
+          ),
+          {
+            interruptAt: 1_000_000
+          }
+        )
+        expect(Exit.hasInterrupts(exit)).toBe(true)
+        expect(end).toBe(ms(1_000_000))
+        expect(spy.started).toEqual([0])
+      }
+    })
+  )
+
   it.effect("several calls on one meter keep to it together", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxPerSecond: 10 })
       const spy = yield* Spy.make
-      const call = runOnEach(range(5), spy.watch(() => Effect.void), { meter })
+      const call = runOnEach(
+        range(5),
+        spy.watch(() => Effect.void),
+        { meter }
+      )
       yield* observe(Effect.all([call, call, call], { concurrency: 3 }))
       expect(spy.starts).toEqual(range(15).map((index) => ms(100 * index)))
     })
@@ -308,7 +384,13 @@ describe("G2 per second", () => {
     Effect.gen(function* () {
       const meter = [Meter.makeUnsafe({ maxPerSecond: 10 }), Meter.makeUnsafe({ maxPerSecond: 4, maxBurst: 4 })]
       const spy = yield* Spy.make
-      yield* observe(runOnEach(range(12), spy.watch(() => Effect.void), { meter }))
+      yield* observe(
+        runOnEach(
+          range(12),
+          spy.watch(() => Effect.void),
+          { meter }
+        )
+      )
       expectWindowsHeld(spy.starts, { starts: 10, seconds: 1 })
       expectWindowsHeld(spy.starts, { starts: 4, seconds: 1, burst: 4 })
       expect(spy.starts.slice(0, 5)).toEqual([0, 100, 200, 300, 1000].map(ms))

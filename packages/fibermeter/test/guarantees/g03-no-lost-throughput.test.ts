@@ -68,7 +68,13 @@ describe("G3 no lost throughput", () => {
       function* items() {
         while (spy.now() < until) yield 0
       }
-      await world.value(runOnEach(items(), spy.watch(() => Effect.void), { maxPerSecond: rate.starts / rate.seconds }))
+      await world.value(
+        runOnEach(
+          items(),
+          spy.watch(() => Effect.void),
+          { maxPerSecond: rate.starts / rate.seconds }
+        )
+      )
       const made = spy.starts.filter((at) => at < until).length
       expect(made / due).toBeGreaterThanOrEqual(0.995)
       expectWindowsHeld(spy.starts, rate)

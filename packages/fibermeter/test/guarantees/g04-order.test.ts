@@ -79,7 +79,13 @@ describe("G4 order", () => {
         // From the second call's first turn on they alternate: each has one task waiting at a time.
         const from = order.indexOf("b0")
         expect(from).toBeLessThanOrEqual(2)
-        expect(order.slice(from, from + 9).filter((name) => name.startsWith("b"))).toEqual(["b0", "b1", "b2", "b3", "b4"])
+        expect(order.slice(from, from + 9).filter((name) => name.startsWith("b"))).toEqual([
+          "b0",
+          "b1",
+          "b2",
+          "b3",
+          "b4"
+        ])
       })
     )
   })
@@ -90,9 +96,13 @@ describe("G4 order", () => {
         const meter = make()
         const spy = yield* Spy.make
         yield* observe(
-          Effect.forEach(range(20), (index) => Meter.metered(spy.effect(index, Effect.sleep(10 + (index % 3) * 50)), meter), {
-            concurrency: "unbounded"
-          })
+          Effect.forEach(
+            range(20),
+            (index) => Meter.metered(spy.effect(index, Effect.sleep(10 + (index % 3) * 50)), meter),
+            {
+              concurrency: "unbounded"
+            }
+          )
         )
         expect(spy.started).toEqual(range(20))
       })
@@ -134,7 +144,9 @@ describe("G4 order", () => {
               yield* late
             })
           )
-          const waiting = yield* Effect.forkChild(Meter.metered(Effect.andThen(noted("waiting"), Effect.sleep(10)), meter))
+          const waiting = yield* Effect.forkChild(
+            Meter.metered(Effect.andThen(noted("waiting"), Effect.sleep(10)), meter)
+          )
           yield* Fiber.joinAll<Array<Fiber.Fiber<unknown>>>([first, waiting])
         })
       )
@@ -143,11 +155,37 @@ describe("G4 order", () => {
     })
   )
 
+  it.effect("who waits for two meters is not starved by those who wait for one of them", () =>
+    Effect.gen(function* () {
+      const a = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const b = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const busy = (meter: Meter.Meter, millis: number) =>
+        Effect.forever(Meter.metered(Effect.sleep(millis), meter), { disableYield: true })
+      const crowd = yield* watch(
+        Effect.all([busy(a, 10), busy(a, 10), busy(a, 10), busy(b, 7), busy(b, 7), busy(b, 7)], {
+          concurrency: "unbounded"
+        })
+      )
+      yield* crowd.advance(25)
+      const spy = yield* Spy.make
+      const both = yield* watch(runOnEach(range(3), spy.lasting(5), { meter: [a, b] }))
+      yield* both.advance(1000)
+      expect(spy.started).toEqual([0, 1, 2])
+      crowd.fiber.interruptUnsafe()
+      yield* crowd.finish
+    })
+  )
+
   it.effect("two calls take turns at a rate they share", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxPerSecond: 10 })
       const starts: Record<"a" | "b", Spy> = { a: yield* Spy.make, b: yield* Spy.make }
-      const call = (spy: Spy) => runOnEach(range(5), spy.watch(() => Effect.void), { meter })
+      const call = (spy: Spy) =>
+        runOnEach(
+          range(5),
+          spy.watch(() => Effect.void),
+          { meter }
+        )
       yield* observe(Effect.all([call(starts.a), call(starts.b)], { concurrency: 2 }))
       expect([...starts.a.starts, ...starts.b.starts].toSorted((a, b) => Number(a - b))).toEqual(
         range(10).map((index) => ms(100 * index))

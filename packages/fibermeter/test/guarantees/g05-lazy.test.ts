@@ -167,7 +167,9 @@ describe("G5 lazy", () => {
     it.effect("closes a stream once that came to its end", () =>
       Effect.gen(function* () {
         const source = StreamSource.indices(5, 2)
-        yield* observe(Effect.exit(verb.run(source.stream, () => Effect.andThen(Effect.sleep(10), Effect.fail("boom")))))
+        yield* observe(
+          Effect.exit(verb.run(source.stream, () => Effect.andThen(Effect.sleep(10), Effect.fail("boom"))))
+        )
         expect(source.closed).toBe(1)
       })
     )
@@ -175,7 +177,8 @@ describe("G5 lazy", () => {
     it.effect("awaits the closing of a stream", () =>
       Effect.gen(function* () {
         const source = new StreamSource((index) => Effect.succeed([index]), Effect.sleep(70))
-        const task = (_: number, index: number) => (verb.name === "runAny" ? Effect.sleep(30) : index === 2 ? Effect.fail("boom") : Effect.sleep(30))
+        const task = (_: number, index: number) =>
+          verb.name === "runAny" ? Effect.sleep(30) : index === 2 ? Effect.fail("boom") : Effect.sleep(30)
         const { end } = yield* observe(Effect.exit(verb.run(source.stream, task, { maxAtOnce: 1 })))
         expect(end).toBe(ms(verb.name === "runAny" ? 100 : 130))
         expect(source.closed).toBe(1)
@@ -196,7 +199,9 @@ describe("G5 lazy", () => {
     it.effect("starts what a slow stream gives at the moment it gives it", () =>
       Effect.gen(function* () {
         const spy = yield* Spy.make
-        const slow = new StreamSource((index) => (index < 3 ? Effect.as(Effect.sleep(100), [index] as const) : undefined))
+        const slow = new StreamSource((index) =>
+          index < 3 ? Effect.as(Effect.sleep(100), [index] as const) : undefined
+        )
         yield* observe(verb.run(slow.stream, spy.lasting(10_000)))
         expect(spy.starts).toEqual([100, 200, 300].map(ms))
       })

@@ -102,7 +102,9 @@ describe.each([false, true])("G6 back-pressure, ordered: %s", (ordered) => {
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 2 })
       const stuck = yield* watch(
-        amap(range(10), () => Effect.sleep(10), { ordered, meter, maxUnread: 4 }).pipe(Stream.runForEach(() => Effect.never))
+        amap(range(10), () => Effect.sleep(10), { ordered, meter, maxUnread: 4 }).pipe(
+          Stream.runForEach(() => Effect.never)
+        )
       )
       yield* stuck.advance(100)
       const spy = yield* Spy.make

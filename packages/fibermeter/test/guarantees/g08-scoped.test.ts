@@ -15,7 +15,9 @@ describe("G8 scoped", () => {
       Effect.gen(function* () {
         const spy = yield* Spy.make
         const task = spy.watch((index: number) => Effect.ensuring(Effect.never, Effect.sleep(10 * (index + 1))))
-        const { end, exit, fibers, sleeps } = yield* observe(verb.run(range(9), task, { maxAtOnce: 3 }), { interruptAt: 100 })
+        const { end, exit, fibers, sleeps } = yield* observe(verb.run(range(9), task, { maxAtOnce: 3 }), {
+          interruptAt: 100
+        })
         expect(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)).toBe(true)
         expect(end).toBe(ms(130))
         expect(spy.started).toEqual([0, 1, 2])
@@ -54,11 +56,47 @@ describe("G8 scoped", () => {
       })
     )
 
+    it.effect("can be interrupted by one of its own tasks, by its source, or by the call of its function", () =>
+      Effect.gen(function* () {
+        for (const who of ["task", "function", "source"] as const) {
+          const spy = yield* Spy.make
+          let self: Fiber.Fiber<unknown, unknown> | undefined
+          const cut = (by: typeof who, index: number) => {
+            if (by === who && index === 2) self?.interruptUnsafe()
+          }
+          const source = new Source(endless, (index) => {
+            cut("source", index)
+            return index
+          })
+          const task = spy.watch((_: number, index) => {
+            cut("function", index)
+            return Effect.andThen(
+              Effect.sync(() => cut("task", index)),
+              Effect.ensuring(Effect.never, Effect.sleep(20))
+            )
+          })
+          const call = Effect.withFiber((fiber) => {
+            self = fiber
+            return verb.run(source, task, { maxPerSecond: 100 })
+          })
+          const { end, exit, fibers, sleeps } = yield* observe(call)
+          expect(Exit.hasInterrupts(exit)).toBe(true)
+          expect(spy.started.length).toBeLessThanOrEqual(3)
+          expect(end).toBeLessThanOrEqual(ms(40))
+          expect(spy.running + fibers + sleeps).toBe(0)
+          expect(source.closed).toBe(1)
+        }
+      })
+    )
+
     it.effect("in an uninterruptible region it is not interrupted", () =>
       Effect.gen(function* () {
         const spy = yield* Spy.make
         const failing = spy.watch(() => Effect.andThen(Effect.sleep(100), Effect.fail("no")))
-        const call = verb.name === "runAny" ? Effect.exit(verb.run(range(2), failing, { maxAtOnce: 1 })) : verb.run(range(2), spy.lasting(100), { maxAtOnce: 1 })
+        const call =
+          verb.name === "runAny"
+            ? Effect.exit(verb.run(range(2), failing, { maxAtOnce: 1 }))
+            : verb.run(range(2), spy.lasting(100), { maxAtOnce: 1 })
         const { end } = yield* observe(Effect.uninterruptible(call), { interruptAt: 50 })
         expect(end).toBe(ms(200))
         expect(spy.interrupted).toEqual([])
@@ -83,9 +121,18 @@ describe("G8 scoped", () => {
     it.effect("leaves what a task adds to the scope of its caller for that scope to close", () =>
       Effect.gen(function* () {
         const closed: Array<number> = []
-        const task = (n: number) => Effect.andThen(Effect.addFinalizer(() => Effect.sync(() => closed.push(n))), Effect.sleep(10))
+        const task = (n: number) =>
+          Effect.andThen(
+            Effect.addFinalizer(() => Effect.sync(() => closed.push(n))),
+            Effect.sleep(10)
+          )
         const { exit } = yield* observe(
-          Effect.scoped(Effect.andThen(verb.run([7], task), Effect.sync(() => closed.length)))
+          Effect.scoped(
+            Effect.andThen(
+              verb.run([7], task),
+              Effect.sync(() => closed.length)
+            )
+          )
         )
         expect(exit).toEqual(Exit.succeed(0))
         expect(closed).toEqual([7])
@@ -185,7 +232,9 @@ describe("G8 scoped", () => {
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const calls = verbs.map((verb) => verb.run(range(3), spy.lasting(1000), { maxAtOnce: 2 }))
-      const { end, fibers } = yield* observe(Effect.raceFirst(Effect.all(calls, { concurrency: "unbounded" }), Effect.sleep(10)))
+      const { end, fibers } = yield* observe(
+        Effect.raceFirst(Effect.all(calls, { concurrency: "unbounded" }), Effect.sleep(10))
+      )
       expect(end).toBe(ms(10))
       expect(spy.starts.length).toBe(10)
       expect(spy.running).toBe(0)

@@ -40,7 +40,9 @@ describe("G9 losers", () => {
       for (const options of [{}, { maxAtOnce: 1 }, { maxAtOnce: 3 }, { maxPerSecond: 1000 }]) {
         const spy = yield* Spy.make
         const source = Source.indices(Number.POSITIVE_INFINITY)
-        const task = spy.watch((n: number) => (n === 2 ? Effect.succeed(n) : Effect.andThen(Effect.sleep(1), Effect.fail("no"))))
+        const task = spy.watch((n: number) =>
+          n === 2 ? Effect.succeed(n) : Effect.andThen(Effect.sleep(1), Effect.fail("no"))
+        )
         const { exit } = yield* observe(runAny(source, task, options))
         expect(exit).toEqual(Exit.succeed(2))
         expect(spy.started).toEqual([0, 1, 2])
@@ -150,7 +152,9 @@ describe("G9 losers", () => {
     it.effect("the first to finish settles it, by failing as well", () =>
       Effect.gen(function* () {
         const spy = yield* Spy.make
-        const task = spy.watch((n: number) => (n === 1 ? after(10, Effect.fail("boom")) : Effect.ensuring(Effect.sleep(50), Effect.sleep(5))))
+        const task = spy.watch((n: number) =>
+          n === 1 ? after(10, Effect.fail("boom")) : Effect.ensuring(Effect.sleep(50), Effect.sleep(5))
+        )
         const { end, exit } = yield* observe(runAny(range(3), task, { until: "settled" }))
         expect(exit).toEqual(Exit.fail("boom"))
         expect(end).toBe(ms(15))

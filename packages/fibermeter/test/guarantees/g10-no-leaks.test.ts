@@ -37,7 +37,10 @@ describe("G10 no leaks", () => {
               calls,
               ({ begins, failing, lasts, leaves, verb }) => {
                 const task = spy.watch((millis: number, index) =>
-                  Effect.andThen(millis === 0 ? Effect.void : Effect.sleep(millis), index === failing ? Effect.fail("boom") : Effect.void)
+                  Effect.andThen(
+                    millis === 0 ? Effect.void : Effect.sleep(millis),
+                    index === failing ? Effect.fail("boom") : Effect.void
+                  )
                 )
                 const call = verbs[verb]!.run(lasts, task, { meter })
                 const left = leaves === undefined ? call : Effect.timeoutOption(call, leaves)
@@ -136,6 +139,42 @@ describe("G10 no leaks", () => {
     })
   )
 
+  it.effect("a source, a function and a task that use the call's own meter at once upset nothing", () =>
+    Effect.gen(function* () {
+      for (const verb of verbs) {
+        const meter = Meter.makeUnsafe({ maxAtOnce: 2 })
+        const context = yield* Effect.context()
+        let others = 0
+        const other = () => {
+          Effect.runForkWith(context)(
+            Meter.metered(
+              Effect.sync(() => others++),
+              meter
+            )
+          )
+        }
+        function* source() {
+          for (let index = 0; index < 5; index++) {
+            other()
+            yield index
+          }
+        }
+        const task = (n: number) => {
+          other()
+          return Effect.andThen(
+            Effect.sync(other),
+            Effect.andThen(Effect.sleep(n + 1), verb.name === "runAny" ? Effect.fail("tolerated") : Effect.void)
+          )
+        }
+        yield* observe(verb.run(source(), task, { meter }))
+        expect(others).toBe(15)
+        const spy = yield* Spy.make
+        yield* observe(runOnEach(range(4), spy.lasting(10), { meter }))
+        expect(spy.starts).toEqual([0, 0, 10, 10].map(ms))
+      }
+    })
+  )
+
   it("a run without a rate arms no timer, and one with a rate never more than one", async () => {
     for (const verb of verbs) {
       const plain = new World()
@@ -147,9 +186,7 @@ describe("G10 no leaks", () => {
     }
     const shared = new World()
     const meter = Meter.makeUnsafe({ maxPerSecond: 100 })
-    await shared.value(
-      Effect.forEach(range(50), () => Meter.metered(Effect.void, meter), { concurrency: "unbounded" })
-    )
+    await shared.value(Effect.forEach(range(50), () => Meter.metered(Effect.void, meter), { concurrency: "unbounded" }))
     expect(shared.mostTimers).toBe(1)
     expect(shared.timersArmed).toBeLessThanOrEqual(50)
   })

@@ -10,10 +10,40 @@ type Untyped = never
 
 const names = (value: unknown): string => (typeof value === "string" ? `"${value}"` : String(value))
 
-const noWholeNumber: ReadonlyArray<unknown> = [0, -1, -0, 0.5, 2.5, Number.NaN, Number.NEGATIVE_INFINITY, "5", null, true, [3], {}, 5n]
-const noPositiveNumber: ReadonlyArray<unknown> = [0, -1, -0.5, Number.NaN, Number.NEGATIVE_INFINITY, "5", null, true, [3], {}, 5n]
+const noWholeNumber: ReadonlyArray<unknown> = [
+  0,
+  -1,
+  -0,
+  0.5,
+  2.5,
+  Number.NaN,
+  Number.NEGATIVE_INFINITY,
+  "5",
+  null,
+  true,
+  [3],
+  {},
+  5n
+]
+const noPositiveNumber: ReadonlyArray<unknown> = [
+  0,
+  -1,
+  -0.5,
+  Number.NaN,
+  Number.NEGATIVE_INFINITY,
+  "5",
+  null,
+  true,
+  [3],
+  {},
+  5n
+]
 
-const limits: ReadonlyArray<{ readonly option: string; readonly bad: ReadonlyArray<unknown>; readonly beside?: object }> = [
+const limits: ReadonlyArray<{
+  readonly option: string
+  readonly bad: ReadonlyArray<unknown>
+  readonly beside?: object
+}> = [
   { option: "maxAtOnce", bad: noWholeNumber },
   { option: "maxPerSecond", bad: noPositiveNumber },
   { option: "maxBurst", bad: noWholeNumber, beside: { maxPerSecond: 5 } }
@@ -31,7 +61,9 @@ const messageOf = (exit: Exit.Exit<unknown, unknown>): string => {
 }
 
 /** Runs a verb that must refuse its input; gives the message. Nothing may be asked of the source, nothing may start. */
-const refusal = (make: (items: Iterable<number>, f: (item: number) => Effect.Effect<number>) => Effect.Effect<unknown, unknown>) =>
+const refusal = (
+  make: (items: Iterable<number>, f: (item: number) => Effect.Effect<number>) => Effect.Effect<unknown, unknown>
+) =>
   Effect.gen(function* () {
     const source = Source.indices(3)
     let started = 0
@@ -51,11 +83,13 @@ const refusal = (make: (items: Iterable<number>, f: (item: number) => Effect.Eff
 describe("G11 bad input", () => {
   describe.each(verbs)("$name", (verb) => {
     const known = verb.name.startsWith("amap") ? amapLimits : limits
-    const cases = known.flatMap(({ bad, beside, option }) => bad.map((value) => ({ option, value, beside, shown: names(value) })))
+    const cases = known.flatMap(({ bad, beside, option }) =>
+      bad.map((value) => ({ option, value, beside, shown: names(value) }))
+    )
 
     it.effect.each(cases)("refuses $option: $shown", ({ beside, option, shown, value }) =>
       Effect.gen(function* () {
-        const message = yield* refusal((items, f) => verb.run(items, f, { ...beside, [option]: value } as Untyped))
+        const message = yield* refusal((items, f) => verb.run(items, f, { ...beside, [option]: value }))
         expect(message).toContain(option)
         if (typeof value !== "object" || value === null) expect(message).toContain(shown.replaceAll('"', ""))
       })
@@ -99,11 +133,13 @@ describe("G11 bad input", () => {
           ["meters", "meter"]
         ]
         for (const [unknown, known] of nearest) {
-          const message = yield* refusal((items, f) => verb.run(items, f, { [unknown]: 3 } as Untyped))
+          const message = yield* refusal((items, f) => verb.run(items, f, { [unknown]: 3 }))
           expect(message).toContain(unknown)
           expect(message).toContain(known)
         }
-        expect(yield* refusal((items, f) => verb.run(items, f, { somethingElse: 1 } as Untyped))).toContain("somethingElse")
+        expect(yield* refusal((items, f) => verb.run(items, f, { somethingElse: 1 } as Untyped))).toContain(
+          "somethingElse"
+        )
       })
     )
 
@@ -149,7 +185,9 @@ describe("G11 bad input", () => {
     )
   })
 
-  const withOptions: ReadonlyArray<readonly [name: string, call: (options: object) => Effect.Effect<unknown, unknown>]> = [
+  const withOptions: ReadonlyArray<
+    readonly [name: string, call: (options: object) => Effect.Effect<unknown, unknown>]
+  > = [
     ["runOnEach", (options) => runOnEach([1], Effect.succeed, options)],
     ["runAll", (options) => runAll([1], Effect.succeed, options)],
     ["runAll of effects", (options) => runAll([Effect.void], options)],
@@ -174,7 +212,9 @@ describe("G11 bad input", () => {
     })
   )
 
-  const withFunction: ReadonlyArray<readonly [name: string, call: (f: () => Effect.Effect<void>) => Effect.Effect<unknown, unknown>]> = [
+  const withFunction: ReadonlyArray<
+    readonly [name: string, call: (f: () => Effect.Effect<void>) => Effect.Effect<unknown, unknown>]
+  > = [
     ["runOnEach", (f) => runOnEach([1], f)],
     ["amap", (f) => Stream.runDrain(amap([1], f))]
   ]
@@ -259,7 +299,9 @@ describe("G11 bad input", () => {
   })
 
   describe("Meter", () => {
-    const cases = limits.flatMap(({ bad, beside, option }) => bad.map((value) => ({ option, limits: { ...beside, [option]: value }, shown: names(value) })))
+    const cases = limits.flatMap(({ bad, beside, option }) =>
+      bad.map((value) => ({ option, limits: { ...beside, [option]: value }, shown: names(value) }))
+    )
 
     it.effect.each(cases)("make dies, and makeUnsafe throws, for $option: $shown", ({ limits, option }) =>
       Effect.gen(function* () {
@@ -267,7 +309,7 @@ describe("G11 bad input", () => {
         expect(message).toContain(option)
         let thrown: unknown
         try {
-          Meter.makeUnsafe(limits as Untyped)
+          Meter.makeUnsafe(limits)
         } catch (error) {
           thrown = error
         }
@@ -289,7 +331,9 @@ describe("G11 bad input", () => {
       Effect.gen(function* () {
         for (const maxPerSecond of [0, -1, Number.NaN, "5", null]) {
           const exit = yield* Effect.exit(
-            Effect.suspend(() => Effect.repeat(Effect.void, { schedule: Meter.pacing({ maxPerSecond } as Untyped), times: 2 }))
+            Effect.suspend(() =>
+              Effect.repeat(Effect.void, { schedule: Meter.pacing({ maxPerSecond } as Untyped), times: 2 })
+            )
           )
           expect(messageOf(exit)).toContain("maxPerSecond")
         }

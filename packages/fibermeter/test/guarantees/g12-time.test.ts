@@ -29,26 +29,34 @@ describe("G12 time", () => {
   it.effect.each(rates)("$starts starts in $seconds s fall on their slots, rounded up to the nanosecond", (rate) =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
-      yield* observe(runOnEach(range(100), spy.watch(() => Effect.void), { maxPerSecond: rate.starts / rate.seconds }))
+      yield* observe(
+        runOnEach(
+          range(100),
+          spy.watch(() => Effect.void),
+          { maxPerSecond: rate.starts / rate.seconds }
+        )
+      )
       expect(spy.starts).toEqual(slots(100, rate))
     })
   )
 
   describe.each(verbs)("$name", (verb) => {
-    it.effect("starts nothing while time stands still, and the next one in the very nanosecond in which it is due", () =>
-      Effect.gen(function* () {
-        const spy = yield* Spy.make
-        const run = yield* watch(verb.run(range(3), spy.lasting(100_000), { maxPerSecond: 5 }))
-        expect(spy.started).toEqual([0])
-        yield* run.advance(199.999_999)
-        expect(spy.started).toEqual([0])
-        yield* run.advance(0.000_001)
-        expect(spy.started).toEqual([0, 1])
-        yield* run.advance(200)
-        expect(spy.starts).toEqual([0, 200, 400].map(ms))
-        run.fiber.interruptUnsafe()
-        yield* run.finish
-      })
+    it.effect(
+      "starts nothing while time stands still, and the next one in the very nanosecond in which it is due",
+      () =>
+        Effect.gen(function* () {
+          const spy = yield* Spy.make
+          const run = yield* watch(verb.run(range(3), spy.lasting(100_000), { maxPerSecond: 5 }))
+          expect(spy.started).toEqual([0])
+          yield* run.advance(199.999_999)
+          expect(spy.started).toEqual([0])
+          yield* run.advance(0.000_001)
+          expect(spy.started).toEqual([0, 1])
+          yield* run.advance(200)
+          expect(spy.starts).toEqual([0, 200, 400].map(ms))
+          run.fiber.interruptUnsafe()
+          yield* run.finish
+        })
     )
 
     it("is exact whatever the clock counts from, and reads no wall clock", async () => {
@@ -66,7 +74,13 @@ describe("G12 time", () => {
     for (const rate of rates) {
       const world = new World()
       const spy = new Spy(world.clock)
-      await world.value(runOnEach(range(100), spy.watch(() => Effect.void), { maxPerSecond: rate.starts / rate.seconds }))
+      await world.value(
+        runOnEach(
+          range(100),
+          spy.watch(() => Effect.void),
+          { maxPerSecond: rate.starts / rate.seconds }
+        )
+      )
       expect(world.timersArmed).toBeLessThanOrEqual(100)
       expect(world.clockReads).toBeLessThanOrEqual(100 * 12)
     }
@@ -76,7 +90,13 @@ describe("G12 time", () => {
     const world = new World()
     const spy = new Spy(world.clock)
     // Each takes longer than the rate asks for: what is waited for is the place alone.
-    await world.value(runOnEach([70, 91, 33, 58, 76], spy.watch((millis: number) => Effect.sleep(millis)), { maxAtOnce: 1, maxPerSecond: 52 }))
+    await world.value(
+      runOnEach(
+        [70, 91, 33, 58, 76],
+        spy.watch((millis: number) => Effect.sleep(millis)),
+        { maxAtOnce: 1, maxPerSecond: 52 }
+      )
+    )
     expect(spy.starts).toEqual([0, 70, 161, 194, 252].map(ms))
     expect(world.timersArmed, "the tasks' own five").toBe(5)
   })
@@ -85,7 +105,13 @@ describe("G12 time", () => {
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxPerSecond: 5 })
       const spy = yield* Spy.make
-      yield* observe(runOnEach(range(3), spy.watch(() => Effect.void), { meter }))
+      yield* observe(
+        runOnEach(
+          range(3),
+          spy.watch(() => Effect.void),
+          { meter }
+        )
+      )
       expect(spy.starts).toEqual([0, 200, 400].map(ms))
     })
   )
@@ -95,7 +121,13 @@ describe("G12 time", () => {
     for (const origin of [2n ** 60n, 5n, 2n ** 61n]) {
       const world = new World({ origin })
       const spy = new Spy(world.clock)
-      await world.value(runOnEach(range(3), spy.watch(() => Effect.void), { meter }))
+      await world.value(
+        runOnEach(
+          range(3),
+          spy.watch(() => Effect.void),
+          { meter }
+        )
+      )
       const [first] = spy.starts
       expect(first).toBeLessThanOrEqual(ms(200))
       expect(spy.starts.map((at) => at - (first as bigint))).toEqual([0, 200, 400].map(ms))

@@ -4,7 +4,8 @@
  * A start is the moment `f` is called. A task counts as running from the first step of its effect until the last
  * finalizer that can be hung on it, so the peak is what the task itself would see.
  */
-import { Clock, Effect, Exit } from "effect"
+import { Effect, Exit } from "effect"
+import type { Clock } from "effect"
 
 export const ms = (n: number): bigint => BigInt(Math.round(n * 1_000_000))
 

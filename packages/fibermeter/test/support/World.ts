@@ -88,7 +88,7 @@ export class World {
           this.fibersLive--
         }
       })
-    ) as Context.Context<never>
+    )
   }
 
   /** Nanoseconds since the world began. */

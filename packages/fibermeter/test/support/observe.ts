@@ -1,9 +1,9 @@
 /**
  * Runs an effect to its end under TestClock, lets time pass as far as it needs, and takes stock of what is left.
  */
-import { Clock, Effect, Exit, type Fiber, Metric, Scheduler } from "effect"
+import { Clock, Effect, Metric, Scheduler } from "effect"
+import type { Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { ms } from "./Spy.ts"
 
 export interface Observed<A, E> {
   readonly exit: Exit.Exit<A, E>
@@ -29,7 +29,12 @@ const watched = <A, E, R>(effect: Effect.Effect<A, E, R>, ledger: Ledger): Effec
     const scheduler = fiber.getRef(Scheduler.Scheduler)
     return effect.pipe(
       Effect.provideService(Clock.Clock, {
-        ...clock,
+        currentTimeMillis: clock.currentTimeMillis,
+        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe(),
+        currentTimeNanos: clock.currentTimeNanos,
+        currentTimeNanosUnsafe: () => clock.currentTimeNanosUnsafe(),
+        monotonicTimeNanos: clock.monotonicTimeNanos,
+        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
         sleep: (duration) =>
           Effect.suspend(() => {
             ledger.sleeps++
@@ -131,7 +136,3 @@ export const observe = <A, E, R>(
     }
     return yield* run.finish
   })
-
-/** Instants in milliseconds, for tables that are easier to read that way. */
-export const inMs = (instants: ReadonlyArray<bigint>): Array<number> =>
-  instants.map((at) => (at % ms(1) === 0n ? Number(at / ms(1)) : Number(at) / 1_000_000))

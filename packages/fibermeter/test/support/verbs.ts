@@ -42,6 +42,3 @@ export const verbs: ReadonlyArray<Verb> = [
     run: (items, f, options, read = ignore) => Effect.map(runAny(items, f, options), (result) => void read(result))
   }
 ]
-
-/** The verb of that name. */
-export const verb = (name: Verb["name"]): Verb => verbs.find((verb) => verb.name === name) as Verb
