@@ -7,14 +7,34 @@ import { ratioOf, spreadOf } from "./stats.ts"
 import type { Spread } from "./stats.ts"
 import type { Scale } from "./suite.ts"
 
-/** Does the work once. Gives the milliseconds it took, where not all of it counts. */
-export type Contender = () => Promise<number | void>
+/** Milliseconds that something took. */
+export interface Elapsed {
+  readonly wall: number
+  /** Those in which the thread was really at work: others on a busy machine do not show in them. */
+  readonly cpu: number
+}
+
+/** Does the work once. Gives the time it took, where not all of it counts. */
+export type Contender = () => Promise<Elapsed | void>
+
+/** Begins to measure; what it returns gives the time since. */
+export const stopwatch = (): (() => Elapsed) => {
+  const cpuBegan = process.threadCpuUsage()
+  const wallBegan = performance.now()
+  return () => {
+    const wall = performance.now() - wallBegan
+    const { system, user } = process.threadCpuUsage(cpuBegan)
+    return { wall, cpu: (user + system) / 1000 }
+  }
+}
 
 /** How many tasks have been called. The tasks count, `compare` checks: nobody is fast by leaving something out. */
 export const calls = { count: 0 }
 
 export interface Comparison {
   readonly ratio: Spread
+  /** The same of the time in which the thread was at work. */
+  readonly cpuRatio: Spread
   /** Nanoseconds per task. */
   readonly ours: Spread
   readonly theirs: Spread
@@ -25,25 +45,34 @@ const warmUps = { full: 2, quick: 2, smoke: 0 } as const
 
 /** `tasks` is how many each of the two has to call; the same number is what their times are divided by. */
 export const compare = async (scale: Scale, tasks: number, ours: Contender, theirs: Contender): Promise<Comparison> => {
-  const times: { readonly ours: Array<number>; readonly theirs: Array<number> } = { ours: [], theirs: [] }
+  const times: { readonly ours: Array<Elapsed>; readonly theirs: Array<Elapsed> } = { ours: [], theirs: [] }
   for (let round = -warmUps[scale]; round < rounds[scale]; round++) {
-    const our = await perTask(ours, tasks)
-    const their = await perTask(theirs, tasks)
+    const our = await measure(ours, tasks)
+    const their = await measure(theirs, tasks)
     if (round < 0) continue
     times.ours.push(our)
     times.theirs.push(their)
   }
-  return { ratio: ratioOf(times.ours, times.theirs), ours: spreadOf(times.ours), theirs: spreadOf(times.theirs) }
+  const nanosPerTask = ({ wall }: Elapsed): number => (wall * 1e6) / tasks
+  return {
+    ratio: ratioOf(times.ours.map(wall), times.theirs.map(wall)),
+    cpuRatio: ratioOf(times.ours.map(cpu), times.theirs.map(cpu)),
+    ours: spreadOf(times.ours.map(nanosPerTask)),
+    theirs: spreadOf(times.theirs.map(nanosPerTask))
+  }
 }
 
-const perTask = async (contender: Contender, tasks: number): Promise<number> => {
+const wall = (elapsed: Elapsed): number => elapsed.wall
+const cpu = (elapsed: Elapsed): number => elapsed.cpu
+
+const measure = async (contender: Contender, tasks: number): Promise<Elapsed> => {
   // The young generation only, so that nobody pays for the other's garbage. A full collection would also drop the
   // shapes of objects that are not alive just now, and with them the compiled code of both.
   tidy()
   calls.count = 0
-  const began = performance.now()
+  const elapsed = stopwatch()
   const own = await contender()
-  const millis = own ?? performance.now() - began
+  const whole = elapsed()
   if (calls.count !== tasks) throw new Error(`${calls.count} tasks were called instead of ${tasks}`)
-  return (millis * 1e6) / tasks
+  return own ?? whole
 }

@@ -193,6 +193,83 @@ describe("a thenable that settles twice", () => {
   })
 })
 
+describe("a source that gives thenables for promises", () => {
+  const results = [0, 1, 2]
+
+  it.each([
+    ["at once", (answer: () => void) => answer()],
+    ["later", (answer: () => void) => void setTimeout(answer, 5)]
+  ])("that answer %s is read to its end", async (_, when) => {
+    let n = 0
+    const items = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => ({
+          then: (resolve: Settle) => {
+            when(() => resolve(n < 3 ? { done: false, value: n++ } : { done: true, value: undefined }))
+          }
+        })
+      })
+    } as unknown as AsyncIterable<number>
+    expect(await value(runAll(items, (item) => item))).toEqual(results)
+    n = 0
+    expect(await value(Array.fromAsync(amap(items, (item) => item, { maxAtOnce: 1 })))).toEqual(results)
+  })
+
+  it.each<readonly [string, () => unknown]>([
+    ["rejects at once", () => thenable((_, reject) => reject(bad))],
+    [
+      "throws from then()",
+      () =>
+        thenable(() => {
+          throw bad
+        })
+    ],
+    [
+      "has a result whose done throws",
+      () =>
+        Promise.resolve(
+          Object.defineProperty({}, "done", {
+            get: () => {
+              throw bad
+            }
+          })
+        )
+    ],
+    [
+      "has a result whose value throws",
+      () =>
+        Promise.resolve(
+          Object.defineProperty({ done: false }, "value", {
+            get: () => {
+              throw bad
+            }
+          })
+        )
+    ]
+  ])("one that %s fails the call with the very value, without a return()", async (_, next) => {
+    for (const verb of verbs.filter(({ listed }) => !listed)) {
+      let returns = 0
+      const items = {
+        [Symbol.asyncIterator]: () => ({
+          next,
+          return: () => {
+            returns += 1
+            return Promise.resolve({ done: true, value: undefined })
+          }
+        })
+      } as unknown as AsyncIterable<number>
+      const outcome = await settle(
+        verb.call(
+          items,
+          giving(() => 1)
+        ).promise
+      )
+      expect(outcome, verb.name).toMatchObject({ status: "rejected", reason: bad })
+      expect(returns, verb.name).toBe(0)
+    }
+  })
+})
+
 describe("tasks that never return a promise", () => {
   it("are limited by the pace all the same", async () => {
     const starts: Array<number> = []

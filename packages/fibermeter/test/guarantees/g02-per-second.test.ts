@@ -360,13 +360,15 @@ describe("G2 per second", () => {
           }),
           fc.array(fc.nat(500), { maxLength: 6 }),
           fc.infiniteStream(fc.integer({ min: -1_000_000, max: 20_000_000 })),
-          async (rate, pauses, jitter) => {
+          fc.infiniteStream(fc.constantFrom(0, 0, 0, 1000, 300_000, 3_000_000)),
+          async (rate, pauses, jitter, busy) => {
             const world = new World({
               fires: (due, now) => {
                 const moved = due + BigInt(jitter.next().value)
                 return moved > now ? moved : now
               },
               stepCost: 700n,
+              lookCost: () => BigInt(busy.next().value / 10),
               stalls: { every: ms(333), lasts: ms(40) }
             })
             const meter = Meter.makeUnsafe({ maxPerSecond: rate.starts / rate.seconds, maxBurst: rate.burst })
@@ -376,7 +378,10 @@ describe("G2 per second", () => {
                 for (const pause of [...pauses, 0]) {
                   yield* runOnEach(
                     range(15),
-                    spy.watch(() => Effect.void),
+                    spy.watch(() => {
+                      world.pass(BigInt(busy.next().value))
+                      return Effect.void
+                    }),
                     { meter }
                   )
                   yield* Effect.sleep(pause)

@@ -24,6 +24,8 @@ export interface WorldOptions {
   readonly fires?: (due: bigint, now: bigint) => bigint
   /** Nanoseconds that each scheduler step takes. */
   readonly stepCost?: bigint
+  /** Nanoseconds that pass from one look at the clock to the next. */
+  readonly lookCost?: () => bigint
   /** The event loop stands still for `lasts` nanoseconds at every multiple of `every`. */
   readonly stalls?: { readonly every: bigint; readonly lasts: bigint }
 }
@@ -50,7 +52,7 @@ export class World {
     this.time = this.origin
     const read = () => {
       this.clockReads++
-      return this.time
+      return (this.time += options.lookCost?.() ?? 0n)
     }
     // A wall clock that jumps about: whoever measures with it is found out.
     const wall = () => (this.clockReads % 2 === 0 ? -1_000_000_000_000_000n : 1_000_000_000_000_000n)
@@ -94,6 +96,11 @@ export class World {
   /** Nanoseconds since the world began. */
   get now(): bigint {
     return this.time - this.origin
+  }
+
+  /** Lets time pass within a step, as code does that keeps the event loop busy. */
+  pass(nanos: bigint): void {
+    this.time += nanos
   }
 
   /** Timers that are armed now. */
