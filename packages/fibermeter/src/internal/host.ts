@@ -3,10 +3,14 @@
  */
 import { Clock, Context, Duration, Effect, Exit, Scheduler } from "effect"
 import type { Fiber } from "effect"
+import { CurrentHolding } from "./holding.ts"
+import type { Holding } from "./holding.ts"
 
 export interface Host {
   readonly clock: Clock.Clock
   readonly dispatcher: Scheduler.SchedulerDispatcher
+  /** What the task holds that the call is made in. */
+  readonly holding: Holding | undefined
   /** Starts a fiber at once; it runs until it first waits, and belongs to no other fiber. */
   readonly fork: <A, E>(effect: Effect.Effect<A, E, any>, uninterruptible?: boolean) => Fiber.Fiber<A, E>
 }
@@ -17,6 +21,7 @@ const make = (context: Context.Context<never>, dispatcher: Scheduler.SchedulerDi
   return {
     clock: Context.get(context, Clock.Clock),
     dispatcher,
+    holding: Context.get(context, CurrentHolding),
     fork: (effect, held) => (held === true ? fork(effect, uninterruptible) : fork(effect))
   }
 }
