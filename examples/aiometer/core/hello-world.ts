@@ -3,7 +3,7 @@ import { Console, Effect, Stream } from "effect"
 import { amap, runAll, runAny, runOnEach } from "fibermeter"
 
 // Simulates input and output that take their time: Robert is the last to be greeted.
-const delays = { Robert: 60, Carmen: 20, Lucas: 40 }
+const delays = { Robert: 250, Carmen: 50, Lucas: 150 }
 const names = ["Robert", "Carmen", "Lucas"] as const
 
 const getGreeting = (name: keyof typeof delays) => Effect.delay(Effect.succeed(`Hello, ${name}!`), delays[name])

@@ -3,7 +3,7 @@ import { setTimeout } from "node:timers/promises"
 import { amap, runAll, runAny, runOnEach } from "@fibermeter/promise"
 
 // Simulates input and output that take their time: Robert is the last to be greeted.
-const delays = { Robert: 60, Carmen: 20, Lucas: 40 }
+const delays = { Robert: 250, Carmen: 50, Lucas: 150 }
 const names = ["Robert", "Carmen", "Lucas"] as const
 
 const getGreeting = async (name: keyof typeof delays) => {

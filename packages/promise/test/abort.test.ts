@@ -384,6 +384,21 @@ describe("amap and the caller's signal", () => {
     expect(await value(results.next())).toEqual(over)
   })
 
+  it("an abort while return() waits changes nothing: the reader has left", async () => {
+    const controller = new AbortController()
+    const p = probe((i) => ({ ms: i === 0 ? 10 : 1000, deaf: true }))
+    const results = amap([0, 1], p.task, { grace: 100, signal: controller.signal })
+    await value(results.next())
+    const left = watch(leave(results))
+    await pass(50)
+    expect(listeners(controller.signal)).toBe(0)
+    controller.abort("stop")
+    await pass(1000)
+    expect(left.outcome).toEqual({ status: "fulfilled", value: over, at: 110 })
+    expect(await value(results.next())).toEqual(over)
+    expect(p.aborted.get(1)).not.toBe("stop")
+  })
+
   it("an abort after return() changes nothing", async () => {
     const controller = new AbortController()
     const results = amap(naturals(), async (n) => n, { maxAtOnce: 2, signal: controller.signal })
@@ -395,21 +410,28 @@ describe("amap and the caller's signal", () => {
     expect(await value(results.next())).toEqual(over)
   })
 
-  it.each(["the end", "a failure", "return()", "throw()", "disposal", "nothing at all"])(
-    "no listener is left after %s",
-    async (ending) => {
-      const { signal } = new AbortController()
-      const p = probe((i) => (ending === "a failure" && i === 1 ? { ms: 10, rejects: { reason: "bad" } } : { ms: 1 }))
-      const results = amap(ending === "the end" ? [0] : naturals(), p.task, { maxAtOnce: 2, signal })
-      if (ending !== "nothing at all") await value(results.next())
-      if (ending === "the end") expect(await value(results.next())).toEqual(over)
-      if (ending === "a failure") await pass(100)
-      if (ending === "return()") await value(leave(results))
-      if (ending === "throw()") expect(await rejection(hurl(results, "mine"))).toBe("mine")
-      if (ending === "disposal") await value(results[Symbol.asyncDispose]())
-      expect(listeners(signal)).toBe(0)
-    }
-  )
+  it.each([
+    "the end",
+    "a failure",
+    "return()",
+    "return() when all tasks had ended",
+    "throw()",
+    "disposal",
+    "nothing at all"
+  ])("no listener is left after %s", async (ending) => {
+    const { signal } = new AbortController()
+    const p = probe((i) => (ending === "a failure" && i === 1 ? { ms: 10, rejects: { reason: "bad" } } : { ms: 1 }))
+    const items = ending === "the end" ? [0] : ending === "return() when all tasks had ended" ? [0, 1] : naturals()
+    const results = amap(items, p.task, { maxAtOnce: 2, signal })
+    if (ending !== "nothing at all") await value(results.next())
+    if (ending === "the end") expect(await value(results.next())).toEqual(over)
+    if (ending === "a failure") await pass(100)
+    if (ending === "return() when all tasks had ended") await pass(100)
+    if (ending.startsWith("return()")) await value(leave(results))
+    if (ending === "throw()") expect(await rejection(hurl(results, "mine"))).toBe("mine")
+    if (ending === "disposal") await value(results[Symbol.asyncDispose]())
+    expect(listeners(signal)).toBe(0)
+  })
 })
 
 describe("meter.run and the caller's signal", () => {

@@ -257,6 +257,36 @@ describe("meter.run and grace", () => {
     const run = meter.run(() => sleep(400), { signal: controller.signal, grace })
     setTimeout(() => controller.abort("stop"), 50)
     expect(await settle(run)).toEqual({ status: "rejected", reason: "stop", at })
+    expect(listeners(controller.signal)).toBe(0)
     await pass(500)
+  })
+
+  it("ends early where the task has settled, and leaves no timer", async () => {
+    const meter = createMeter({ maxAtOnce: 1 })
+    const controller = new AbortController()
+    const run = meter.run(() => sleep(90), { signal: controller.signal, grace: 5000 })
+    setTimeout(() => controller.abort("stop"), 50)
+    expect(await settle(run)).toEqual({ status: "rejected", reason: "stop", at: 90 })
+    await flush()
+    expect(vi.getTimerCount()).toBe(0)
+    expect(listeners(controller.signal)).toBe(0)
+  })
+
+  it("a late rejection is swallowed", async () => {
+    const meter = createMeter({ maxAtOnce: 1 })
+    const controller = new AbortController()
+    let late = false
+    const run = meter.run(
+      async () => {
+        await sleep(90)
+        late = true
+        throw "late"
+      },
+      { signal: controller.signal }
+    )
+    setTimeout(() => controller.abort("stop"), 50)
+    expect(await settle(run)).toEqual({ status: "rejected", reason: "stop", at: 50 })
+    await pass(100)
+    expect(late).toBe(true)
   })
 })

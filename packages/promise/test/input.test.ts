@@ -339,6 +339,17 @@ describe("a promise where a function belongs says that it has already started", 
   })
 })
 
+describe("a task that is none is told by its place", () => {
+  it("in a list by its index, in a record by its name", async () => {
+    const task = () => {}
+    const inList = await rejection(untyped.runAll([task, task, 5]) as Promise<unknown>)
+    expect((inList as Error).message).toMatch(/\b2\b/)
+    const inRecord = await rejection(untyped.runAll({ first: task, second: 5 }) as Promise<unknown>)
+    expect((inRecord as Error).message).toContain("second")
+    expect((inRecord as Error).message).not.toContain("first")
+  })
+})
+
 describe("no function where one belongs", () => {
   it.each([
     ["undefined", undefined],

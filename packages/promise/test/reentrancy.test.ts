@@ -110,6 +110,69 @@ describe("a source", () => {
     expect(listeners(controller.signal)).toBe(0)
   })
 
+  it.each(["throws", "rejects", "hands over an item", "ends", "never answers"])(
+    "that aborts the call from an async next() and then %s: the reason is what counts",
+    async (how) => {
+      for (const verb of overItems) {
+        const controller = new AbortController()
+        const p = probe(() => ({ ms: 1000 }))
+        const items: AsyncIterable<number> = {
+          [Symbol.asyncIterator]: () => ({
+            next: () => {
+              controller.abort("from the source")
+              if (how === "throws") throw "too late"
+              if (how === "rejects") return Promise.reject("too late")
+              if (how === "hands over an item") return Promise.resolve({ done: false, value: 1 })
+              if (how === "ends") return Promise.resolve({ done: true, value: undefined })
+              return new Promise<never>(() => {})
+            }
+          })
+        }
+        const call = verb.call(items, p, { signal: controller.signal })
+        expect(await settle(call.promise), verb.name).toMatchObject({ status: "rejected", reason: "from the source" })
+        expect(p.order, verb.name).toEqual([])
+        expect(listeners(controller.signal), verb.name).toBe(0)
+      }
+    }
+  )
+
+  it.each(overItems)("$name: that aborts the call when it is opened hands over nothing", async (verb) => {
+    const controller = new AbortController()
+    const p = probe(() => ({ ms: 1000 }))
+    const items: Iterable<number> = {
+      [Symbol.iterator]: () => {
+        controller.abort("from the source")
+        return [1, 2, 3][Symbol.iterator]()
+      }
+    }
+    const call = verb.call(items, p, { signal: controller.signal })
+    expect(await settle(call.promise)).toMatchObject({ status: "rejected", reason: "from the source" })
+    expect(p.order).toEqual([])
+    expect(listeners(controller.signal)).toBe(0)
+  })
+
+  it.each(overItems)(
+    "$name: that aborts the call from its return() ends it at that instant all the same",
+    async (verb) => {
+      const controller = new AbortController()
+      const p = probe(() => (verb.verb === "runAny" ? { ms: 10 } : { ms: 10, rejects: { reason: "bad" } }))
+      const items: Iterable<number> = {
+        [Symbol.iterator]: () => ({
+          next: () => ({ done: false, value: 1 }),
+          return: () => {
+            controller.abort("from the source")
+            return { done: true, value: undefined }
+          }
+        })
+      }
+      const outcome = await settle(verb.call(items, p, { maxAtOnce: 1, signal: controller.signal }).promise)
+      // It ends at that instant either way; what it must not do is hang, or leave a listener.
+      expect(outcome.at).toBe(10)
+      expect(listeners(controller.signal)).toBe(0)
+      expect(p.running()).toBe(0)
+    }
+  )
+
   it("that leaves the iterator from its next() is closed, and nothing more starts", async () => {
     const p = probe(() => ({ ms: 1000 }))
     let closed = 0

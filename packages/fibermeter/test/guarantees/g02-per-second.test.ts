@@ -5,6 +5,7 @@ import fc from "fast-check"
 import { Meter, runOnEach } from "../../src/index.ts"
 import {
   busiest,
+  expectCreditHeld,
   expectWindowsHeld,
   type ModelRate,
   startsOf,
@@ -100,6 +101,7 @@ describe("G2 per second", () => {
           maxBurst: rate.burst
         })
         expect(starts.slice(0, rate.burst)).toEqual(range(rate.burst).map(() => 0n))
+        expectCreditHeld(starts, rate)
         for (const gap of gaps(starts.slice(rate.burst))) expect(gap).toBeGreaterThanOrEqual(timeOf(1, rate) - 1n)
         expectWindowsHeld(starts, rate)
       }
@@ -136,6 +138,22 @@ describe("G2 per second", () => {
         )
         const later = at(spy.starts, 6) + ms(1_800_000)
         expect(spy.starts.slice(7).map((instant) => instant - later)).toEqual([0, 0, 0, 0, 0, 1000, 1200].map(ms))
+      })
+    )
+
+    it.effect("part of the time earns part of the credit", () =>
+      Effect.gen(function* () {
+        const meter = Meter.makeUnsafe({ maxPerSecond: 10, maxBurst: 5 })
+        const spy = yield* Spy.make
+        const call = runOnEach(
+          range(5),
+          spy.watch(() => Effect.void),
+          { meter }
+        )
+        yield* observe(Effect.all([call, Effect.sleep(300), call]))
+        const again = spy.starts.slice(5)
+        expect(again.filter((instant) => instant === ms(300)).length).toBeLessThanOrEqual(3)
+        expectCreditHeld(spy.starts, { starts: 10, seconds: 1, burst: 5 })
       })
     )
 
@@ -294,6 +312,42 @@ describe("G2 per second", () => {
           }
         ),
         { numRuns: 150 }
+      ))
+
+    it("a burst is never larger than the credit that was earned since the one before", () =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.record({
+            starts: fc.integer({ min: 1, max: 100 }),
+            seconds: fc.constantFrom(1, 2, 5),
+            burst: fc.integer({ min: 1, max: 12 })
+          }),
+          fc.array(fc.record({ pause: fc.nat(1500), tasks: fc.integer({ min: 1, max: 15 }) }), {
+            minLength: 1,
+            maxLength: 8
+          }),
+          async (rate, calls) => {
+            const world = new World()
+            const meter = Meter.makeUnsafe({ maxPerSecond: rate.starts / rate.seconds, maxBurst: rate.burst })
+            const spy = new Spy(world.clock)
+            await world.value(
+              Effect.gen(function* () {
+                for (const { pause, tasks } of calls) {
+                  if (pause > 0) yield* Effect.sleep(pause)
+                  yield* runOnEach(
+                    range(tasks),
+                    spy.watch(() => Effect.void),
+                    { meter }
+                  )
+                }
+              })
+            )
+            expect(spy.starts.length).toBe(calls.reduce((sum, { tasks }) => sum + tasks, 0))
+            expectCreditHeld(spy.starts, rate)
+            expectWindowsHeld(spy.starts, rate)
+          }
+        ),
+        { numRuns: 100 }
       ))
 
     it("no window is ever broken, for any rate and burst, whatever the timers and the event loop do", () =>

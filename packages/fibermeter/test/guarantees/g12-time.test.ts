@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Meter, runOnEach } from "../../src/index.ts"
-import { type ModelRate, timeOf } from "../support/model.ts"
+import { expectWindowsHeld, type ModelRate, timeOf } from "../support/model.ts"
 import { observe, watch } from "../support/observe.ts"
 import { ms, range, Spy } from "../support/Spy.ts"
 import { verbs } from "../support/verbs.ts"
@@ -84,6 +84,46 @@ describe("G12 time", () => {
       expect(world.timersArmed).toBeLessThanOrEqual(100)
       expect(world.clockReads).toBeLessThanOrEqual(100 * 12)
     }
+  })
+
+  it("is as exact after years as on the first day", async () => {
+    const world = new World()
+    const meter = Meter.makeUnsafe({ maxPerSecond: 30, maxBurst: 1 })
+    for (const _ of range(6)) {
+      const spy = new Spy(world.clock)
+      await world.value(
+        runOnEach(
+          range(40),
+          spy.watch(() => Effect.void),
+          { meter }
+        )
+      )
+      expect(spy.starts).toEqual(slots(40, { starts: 30, seconds: 1 }))
+      await world.value(Effect.sleep("400 days"))
+    }
+  })
+
+  it("spreads starts evenly also where the run takes years", async () => {
+    const world = new World()
+    const spy = new Spy(world.clock)
+    // One every 2 ** 23 seconds, which is 97 days.
+    await world.value(
+      runOnEach(
+        range(40),
+        spy.watch(() => Effect.void),
+        { maxPerSecond: 2 ** -23 }
+      )
+    )
+    expect(spy.starts).toEqual(slots(40, { starts: 1, seconds: 2 ** 23 }))
+    const bursts = new Spy(world.clock)
+    await world.value(
+      runOnEach(
+        range(40),
+        bursts.watch(() => Effect.void),
+        { maxPerSecond: 2 ** -23, maxBurst: 3 }
+      )
+    )
+    expectWindowsHeld(bursts.starts, { starts: 1, seconds: 2 ** 23, burst: 3 })
   })
 
   it("a task that is free to start arms no timer, and waits for none", async () => {

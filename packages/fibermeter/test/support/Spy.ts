@@ -41,7 +41,7 @@ export class Spy {
     return (item, index) => {
       this.started.push(index)
       this.starts.push(this.now())
-      return this.running_(index, body(item, index))
+      return this.track(index, body(item, index))
     }
   }
 
@@ -50,7 +50,7 @@ export class Spy {
     return Effect.suspend(() => {
       this.started.push(index)
       this.starts.push(this.now())
-      return this.running_(index, body)
+      return this.track(index, body)
     })
   }
 
@@ -59,7 +59,7 @@ export class Spy {
     return this.watch((_, index) => Effect.as(Effect.sleep(millis), index))
   }
 
-  private running_<B, E, R>(index: number, body: Effect.Effect<B, E, R>): Effect.Effect<B, E, R> {
+  private track<B, E, R>(index: number, body: Effect.Effect<B, E, R>): Effect.Effect<B, E, R> {
     // The task may be interrupted between its start and this first step, so the end counts only what was counted in.
     let counted = false
     return Effect.onExit(

@@ -101,6 +101,22 @@ export const expectWindowsHeld = (starts: ReadonlyArray<bigint>, rate: ModelRate
   }
 }
 
+/**
+ * What a burst may come to where every timer is punctual: in any stretch of time no more starts than the burst and what
+ * the rate allows in that time. Instants are rounded up, so a stretch may seem a nanosecond too short.
+ */
+export const expectCreditHeld = (starts: ReadonlyArray<bigint>, rate: ModelRate): void => {
+  const burst = rate.burst ?? 1
+  for (const [to, last] of starts.entries()) {
+    for (const [from, first] of starts.slice(0, to).entries()) {
+      const beyond = BigInt(to - from + 1 - burst) * BigInt(rate.seconds) * second
+      if (beyond > BigInt(rate.starts) * (last - first + 1n)) {
+        expect.fail(`${to - from + 1} starts from ${first} ns to ${last} ns, with a burst of ${burst}`)
+      }
+    }
+  }
+}
+
 /** Starts in the busiest half-open window of `nanos`. */
 export const busiest = (starts: ReadonlyArray<bigint>, nanos: bigint): number => {
   let most = 0

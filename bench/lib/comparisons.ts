@@ -1,0 +1,81 @@
+/** The lines and the tables of suites that compare us with somebody, or with ourselves. */
+import { compare } from "./compare.ts"
+import type { Comparison, Contender } from "./compare.ts"
+import * as format from "./format.ts"
+import type { Bar, Line, Report, Scale } from "./suite.ts"
+
+/** Two contenders for one piece of work. */
+export interface Race {
+  readonly work: string
+  readonly against: string
+  /** What the ratio ours / theirs is to reach; none where the line is there to inform. */
+  readonly reach?: number
+  readonly tasks: number
+  readonly ours: Contender
+  readonly theirs: Contender
+}
+
+export interface Outcome extends Comparison {
+  readonly work: string
+  readonly against: string
+  readonly reach: number | null
+  readonly tasks: number
+}
+
+export const line = (scale: Scale, race: Race): Line<Outcome> => ({
+  label: `${race.work} / ${race.against}`,
+  measure: async () => ({
+    work: race.work,
+    against: race.against,
+    reach: race.reach ?? null,
+    tasks: race.tasks,
+    ...(await compare(scale, race.tasks, race.ours, race.theirs))
+  })
+})
+
+export const report = (
+  title: string,
+  notes: ReadonlyArray<string>,
+  end: number,
+  outcomes: ReadonlyArray<Outcome>
+): Report => ({
+  title,
+  notes,
+  tables: [
+    {
+      columns: [
+        "work",
+        "against",
+        "tasks",
+        "ratio (least – most)",
+        "to reach",
+        "",
+        "ours, ns a task",
+        "theirs, ns a task"
+      ],
+      rows: outcomes.map(({ against, ours, ratio, reach, tasks, theirs, work }) => [
+        work,
+        against,
+        format.count(tasks),
+        format.spread(ratio, format.ratio),
+        reach === null ? "–" : `≤ ${reach}`,
+        reach === null ? "" : verdict(ratio.median, reach),
+        format.nanos(ours.median),
+        format.nanos(theirs.median)
+      ])
+    }
+  ],
+  charts: [{ title, end, format: "ratio", bars: outcomes.map(bar) }],
+  broken: []
+})
+
+const verdict = (ratio: number, reach: number): string => (ratio <= reach ? "reached" : "missed")
+
+const bar = ({ against, ratio, reach, work }: Outcome): Bar => ({
+  label: `${work} / ${against}`,
+  value: ratio.median,
+  low: ratio.min,
+  high: ratio.max,
+  ...(reach === null ? {} : { target: reach }),
+  isGood: reach === null || ratio.median <= reach
+})

@@ -1,0 +1,289 @@
+/** What a task costs beyond itself: ours against what people would pick instead. */
+import {
+  amap as amapPromise,
+  createMeter,
+  runAll as runAllPromise,
+  runOnEach as runOnEachPromise
+} from "@fibermeter/promise"
+import { PromisePool } from "@supercharge/promise-pool"
+import { Effect, Fiber, Semaphore, Stream } from "effect"
+import { amap, Meter, runAll, runOnEach } from "fibermeter"
+import pLimit from "p-limit"
+import pMap, { pMapIterable } from "p-map"
+import { calls } from "../lib/compare.ts"
+import type { Contender } from "../lib/compare.ts"
+import { line, report } from "../lib/comparisons.ts"
+import type { Outcome, Race } from "../lib/comparisons.ts"
+import { range } from "../lib/range.ts"
+import type { Scale, Suite } from "../lib/suite.ts"
+
+const maxAtOnce = 10
+const limit = { maxAtOnce }
+const concurrency = { concurrency: maxAtOnce }
+/** As many results unread as ours allows, in the order of their coming as ours gives them. */
+const likeAmap = { concurrency: maxAtOnce, backpressure: 2 * maxAtOnce, preserveOrder: false }
+
+// --- tasks -----------------------------------------------------------------------------------------------------------
+
+const atOnce = async (n: number): Promise<number> => {
+  calls.count++
+  return n
+}
+
+const macrotask = (n: number): Promise<number> => {
+  calls.count++
+  return new Promise((resolve) => setImmediate(resolve, n))
+}
+
+const promised = {
+  "resolve at once": atOnce,
+  "after a macrotask": macrotask
+}
+
+/** Reads its signal, and that alone. */
+const heed = (signal: AbortSignal): void => {
+  if (signal.aborted) throw new Error("aborted, though nobody has")
+}
+
+const effects = {
+  "Effect.succeed": (n: number) => {
+    calls.count++
+    return Effect.succeed(n)
+  },
+  "Effect.sync": (n: number) =>
+    Effect.sync(() => {
+      calls.count++
+      return n
+    }),
+  "resolved promises": (n: number) => Effect.promise(() => atOnce(n)),
+  macrotasks: (n: number) => Effect.promise(() => macrotask(n))
+}
+
+// --- the facade ------------------------------------------------------------------------------------------------------
+
+const facade = (items: ReadonlyArray<number>): ReadonlyArray<Race> => {
+  const tasks = items.length
+  const each = (make: (kind: keyof typeof promised, task: (n: number) => Promise<number>) => Omit<Race, "tasks">) =>
+    Object.entries(promised).map(([kind, task]) => ({ ...make(kind as keyof typeof promised, task), tasks }))
+  return [
+    ...each((kind, task) => ({
+      work: `promise runAll, ${kind}`,
+      against: "p-map",
+      reach: kind === "resolve at once" ? 0.5 : 0.8,
+      ours: () => ended(runAllPromise(items, task, limit)),
+      theirs: () => ended(pMap(items, task, concurrency))
+    })),
+    ...each((kind, task) => ({
+      work: `promise runAll, tasks read signal, ${kind}`,
+      against: "p-map with signal",
+      reach: 1,
+      ours: () => ended(runAllPromise(items, (n, { signal }) => (heed(signal), task(n)), limit)),
+      theirs: () => {
+        const { signal } = new AbortController()
+        return ended(pMap(items, (n) => (heed(signal), task(n)), { ...concurrency, signal }))
+      }
+    })),
+    ...each((kind, task) => ({
+      work: `promise runAll, tasks read signal, ${kind}`,
+      against: "p-map, an AbortController a task",
+      ours: () => ended(runAllPromise(items, (n, { signal }) => (heed(signal), task(n)), limit)),
+      theirs: () => ended(pMap(items, (n) => (heed(new AbortController().signal), task(n)), concurrency))
+    })),
+    ...each((kind, task) => ({
+      work: `promise amap, ${kind}`,
+      against: "pMapIterable, unordered",
+      reach: kind === "resolve at once" ? 0.5 : 0.8,
+      ours: () => readAll(amapPromise(items, task, limit)),
+      theirs: () => readAll(pMapIterable(items, task, likeAmap))
+    })),
+    ...each((kind, task) => ({
+      work: `promise amap ordered, ${kind}`,
+      against: "pMapIterable as it comes",
+      reach: kind === "resolve at once" ? 0.5 : 0.8,
+      ours: () => readAll(amapPromise(items, task, { ...limit, ordered: true })),
+      theirs: () => readAll(pMapIterable(items, task, concurrency))
+    })),
+    {
+      work: "promise meter.run, all queued at once",
+      against: "p-limit",
+      reach: 0.6,
+      tasks,
+      ours: () => {
+        const meter = createMeter(limit)
+        return ended(Promise.all(items.map((n) => meter.run(() => atOnce(n)))))
+      },
+      theirs: () => {
+        const run = pLimit(maxAtOnce)
+        return ended(Promise.all(items.map((n) => run(() => atOnce(n)))))
+      }
+    },
+    ...each((kind, task) => ({
+      work: `promise runOnEach, ${kind}`,
+      against: "promise-pool",
+      reach: 0.5,
+      ours: () => runOnEachPromise(items, task, limit),
+      theirs: () => ended(PromisePool.withConcurrency(maxAtOnce).for(items).dontStoreProcessedItems().process(task))
+    }))
+  ]
+}
+
+const ended = async (promise: Promise<unknown>): Promise<void> => {
+  await promise
+}
+
+const readAll = async (results: AsyncIterable<unknown>): Promise<void> => {
+  for await (const _ of results);
+}
+
+// --- core ------------------------------------------------------------------------------------------------------------
+
+const core = (items: ReadonlyArray<number>): ReadonlyArray<Race> => {
+  const tasks = items.length
+  type Kind = keyof typeof effects
+  const verbs = (kind: Kind, reach: number): ReadonlyArray<Race> => [
+    {
+      work: `core runOnEach, ${kind}`,
+      against: "Effect.forEach, discard",
+      reach,
+      tasks,
+      ours: run(() => runOnEach(items, effects[kind], limit)),
+      theirs: run(() => Effect.forEach(items, effects[kind], { ...concurrency, discard: true }))
+    },
+    {
+      work: `core runAll, ${kind}`,
+      against: "Effect.forEach",
+      reach,
+      tasks,
+      ours: run(() => runAll(items, effects[kind], limit)),
+      theirs: run(() => Effect.forEach(items, effects[kind], concurrency))
+    }
+  ]
+  const stream = (kind: Kind, reach: number): Race => ({
+    work: `core amap, ${kind}`,
+    against: "Stream.mapEffect, unordered",
+    reach,
+    tasks,
+    ours: run(() => Stream.runDrain(amap(items, effects[kind], limit))),
+    theirs: run(() =>
+      Stream.runDrain(Stream.mapEffect(Stream.fromIterable(items), effects[kind], { ...concurrency, unordered: true }))
+    )
+  })
+  return [
+    ...verbs("resolved promises", 1),
+    ...verbs("macrotasks", 1),
+    ...verbs("Effect.succeed", 1.5),
+    ...verbs("Effect.sync", 2),
+    stream("Effect.sync", 0.2),
+    stream("resolved promises", 0.4),
+    stream("macrotasks", 0.45)
+  ]
+}
+
+const run =
+  (make: () => Effect.Effect<unknown, unknown>): Contender =>
+  () =>
+    ended(Effect.runPromise(make()))
+
+/** Each of these fibers wants the meter, or the semaphore, for itself. */
+const sharing = (fibers: ReadonlyArray<number>): Race => {
+  const task = effects["resolved promises"]
+  const all = { concurrency: "unbounded", discard: true } as const
+  return {
+    work: "core shared meter, every task a waiting fiber",
+    against: "Semaphore.withPermit",
+    reach: 0.1,
+    tasks: fibers.length,
+    ours: run(() => {
+      const meter = Meter.makeUnsafe(limit)
+      return Effect.forEach(fibers, (n) => Meter.metered(task(n), meter), all)
+    }),
+    theirs: run(() => {
+      const semaphore = Semaphore.makeUnsafe(maxAtOnce)
+      return Effect.forEach(fibers, (n) => semaphore.withPermit(task(n)), all)
+    })
+  }
+}
+
+/** Only the interruption is timed, not the start of what is interrupted. */
+const cancelling = (items: ReadonlyArray<number>): Race => {
+  const task = () => {
+    calls.count++
+    return Effect.never
+  }
+  const cancel =
+    (make: () => Effect.Effect<unknown>): Contender =>
+    async () => {
+      const fiber = Effect.runFork(make())
+      while (calls.count < items.length) await new Promise((resolve) => setImmediate(resolve))
+      const began = performance.now()
+      await Effect.runPromise(Fiber.interrupt(fiber))
+      return performance.now() - began
+    }
+  return {
+    work: "core cancelling running tasks",
+    against: "interrupting Effect.forEach",
+    reach: 1.2,
+    tasks: items.length,
+    ours: cancel(() => runOnEach(items, task)),
+    theirs: cancel(() => Effect.forEach(items, task, { concurrency: "unbounded", discard: true }))
+  }
+}
+
+// --- the first result ------------------------------------------------------------------------------------------------
+
+/** From the call to its first result, over and over; what comes after that is not timed. */
+export const firstOf =
+  (times: number, make: () => AsyncIterator<unknown>): Contender =>
+  async () => {
+    let millis = 0
+    for (let i = 0; i < times; i++) {
+      const began = performance.now()
+      const results = make()
+      const first = await results.next()
+      millis += performance.now() - began
+      if (first.done === true) throw new Error("there was no first result")
+      await results.return!()
+    }
+    // However many each of them starts meanwhile, what is compared is one first result.
+    calls.count = times
+    return millis
+  }
+
+const first = (times: number, items: number): Race => ({
+  work: `promise amap, first result of ${items.toLocaleString("en-GB")} lazy items`,
+  against: "pMapIterable, unordered",
+  reach: 1,
+  tasks: times,
+  ours: firstOf(times, () => amapPromise(range(items), atOnce, limit)),
+  theirs: firstOf(times, () => pMapIterable(range(items), atOnce, likeAmap)[Symbol.asyncIterator]())
+})
+
+// --- all of it -------------------------------------------------------------------------------------------------------
+
+const sizes = { full: 100_000, quick: 20_000, smoke: 200 } as const
+
+const numbers = (length: number): ReadonlyArray<number> => Array.from({ length }, (_, i) => i)
+
+export const overhead: Suite<Outcome> = {
+  name: "overhead",
+  lines: (scale: Scale) => {
+    const tasks = sizes[scale]
+    return [
+      ...facade(numbers(tasks)),
+      ...core(numbers(tasks)),
+      sharing(numbers(tasks / 10)),
+      cancelling(numbers(tasks / 10)),
+      first(tasks / 100, 1_000_000)
+    ].map((race) => line(scale, race))
+  },
+  report: (outcomes) =>
+    report(
+      "Overhead: ours / theirs",
+      [
+        "10 at once. Below 1, ours is faster. A line is a process of its own, in which both take turns, 11 rounds after 2 to warm up; the ratio is that of the medians, with the least and the most of any round.",
+        "`p-map with signal`: one signal for the whole call, which its mapper reads; ours makes one for each task. `pMapIterable, unordered`: `preserveOrder: false` and a `backpressure` of 20, which is what ours does by default; `as it comes`: without these options. `promise-pool`: without keeping the items it has processed. `Stream.mapEffect`: unordered, its buffer as it comes. All else as each of them comes."
+      ],
+      2.2,
+      outcomes
+    )
+}
