@@ -18,10 +18,11 @@ import type { Cost, Gate } from "./internal/gate.ts"
 import { CurrentHolding } from "./internal/holding.ts"
 import * as Host from "./internal/host.ts"
 import { KeyedGates } from "./internal/keyedGates.ts"
-import { LimitGate } from "./internal/limitGate.ts"
+import { LimitGate, nanosOf } from "./internal/limitGate.ts"
 import { Pace } from "./internal/pace.ts"
 import { ScheduleGate } from "./internal/scheduleGate.ts"
 import { SemaphoreGate } from "./internal/semaphoreGate.ts"
+import { standing } from "./internal/standing.ts"
 import { Timeline } from "./internal/timeline.ts"
 import type { MeterError, MeterServices } from "./Options.ts"
 
@@ -168,7 +169,7 @@ export const make = (limits: Limits): Effect.Effect<Meter> =>
  * @since 0.1.0
  */
 export const makeUnsafe = (limits: Limits): Meter => {
-  refuse(check.options(check.limits, limits))
+  refuse(check.required(check.limits, limits))
   return fromGates([new LimitGate(limits)])
 }
 
@@ -294,7 +295,7 @@ export const pacing = (limits: {
 }): Schedule.Schedule<number> =>
   Schedule.fromStep(
     Effect.sync(() => {
-      refuse(check.options(check.limits, limits))
+      refuse(check.required(check.limits, limits))
       const pace = new Pace(limits.maxPerSecond, limits.maxBurst ?? 1)
       const time = new Timeline((delta) => pace.shift(delta))
       let starts = 0
@@ -474,8 +475,8 @@ export const correct = (cost: Cost): Effect.Effect<void> =>
  */
 export const pause = (meter: Meter<any, any>, duration: Duration.Input = Duration.infinity): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
-    const nanos = Duration.toMillis(Duration.fromInputUnsafe(duration)) * 1_000_000
-    for (const gate of gatesOf(meter)) gate.pause(Host.ofFiber(fiber), nanos)
+    refuse(check.pause(duration))
+    for (const gate of gatesOf(meter)) gate.pause(Host.ofFiber(fiber), nanosOf(duration))
     return Effect.void
   })
 
@@ -491,7 +492,7 @@ export const resume = (meter: Meter<any, any>): Effect.Effect<void> =>
   })
 
 /**
- * Changes limits of a meter made by `make` or `makeUnsafe`: those that are given, `Infinity` to lift one. It holds at
+ * Changes limits of a meter made by `make`, `makeUnsafe` or `keyed`: those that are given, `Infinity` to lift one. It holds at
  * once, for those who wait already, too.
  *
  * **Details**
@@ -520,11 +521,10 @@ export const resume = (meter: Meter<any, any>): Effect.Effect<void> =>
  */
 export const resize = (meter: Meter<any, any>, limits: Limits): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
-    const gates = gatesOf(meter)
-    const [gate] = gates
-    refuse(check.options(check.limits, limits))
-    if (gates.length !== 1 || !(gate instanceof LimitGate)) {
-      return Effect.die(new Cause.IllegalArgumentError("only a meter made by make or makeUnsafe can be resized"))
+    refuse(check.required(check.limits, limits))
+    const [gate, another] = gatesOf(meter)
+    if (another !== undefined || !(gate instanceof LimitGate)) {
+      throw new Cause.IllegalArgumentError("only a meter made by make, makeUnsafe or keyed can be resized")
     }
     gate.resize(limits, Host.ofFiber(fiber))
     return Effect.void
@@ -575,20 +575,10 @@ export interface Snapshot {
  * @since 0.1.0
  */
 export const snapshot = (meter: Meter<any, any>): Effect.Effect<Snapshot> =>
-  Effect.withFiber((fiber) => Effect.succeed(snapshotOf(gatesOf(meter), Host.ofFiber(fiber))))
-
-const snapshotOf = (gates: ReadonlyArray<Gate>, host: Host.Host): Snapshot => {
-  const most = (count: (gate: Gate) => number): number => gates.reduce((max, gate) => Math.max(max, count(gate)), 0)
-  const free = gates.reduce((least, gate) => Math.min(least, gate.capacity - gate.running), Infinity)
-  return {
-    running: most((gate) => gate.running),
-    waiting: most((gate) => gate.waiting),
-    started: most((gate) => gate.started),
-    free: Math.max(0, free),
-    room: Object.assign({}, ...gates.map((gate) => (gate instanceof LimitGate ? gate.rooms(host) : {}))),
-    nextStart: Duration.millis(most((gate) => gate.opensIn(host)) / 1_000_000)
-  }
-}
+  Effect.withFiber((fiber) => {
+    const { opensIn, ...counts } = standing(gatesOf(meter), Host.ofFiber(fiber))
+    return Effect.succeed({ ...counts, nextStart: Duration.millis(opensIn / 1_000_000) })
+  })
 
 /**
  * A layer that gives a whole program one meter, as a service.
@@ -656,7 +646,7 @@ export interface Keyed<in K> {
  * @since 0.1.0
  */
 export const keyed = <K>(limits: Limits): Keyed<K> => {
-  refuse(check.options(check.limits, limits))
+  refuse(check.required(check.limits, limits))
   const gates = new KeyedGates<K>(limits)
   return {
     for: (key) => Object.create(Proto, { gates: { get: () => [gates.of(key)] } }),
@@ -713,7 +703,7 @@ class FiberTicket extends Ticket {
 
   /** Lets the effect know what it holds, where it can have a use for that. */
   tell<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    const hasUse = this.cost !== undefined || capacityOf(this.gates) < Infinity
+    const hasUse = this.gates.some((gate) => gate.isWeighed) || capacityOf(this.gates) < Infinity
     return hasUse ? Effect.provideService(effect, CurrentHolding, this.holding()) : effect
   }
 

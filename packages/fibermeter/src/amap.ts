@@ -26,7 +26,7 @@ import type { AmapOptions, CostError, Costs, MeterError, Meters, MeterServices }
  * import { Effect, Stream } from "effect"
  * import { amap } from "fibermeter"
  *
- * const sleepSort = amap([0.3, 0.1, 0.6, 0.2], (n) => Effect.as(Effect.sleep(n * 100), n))
+ * const sleepSort = amap([0.3, 0.1, 0.6, 0.2], (n) => Effect.as(Effect.sleep(n * 500), n))
  *
  * await Effect.runPromise(Stream.runCollect(sleepSort)) // => [0.1, 0.2, 0.3, 0.6]
  * ```
@@ -40,12 +40,12 @@ export const amap: {
     options?: AmapOptions<M, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
-  ) => Stream.Stream<B, E | SE | MeterError<M> | CostError<C>, R | SR | MeterServices<M>>
+  ) => Stream.Stream<B, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
   <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
     options?: AmapOptions<M, C>
-  ): Stream.Stream<B, E | SE | MeterError<M> | CostError<C>, R | SR | MeterServices<M>>
+  ): Stream.Stream<B, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
 } = dual(isDataFirst, (items: unknown, f: unknown, options?: unknown): Stream.Stream<any, any, any> => {
   const call = ofItems<unknown, unknown, unknown>(items, f, options)
   return Stream.fromChannel(

@@ -102,8 +102,8 @@ export const makeRun = <A, B, E>(
     weigh: cost === undefined ? undefined : weighing(cost as Costs<any>, gates),
     parent: fiber.id,
     isUninterruptible: interruptible === false && !(collector instanceof Any),
-    // Only a task that others share a limit with, or that has a price, has a use for what it holds.
-    isTelling: cost !== undefined || (meter !== undefined && capacityOf(gates) < Infinity)
+    // Only a task that has something to correct, or others to wait for in the end, has a use for what it holds.
+    isTelling: gates.some((gate) => gate.isWeighed) || (meter !== undefined && capacityOf(gates) < Infinity)
   })
   return new Run(host, source, gates, call.options.meter !== undefined, worker, collector, maxUnread)
 }

@@ -71,6 +71,9 @@ export const limits = {
   windows
 } satisfies Checks
 
+/** What is wrong with a length of time that a meter is to pause for, if anything. */
+export const pause = (value: unknown): Problem | undefined => period("the duration", value)
+
 /** What is wrong with what a task is said to cost, given the names of the limits there are. */
 export const cost = (names: ReadonlySet<string>, value: unknown): Problem | undefined => {
   if (!isObject(value)) return type("cost", "an object of amounts by the names of windows", value)
@@ -119,6 +122,13 @@ export const verb = {
   ordered: boolean,
   until: oneOf("success", "settled")
 } satisfies Checks
+
+/** For an option that is checked elsewhere. */
+export const anything: Check = () => undefined
+
+/** As `options`, for what must not be left out. */
+export const required = (checks: Checks, given: unknown): Problem | undefined =>
+  given === undefined ? type("the limits", "an object", given) : options(checks, given)
 
 /** What is wrong with these options, if anything; an option that is `undefined` is not there. */
 export const options = (checks: Checks, given: unknown): Problem | undefined => {

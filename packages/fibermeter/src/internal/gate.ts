@@ -43,7 +43,13 @@ export abstract class Gate {
   /** Whether it has to hold something in order to be open. Such gates come last, so that they hold it for nobody. */
   readonly holds: boolean = false
   /** The names by which a task's cost is counted here. */
-  readonly names: Iterable<string> = none
+  get names(): Iterable<string> {
+    return none
+  }
+  /** Whether there is a name. */
+  get isWeighed(): boolean {
+    return false
+  }
   /** How many tasks have passed and not ended. */
   running = 0
   /** How many tasks have ever passed. */
@@ -241,7 +247,7 @@ export abstract class Gate {
         this.arm(opensAt, ticket.host)
         break
       }
-      if (overdue()) {
+      if (overdue(ticket.host.isLive)) {
         this.postpone(ticket.host)
         break
       }
@@ -313,6 +319,8 @@ export abstract class Ticket {
   cost: Cost | undefined
   /** What the gates have noted of the last start. */
   private bookings: Array<unknown> = none
+  /** A holding has them: the next start needs others. */
+  private areBookingsLent = false
   /** The tasks that wait because this ticket does. */
   private holders: ReadonlyArray<Holding> = none
   private blockedAt: Gate | undefined
@@ -370,9 +378,8 @@ export abstract class Ticket {
 
   /** What the task that has just been started holds. */
   holding(): Holding {
-    const { bookings } = this
-    this.bookings = none
-    return new Holding(this.gates, bookings, this.host.holding)
+    this.areBookingsLent = true
+    return new Holding(this.gates, this.bookings, this.host.holding)
   }
 
   /** The caller wants no further start for the time being. */
@@ -464,7 +471,8 @@ export abstract class Ticket {
 
   private take(): void {
     const gates = this.gates
-    if (this.bookings === none) this.bookings = []
+    if (this.bookings === none || this.areBookingsLent) this.bookings = []
+    this.areBookingsLent = false
     for (let i = 0; i < gates.length; i++) this.bookings[i] = gates[i]!.enter(this)
   }
 

@@ -8,6 +8,8 @@ import type { Holding } from "./holding.ts"
 
 export interface Host {
   readonly clock: Clock.Clock
+  /** Whether its clock shows real time, rather than a test's. */
+  readonly isLive: boolean
   readonly dispatcher: Scheduler.SchedulerDispatcher
   /** What the task holds that the call is made in. */
   readonly holding: Holding | undefined
@@ -15,11 +17,15 @@ export interface Host {
   readonly fork: <A, E>(effect: Effect.Effect<A, E, any>, uninterruptible?: boolean) => Fiber.Fiber<A, E>
 }
 
+const liveClock = Context.get(Context.empty(), Clock.Clock)
+
 const make = (context: Context.Context<never>, dispatcher: Scheduler.SchedulerDispatcher): Host => {
   const fork = Effect.runForkWith(context as Context.Context<any>)
   const uninterruptible = { uninterruptible: true }
+  const clock = Context.get(context, Clock.Clock)
   return {
-    clock: Context.get(context, Clock.Clock),
+    clock,
+    isLive: clock === liveClock,
     dispatcher,
     holding: Context.get(context, CurrentHolding),
     fork: (effect, held) => (held === true ? fork(effect, uninterruptible) : fork(effect))

@@ -38,7 +38,8 @@ interface Spending {
   cost: number
 }
 
-const nanos = (per: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(per)) * 1_000_000
+/** A length of time, checked already, in whole nanoseconds, rounded up. */
+export const nanosOf = (time: Duration.Input): number => Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(time)) * 1_000_000)
 
 /** Leaves out the limits that are none. */
 const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
@@ -46,7 +47,6 @@ const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [str
 
 export class LimitGate extends Gate {
   capacity: number
-  override readonly names: Iterable<string>
   private pace: Pace | undefined
   private readonly windows: Map<string, Window>
   /** The time of the last start. */
@@ -56,8 +56,7 @@ export class LimitGate extends Gate {
     super()
     this.capacity = maxAtOnce
     this.pace = paceOf(maxPerSecond, maxBurst)
-    this.windows = new Map(windowsOf(windows).map(([name, { limit, per }]) => [name, new Window(limit, nanos(per))]))
-    this.names = { [Symbol.iterator]: () => this.windows.keys() }
+    this.windows = new Map(windowsOf(windows).map(([name, { limit, per }]) => [name, new Window(limit, nanosOf(per))]))
   }
 
   /** The gate of a call's own limits, or none where it has none. */
@@ -65,6 +64,14 @@ export class LimitGate extends Gate {
     const { maxAtOnce = Infinity, maxPerSecond = Infinity, windows } = limits
     const isOpen = maxAtOnce === Infinity && maxPerSecond === Infinity && windowsOf(windows).length === 0
     return isOpen ? [] : [new LimitGate(limits)]
+  }
+
+  override get names(): Iterable<string> {
+    return this.windows.keys()
+  }
+
+  override get isWeighed(): boolean {
+    return this.windows.size > 0
   }
 
   /** How much may be spent in each window now. */
@@ -93,8 +100,8 @@ export class LimitGate extends Gate {
     }
     for (const [name, { limit, per }] of windowsOf(windows)) {
       const window = this.windows.get(name)
-      if (window === undefined) this.windows.set(name, new Window(limit, nanos(per)))
-      else window.resize(limit, nanos(per))
+      if (window === undefined) this.windows.set(name, new Window(limit, nanosOf(per)))
+      else window.resize(limit, nanosOf(per))
     }
     this.look(host)
     this.wake()

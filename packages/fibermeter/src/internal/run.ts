@@ -215,7 +215,7 @@ export class Run<A, B, F> {
   private mayStart(): boolean {
     if (this.phase !== "open" || this.isPostponed || this.ticket.isWaiting) return false
     if (!this.hasItem && !this.pull()) return false
-    if (!overdue()) return true
+    if (!overdue(this.host.isLive)) return true
     this.isPostponed = true
     later(this.host.dispatcher, () => {
       this.isPostponed = false

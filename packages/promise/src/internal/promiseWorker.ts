@@ -3,9 +3,9 @@
  */
 import { check, Task } from "fibermeter/engine"
 import type { Cost, Run, Worker } from "fibermeter/engine"
-import { refusal } from "./cancellation.ts"
 import { Context } from "./context.ts"
 import type { TaskContext } from "./context.ts"
+import { refusal } from "./refuse.ts"
 
 /** How a task failed: the very value that it threw or rejected with. */
 export interface Rejection {
@@ -39,9 +39,13 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
   callerReason: Rejection | undefined
   private readonly task: AnyTask<A, B>
 
-  constructor(task: AnyTask<A, B>, weigh: Weigh<A> | undefined, grace: number) {
+  private readonly isTelling: boolean
+
+  /** With `isTelling`, tasks can correct what they have cost. */
+  constructor(task: AnyTask<A, B>, weigh: Weigh<A> | undefined, isTelling: boolean, grace: number) {
     this.task = task
     this.weigh = weigh
+    this.isTelling = isTelling
     this.grace = grace
   }
 
@@ -52,7 +56,7 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
   }
 
   start(run: Run<A, B, Rejection>, item: A, index: number): void {
-    const context = new Context(index)
+    const context = this.isTelling ? new Context(index, run.holding()) : new Context(index)
     let promise: PromiseLike<B>
     try {
       const result = this.task(item, context)
