@@ -8,21 +8,25 @@
  *
  * @since 0.1.0
  */
-import { Cause, Clock, Context, Duration, Effect, Exit, Pipeable, Predicate, Schedule } from "effect"
-import type { Semaphore } from "effect"
+import { Cause, Duration, Effect, Exit, Layer, Pipeable, Predicate, Schedule } from "effect"
+import type { Context, Semaphore } from "effect"
 import { dual } from "effect/Function"
 import * as check from "./internal/check.ts"
-import { inOrder, Ticket } from "./internal/gate.ts"
-import type { Gate } from "./internal/gate.ts"
+import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
+import { capacityOf, inOrder, namesOf, Ticket } from "./internal/gate.ts"
+import type { Cost, Gate } from "./internal/gate.ts"
+import { CurrentHolding } from "./internal/holding.ts"
 import * as Host from "./internal/host.ts"
-import { LimitGate } from "./internal/limitGate.ts"
+import { KeyedGates } from "./internal/keyedGates.ts"
+import { LimitGate, nanosOf } from "./internal/limitGate.ts"
 import { Pace } from "./internal/pace.ts"
 import { ScheduleGate } from "./internal/scheduleGate.ts"
-import type { ScheduleEnded } from "./internal/scheduleGate.ts"
 import { SemaphoreGate } from "./internal/semaphoreGate.ts"
+import { standing } from "./internal/standing.ts"
 import { Timeline } from "./internal/timeline.ts"
+import type { MeterError, MeterServices } from "./Options.ts"
 
-export { ScheduleEnded } from "./internal/scheduleGate.ts"
+export { Deadlock, ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
 
 const TypeId = "~fibermeter/Meter"
 
@@ -65,6 +69,36 @@ export interface Limits {
    * 1, which is the default.
    */
   readonly maxBurst?: number | undefined
+  /**
+   * Limits over windows of time, by names of your own: in any window of length `per`, wherever it is laid, at most
+   * `limit` tasks start or, where tasks have a `cost`, at most `limit` is spent. `limit` is a whole number, at least 1;
+   * `per` is a duration, a plain number being milliseconds.
+   */
+  readonly windows?: { readonly [name: string]: Window | undefined } | undefined
+}
+
+/**
+ * A limit over any window of time of that length.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Window {
+  readonly limit: number
+  readonly per: Duration.Input
+}
+
+/**
+ * What a task costs, by the names of windows. A window that is not named costs 1.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type { Cost }
+
+/** Throws what is wrong, if anything; within an effect, that makes it a defect. */
+const refuse = (problem: check.Problem | undefined): void => {
+  if (problem !== undefined) throw new Cause.IllegalArgumentError(problem.message)
 }
 
 const Proto = { ...Pipeable.Prototype, [TypeId]: {}, toString: () => "Meter" }
@@ -116,12 +150,7 @@ export const gatesOf = (meter: Meter<any, any>): ReadonlyArray<Gate> => (meter a
  * @since 0.1.0
  */
 export const make = (limits: Limits): Effect.Effect<Meter> =>
-  Effect.clockWith((clock) => {
-    const problem = check.options(check.limits, limits)
-    return problem === undefined
-      ? Effect.succeed(fromGates([new LimitGate(limits, clock)]))
-      : Effect.die(new Cause.IllegalArgumentError(problem.message))
-  })
+  Effect.sync(() => makeUnsafe(limits))
 
 /**
  * Makes a meter outside of Effect, for instance as a constant of a module. Throws a `Cause.IllegalArgumentError` if a
@@ -140,9 +169,8 @@ export const make = (limits: Limits): Effect.Effect<Meter> =>
  * @since 0.1.0
  */
 export const makeUnsafe = (limits: Limits): Meter => {
-  const problem = check.options(check.limits, limits)
-  if (problem !== undefined) throw new Cause.IllegalArgumentError(problem.message)
-  return fromGates([new LimitGate(limits, Context.get(Context.empty(), Clock.Clock))])
+  refuse(check.required(check.limits, limits))
+  return fromGates([new LimitGate(limits)])
 }
 
 /**
@@ -206,6 +234,36 @@ export const fromSchedule = <Output, E, R>(
 ): Meter<E | ScheduleEnded, R> => fromGates([new ScheduleGate(schedule)])
 
 /**
+ * Combines meters that others also use: a task starts when all of them admit it, and takes from all in the same step.
+ *
+ * **Details**
+ *
+ * Nothing is held while waiting: not a place of one meter for the sake of another, and not a start. Whoever waits does
+ * so at one meter at a time, and stays the first in line at those that had room for it. All go through their meters in
+ * one and the same order, the youngest first, semaphores last, however they are listed. So nobody can wait for somebody
+ * who waits in turn for them: no combination of combinations can deadlock.
+ *
+ * The same as a list in a verb's option `meter`, as a value.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * const program = Meter.makeUnsafe({ maxAtOnce: 100 })
+ * const api = Meter.makeUnsafe({ maxPerSecond: 20 })
+ *
+ * await Effect.runPromise(Meter.metered(Effect.succeed("ok"), Meter.all(program, api))) // => "ok"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const all = <const M extends ReadonlyArray<Meter<any, any>>>(
+  ...meters: M
+): Meter<MeterError<M>, MeterServices<M>> => fromGates(meters.flatMap(gatesOf))
+
+/**
  * The pacing behind `maxPerSecond` as a `Schedule`, to be used with Effect's own operators. Stepped at a start, its
  * delay is the time to the next one; its output is the number of starts so far.
  *
@@ -237,14 +295,13 @@ export const pacing = (limits: {
 }): Schedule.Schedule<number> =>
   Schedule.fromStep(
     Effect.sync(() => {
-      const problem = check.options(check.limits, limits)
-      if (problem !== undefined) throw new Cause.IllegalArgumentError(problem.message)
+      refuse(check.required(check.limits, limits))
       const pace = new Pace(limits.maxPerSecond, limits.maxBurst ?? 1)
-      let time: Timeline | undefined
+      const time = new Timeline((delta) => pace.shift(delta))
       let starts = 0
       return () =>
         Effect.clockWith((clock) => {
-          time ??= new Timeline(clock, (delta) => pace.shift(delta))
+          time.follow(clock)
           time.look()
           pace.turn("paced", time.now)
           pace.start(time.now)
@@ -255,36 +312,58 @@ export const pacing = (limits: {
   )
 
 /**
+ * What `metered` and `acquire` take beside the meter.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface TaskOptions {
+  /** What the task costs, by the names of the meter's windows; a window that is not named costs 1. */
+  readonly cost?: Cost | undefined
+}
+
+/** The error that a cost brings in, where there is one. */
+type CostErrorOf<O> = O extends { readonly cost: Cost } ? ExcessiveCost : never
+
+/**
  * Runs one effect as a task of a meter: waits for its start, and tells the meter of its end, whichever it is.
  *
  * **Details**
  *
- * Waiting can be interrupted, and costs those behind nothing. The effect runs in the same fiber.
+ * Waiting can be interrupted, and costs those behind nothing. The effect runs in the same fiber. With a `cost` that is
+ * more than a whole window allows for, it fails at once with `ExcessiveCost`.
  *
  * @example
  * ```ts
  * import { Effect } from "effect"
  * import { Meter } from "fibermeter"
  *
- * const api = Meter.makeUnsafe({ maxAtOnce: 1 })
+ * const api = Meter.makeUnsafe({ maxAtOnce: 1, windows: { tokens: { limit: 90_000, per: "1 minute" } } })
  * const ping = Effect.succeed("pong")
  *
  * await Effect.runPromise(Meter.metered(ping, api)) // => "pong"
- * await Effect.runPromise(ping.pipe(Meter.metered(api))) // => "pong"
+ * await Effect.runPromise(ping.pipe(Meter.metered(api, { cost: { tokens: 1200 } }))) // => "pong"
  * ```
  *
  * @category combinators
  * @since 0.1.0
  */
 export const metered: {
-  <ME, MR>(meter: Meter<ME, MR>): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | ME, R | MR>
-  <A, E, R, ME, MR>(effect: Effect.Effect<A, E, R>, meter: Meter<ME, MR>): Effect.Effect<A, E | ME, R | MR>
+  <ME, MR, const O extends TaskOptions = {}>(
+    meter: Meter<ME, MR>,
+    options?: O
+  ): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | ME | CostErrorOf<O>, R | MR>
+  <A, E, R, ME, MR, const O extends TaskOptions = {}>(
+    effect: Effect.Effect<A, E, R>,
+    meter: Meter<ME, MR>,
+    options?: O
+  ): Effect.Effect<A, E | ME | CostErrorOf<O>, R | MR>
 } = dual(
   (args) => Effect.isEffect(args[0]),
-  <A, E, R, ME, MR>(effect: Effect.Effect<A, E, R>, meter: Meter<ME, MR>): Effect.Effect<A, E | ME, R | MR> =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>, meter: Meter<any, any>, options?: TaskOptions): Effect.Effect<A, any, any> =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(admission(meter, restore), (ticket) =>
-        Effect.onExit(restore(effect), () => Effect.sync(() => ticket.leave()))
+      Effect.flatMap(admission(meter, options, restore), (ticket) =>
+        Effect.onExit(restore(ticket.tell(effect)), () => Effect.sync(() => ticket.leave()))
       )
     )
 )
@@ -316,9 +395,12 @@ export const metered: {
  * @category combinators
  * @since 0.1.0
  */
-export const acquire = <E, R>(meter: Meter<E, R>): Effect.Effect<Effect.Effect<void>, E, R> =>
+export const acquire = <E, R, const O extends TaskOptions = {}>(
+  meter: Meter<E, R>,
+  options?: O
+): Effect.Effect<Effect.Effect<void>, E | CostErrorOf<O>, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.map(admission(meter, restore), (ticket) => {
+    Effect.map(admission(meter, options, restore), (ticket) => {
       let isHeld = true
       return Effect.sync(() => {
         if (isHeld) ticket.leave()
@@ -328,16 +410,267 @@ export const acquire = <E, R>(meter: Meter<E, R>): Effect.Effect<Effect.Effect<v
   )
 
 /**
+ * Says, from inside a task, what it has really cost: replaces what it was booked with, window by window, as long as a
+ * window still reaches its start. What was booked too much is free again at once; what was booked too little holds back
+ * those that come next.
+ *
+ * **When to use**
+ *
+ * Use it where the price is only known afterwards, as with the tokens of a language model: start with an estimate as
+ * `cost`, then correct it.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter, runAll } from "fibermeter"
+ *
+ * const model = Meter.makeUnsafe({ windows: { tokens: { limit: 10_000, per: "1 minute" } } })
+ * const ask = (question: string) => Effect.as(Meter.correct({ tokens: question.length }), `${question} Yes.`)
+ *
+ * await Effect.runPromise(runAll(["Does it rain?", "Still?"], ask, { meter: model, cost: () => ({ tokens: 6000 }) })) // => ["Does it rain? Yes.", "Still? Yes."]
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const correct = (cost: Cost): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const names = Object.keys(cost)
+    for (let each = fiber.getRef(CurrentHolding); each !== undefined; each = each.outer) {
+      const { bookings, gates } = each
+      const known = namesOf(gates)
+      if (!names.some((name) => known.has(name))) continue
+      refuse(check.cost(known, cost))
+      gates.forEach((gate, i) => gate.correct(bookings[i], cost))
+      return Effect.void
+    }
+    const message = "there is nothing to correct: this does not run inside a task with a cost by one of these names"
+    return Effect.die(new Cause.IllegalArgumentError(`${message}: ${names.join(", ")}`))
+  })
+
+/**
+ * Holds back every start that the meter admits, for a duration or until `resume`. Tasks that run go on. Of several
+ * pauses, the one that ends last counts.
+ *
+ * **When to use**
+ *
+ * Use it where an API says that it wants to be left alone for a while, as by `Retry-After`.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * const program = Effect.gen(function* () {
+ *   const api = yield* Meter.make({ maxPerSecond: 100 })
+ *   yield* Meter.pause(api, "20 millis")
+ *   return yield* Meter.metered(Effect.succeed("20 ms later"), api)
+ * })
+ *
+ * await Effect.runPromise(program) // => "20 ms later"
+ * ```
+ *
+ * @category control
+ * @since 0.1.0
+ */
+export const pause = (meter: Meter<any, any>, duration: Duration.Input = Duration.infinity): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    refuse(check.pause(duration))
+    for (const gate of gatesOf(meter)) gate.pause(Host.ofFiber(fiber), nanosOf(duration))
+    return Effect.void
+  })
+
+/**
+ * Ends all pauses of the meter.
+ *
+ * @category control
+ * @since 0.1.0
+ */
+export const resume = (meter: Meter<any, any>): Effect.Effect<void> =>
+  Effect.sync(() => {
+    for (const gate of gatesOf(meter)) gate.resume()
+  })
+
+/**
+ * Changes limits of a meter made by `make`, `makeUnsafe` or `keyed`: those that are given, `Infinity` to lift one. It holds at
+ * once, for those who wait already, too.
+ *
+ * **Details**
+ *
+ * Tasks that run go on, even if there are more of them than the new `maxAtOnce`. What started before counts in the new
+ * windows as far as the old ones still reached it.
+ *
+ * Dies with a `Cause.IllegalArgumentError` for a limit that is not what it has to be, and for a meter of another kind.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * const program = Effect.gen(function* () {
+ *   const api = yield* Meter.make({ maxAtOnce: 8 })
+ *   yield* Meter.resize(api, { maxAtOnce: 2 })
+ *   return (yield* Meter.snapshot(api)).free
+ * })
+ *
+ * await Effect.runPromise(program) // => 2
+ * ```
+ *
+ * @category control
+ * @since 0.1.0
+ */
+export const resize = (meter: Meter<any, any>, limits: Limits): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    refuse(check.required(check.limits, limits))
+    const [gate, another] = gatesOf(meter)
+    if (another !== undefined || !(gate instanceof LimitGate)) {
+      throw new Cause.IllegalArgumentError("only a meter made by make, makeUnsafe or keyed can be resized")
+    }
+    gate.resize(limits, Host.ofFiber(fiber))
+    return Effect.void
+  })
+
+/**
+ * How a meter stands.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Snapshot {
+  /** Tasks that have started and not ended. */
+  readonly running: number
+  /** Tasks that wait for their start. */
+  readonly waiting: number
+  /** Tasks that have ever started. */
+  readonly started: number
+  /** How many more may run at once; `Infinity` where nothing limits that. */
+  readonly free: number
+  /** How much may be spent now, window by window. */
+  readonly room: Readonly<Record<string, number>>
+  /**
+   * How long it takes at least until a task of cost 1 can start, if nobody waits before it: zero if it can now, infinite
+   * if that depends on a task's end or on `resume`.
+   */
+  readonly nextStart: Duration.Duration
+}
+
+/**
+ * How a meter stands at this moment. Of a meter that combines several, the busiest counts.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * const program = Effect.gen(function* () {
+ *   const api = yield* Meter.make({ maxAtOnce: 3, windows: { requests: { limit: 500, per: "1 minute" } } })
+ *   const { free, room, running } = yield* Meter.metered(Meter.snapshot(api), api)
+ *   return { free, room, running }
+ * })
+ *
+ * await Effect.runPromise(program) // => { free: 2, room: { requests: 499 }, running: 1 }
+ * ```
+ *
+ * @category control
+ * @since 0.1.0
+ */
+export const snapshot = (meter: Meter<any, any>): Effect.Effect<Snapshot> =>
+  Effect.withFiber((fiber) => {
+    const { opensIn, ...counts } = standing(gatesOf(meter), Host.ofFiber(fiber))
+    return Effect.succeed({ ...counts, nextStart: Duration.millis(opensIn / 1_000_000) })
+  })
+
+/**
+ * A layer that gives a whole program one meter, as a service.
+ *
+ * @example
+ * ```ts
+ * import { Context, Effect } from "effect"
+ * import { Meter, runAll } from "fibermeter"
+ *
+ * class GitHub extends Context.Service<GitHub, Meter.Meter>()("GitHub") {
+ *   static readonly layer = Meter.layer(GitHub, { maxAtOnce: 10, maxPerSecond: 1000 })
+ * }
+ *
+ * const stars = (repository: string) => Effect.succeed(repository.length)
+ *
+ * const program = Effect.gen(function* () {
+ *   const meter = yield* GitHub
+ *   return yield* runAll(["effect", "fibermeter"], stars, { meter })
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, GitHub.layer)) // => [6, 10]
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <Self>(service: Context.Key<Self, Meter>, limits: Limits): Layer.Layer<Self> =>
+  Layer.effect(service, make(limits))
+
+/**
+ * A family of meters, one for each key: a host, a user, a tenant.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Keyed<in K> {
+  /** The meter of a key. It may be kept: it is the same for the same key, however long nobody has used it. */
+  readonly for: (key: K) => Meter
+  /** How many keys are in use, or were until less than their longest window ago. */
+  readonly size: number
+}
+
+/**
+ * Makes a family of meters with the same limits, one for each key. Keys are compared as in a `Map`.
+ *
+ * **Details**
+ *
+ * A slow key holds back nobody but itself. What is known of a key is dropped when it has been idle for longer than its
+ * longest window, after which it would make no difference; that is looked after in passing, without a timer.
+ *
+ * Throws a `Cause.IllegalArgumentError` if a limit is not what it has to be.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter, runAll } from "fibermeter"
+ *
+ * const hosts = Meter.keyed<string>({ maxAtOnce: 2, maxPerSecond: 1000 })
+ * const load = (url: string) => Effect.succeed(url.length).pipe(Meter.metered(hosts.for(new URL(url).host)))
+ *
+ * await Effect.runPromise(runAll(["https://a.example/", "https://b.example/x"], load)) // => [18, 19]
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const keyed = <K>(limits: Limits): Keyed<K> => {
+  refuse(check.required(check.limits, limits))
+  const gates = new KeyedGates<K>(limits)
+  return {
+    for: (key) => Object.create(Proto, { gates: { get: () => [gates.of(key)] } }),
+    get size() {
+      return gates.size
+    }
+  }
+}
+
+/**
  * Waits, in a way that can be interrupted, for a ticket that has been admitted. To be run in an uninterruptible
  * region, whose `restore` is passed, so that whoever gets the ticket can see to its `leave`.
  */
-const admission = <E, R>(
-  meter: Meter<E, R>,
+const admission = <R>(
+  meter: Meter<any, any>,
+  options: TaskOptions | undefined,
   restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-): Effect.Effect<Ticket, E, R> =>
-  Effect.withFiber((fiber): Effect.Effect<Ticket, E, R> => {
-    const ticket = new FiberTicket(Host.ofFiber(fiber), gatesOf(meter))
-    const wait = Effect.callback<void, E>((resume) => ticket.await(resume))
+): Effect.Effect<FiberTicket, any, R> =>
+  Effect.withFiber((fiber): Effect.Effect<FiberTicket, any, R> => {
+    const gates = gatesOf(meter)
+    const { cost } = options ?? {}
+    if (cost !== undefined) refuse(check.cost(namesOf(gates), cost))
+    const ticket = new FiberTicket(Host.ofFiber(fiber), gates, cost)
+    const wait = Effect.callback<void, any>((resume) => ticket.await(resume))
     // Not left to the callback's own finalizer: interrupted after it was admitted, it has a start to give back.
     const admitted = Effect.onExit(restore(wait), (exit) =>
       Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => ticket.giveUp())
@@ -352,9 +685,10 @@ class FiberTicket extends Ticket {
   private isAdmitted = false
   private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
 
-  constructor(host: Host.Host, gates: ReadonlyArray<Gate>) {
+  constructor(host: Host.Host, gates: ReadonlyArray<Gate>, cost: Cost | undefined) {
     // A fiber keeps its async context by itself.
     super(host, gates, false)
+    this.cost = cost
   }
 
   await(resume: (effect: Effect.Effect<void, any>) => void): void {
@@ -365,6 +699,12 @@ class FiberTicket extends Ticket {
   giveUp(): void {
     if (this.isAdmitted) this.leave()
     else this.cancel()
+  }
+
+  /** Lets the effect know what it holds, where it can have a use for that. */
+  tell<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const hasUse = this.gates.some((gate) => gate.isWeighed) || capacityOf(this.gates) < Infinity
+    return hasUse ? Effect.provideService(effect, CurrentHolding, this.holding()) : effect
   }
 
   protected override admitted(): void {

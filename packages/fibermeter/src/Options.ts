@@ -1,7 +1,7 @@
 /**
  * The options of the verbs.
  */
-import type { Limits, Meter } from "./Meter.ts"
+import type { Cost, ExcessiveCost, Limits, Meter } from "./Meter.ts"
 
 /** Any meter, whatever it fails with or needs. */
 export type AnyMeter = Meter<any, any>
@@ -17,18 +17,30 @@ export type MeterError<M> =
 export type MeterServices<M> =
   M extends Meter<any, infer R> ? R : M extends ReadonlyArray<infer Each> ? MeterServices<Each> : never
 
+/** What the option `cost` takes: what a task costs, given its item. */
+export type Costs<in A = never> = (item: A, index: number) => Cost
+
+/** The error that `cost` brings into a call, where it is given. */
+export type CostError<C> = [C] extends [never] ? never : ExcessiveCost
+
 /**
  * The options of every verb. Without any, nothing limits.
  *
  * @category options
  * @since 0.1.0
  */
-export interface Options<out M extends Meters = Meters> extends Limits {
+export interface Options<out M extends Meters = Meters, out C = Costs> extends Limits {
   /**
    * A meter, or several, whose limits hold for this call together with all others that use them. The call's own limits
    * come on top. With several, a task starts only when all of them admit it, and takes from all in the same step.
    */
   readonly meter?: M | undefined
+  /**
+   * What a task costs, by the names of the windows it is paid from, those of its meters included; a window that is not
+   * named costs 1. A task that costs more than a whole window allows for fails the call with `Meter.ExcessiveCost`.
+   * `Meter.correct` puts right what turned out otherwise.
+   */
+  readonly cost?: C | undefined
 }
 
 /**
@@ -37,7 +49,7 @@ export interface Options<out M extends Meters = Meters> extends Limits {
  * @category options
  * @since 0.1.0
  */
-export interface AmapOptions<out M extends Meters = Meters> extends Options<M> {
+export interface AmapOptions<out M extends Meters = Meters, out C = Costs> extends Options<M, C> {
   /** Results come in the order of the items instead of as they become available. Default: `false`. */
   readonly ordered?: boolean | undefined
   /**
@@ -53,7 +65,7 @@ export interface AmapOptions<out M extends Meters = Meters> extends Options<M> {
  * @category options
  * @since 0.1.0
  */
-export interface RunAnyOptions<out M extends Meters = Meters> extends Options<M> {
+export interface RunAnyOptions<out M extends Meters = Meters, out C = Costs> extends Options<M, C> {
   /**
    * What decides: the first task to succeed (`"success"`, the default), or the first to end, even by failing
    * (`"settled"`).

@@ -6,7 +6,7 @@ import { Feed } from "./internal/collect.ts"
 import { capacityOf } from "./internal/gate.ts"
 import { ofFiber } from "./internal/host.ts"
 import type { Items } from "./Items.ts"
-import type { AmapOptions, MeterError, Meters, MeterServices } from "./Options.ts"
+import type { AmapOptions, CostError, Costs, MeterError, Meters, MeterServices } from "./Options.ts"
 
 /**
  * Runs a task for each item and gives the results as a `Stream`, as they become available.
@@ -26,7 +26,7 @@ import type { AmapOptions, MeterError, Meters, MeterServices } from "./Options.t
  * import { Effect, Stream } from "effect"
  * import { amap } from "fibermeter"
  *
- * const sleepSort = amap([0.3, 0.1, 0.6, 0.2], (n) => Effect.as(Effect.sleep(n * 100), n))
+ * const sleepSort = amap([0.3, 0.1, 0.6, 0.2], (n) => Effect.as(Effect.sleep(n * 500), n))
  *
  * await Effect.runPromise(Stream.runCollect(sleepSort)) // => [0.1, 0.2, 0.3, 0.6]
  * ```
@@ -35,17 +35,17 @@ import type { AmapOptions, MeterError, Meters, MeterServices } from "./Options.t
  * @since 0.1.0
  */
 export const amap: {
-  <A, B, E, R, M extends Meters = never>(
+  <A, B, E, R, M extends Meters = never, C extends Costs<A> = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: AmapOptions<M>
+    options?: AmapOptions<M, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
-  ) => Stream.Stream<B, E | SE | MeterError<M>, R | SR | MeterServices<M>>
-  <A, B, E, R, SE = never, SR = never, M extends Meters = never>(
+  ) => Stream.Stream<B, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: AmapOptions<M>
-  ): Stream.Stream<B, E | SE | MeterError<M>, R | SR | MeterServices<M>>
+    options?: AmapOptions<M, C>
+  ): Stream.Stream<B, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
 } = dual(isDataFirst, (items: unknown, f: unknown, options?: unknown): Stream.Stream<any, any, any> => {
   const call = ofItems<unknown, unknown, unknown>(items, f, options)
   return Stream.fromChannel(
@@ -57,7 +57,7 @@ export const amap: {
 const pull = <A, B, E>(call: Call<A, B, E>, scope: Scope.Scope) =>
   Effect.withFiber((fiber) => {
     const host = ofFiber(fiber)
-    const gates = gatesFor(call.options, host)
+    const gates = gatesFor(call.options)
     const capacity = capacityOf(gates)
     const maxUnread = call.options.maxUnread ?? 2 * capacity
     // A chunk goes downstream element by element, out of sight: its first counts as read when it is handed over, the

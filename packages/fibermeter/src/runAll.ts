@@ -5,7 +5,7 @@ import type { Call } from "./internal/call.ts"
 import { isIterable, isThenable } from "./internal/check.ts"
 import { All } from "./internal/collect.ts"
 import type { Items } from "./Items.ts"
-import type { MeterError, Meters, MeterServices, Options } from "./Options.ts"
+import type { CostError, Costs, MeterError, Meters, MeterServices, Options } from "./Options.ts"
 
 type AnyEffect = Effect.Effect<any, any, any>
 
@@ -24,11 +24,11 @@ type Results<T> =
       ? Array<Effect.Success<Each>>
       : { -readonly [K in keyof T]: T[K] extends Effect.Effect<infer A, any, any> ? A : never }
 
-type Member<T> = T extends Iterable<infer Each> ? Each : T[keyof T]
+type MemberOf<T> = T extends Iterable<infer Each> ? Each : T[keyof T]
 
-type ErrorOf<T> = Member<T> extends infer Each ? (Each extends Effect.Effect<any, infer E, any> ? E : never) : never
+type ErrorOf<T> = MemberOf<T> extends infer Each ? (Each extends Effect.Effect<any, infer E, any> ? E : never) : never
 
-type ServicesOf<T> = Member<T> extends infer Each ? (Each extends Effect.Effect<any, any, infer R> ? R : never) : never
+type ServicesOf<T> = MemberOf<T> extends infer Each ? (Each extends Effect.Effect<any, any, infer R> ? R : never) : never
 
 /**
  * Runs a list of effects, or a task for each item, and gives their results in the order of the input.
@@ -55,21 +55,21 @@ type ServicesOf<T> = Member<T> extends infer Each ? (Each extends Effect.Effect<
  * @since 0.1.0
  */
 export const runAll: {
-  <A, B, E, R, M extends Meters = never>(
+  <A, B, E, R, M extends Meters = never, C extends Costs<A> = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M>
+    options?: Options<M, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
-  ) => Effect.Effect<Array<B>, E | SE | MeterError<M>, R | SR | MeterServices<M>>
-  <A, B, E, R, SE = never, SR = never, M extends Meters = never>(
+  ) => Effect.Effect<Array<B>, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M>
-  ): Effect.Effect<Array<B>, E | SE | MeterError<M>, R | SR | MeterServices<M>>
-  <const T extends Effects, M extends Meters = never>(
+    options?: Options<M, C>
+  ): Effect.Effect<Array<B>, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  <const T extends Effects, M extends Meters = never, C extends Costs<MemberOf<T>> = never>(
     effects: T,
-    options?: Options<M>
-  ): Effect.Effect<Results<T>, ErrorOf<T> | MeterError<M>, ServicesOf<T> | MeterServices<M>>
+    options?: Options<M, C>
+  ): Effect.Effect<Results<T>, ErrorOf<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, ServicesOf<T> | MeterServices<NoInfer<M>>>
 } = dual(isDataFirst, (input: unknown, second: unknown, third?: unknown): Effect.Effect<any, any, any> => {
   if (typeof second === "function") return collect(ofItems(input, second, third))
   if (!isRecord(input)) return collect(ofEffects(input, second))

@@ -5,14 +5,14 @@ import { execute, isDataFirst, ofEffects, ofItems } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { Any } from "./internal/collect.ts"
 import type { Items } from "./Items.ts"
-import type { MeterError, Meters, MeterServices, RunAnyOptions } from "./Options.ts"
+import type { CostError, Costs, MeterError, Meters, MeterServices, RunAnyOptions } from "./Options.ts"
 
 type AnyEffect = Effect.Effect<any, any, any>
 
 /** A list of effects; an Effect itself is none. */
 type Effects = Iterable<AnyEffect> & { readonly [K in typeof Effect.TypeId]?: never }
 
-type Member<T> = T extends Iterable<infer Each extends AnyEffect> ? Each : never
+type MemberOf<T> = T extends Iterable<infer Each extends AnyEffect> ? Each : never
 
 /** How it fails that there is no task at all, which cannot be where a tuple is known not to be empty. */
 type NoneError<T> = T extends readonly [unknown, ...ReadonlyArray<unknown>] ? never : Cause.NoSuchElementError
@@ -46,24 +46,24 @@ type NoneError<T> = T extends readonly [unknown, ...ReadonlyArray<unknown>] ? ne
  * @since 0.1.0
  */
 export const runAny: {
-  <A, B, E, R, M extends Meters = never>(
+  <A, B, E, R, M extends Meters = never, C extends Costs<A> = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: RunAnyOptions<M>
+    options?: RunAnyOptions<M, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
-  ) => Effect.Effect<B, E | SE | Cause.NoSuchElementError | MeterError<M>, R | SR | MeterServices<M>>
-  <A, B, E, R, SE = never, SR = never, M extends Meters = never>(
+  ) => Effect.Effect<B, E | NoInfer<SE> | Cause.NoSuchElementError | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: RunAnyOptions<M>
-  ): Effect.Effect<B, E | SE | Cause.NoSuchElementError | MeterError<M>, R | SR | MeterServices<M>>
-  <const T extends Effects, M extends Meters = never>(
+    options?: RunAnyOptions<M, C>
+  ): Effect.Effect<B, E | NoInfer<SE> | Cause.NoSuchElementError | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  <const T extends Effects, M extends Meters = never, C extends Costs<MemberOf<T>> = never>(
     effects: T,
-    options?: RunAnyOptions<M>
+    options?: RunAnyOptions<M, C>
   ): Effect.Effect<
-    Effect.Success<Member<T>>,
-    Effect.Error<Member<T>> | NoneError<T> | MeterError<M>,
-    Effect.Services<Member<T>> | MeterServices<M>
+    Effect.Success<MemberOf<T>>,
+    Effect.Error<MemberOf<T>> | NoneError<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    Effect.Services<MemberOf<T>> | MeterServices<NoInfer<M>>
   >
 } = dual(isDataFirst, (input: unknown, second: unknown, third?: unknown): Effect.Effect<any, any, any> => {
   const call: Call<any, unknown, unknown> =

@@ -4,7 +4,7 @@ import { dual } from "effect/Function"
 import { execute, isDataFirst, ofItems } from "./internal/call.ts"
 import { nothing } from "./internal/collect.ts"
 import type { Items } from "./Items.ts"
-import type { MeterError, Meters, MeterServices, Options } from "./Options.ts"
+import type { CostError, Costs, MeterError, Meters, MeterServices, Options } from "./Options.ts"
 
 /**
  * Runs a task for each item, in any order of ending, and keeps no results.
@@ -35,17 +35,17 @@ import type { MeterError, Meters, MeterServices, Options } from "./Options.ts"
  * @since 0.1.0
  */
 export const runOnEach: {
-  <A, B, E, R, M extends Meters = never>(
+  <A, B, E, R, M extends Meters = never, C extends Costs<A> = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M>
+    options?: Options<M, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
-  ) => Effect.Effect<void, E | SE | MeterError<M>, R | SR | MeterServices<M>>
-  <A, B, E, R, SE = never, SR = never, M extends Meters = never>(
+  ) => Effect.Effect<void, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M>
-  ): Effect.Effect<void, E | SE | MeterError<M>, R | SR | MeterServices<M>>
+    options?: Options<M, C>
+  ): Effect.Effect<void, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
 } = dual(isDataFirst, (items: unknown, f: unknown, options?: unknown): Effect.Effect<any, any, any> =>
   execute(
     ofItems(items, f, options),

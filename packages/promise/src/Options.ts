@@ -20,7 +20,27 @@ export interface Limits {
    * 1, which is the default.
    */
   readonly maxBurst?: number | undefined
+  /**
+   * Limits over windows of time, by names of your own: in any window of length `per`, wherever it is laid, at most
+   * `limit` tasks start or, where tasks have a `cost`, at most `limit` is spent. `limit` is a whole number, at least 1.
+   */
+  readonly windows?: { readonly [name: string]: Window | undefined } | undefined
 }
+
+/** A limit over any window of time of that length. */
+export interface Window {
+  readonly limit: number
+  readonly per: Period
+}
+
+/** A length of time: a number of milliseconds, or a number with its unit, as in "1 minute". */
+export type Period =
+  | number
+  | `${number} ${"milli" | "second" | "minute" | "hour" | "day" | "week"}`
+  | `${number} ${"millis" | "seconds" | "minutes" | "hours" | "days" | "weeks"}`
+
+/** What a task costs, by the names of windows. A window that is not named costs 1. */
+export type Cost = Readonly<Record<string, number>>
 
 /** How a call can be cancelled. */
 export interface Cancellation {
@@ -34,16 +54,22 @@ export interface Cancellation {
 }
 
 /** The options of every verb. Without any, nothing limits. */
-export interface Options extends Limits, Cancellation {
+export interface Options<in A = never> extends Limits, Cancellation {
   /**
    * A meter, or several, whose limits hold for this call together with all others that use them. The call's own limits
    * come on top. With several, a task starts only when all of them admit it, and takes from all in the same step.
    */
   readonly meter?: Meter | ReadonlyArray<Meter> | undefined
+  /**
+   * What a task costs, by the names of the windows it is paid from, those of its meters included; a window that is not
+   * named costs 1. A task that costs more than a whole window allows for is refused: the call rejects with a
+   * `RangeError`. A task's `correct` puts right what turned out otherwise.
+   */
+  readonly cost?: ((item: A, index: number) => Cost) | undefined
 }
 
 /** The options of `amap`. */
-export interface AmapOptions extends Options {
+export interface AmapOptions<in A = never> extends Options<A> {
   /** Results come in the order of the items instead of as they become available. Default: `false`. */
   readonly ordered?: boolean | undefined
   /**
@@ -54,7 +80,7 @@ export interface AmapOptions extends Options {
 }
 
 /** The options of `runAny`. */
-export interface RunAnyOptions extends Options {
+export interface RunAnyOptions<in A = never> extends Options<A> {
   /**
    * What decides: the first task to succeed (`"success"`, the default), or the first to settle, even by rejecting
    * (`"settled"`).

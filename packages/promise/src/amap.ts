@@ -25,8 +25,8 @@ import type { Items, ItemTask } from "./Task.ts"
  * import { amap } from "@fibermeter/promise"
  *
  * const sorted: Array<number> = []
- * for await (const n of amap([30, 10, 60, 20], (n) => setTimeout(n, n))) sorted.push(n)
- * console.log(sorted) // => [10, 20, 30, 60]
+ * for await (const n of amap([150, 50, 300, 100], (n) => setTimeout(n, n))) sorted.push(n)
+ * console.log(sorted) // => [50, 100, 150, 300]
  * ```
  *
  * @since 0.1.0
@@ -34,7 +34,7 @@ import type { Items, ItemTask } from "./Task.ts"
 export const amap = <A, B>(
   items: Items<A>,
   task: ItemTask<A, B>,
-  options?: AmapOptions
+  options?: AmapOptions<A>
 ): AsyncIterableIterator<B, undefined, unknown> & AsyncDisposable => new Results(ofItems<A, B>(items, task, options))
 
 interface Reader<B> {

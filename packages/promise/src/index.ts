@@ -5,9 +5,9 @@
  * @since 0.1.0
  */
 export { amap } from "./amap.ts"
-export { createMeter } from "./createMeter.ts"
-export type { Meter, MeterTask } from "./createMeter.ts"
-export type { AmapOptions, Cancellation, Limits, Options, RunAnyOptions } from "./Options.ts"
+export { createKeyedMeter, createMeter } from "./createMeter.ts"
+export type { KeyedMeter, Meter, MeterTask, RunOptions, Snapshot } from "./createMeter.ts"
+export type { AmapOptions, Cancellation, Cost, Limits, Options, Period, RunAnyOptions, Window } from "./Options.ts"
 export { runAll } from "./runAll.ts"
 export { runAny } from "./runAny.ts"
 export { runOnEach } from "./runOnEach.ts"

@@ -2,7 +2,7 @@ import { All } from "fibermeter/engine"
 import { isRecord, ofItems, ofTasks, tasksOf } from "./internal/call.ts"
 import { execute } from "./internal/execute.ts"
 import type { Options } from "./Options.ts"
-import type { Items, ItemTask, ResultOf, Task } from "./Task.ts"
+import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
 
 type Tasks = Items<Task<unknown>> | Readonly<Record<string, Task<unknown>>>
 
@@ -36,8 +36,8 @@ type Results<T> =
  * @since 0.1.0
  */
 export const runAll: {
-  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: Options): Promise<Array<B>>
-  <const T extends Tasks>(tasks: T, options?: Options): Promise<Results<T>>
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: Options<A>): Promise<Array<B>>
+  <const T extends Tasks>(tasks: T, options?: Options<MemberOf<T>>): Promise<Results<T>>
 } = async (input: unknown, second?: unknown, third?: unknown): Promise<any> => {
   if (typeof second === "function") return collect(() => ofItems(input, second, third))
   if (!isRecord(input)) return collect(() => ofTasks(input, second))

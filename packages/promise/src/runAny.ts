@@ -22,14 +22,14 @@ import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
  * const fromMirror = (delay: number) => setTimeout(delay, `mirror after ${delay} ms`)
  *
  * await runAny([500, 5, 1000], (delay, { signal }) => setTimeout(delay, `after ${delay} ms`, { signal })) // => "after 5 ms"
- * await runAny([() => fromMirror(20), () => fromMirror(1)]) // => "mirror after 1 ms"
+ * await runAny([() => fromMirror(500), () => fromMirror(1)]) // => "mirror after 1 ms"
  * ```
  *
  * @since 0.1.0
  */
 export const runAny: {
-  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: RunAnyOptions): Promise<B>
-  <const T extends Items<Task<unknown>>>(tasks: T, options?: RunAnyOptions): Promise<ResultOf<MemberOf<T>>>
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: RunAnyOptions<A>): Promise<B>
+  <const T extends Items<Task<unknown>>>(tasks: T, options?: RunAnyOptions<MemberOf<T>>): Promise<ResultOf<MemberOf<T>>>
 } = (input: unknown, second?: unknown, third?: unknown): Promise<never> =>
   execute(
     () => (typeof second === "function" ? ofItems(input, second, third) : ofTasks(input, second)),

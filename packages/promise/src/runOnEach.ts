@@ -29,7 +29,7 @@ import type { Items, ItemTask } from "./Task.ts"
  *
  * @since 0.1.0
  */
-export const runOnEach = <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: Options): Promise<void> =>
+export const runOnEach = <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: Options<A>): Promise<void> =>
   execute(
     () => ofItems<A, B>(items, task, options),
     () => nothing,

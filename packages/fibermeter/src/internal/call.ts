@@ -4,11 +4,11 @@
 import { Cause, Effect, Exit, Stream } from "effect"
 import type { Fiber } from "effect"
 import { gatesOf, isMeter } from "../Meter.ts"
-import type { AmapOptions, AnyMeter, Meters, RunAnyOptions } from "../Options.ts"
+import type { AmapOptions, AnyMeter, Costs, Meters, RunAnyOptions } from "../Options.ts"
 import * as check from "./check.ts"
 import { Any } from "./collect.ts"
 import { FiberWorker } from "./fiberWorker.ts"
-import { inOrder } from "./gate.ts"
+import { capacityOf, inOrder, namesOf } from "./gate.ts"
 import type { Gate } from "./gate.ts"
 import type { Host } from "./host.ts"
 import { ofFiber } from "./host.ts"
@@ -28,7 +28,11 @@ export type AllOptions = AmapOptions<Meters> & RunAnyOptions<Meters>
 
 export type Task<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
 
-const checks: check.Checks = { ...check.verb, meter: check.oneOrMore(check.instance("a Meter", isMeter)) }
+const checks: check.Checks = {
+  ...check.verb,
+  cost: check.anyFunction,
+  meter: check.oneOrMore(check.instance("a Meter", isMeter))
+}
 
 /** A call's arguments, with what is wrong with them, if anything. */
 export interface Call<A, B, E> {
@@ -59,10 +63,21 @@ export const ofEffects = <B, E>(effects: unknown, options: unknown): Call<any, B
   ofItems(effects, (effect: Effect.Effect<B, E, any>) => effect, options)
 
 /** The gates of a call: those of its own limits and of its meters. */
-export const gatesFor = (options: AllOptions, host: Host): ReadonlyArray<Gate> => {
+export const gatesFor = (options: AllOptions): ReadonlyArray<Gate> => {
   const { meter } = options
   const meters: ReadonlyArray<Meters> = meter === undefined ? [] : Array.isArray(meter) ? meter : [meter]
-  return inOrder(LimitGate.forCall(options, host), meters.flatMap((each) => gatesOf(each as AnyMeter)))
+  return inOrder(LimitGate.forCall(options), meters.flatMap((each) => gatesOf(each as AnyMeter)))
+}
+
+/** A call's `cost`, checked each time: nothing is known of it before. */
+const weighing = (cost: Costs<any>, gates: ReadonlyArray<Gate>): Costs<any> => {
+  const names = namesOf(gates)
+  return (item, index) => {
+    const amounts = cost(item, index)
+    const problem = check.cost(names, amounts)
+    if (problem !== undefined) throw new Cause.IllegalArgumentError(problem.message)
+    return amounts
+  }
 }
 
 /** A call's run, not begun yet. */
@@ -81,7 +96,15 @@ export const makeRun = <A, B, E>(
   // A race interrupts its losers even where its caller cannot be interrupted; the other verbs are as interruptible as
   // their callers, like Effect's own. Not part of a fiber's interface, but of every fiber.
   const { interruptible } = fiber as { readonly interruptible?: boolean }
-  const worker = new FiberWorker(f, fiber.id, interruptible === false && !(collector instanceof Any))
+  const { cost, meter } = call.options
+  const worker = new FiberWorker({
+    f,
+    weigh: cost === undefined ? undefined : weighing(cost as Costs<any>, gates),
+    parent: fiber.id,
+    isUninterruptible: interruptible === false && !(collector instanceof Any),
+    // Only a task that has something to correct, or others to wait for in the end, has a use for what it holds.
+    isTelling: gates.some((gate) => gate.isWeighed) || (meter !== undefined && capacityOf(gates) < Infinity)
+  })
   return new Run(host, source, gates, call.options.meter !== undefined, worker, collector, maxUnread)
 }
 
@@ -97,7 +120,7 @@ export const execute = <A, B, E, C extends Collector<B, Cause.Cause<E>>, Z>(
         Effect.callback<Z, E>((resume) => {
           const host = ofFiber(fiber)
           const collector = makeCollector()
-          const run = makeRun(call, fiber, host, gatesFor(call.options, host), collector)
+          const run = makeRun(call, fiber, host, gatesFor(call.options), collector)
           run.onEnd = () => resume(run.failure === undefined ? result(collector) : Exit.failCause(run.failure))
           run.pump()
           return Effect.suspend(() => stopped(run))

@@ -2,6 +2,8 @@
  * Checks what users pass in, before anything starts. Core makes defects of what is wrong, the facade rejections.
  */
 
+import { Duration, Option } from "effect"
+
 /** What is wrong with an argument: a number out of range, or no number (or whatever else was wanted) at all. */
 export interface Problem {
   readonly kind: "range" | "type"
@@ -37,11 +39,58 @@ const isWhole = (value: number): boolean => value === Infinity || (Number.isSafe
 
 const whole = number("a whole number of at least 1, or Infinity for no limit", isWhole)
 
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** A length of time greater than 0, as Effect takes it: milliseconds, "1 minute", a Duration, and others. */
+const period: Check = (name, value) => {
+  const wanted = 'a length of time greater than 0, such as 60_000 (milliseconds) or "1 minute"'
+  const duration = Duration.fromInput(value as Duration.Input)
+  if (Option.isNone(duration)) return type(name, wanted, value)
+  return Duration.toMillis(duration.value) > 0 ? undefined : { ...type(name, wanted, value), kind: "range" }
+}
+
+const windows: Check = (name, value) => {
+  if (!isObject(value)) return type(name, "an object of named windows, { name: { limit, per } }", value)
+  for (const [each, window] of Object.entries(value)) {
+    if (window === undefined) continue
+    if (!isObject(window)) return type(`${name}.${each}`, "an object { limit, per }", window)
+    const { limit, per, ...others } = window
+    const other = Object.keys(others)[0]
+    if (other !== undefined) return unknown(other, ["limit", "per"])
+    const problem = whole(`${name}.${each}.limit`, limit) ?? period(`${name}.${each}.per`, per)
+    if (problem !== undefined) return problem
+  }
+  return undefined
+}
+
 export const limits = {
   maxAtOnce: whole,
   maxPerSecond: number("a number greater than 0, or Infinity for no limit", (value) => value > 0),
-  maxBurst: whole
+  maxBurst: whole,
+  windows
 } satisfies Checks
+
+/** What is wrong with a length of time that a meter is to pause for, if anything. */
+export const pause = (value: unknown): Problem | undefined => period("the duration", value)
+
+/** What is wrong with what a task is said to cost, given the names of the limits there are. */
+export const cost = (names: ReadonlySet<string>, value: unknown): Problem | undefined => {
+  if (!isObject(value)) return type("cost", "an object of amounts by the names of windows", value)
+  for (const [name, amount] of Object.entries(value)) {
+    if (!names.has(name)) {
+      const known = names.size === 0 ? "No window has a name here" : `Known: ${Array.from(names).join(", ")}`
+      return { kind: "type", message: `there is no window ${name} for a cost to be paid from. ${known}` }
+    }
+    const problem = amountCheck(`cost.${name}`, amount)
+    if (problem !== undefined) return problem
+  }
+  return undefined
+}
+
+const amountCheck = number("a number of at least 0", (value) => value >= 0 && value !== Infinity)
+
+export const anyFunction: Check = (name, value) => notFunction(name, "a function", value)
 
 export const boolean: Check = (name, value) =>
   typeof value === "boolean" ? undefined : type(name, "true or false", value)
@@ -73,6 +122,13 @@ export const verb = {
   ordered: boolean,
   until: oneOf("success", "settled")
 } satisfies Checks
+
+/** For an option that is checked elsewhere. */
+export const anything: Check = () => undefined
+
+/** As `options`, for what must not be left out. */
+export const required = (checks: Checks, given: unknown): Problem | undefined =>
+  given === undefined ? type("the limits", "an object", given) : options(checks, given)
 
 /** What is wrong with these options, if anything; an option that is `undefined` is not there. */
 export const options = (checks: Checks, given: unknown): Problem | undefined => {

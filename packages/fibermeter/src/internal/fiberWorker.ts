@@ -3,6 +3,8 @@
  */
 import { Cause, Effect, Exit } from "effect"
 import type { Fiber } from "effect"
+import type { Cost } from "./gate.ts"
+import { CurrentHolding } from "./holding.ts"
 import { Task } from "./run.ts"
 import type { Run, Worker } from "./run.ts"
 import { withoutInterrupts } from "./streamSource.ts"
@@ -25,15 +27,26 @@ class FiberTask extends Task {
 export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   /** A call is over when its fibers are. */
   readonly grace = Infinity
+  readonly weigh: ((item: A, index: number) => Cost) | undefined
   private readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
   /** The id of the fiber that makes the call. */
   private readonly parent: number
   private readonly isUninterruptible: boolean
+  /** Whether tasks are told what they hold. */
+  private readonly isTelling: boolean
 
-  constructor(f: (item: A, index: number) => Effect.Effect<B, E, any>, parent: number, isUninterruptible: boolean) {
-    this.f = f
-    this.parent = parent
-    this.isUninterruptible = isUninterruptible
+  constructor(options: {
+    readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
+    readonly weigh: ((item: A, index: number) => Cost) | undefined
+    readonly parent: number
+    readonly isUninterruptible: boolean
+    readonly isTelling: boolean
+  }) {
+    this.f = options.f
+    this.weigh = options.weigh
+    this.parent = options.parent
+    this.isUninterruptible = options.isUninterruptible
+    this.isTelling = options.isTelling
   }
 
   start(run: Run<A, B, Cause.Cause<E>>, item: A, index: number): void {
@@ -41,13 +54,14 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     try {
       effect = this.f(item, index)
     } catch (error) {
-      return run.failed(index, Cause.die(error))
+      return run.failed(index, this.crash(error))
     }
     // An exit is an effect that has no steps: nobody could tell it from a fiber that has ended.
     if (Exit.isExit(effect)) return settle(run, index, effect as Exit.Exit<B, E>)
     if (!Effect.isEffect(effect)) return run.failed(index, Cause.die(notAnEffect(effect)))
     // `f` itself may have ended the call.
     if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
+    if (this.isTelling) effect = Effect.provideService(effect, CurrentHolding, run.holding())
     const fiber = run.host.fork(effect, this.isUninterruptible)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return settle(run, index, exit)
@@ -65,8 +79,12 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     return Cause.fromReasons([...first.reasons, ...added.reasons])
   }
 
-  refused(cause: unknown): Cause.Cause<E> {
-    return cause as Cause.Cause<E>
+  refused(cause: Cause.Cause<any>): Cause.Cause<E> {
+    return cause
+  }
+
+  crash(error: unknown): Cause.Cause<E> {
+    return Cause.die(error)
   }
 }
 

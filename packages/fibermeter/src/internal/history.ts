@@ -30,6 +30,12 @@ export class History {
     return back < 0 ? -Infinity : this.slots[this.slotOf(back)]!
   }
 
+  /** The times of the last starts, oldest first, as far back as they are known and at most so many. */
+  recent(most: number): ReadonlyArray<number> {
+    const known = Math.min(this.count, this.places, most)
+    return Array.from({ length: known }, (_, i) => this.slots[this.slotOf(this.count - known + i)]!)
+  }
+
   /** Notes a start and returns its number, by which `amend` can move it. */
   push(time: number): number {
     const number = this.count++

@@ -3,20 +3,31 @@
  */
 import { Clock, Context, Duration, Effect, Exit, Scheduler } from "effect"
 import type { Fiber } from "effect"
+import { CurrentHolding } from "./holding.ts"
+import type { Holding } from "./holding.ts"
 
 export interface Host {
   readonly clock: Clock.Clock
+  /** Whether its clock shows real time, rather than a test's. */
+  readonly isLive: boolean
   readonly dispatcher: Scheduler.SchedulerDispatcher
+  /** What the task holds that the call is made in. */
+  readonly holding: Holding | undefined
   /** Starts a fiber at once; it runs until it first waits, and belongs to no other fiber. */
   readonly fork: <A, E>(effect: Effect.Effect<A, E, any>, uninterruptible?: boolean) => Fiber.Fiber<A, E>
 }
 
+const liveClock = Context.get(Context.empty(), Clock.Clock)
+
 const make = (context: Context.Context<never>, dispatcher: Scheduler.SchedulerDispatcher): Host => {
   const fork = Effect.runForkWith(context as Context.Context<any>)
   const uninterruptible = { uninterruptible: true }
+  const clock = Context.get(context, Clock.Clock)
   return {
-    clock: Context.get(context, Clock.Clock),
+    clock,
+    isLive: clock === liveClock,
     dispatcher,
+    holding: Context.get(context, CurrentHolding),
     fork: (effect, held) => (held === true ? fork(effect, uninterruptible) : fork(effect))
   }
 }

@@ -1,80 +1,181 @@
 /**
- * The gate of the limits that are numbers: how many at once, how many a second.
+ * The gate of the limits that are numbers: how many at once, how many a second, how much in each window.
  */
-import type { Clock } from "effect"
+import { Cause, Duration } from "effect"
+import { ExcessiveCost } from "./errors.ts"
 import { Gate } from "./gate.ts"
-import type { Ticket } from "./gate.ts"
+import type { Cost, Ticket } from "./gate.ts"
 import type { Host } from "./host.ts"
 import { Pace } from "./pace.ts"
-import { Timeline } from "./timeline.ts"
+import { Window } from "./window.ts"
+
+/** A limit on what is spent in any window of time of that length. */
+export interface WindowLimit {
+  readonly limit: number
+  readonly per: Duration.Input
+}
 
 /** Limits as users give them, checked already. */
 export interface Limits {
   readonly maxAtOnce?: number | undefined
   readonly maxPerSecond?: number | undefined
   readonly maxBurst?: number | undefined
+  readonly windows?: Readonly<Record<string, WindowLimit | undefined>> | undefined
 }
 
-/** Time and the rate, for gates that have one. The others never look at a clock. */
-interface Paced {
-  readonly pace: Pace
-  readonly time: Timeline
+/** What was taken for a start. */
+interface Booking {
+  readonly at: number
+  readonly pace: number
+  /** The numbers of what was spent, and how much that was, window by window. */
+  readonly spent: ReadonlyArray<Spending>
 }
+
+interface Spending {
+  readonly name: string
+  readonly window: Window
+  readonly number: number
+  cost: number
+}
+
+/** A length of time, checked already, in whole nanoseconds, rounded up. */
+export const nanosOf = (time: Duration.Input): number => Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(time)) * 1_000_000)
+
+/** Leaves out the limits that are none. */
+const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
+  Object.entries(windows).filter((each): each is [string, WindowLimit] => each[1] !== undefined)
 
 export class LimitGate extends Gate {
-  readonly capacity: number
-  private readonly paced: Paced | undefined
-  private running = 0
+  capacity: number
+  private pace: Pace | undefined
+  private readonly windows: Map<string, Window>
+  /** The time of the last start. */
+  private lastStart = -Infinity
 
-  constructor({ maxAtOnce = Infinity, maxPerSecond = Infinity, maxBurst = 1 }: Limits, clock: Clock.Clock) {
+  constructor({ maxAtOnce = Infinity, maxBurst = 1, maxPerSecond = Infinity, windows }: Limits) {
     super()
     this.capacity = maxAtOnce
-    if (maxPerSecond === Infinity || maxBurst === Infinity) return
-    const pace = new Pace(maxPerSecond, maxBurst)
-    this.paced = { pace, time: new Timeline(clock, (delta) => pace.shift(delta)) }
+    this.pace = paceOf(maxPerSecond, maxBurst)
+    this.windows = new Map(windowsOf(windows).map(([name, { limit, per }]) => [name, new Window(limit, nanosOf(per))]))
   }
 
   /** The gate of a call's own limits, or none where it has none. */
-  static forCall(limits: Limits, host: Host): ReadonlyArray<Gate> {
-    const { maxAtOnce = Infinity, maxPerSecond = Infinity } = limits
-    return maxAtOnce === Infinity && maxPerSecond === Infinity ? [] : [new LimitGate(limits, host.clock)]
+  static forCall(limits: Limits): ReadonlyArray<Gate> {
+    const { maxAtOnce = Infinity, maxPerSecond = Infinity, windows } = limits
+    const isOpen = maxAtOnce === Infinity && maxPerSecond === Infinity && windowsOf(windows).length === 0
+    return isOpen ? [] : [new LimitGate(limits)]
   }
 
-  protected get now(): number {
-    return this.paced === undefined ? 0 : this.paced.time.now
+  override get names(): Iterable<string> {
+    return this.windows.keys()
   }
 
-  protected get clock(): Clock.Clock {
-    return this.paced!.time.clock
+  override get isWeighed(): boolean {
+    return this.windows.size > 0
+  }
+
+  /** How much may be spent in each window now. */
+  rooms(host: Host): Readonly<Record<string, number>> {
+    if (this.windows.size === 0) return {}
+    this.look(host)
+    return Object.fromEntries(Array.from(this.windows, ([name, window]) => [name, window.room(this.time.now)]))
+  }
+
+  /** Whether nothing would change if this were made anew: nobody is here, and no window reaches a start. */
+  isForgettable(): boolean {
+    this.time.look()
+    const reach = Math.max(this.pace?.window ?? 0, ...Array.from(this.windows.values(), ({ per }) => per))
+    const past = Math.max(this.lastStart + reach, this.pausedUntil)
+    return this.isEmpty() && this.running === 0 && past <= this.time.now
+  }
+
+  /** Changes the limits that are given; what was taken under the old ones stays taken. */
+  resize(limits: Limits, host: Host): void {
+    const { maxAtOnce = this.capacity, maxBurst = this.pace?.burst ?? 1, maxPerSecond, windows } = limits
+    this.capacity = maxAtOnce
+    if (maxPerSecond !== undefined || limits.maxBurst !== undefined) {
+      const rate = maxPerSecond ?? this.pace?.rate ?? Infinity
+      const isPaced = rate !== Infinity && maxBurst !== Infinity
+      this.pace = isPaced && this.pace !== undefined ? this.pace.resized(rate, maxBurst) : paceOf(rate, maxBurst)
+    }
+    for (const [name, { limit, per }] of windowsOf(windows)) {
+      const window = this.windows.get(name)
+      if (window === undefined) this.windows.set(name, new Window(limit, nanosOf(per)))
+      else window.resize(limit, nanosOf(per))
+    }
+    this.look(host)
+    this.wake()
+  }
+
+  /** The task has cost something else than it was booked with. */
+  override correct(booking: unknown, cost: Cost): void {
+    for (const each of (booking as Booking).spent) {
+      const used = cost[each.name]
+      if (used === undefined) continue
+      each.window.correct(each.number, used - each.cost)
+      each.cost = used
+    }
+    this.wake()
+  }
+
+  override objection(cost: Cost | undefined): Cause.Cause<any> | undefined {
+    if (cost === undefined) return undefined
+    for (const [name, window] of this.windows) {
+      const wanted = cost[name] ?? 1
+      if (wanted > window.limit) {
+        return Cause.fail(new ExcessiveCost({ window: name, cost: wanted, limit: window.limit }))
+      }
+    }
+    return undefined
+  }
+
+  settle(booking: unknown): void {
+    if (!this.isTimed) return
+    const { at, pace, spent } = booking as Booking
+    this.time.look()
+    // A task that computes for long before it first waits has seen its start well before it let go.
+    const seen = Math.min(this.time.now, at + maxCall)
+    this.pace?.amend(pace, seen)
+    for (const { number, window } of spent) window.amend(number, seen)
+  }
+
+  protected get isTimed(): boolean {
+    return this.pace !== undefined || this.windows.size > 0
   }
 
   protected opensAt(ticket: Ticket): number {
-    const isFull = this.running >= this.capacity
-    if (this.paced === undefined) return isFull ? Infinity : 0
-    const { pace, time } = this.paced
-    if (this.isEmpty()) time.follow(ticket.host.clock)
-    time.look()
-    pace.turn(isFull ? "held" : "paced", time.now)
-    return isFull ? Infinity : pace.due()
+    if (this.running >= this.capacity) {
+      this.hold()
+      return Infinity
+    }
+    let opensAt = -Infinity
+    for (const [name, window] of this.windows) {
+      opensAt = Math.max(opensAt, window.opensAt(ticket.cost?.[name] ?? 1, this.time.now))
+    }
+    if (this.pace === undefined) return opensAt
+    this.pace.turn(opensAt > this.time.now ? "held" : "paced", this.time.now)
+    return Math.max(opensAt, this.pace.due())
   }
 
-  take(): number {
-    this.running++
-    return this.paced === undefined ? 0 : this.paced.pace.start(this.paced.time.now)
+  protected opensNext(): number {
+    if (this.running >= this.capacity) return Infinity
+    const windows = Array.from(this.windows.values(), (window) => window.opensAt(1, this.time.now))
+    return Math.max(this.pace?.due() ?? -Infinity, ...windows)
   }
 
-  settle(booking: number): void {
-    if (this.paced === undefined) return
-    const { pace, time } = this.paced
-    const booked = time.now
-    time.look()
-    pace.settle(booking, booked, time.now)
+  protected take(ticket: Ticket): unknown {
+    if (!this.isTimed) return undefined
+    const at = this.time.now
+    this.lastStart = at
+    const spent: Array<Spending> = []
+    for (const [name, window] of this.windows) {
+      const cost = ticket.cost?.[name] ?? 1
+      spent.push({ name, window, number: window.spend(cost, at), cost })
+    }
+    return { at, pace: this.pace?.start(at) ?? 0, spent } satisfies Booking
   }
 
-  leave(): void {
-    this.running--
-    this.wake()
-  }
+  protected giveBack(): void {}
 
   protected hold(): void {
     this.turn("held")
@@ -84,9 +185,21 @@ export class LimitGate extends Gate {
     this.turn("idle")
   }
 
+  protected shift(delta: number): void {
+    this.lastStart += delta
+    this.pace?.shift(delta)
+    for (const window of this.windows.values()) window.shift(delta)
+  }
+
   private turn(mode: "held" | "idle"): void {
-    if (this.paced === undefined) return
-    this.paced.time.look()
-    this.paced.pace.turn(mode, this.paced.time.now)
+    if (this.pace === undefined) return
+    this.time.look()
+    this.pace.turn(mode, this.time.now)
   }
 }
+
+/** How long the call of a task is taken to last at the most, in nanoseconds: see `settle`. */
+const maxCall = 2_000_000
+
+const paceOf = (rate: number, burst: number): Pace | undefined =>
+  rate === Infinity || burst === Infinity ? undefined : new Pace(rate, burst)

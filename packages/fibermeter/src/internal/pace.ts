@@ -19,9 +19,6 @@ import { History } from "./history.ts"
 /** Real lateness that is caught up. With 6 ms, 5 ms stalls cost 0.2 % of the rate; below 5 ms they cost whole percents. */
 const catchUp = 10_000_000
 
-/** See `settle`. */
-const maxBooking = 2_000_000
-
 const second = 1_000_000_000
 
 /** How the time since the last event was spent. */
@@ -34,10 +31,11 @@ type Mode =
   | "held"
 
 export class Pace {
-  private readonly rate: number
-  private readonly burst: number
+  readonly rate: number
+  readonly burst: number
+  private readonly places: number
   /** Length of the window of rule 2, rounded up to the nanosecond. */
-  private readonly window: number
+  readonly window: number
   private readonly starts: History
   /**
    * Where the starts would have been on a punctual event loop; only bursts need it. Without it, the window would
@@ -56,10 +54,10 @@ export class Pace {
   constructor(rate: number, burst: number) {
     this.rate = rate
     this.burst = burst
-    const places = Math.max(1, Math.floor(rate), burst)
-    this.window = Math.ceil((places / rate) * second)
-    this.starts = new History(places)
-    this.nominal = burst > 1 ? new History(places) : undefined
+    this.places = Math.max(1, Math.floor(rate), burst)
+    this.window = Math.ceil((this.places / rate) * second)
+    this.starts = new History(this.places)
+    this.nominal = burst > 1 ? new History(this.places) : undefined
   }
 
   /** The earliest instant for the next start; may lie in the past. */
@@ -100,12 +98,27 @@ export class Pace {
   }
 
   /**
-   * Says by when the task of that number has seen its start. The gate was checked before `f` was called, this is read
-   * after, so that windows hold for whatever instant in between the task itself reads. A task that computes for long
-   * before it first waits has seen its start well before it lets go; two milliseconds are allowed for the call.
+   * The start of that number has been seen by its task at `time` at the latest. The gate was checked before the task was
+   * called, this is noted after, so that windows hold for whatever instant in between the task itself reads.
    */
-  settle(number: number, booked: number, after: number): void {
-    this.starts.amend(number, Math.min(after, booked + maxBooking))
+  amend(number: number, time: number): void {
+    this.starts.amend(number, time)
+  }
+
+  /**
+   * A pace of another rate that goes on where this one is: the next slot comes one interval of the new rate after the
+   * last, and the starts that this one remembers count in the new windows. Those are all that a new window reaches,
+   * unless it is longer than the old one.
+   */
+  resized(rate: number, burst: number): Pace {
+    const next = new Pace(rate, burst)
+    next.base = this.slot() - second / this.rate + second / rate
+    next.floor = this.floor
+    next.mode = this.mode
+    next.since = this.since
+    for (const time of this.starts.recent(next.places)) next.starts.push(time)
+    for (const time of this.nominal?.recent(next.places) ?? []) next.nominal?.push(time)
+    return next
   }
 
   /** Moves the time line. */

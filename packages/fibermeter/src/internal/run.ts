@@ -5,8 +5,10 @@
  * The order of the questions is what keeps anyone from holding what others could use: first a place for the result to
  * be read from, then an item, then the event loop's leave, and last the gates.
  */
+import type { Cause } from "effect"
 import { Ticket } from "./gate.ts"
-import type { Gate } from "./gate.ts"
+import type { Cost, Gate } from "./gate.ts"
+import type { Holding } from "./holding.ts"
 import { after } from "./host.ts"
 import type { Host } from "./host.ts"
 import { Next } from "./source.ts"
@@ -30,8 +32,11 @@ export interface Worker<A, B, F> {
   start(run: Run<A, B, F>, item: A, index: number): void
   /** How the call fails, given how it did so far, if at all, and that a task has failed during the winding up. */
   combine(first: F | undefined, later: F): F | undefined
-  /** A failure that a gate refuses a start with; only for workers whose gates can do so. */
-  refused?(cause: unknown): F
+  /** A failure that a gate refuses a start with. */
+  refused(cause: Cause.Cause<any>): F
+  /** Says what an item costs, where that is not 1 of everything. Its throw is a failure, made by `crash`. */
+  readonly weigh: ((item: A, index: number) => Cost) | undefined
+  crash(error: unknown): F
   /** How long the call waits for tasks that it has cancelled, in milliseconds. */
   readonly grace: number
 }
@@ -63,7 +68,7 @@ class RunTicket extends Ticket {
     this.run.admitted()
   }
 
-  protected override refused(cause: unknown): void {
+  protected override refused(cause: Cause.Cause<any>): void {
     this.run.refused(cause)
   }
 }
@@ -160,8 +165,8 @@ export class Run<A, B, F> {
   }
 
   /** The gates admit nothing more. */
-  refused(cause: unknown): void {
-    this.fail(this.worker.refused!(cause))
+  refused(cause: Cause.Cause<any>): void {
+    this.fail(this.worker.refused(cause))
   }
 
   /** Ends the call with a failure, or adds to how it fails. */
@@ -210,7 +215,7 @@ export class Run<A, B, F> {
   private mayStart(): boolean {
     if (this.phase !== "open" || this.isPostponed || this.ticket.isWaiting) return false
     if (!this.hasItem && !this.pull()) return false
-    if (!overdue()) return true
+    if (!overdue(this.host.isLive)) return true
     this.isPostponed = true
     later(this.host.dispatcher, () => {
       this.isPostponed = false
@@ -226,10 +231,26 @@ export class Run<A, B, F> {
     const next = this.source.next()
     if (next === Next.pending) return false
     this.isPulling = false
-    if (next === Next.item) return (this.hasItem = this.phase === "open")
+    if (next === Next.item) return (this.hasItem = this.phase === "open" && this.weigh())
     this.isExhausted = true
     if (next === Next.failed) this.fail(this.source.failure)
     return false
+  }
+
+  private weigh(): boolean {
+    if (this.worker.weigh === undefined) return true
+    try {
+      this.ticket.cost = this.worker.weigh(this.source.item, this.started)
+      return true
+    } catch (error) {
+      this.fail(this.worker.crash(error))
+      return false
+    }
+  }
+
+  /** What the task holds that is just being started. */
+  holding(): Holding {
+    return this.ticket.holding()
   }
 
   /** The gates have admitted the item that waited. */

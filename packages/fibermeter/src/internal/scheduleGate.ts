@@ -1,60 +1,37 @@
 /**
  * The gate of an Effect `Schedule`: it is stepped at each start, and its delay is the least time to the next.
  */
-import { Cause, Data, Duration, Effect, Exit, Pull, Schedule } from "effect"
-import type { Clock } from "effect"
+import { Cause, Duration, Effect, Exit, Pull, Schedule } from "effect"
+import { ScheduleEnded } from "./errors.ts"
 import { Gate } from "./gate.ts"
 import type { Ticket } from "./gate.ts"
 import type { Host } from "./host.ts"
-import { Timeline } from "./timeline.ts"
-
-/**
- * The schedule of a meter has come to its end: the meter admits nothing more.
- *
- * @category errors
- * @since 0.1.0
- */
-export class ScheduleEnded extends Data.TaggedError("ScheduleEnded")<{
-  /** What the schedule gave as its last output. */
-  readonly output: unknown
-}> {
-  override readonly message = "the schedule behind this meter has ended, it admits no further start"
-}
 
 type Step<E, R> = (now: number, input: unknown) => Pull.Pull<[unknown, Duration.Duration], E, unknown, R>
 
 export class ScheduleGate<E, R> extends Gate {
   readonly capacity = Infinity
+  protected readonly isTimed = true
   private readonly schedule: Schedule.Schedule<unknown, unknown, E, R>
   private step: Step<E, R> | undefined
   /** `Infinity` while the schedule makes up its mind. */
   private opens = -Infinity
-  private time: Timeline | undefined
 
   constructor(schedule: Schedule.Schedule<unknown, unknown, E, R>) {
     super()
     this.schedule = schedule
   }
 
-  protected get now(): number {
-    return this.time!.now
-  }
-
-  protected get clock(): Clock.Clock {
-    return this.time!.clock
-  }
-
-  protected opensAt(ticket: Ticket): number {
-    this.time ??= new Timeline(ticket.host.clock, (delta) => {
-      this.opens += delta
-    })
-    if (this.isEmpty()) this.time.follow(ticket.host.clock)
-    this.time.look()
+  protected opensAt(): number {
     return this.opens
   }
 
-  take(ticket: Ticket): number {
-    const at = this.time!.now
+  protected opensNext(): number {
+    return this.opens
+  }
+
+  protected take(ticket: Ticket): void {
+    const at = this.time.now
     this.opens = Infinity
     const stepped = ticket.host.fork(this.stepped(ticket.host))
     stepped.addObserver((exit) => {
@@ -66,13 +43,15 @@ export class ScheduleGate<E, R> extends Gate {
       }
       this.wake()
     })
-    return 0
   }
 
   settle(): void {}
-  leave(): void {}
+  protected giveBack(): void {}
   protected hold(): void {}
   protected rest(): void {}
+  protected shift(delta: number): void {
+    this.opens += delta
+  }
 
   /** One step of the schedule, whose first one makes the stepping function, in the context of who started a task. */
   private stepped(host: Host): Effect.Effect<Duration.Duration, E | Cause.Done<unknown>, R> {

@@ -7,7 +7,7 @@
  * `withPermits`, until the task has ended: the one way to hold one which no interruption can make it lose.
  */
 import { Effect, Exit } from "effect"
-import type { Clock, Fiber, Semaphore } from "effect"
+import type { Fiber, Semaphore } from "effect"
 import { Gate } from "./gate.ts"
 import type { Ticket } from "./gate.ts"
 import type { Host } from "./host.ts"
@@ -17,7 +17,7 @@ type Release = () => void
 export class SemaphoreGate extends Gate {
   readonly capacity: number
   override readonly holds = true
-  protected readonly now = 0
+  protected readonly isTimed = false
   private readonly semaphore: Semaphore.Semaphore
   private asking: Fiber.Fiber<void> | undefined
   /** The permit for whoever is first in line. */
@@ -32,27 +32,28 @@ export class SemaphoreGate extends Gate {
     this.capacity = typeof permits === "number" ? permits : Infinity
   }
 
-  protected get clock(): Clock.Clock {
-    throw new Error("a semaphore opens by events alone")
-  }
-
   protected opensAt(ticket: Ticket): number {
     if (this.inHand === undefined && this.asking === undefined) this.ask(ticket.host)
-    return this.inHand === undefined ? Infinity : 0
+    return this.inHand === undefined ? Infinity : -Infinity
   }
 
-  take(): number {
+  protected opensNext(): number {
+    return this.running < this.capacity ? -Infinity : Infinity
+  }
+
+  protected take(): void {
     this.held.push(this.inHand!)
     this.inHand = undefined
-    return 0
   }
 
   settle(): void {}
 
-  leave(): void {
+  protected giveBack(): void {
     // Which of the permits it is makes no difference.
     this.held.pop()!()
   }
+
+  protected shift(): void {}
 
   protected hold(): void {}
 

@@ -8,20 +8,20 @@ import type { Clock } from "effect"
 const maxTime = 2 ** 52
 
 export class Timeline {
-  clock: Clock.Clock
+  clock: Clock.Clock | undefined
   /** The time at the last `look`. */
   now = 0
-  private zero: bigint
+  private zero = BigInt(0)
   private readonly onShift: (delta: number) => void
 
   /** `onShift` is called when zero has been moved: what was noted as time t is time t + delta from then on. */
-  constructor(clock: Clock.Clock, onShift: (delta: number) => void) {
-    this.clock = clock
-    this.zero = clock.monotonicTimeNanosUnsafe()
+  constructor(onShift: (delta: number) => void) {
     this.onShift = onShift
   }
 
+  /** Brings `now` up to date. Before the first `follow` there is no time to look at. */
   look(): void {
+    if (this.clock === undefined) return
     this.now = Number(this.clock.monotonicTimeNanosUnsafe() - this.zero)
     if (this.now > maxTime) {
       const delta = this.now
@@ -31,7 +31,7 @@ export class Timeline {
     }
   }
 
-  /** Goes on with another clock, as if it were the same: a meter may outlive the clock that it began with. */
+  /** Goes by this clock from now on, as if it were the last one: a meter may outlive the clock that it began with. */
   follow(clock: Clock.Clock): void {
     if (clock === this.clock) return
     this.look()

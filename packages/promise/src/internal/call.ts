@@ -1,16 +1,17 @@
 /**
  * What the verbs have in common: from arguments to a run, and from a run's end to a promise.
  */
-import { capacityOf, check, inOrder, IterableSource, LimitGate, Run } from "fibermeter/engine"
-import type { Collector } from "fibermeter/engine"
+import { capacityOf, check, inOrder, IterableSource, LimitGate, namesOf, Run } from "fibermeter/engine"
+import type { Collector, Gate } from "fibermeter/engine"
 import { gatesOf, isMeter } from "../createMeter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import { AsyncSource } from "./asyncSource.ts"
-import { cancellationChecks, refuse } from "./cancellation.ts"
+import { cancellationChecks } from "./cancellation.ts"
 import type { TaskContext } from "./context.ts"
 import { host } from "./host.ts"
 import { PromiseWorker } from "./promiseWorker.ts"
-import type { AnyTask, Rejection } from "./promiseWorker.ts"
+import type { AnyTask, Rejection, Weigh } from "./promiseWorker.ts"
+import { refuse } from "./refuse.ts"
 
 /** The options of all verbs together. */
 export type AllOptions = AmapOptions & RunAnyOptions
@@ -25,6 +26,7 @@ export interface Call<A, B> {
 const checks: check.Checks = {
   ...check.verb,
   ...cancellationChecks,
+  cost: check.anyFunction,
   meter: check.oneOrMore(check.instance("a Meter made by createMeter", isMeter))
 }
 
@@ -86,11 +88,12 @@ export const makeRun = <A, B>(
   onEnd: (rejection: Rejection | undefined) => void,
   unreadOf: (capacity: number) => number = () => Infinity
 ): { readonly run: Run<A, B, Rejection>; readonly abort: (reason: unknown) => void } => {
-  const { grace = 0, meter } = options
+  const { cost, grace = 0, meter } = options
   const meters = meter === undefined ? [] : [meter].flat()
-  const gates = inOrder(LimitGate.forCall(options, host()), meters.flatMap(gatesOf))
+  const gates = inOrder(LimitGate.forCall(options), meters.flatMap(gatesOf))
   const source = isAsyncIterable(items) ? new AsyncSource(items) : new IterableSource(items, toRejection)
-  const worker = new PromiseWorker(task, grace)
+  const weigh = cost === undefined ? undefined : weighing(cost as Weigh<A>, gates)
+  const worker = new PromiseWorker(task, weigh, gates.some(isWeighed), grace)
   const run = new Run(host(), source, gates, meters.length > 0, worker, collector, unreadOf(capacityOf(gates)))
   run.onEnd = () => onEnd(worker.callerReason ?? run.failure)
   const abort = (reason: unknown): void => {
@@ -100,5 +103,17 @@ export const makeRun = <A, B>(
   }
   return { run, abort }
 }
+
+/** A call's `cost`, checked each time: nothing is known of it before. */
+const weighing = <A>(cost: Weigh<A>, gates: ReadonlyArray<Gate>): Weigh<A> => {
+  const names = namesOf(gates)
+  return (item, index) => {
+    const amounts = cost(item, index)
+    refuse(check.cost(names, amounts))
+    return amounts
+  }
+}
+
+const isWeighed = (gate: Gate): boolean => gate.isWeighed
 
 const toRejection = (reason: unknown): Rejection => ({ reason })

@@ -12,12 +12,6 @@ export const cancellationChecks = {
   grace: check.millis
 } satisfies check.Checks
 
-/** Throws what is wrong, if anything: a `RangeError` for a number out of range, a `TypeError` for anything else. */
-export const refuse = (problem: check.Problem | undefined): void => {
-  if (problem === undefined) return
-  throw problem.kind === "range" ? new RangeError(problem.message) : new TypeError(problem.message)
-}
-
 /** Calls `abort` with the signal's reason when it aborts. Returns what removes the listener. */
 export const listen = (signal: AbortSignal | undefined, abort: (reason: unknown) => void): (() => void) => {
   if (signal === undefined) return () => {}

@@ -2,6 +2,11 @@
  * What a task is told about itself. The signal is made when the task first looks at it, since most do not.
  */
 
+import { check, namesOf } from "fibermeter/engine"
+import type { Holding } from "fibermeter/engine"
+import type { Cost } from "../Options.ts"
+import { refuse } from "./refuse.ts"
+
 /** What a task is called with. */
 export interface TaskContext {
   /** The place of the task's item, or of the task itself, in the input; from 0. */
@@ -11,6 +16,11 @@ export interface TaskContext {
    * `AbortError`. To be passed on to whatever can be aborted, such as `fetch`.
    */
   readonly signal: AbortSignal
+  /**
+   * Says what the task has really cost, by the names of windows: replaces what it was booked with. What was booked too
+   * much is free again at once; what was booked too little holds back those that come next.
+   */
+  readonly correct: (cost: Cost) => void
 }
 
 export class Context implements TaskContext {
@@ -18,8 +28,21 @@ export class Context implements TaskContext {
   private controller: AbortController | undefined
   private cancelled: { readonly reason: unknown } | undefined
 
-  constructor(index: number) {
+  private readonly holding: Holding | undefined
+
+  /** `holding` is what the task holds, where there is something in it to correct. */
+  constructor(index: number, holding?: Holding) {
     this.index = index
+    this.holding = holding
+  }
+
+  // A getter, as tasks take their context apart, and a method would lose it.
+  get correct(): (cost: Cost) => void {
+    const { bookings = [], gates = [] } = this.holding ?? {}
+    return (cost) => {
+      refuse(check.cost(namesOf(gates), cost))
+      for (const [i, gate] of gates.entries()) gate.correct(bookings[i], cost)
+    }
   }
 
   get signal(): AbortSignal {

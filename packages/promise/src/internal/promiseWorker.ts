@@ -2,14 +2,18 @@
  * Carries out tasks as promises: a task is a function that is called, and has ended when what it returned has settled.
  */
 import { check, Task } from "fibermeter/engine"
-import type { Run, Worker } from "fibermeter/engine"
+import type { Cost, Run, Worker } from "fibermeter/engine"
 import { Context } from "./context.ts"
 import type { TaskContext } from "./context.ts"
+import { refusal } from "./refuse.ts"
 
 /** How a task failed: the very value that it threw or rejected with. */
 export interface Rejection {
   readonly reason: unknown
 }
+
+/** Says what an item costs; throws if what the caller says is no cost. */
+export type Weigh<A> = (item: A, index: number) => Cost
 
 export type AnyTask<A, B> = (item: A, context: TaskContext) => B | PromiseLike<B>
 
@@ -30,12 +34,18 @@ class PromiseTask<A, B> extends Task {
 
 export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
   readonly grace: number
+  readonly weigh: Weigh<A> | undefined
   /** What cancelled tasks see as the reason, if the caller has given one. */
   callerReason: Rejection | undefined
   private readonly task: AnyTask<A, B>
 
-  constructor(task: AnyTask<A, B>, grace: number) {
+  private readonly isTelling: boolean
+
+  /** With `isTelling`, tasks can correct what they have cost. */
+  constructor(task: AnyTask<A, B>, weigh: Weigh<A> | undefined, isTelling: boolean, grace: number) {
     this.task = task
+    this.weigh = weigh
+    this.isTelling = isTelling
     this.grace = grace
   }
 
@@ -46,7 +56,7 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
   }
 
   start(run: Run<A, B, Rejection>, item: A, index: number): void {
-    const context = new Context(index)
+    const context = this.isTelling ? new Context(index, run.holding()) : new Context(index)
     let promise: PromiseLike<B>
     try {
       const result = this.task(item, context)
@@ -54,7 +64,7 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
       // Foreign thenables may call back at once, twice, or throw; a promise around them does not.
       promise = result instanceof Promise ? result : Promise.resolve(result)
     } catch (reason) {
-      return run.failed(index, { reason })
+      return run.failed(index, this.crash(reason))
     }
     const task = new PromiseTask(this, context)
     promise.then(
@@ -68,6 +78,14 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
       }
     )
     run.track(task)
+  }
+
+  refused(cause: Parameters<Worker<A, B, Rejection>["refused"]>[0]): Rejection {
+    return this.crash(refusal(cause))
+  }
+
+  crash(reason: unknown): Rejection {
+    return { reason }
   }
 
   /** What a cancelled task still throws is nobody's business any more. */

@@ -1,0 +1,54 @@
+/**
+ * How a meter refuses a start.
+ */
+import { Data } from "effect"
+
+/**
+ * The schedule of a meter has come to its end: the meter admits nothing more.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ScheduleEnded extends Data.TaggedError("ScheduleEnded")<{
+  /** What the schedule gave as its last output. */
+  readonly output: unknown
+}> {
+  override readonly message = "the schedule behind this meter has ended: it admits no further start"
+}
+
+/**
+ * A task costs more than a limit allows for in its whole window, so that waiting could not help.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ExcessiveCost extends Data.TaggedError("ExcessiveCost")<{
+  /** The name of the window. */
+  readonly window: string
+  readonly cost: number
+  readonly limit: number
+}> {
+  override get message(): string {
+    return `a task costs ${this.cost} ${this.window}, but no more than ${this.limit} are allowed for in the whole window`
+  }
+}
+
+/**
+ * All places of a meter are held by tasks that wait for a place of that same meter, so that none of them could ever go
+ * on. A mistake in the program rather than something to recover from, hence a defect.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Deadlock extends Data.TaggedError("Deadlock")<{
+  /** How many tasks hold a place each and wait for another one. */
+  readonly held: number
+}> {
+  override get message(): string {
+    const places = this.held === 1 ? "the only place" : `all ${this.held} places`
+    return (
+      `${places} of a meter with maxAtOnce: ${this.held} are held by tasks that wait for that same meter. ` +
+      "Run what is inside them without the meter, give it a meter of its own, or raise maxAtOnce"
+    )
+  }
+}

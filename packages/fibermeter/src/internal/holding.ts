@@ -1,0 +1,41 @@
+/**
+ * What a task holds of its gates, known to everything that runs inside it: to correct what it has spent, and to notice
+ * when tasks wait for what they hold themselves.
+ */
+import { Context } from "effect"
+import type { Gate } from "./gate.ts"
+
+export class Holding {
+  readonly gates: ReadonlyArray<Gate>
+  readonly bookings: ReadonlyArray<unknown>
+  /** What the task holds that this one runs inside of. */
+  readonly outer: Holding | undefined
+  /** How many waits for a gate go on inside of this task, gate by gate. */
+  private waits: Map<Gate, number> | undefined
+
+  constructor(gates: ReadonlyArray<Gate>, bookings: ReadonlyArray<unknown>, outer: Holding | undefined) {
+    this.gates = gates
+    this.bookings = bookings
+    this.outer = outer
+  }
+
+  /** Notes that something inside the task begins (1) or ceases (-1) to wait at the gate. Returns how many do. */
+  countWait(gate: Gate, by: 1 | -1): number {
+    this.waits ??= new Map()
+    const count = (this.waits.get(gate) ?? 0) + by
+    this.waits.set(gate, count)
+    return count
+  }
+}
+
+/** All tasks, innermost first, that a task inside `holding` is part of and that hold a place of the gate. */
+export const holdersOf = (gate: Gate, holding: Holding | undefined): ReadonlyArray<Holding> => {
+  const holders: Array<Holding> = []
+  for (let each = holding; each !== undefined; each = each.outer) if (each.gates.includes(gate)) holders.push(each)
+  return holders
+}
+
+/** What the task holds that a fiber belongs to. */
+export const CurrentHolding = Context.Reference<Holding | undefined>("fibermeter/Holding", {
+  defaultValue: () => undefined
+})

@@ -1,0 +1,30 @@
+/**
+ * How gates stand, in numbers.
+ */
+import type { Gate } from "./gate.ts"
+import type { Host } from "./host.ts"
+import { LimitGate } from "./limitGate.ts"
+
+export interface Standing {
+  readonly running: number
+  readonly waiting: number
+  readonly started: number
+  readonly free: number
+  readonly room: Readonly<Record<string, number>>
+  /** Nanoseconds until a task of cost 1 may start, if nobody waits before it. */
+  readonly opensIn: number
+}
+
+/** Of several gates, the busiest counts. */
+export const standing = (gates: ReadonlyArray<Gate>, host: Host): Standing => {
+  const most = (count: (gate: Gate) => number): number => gates.reduce((max, gate) => Math.max(max, count(gate)), 0)
+  const free = gates.reduce((least, gate) => Math.min(least, gate.capacity - gate.running), Infinity)
+  return {
+    running: most((gate) => gate.running),
+    waiting: most((gate) => gate.waiting),
+    started: most((gate) => gate.started),
+    free: Math.max(0, free),
+    room: Object.assign({}, ...gates.map((gate) => (gate instanceof LimitGate ? gate.rooms(host) : {}))),
+    opensIn: most((gate) => gate.opensIn(host))
+  }
+}

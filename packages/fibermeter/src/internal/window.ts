@@ -1,0 +1,184 @@
+/**
+ * The arithmetic of a sliding window: at most `limit` spent in any half-open window of length `per`, wherever it is
+ * laid. Like `pace.ts` it knows neither clocks nor fibers; all times are nanoseconds on one time line.
+ *
+ * It is the sliding window log: what has been spent, and when, is kept for as long as a window can reach it. To spend
+ * c at t is allowed if what was spent after t − per leaves room for it; then every window that ends at t holds, and each
+ * window holds that ends where something was spent, hence all do.
+ *
+ * The log has at most `maxEntries` entries, three quarters of a megabyte. Should it fill up, what is spent within a
+ * 16,384th of the window shares an entry from then on, at the time of the latest of it. So it is taken to have been spent
+ * later than it was and counts for longer, never for less: no more gets through, and a start waits at most that
+ * 16,384th of the window too long.
+ */
+const maxEntries = 32_768
+const slices = maxEntries / 2
+
+export class Window {
+  limit: number
+  per: number
+  /** The entries, oldest first, are at `head`, `head + 1`, …, modulo the length of these three. */
+  private times = new Float64Array(16)
+  private costs = new Float64Array(16)
+  /** The number of the first spending of each entry. */
+  private numbers = new Float64Array(16)
+  private head = 0
+  private size = 0
+  private count = 0
+  private spent = 0
+  /** What is spent less than this apart shares an entry. */
+  private width = 0
+  private lastBegan = -Infinity
+  /** The last answer of `opensAt` that took a search, and to what; `NaN` once it holds no longer. */
+  private searchedFor = NaN
+  private found = -Infinity
+
+  constructor(limit: number, per: number) {
+    this.limit = limit
+    this.per = per
+  }
+
+  /** When that much may be spent if nothing is before; `-Infinity` for now. To be asked only for what the limit allows. */
+  opensAt(cost: number, now: number): number {
+    this.expire(now)
+    if (this.spent + cost <= this.limit) return -Infinity
+    // Whoever waits asks again and again, and only what is spent meanwhile could change the answer.
+    if (this.searchedFor !== cost) {
+      this.searchedFor = cost
+      this.found = this.search(this.spent + cost - this.limit)
+    }
+    return this.found
+  }
+
+  /** What may be spent now. */
+  room(now: number): number {
+    this.expire(now)
+    return Math.max(0, this.limit - this.spent)
+  }
+
+  /** Spends, and returns the number of this spending. */
+  spend(cost: number, now: number): number {
+    this.spent += cost
+    this.searchedFor = NaN
+    if (this.size > 0 && now - this.lastBegan < this.width) {
+      const last = this.at(this.size - 1)
+      this.costs[last]! += cost
+      this.times[last] = now
+    } else {
+      this.append(now, cost)
+      this.lastBegan = now
+    }
+    return this.count++
+  }
+
+  /** The spending of that number came later than noted, by `time` at the latest. */
+  amend(number: number, time: number): void {
+    const entry = this.entryOf(number)
+    if (entry === undefined) return
+    this.times[entry] = Math.max(time, this.times[entry]!)
+    this.searchedFor = NaN
+  }
+
+  /** The spending of that number was more, or less, than noted. What no window reaches any more is left as it is. */
+  correct(number: number, by: number): void {
+    const entry = this.entryOf(number)
+    if (entry === undefined) return
+    const change = Math.max(by, -this.costs[entry]!)
+    this.costs[entry]! += change
+    this.spent += change
+    this.searchedFor = NaN
+  }
+
+  /** Changes the limit. What has been spent goes on counting, unless the old window has lost sight of it already. */
+  resize(limit: number, per: number): void {
+    this.limit = limit
+    this.per = per
+    this.searchedFor = NaN
+  }
+
+  shift(delta: number): void {
+    for (let place = 0; place < this.size; place++) this.times[this.at(place)]! += delta
+    this.lastBegan += delta
+    this.searchedFor = NaN
+  }
+
+  private expire(now: number): void {
+    while (this.size > 0 && this.times[this.head]! + this.per <= now) {
+      this.spent -= this.costs[this.head]!
+      this.head = this.at(1)
+      this.size--
+      this.searchedFor = NaN
+    }
+    // Costs may be fractions, whose sums come out a little off. Nothing spent is nothing.
+    if (this.size === 0) this.spent = 0
+  }
+
+  /** When so much of what was spent first will have gone out of the window. */
+  private search(toFree: number): number {
+    let place = 0
+    let freed = this.costs[this.head]!
+    while (freed < toFree && place < this.size - 1) freed += this.costs[this.at(++place)]!
+    return this.times[this.at(place)]! + this.per
+  }
+
+  private entryOf(number: number): number | undefined {
+    let low = 0
+    let high = this.size
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.numbers[this.at(middle)]! <= number) low = middle + 1
+      else high = middle
+    }
+    return low === 0 ? undefined : this.at(low - 1)
+  }
+
+  private append(time: number, cost: number): void {
+    if (this.size === this.times.length) {
+      if (this.size < maxEntries) this.unroll(this.size * 2)
+      else this.merge()
+    }
+    const entry = this.at(this.size++)
+    this.times[entry] = time
+    this.costs[entry] = cost
+    this.numbers[entry] = this.count
+  }
+
+  /** Copies the entries to the beginning of arrays of that length. */
+  private unroll(length: number): void {
+    const copy = (from: Float64Array): Float64Array<ArrayBuffer> => {
+      const to = new Float64Array(length)
+      for (let place = 0; place < this.size; place++) to[place] = from[this.at(place)]!
+      return to
+    }
+    const times = copy(this.times)
+    const costs = copy(this.costs)
+    this.numbers = copy(this.numbers)
+    this.times = times
+    this.costs = costs
+    this.head = 0
+  }
+
+  /** Lets entries be shared from now on, and shares those that are there. */
+  private merge(): void {
+    this.unroll(maxEntries)
+    this.width = this.per / slices
+    const { costs, numbers, times } = this
+    let last = 0
+    this.lastBegan = times[0]!
+    for (let place = 1; place < this.size; place++) {
+      if (times[place]! - this.lastBegan < this.width) {
+        costs[last]! += costs[place]!
+      } else {
+        costs[++last] = costs[place]!
+        numbers[last] = numbers[place]!
+        this.lastBegan = times[place]!
+      }
+      times[last] = times[place]!
+    }
+    this.size = last + 1
+  }
+
+  private at(place: number): number {
+    return (this.head + place) % this.times.length
+  }
+}
