@@ -50,16 +50,18 @@ export const report = (
         "ratio (least – most)",
         "to reach",
         "",
+        "by CPU time",
         "ours, ns a task",
         "theirs, ns a task"
       ],
-      rows: outcomes.map(({ against, ours, ratio, reach, tasks, theirs, work }) => [
+      rows: outcomes.map(({ against, cpuRatio, ours, ratio, reach, tasks, theirs, work }) => [
         work,
         against,
         format.count(tasks),
         format.spread(ratio, format.ratio),
         reach === null ? "–" : `≤ ${reach}`,
         reach === null ? "" : verdict(ratio.median, reach),
+        format.ratio(cpuRatio.median),
         format.nanos(ours.median),
         format.nanos(theirs.median)
       ])

@@ -29,7 +29,7 @@ export type CostError<C> = [C] extends [never] ? never : ExcessiveCost
  * @category options
  * @since 0.1.0
  */
-export interface Options<out M extends Meters = Meters, out C = Costs> extends Limits {
+export interface Options<out M extends Meters = Meters, out C = never> extends Limits {
   /**
    * A meter, or several, whose limits hold for this call together with all others that use them. The call's own limits
    * come on top. With several, a task starts only when all of them admit it, and takes from all in the same step.
@@ -49,7 +49,7 @@ export interface Options<out M extends Meters = Meters, out C = Costs> extends L
  * @category options
  * @since 0.1.0
  */
-export interface AmapOptions<out M extends Meters = Meters, out C = Costs> extends Options<M, C> {
+export interface AmapOptions<out M extends Meters = Meters, out C = never> extends Options<M, C> {
   /** Results come in the order of the items instead of as they become available. Default: `false`. */
   readonly ordered?: boolean | undefined
   /**
@@ -65,7 +65,7 @@ export interface AmapOptions<out M extends Meters = Meters, out C = Costs> exten
  * @category options
  * @since 0.1.0
  */
-export interface RunAnyOptions<out M extends Meters = Meters, out C = Costs> extends Options<M, C> {
+export interface RunAnyOptions<out M extends Meters = Meters, out C = never> extends Options<M, C> {
   /**
    * What decides: the first task to succeed (`"success"`, the default), or the first to end, even by failing
    * (`"settled"`).

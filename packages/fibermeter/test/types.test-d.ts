@@ -261,10 +261,10 @@ describe("options", () => {
     void runAll([Effect.void], { concurrency: 3 })
     // @ts-expect-error: the name is maxAtOnce
     void Meter.make({ concurrency: 3 })
-    expectTypeOf<keyof Options>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst" | "meter">()
+    expectTypeOf<keyof Options>().toEqualTypeOf<keyof Meter.Limits | "meter" | "cost">()
     expectTypeOf<keyof AmapOptions>().toEqualTypeOf<keyof Options | "ordered" | "maxUnread">()
     expectTypeOf<keyof RunAnyOptions>().toEqualTypeOf<keyof Options | "until">()
-    expectTypeOf<keyof Meter.Limits>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst">()
+    expectTypeOf<keyof Meter.Limits>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst" | "windows">()
   })
 
   it("have the values that they can have", () => {

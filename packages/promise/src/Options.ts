@@ -54,7 +54,7 @@ export interface Cancellation {
 }
 
 /** The options of every verb. Without any, nothing limits. */
-export interface Options<in A = never> extends Limits, Cancellation {
+export interface Options<in A = any> extends Limits, Cancellation {
   /**
    * A meter, or several, whose limits hold for this call together with all others that use them. The call's own limits
    * come on top. With several, a task starts only when all of them admit it, and takes from all in the same step.
@@ -69,7 +69,7 @@ export interface Options<in A = never> extends Limits, Cancellation {
 }
 
 /** The options of `amap`. */
-export interface AmapOptions<in A = never> extends Options<A> {
+export interface AmapOptions<in A = any> extends Options<A> {
   /** Results come in the order of the items instead of as they become available. Default: `false`. */
   readonly ordered?: boolean | undefined
   /**
@@ -80,7 +80,7 @@ export interface AmapOptions<in A = never> extends Options<A> {
 }
 
 /** The options of `runAny`. */
-export interface RunAnyOptions<in A = never> extends Options<A> {
+export interface RunAnyOptions<in A = any> extends Options<A> {
   /**
    * What decides: the first task to succeed (`"success"`, the default), or the first to settle, even by rejecting
    * (`"settled"`).

@@ -22,6 +22,8 @@ import {
   verbs,
   watch
 } from "./support.ts"
+import type { Told } from "./support.ts"
+import type { Told } from "./support.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
@@ -266,12 +268,12 @@ describe("the async context of a call is its tasks' own", () => {
         }
         const own = {
           ...p,
-          task: (item: unknown, context: TaskContext) => {
+          task: (item: unknown, context: Told) => {
             note(context.index)
             return p.task(item, context)
           },
           tasks: (count: number) =>
-            p.tasks(count).map((task) => (context: TaskContext) => {
+            p.tasks(count).map((task) => (context: Told) => {
               note(context.index)
               return task(context)
             })

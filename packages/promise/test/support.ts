@@ -175,10 +175,13 @@ export interface Plan {
   readonly deaf?: boolean
 }
 
+/** What a probe looks at of what a task is told. */
+export type Told = Pick<TaskContext, "index" | "signal">
+
 export interface Probe {
-  readonly task: (item: unknown, context: TaskContext) => Promise<unknown>
+  readonly task: (item: unknown, context: Told) => Promise<unknown>
   /** The same as a list of functions without items. */
-  readonly tasks: (count: number) => Array<(context: TaskContext) => Promise<unknown>>
+  readonly tasks: (count: number) => Array<(context: Told) => Promise<unknown>>
   /** When each task started, in order of starting. */
   readonly starts: Array<number>
   /** The indices in order of starting. */
@@ -202,7 +205,7 @@ export const probe = (plan: (index: number) => Plan): Probe => {
   const aborted = new Map<number, unknown>()
   let running = 0
   let peak = 0
-  const task = (item: unknown, { index, signal }: TaskContext): Promise<unknown> => {
+  const task = (item: unknown, { index, signal }: Told): Promise<unknown> => {
     const { ms = 0, rejects, throws, deaf = false, ...rest } = plan(index)
     starts.push(now())
     order.push(index)
@@ -230,7 +233,7 @@ export const probe = (plan: (index: number) => Plan): Probe => {
   }
   return {
     task,
-    tasks: (count) => Array.from({ length: count }, (_, i) => (context: TaskContext) => task(i, context)),
+    tasks: (count) => Array.from({ length: count }, (_, i) => (context: Told) => task(i, context)),
     starts,
     order,
     items,

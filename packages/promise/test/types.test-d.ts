@@ -203,8 +203,8 @@ describe("options", () => {
     expectTypeOf<AmapOptions>().toExtend<Options>()
     expectTypeOf<RunAnyOptions>().toExtend<Options>()
     expectTypeOf<Options>().toExtend<Limits>()
-    expectTypeOf<keyof Limits>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst">()
-    expectTypeOf<keyof Options>().toEqualTypeOf<keyof Limits | "meter" | "signal" | "grace">()
+    expectTypeOf<keyof Limits>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst" | "windows">()
+    expectTypeOf<keyof Options>().toEqualTypeOf<keyof Limits | "meter" | "cost" | "signal" | "grace">()
     expectTypeOf<keyof AmapOptions>().toEqualTypeOf<keyof Options | "ordered" | "maxUnread">()
     expectTypeOf<keyof RunAnyOptions>().toEqualTypeOf<keyof Options | "until">()
   })
@@ -229,12 +229,12 @@ describe("the named types", () => {
       (item: number, context: TaskContext) => string | PromiseLike<string>
     >()
     expectTypeOf<Task<string>>().toEqualTypeOf<(context: TaskContext) => string | PromiseLike<string>>()
-    expectTypeOf<keyof TaskContext>().toEqualTypeOf<"index" | "signal">()
+    expectTypeOf<keyof TaskContext>().toEqualTypeOf<"index" | "signal" | "correct">()
   })
 
   it("show nothing of Effect", () => {
     // All that a meter shows is `run`; whatever core has behind it is out of sight.
-    expectTypeOf<keyof Meter>().toEqualTypeOf<"run">()
+    expectTypeOf<keyof Meter>().toEqualTypeOf<"run" | "pause" | "resume" | "resize" | "snapshot">()
     expectTypeOf<Parameters<typeof createMeter>>().toEqualTypeOf<[limits: Limits]>()
   })
 })

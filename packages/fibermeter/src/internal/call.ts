@@ -24,7 +24,7 @@ export const isDataFirst = (args: ArrayLike<unknown>): boolean =>
   typeof args[0] !== "function" || typeof args[1] === "function"
 
 /** The options of all verbs together. */
-export type AllOptions = AmapOptions<Meters> & RunAnyOptions<Meters>
+export type AllOptions = AmapOptions<Meters, Costs<any>> & RunAnyOptions<Meters, Costs<any>>
 
 export type Task<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
 
@@ -99,7 +99,7 @@ export const makeRun = <A, B, E>(
   const { cost, meter } = call.options
   const worker = new FiberWorker({
     f,
-    weigh: cost === undefined ? undefined : weighing(cost as Costs<any>, gates),
+    weigh: cost === undefined ? undefined : weighing(cost, gates),
     parent: fiber.id,
     isUninterruptible: interruptible === false && !(collector instanceof Any),
     // Only a task that has something to correct, or others to wait for in the end, has a use for what it holds.
