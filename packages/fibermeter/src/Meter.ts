@@ -13,9 +13,10 @@ import type { Context, Semaphore } from "effect"
 import { dual } from "effect/Function"
 import * as check from "./internal/check.ts"
 import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
-import { capacityOf, inOrder, namesOf, Ticket } from "./internal/gate.ts"
-import type { Cost, Gate } from "./internal/gate.ts"
+import { capacityOf, inOrder, namesOf } from "./internal/gate.ts"
+import type { Gate } from "./internal/gate.ts"
 import { CurrentHolding } from "./internal/holding.ts"
+import type { Cost } from "./internal/holding.ts"
 import * as Host from "./internal/host.ts"
 import { KeyedGates } from "./internal/keyedGates.ts"
 import { LimitGate, nanosOf } from "./internal/limitGate.ts"
@@ -23,6 +24,7 @@ import { Pace } from "./internal/pace.ts"
 import { ScheduleGate } from "./internal/scheduleGate.ts"
 import { SemaphoreGate } from "./internal/semaphoreGate.ts"
 import { standing } from "./internal/standing.ts"
+import { Ticket } from "./internal/ticket.ts"
 import { Timeline } from "./internal/timeline.ts"
 import type { MeterError, MeterServices } from "./Options.ts"
 
@@ -149,8 +151,7 @@ export const gatesOf = (meter: Meter<any, any>): ReadonlyArray<Gate> => (meter a
  * @category constructors
  * @since 0.1.0
  */
-export const make = (limits: Limits): Effect.Effect<Meter> =>
-  Effect.sync(() => makeUnsafe(limits))
+export const make = (limits: Limits): Effect.Effect<Meter> => Effect.sync(() => makeUnsafe(limits))
 
 /**
  * Makes a meter outside of Effect, for instance as a constant of a module. Throws a `Cause.IllegalArgumentError` if a
@@ -360,7 +361,11 @@ export const metered: {
   ): Effect.Effect<A, E | ME | CostErrorOf<O>, R | MR>
 } = dual(
   (args) => Effect.isEffect(args[0]),
-  <A, E, R>(effect: Effect.Effect<A, E, R>, meter: Meter<any, any>, options?: TaskOptions): Effect.Effect<A, any, any> =>
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    meter: Meter<any, any>,
+    options?: TaskOptions
+  ): Effect.Effect<A, any, any> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(admission(meter, options, restore), (ticket) =>
         Effect.onExit(restore(ticket.tell(effect)), () => Effect.sync(() => ticket.leave()))

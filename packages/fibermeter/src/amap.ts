@@ -40,12 +40,20 @@ export const amap: {
     options?: AmapOptions<M, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
-  ) => Stream.Stream<B, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  ) => Stream.Stream<
+    B,
+    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    R | NoInfer<SR> | MeterServices<NoInfer<M>>
+  >
   <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
     options?: AmapOptions<M, C>
-  ): Stream.Stream<B, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  ): Stream.Stream<
+    B,
+    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    R | NoInfer<SR> | MeterServices<NoInfer<M>>
+  >
 } = dual(isDataFirst, (items: unknown, f: unknown, options?: unknown): Stream.Stream<any, any, any> => {
   const call = ofItems<unknown, unknown, unknown>(items, f, options)
   return Stream.fromChannel(

@@ -28,7 +28,8 @@ type MemberOf<T> = T extends Iterable<infer Each> ? Each : T[keyof T]
 
 type ErrorOf<T> = MemberOf<T> extends infer Each ? (Each extends Effect.Effect<any, infer E, any> ? E : never) : never
 
-type ServicesOf<T> = MemberOf<T> extends infer Each ? (Each extends Effect.Effect<any, any, infer R> ? R : never) : never
+type ServicesOf<T> =
+  MemberOf<T> extends infer Each ? (Each extends Effect.Effect<any, any, infer R> ? R : never) : never
 
 /**
  * Runs a list of effects, or a task for each item, and gives their results in the order of the input.
@@ -60,16 +61,28 @@ export const runAll: {
     options?: Options<M, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
-  ) => Effect.Effect<Array<B>, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  ) => Effect.Effect<
+    Array<B>,
+    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    R | NoInfer<SR> | MeterServices<NoInfer<M>>
+  >
   <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
     options?: Options<M, C>
-  ): Effect.Effect<Array<B>, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  ): Effect.Effect<
+    Array<B>,
+    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    R | NoInfer<SR> | MeterServices<NoInfer<M>>
+  >
   <const T extends Effects, M extends Meters = never, C extends Costs<MemberOf<T>> = never>(
     effects: T,
     options?: Options<M, C>
-  ): Effect.Effect<Results<T>, ErrorOf<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, ServicesOf<T> | MeterServices<NoInfer<M>>>
+  ): Effect.Effect<
+    Results<T>,
+    ErrorOf<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    ServicesOf<T> | MeterServices<NoInfer<M>>
+  >
 } = dual(isDataFirst, (input: unknown, second: unknown, third?: unknown): Effect.Effect<any, any, any> => {
   if (typeof second === "function") return collect(ofItems(input, second, third))
   if (!isRecord(input)) return collect(ofEffects(input, second))

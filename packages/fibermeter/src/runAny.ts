@@ -51,12 +51,20 @@ export const runAny: {
     options?: RunAnyOptions<M, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
-  ) => Effect.Effect<B, E | NoInfer<SE> | Cause.NoSuchElementError | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  ) => Effect.Effect<
+    B,
+    E | NoInfer<SE> | Cause.NoSuchElementError | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    R | NoInfer<SR> | MeterServices<NoInfer<M>>
+  >
   <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
     options?: RunAnyOptions<M, C>
-  ): Effect.Effect<B, E | NoInfer<SE> | Cause.NoSuchElementError | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  ): Effect.Effect<
+    B,
+    E | NoInfer<SE> | Cause.NoSuchElementError | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    R | NoInfer<SR> | MeterServices<NoInfer<M>>
+  >
   <const T extends Effects, M extends Meters = never, C extends Costs<MemberOf<T>> = never>(
     effects: T,
     options?: RunAnyOptions<M, C>

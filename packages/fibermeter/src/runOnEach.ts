@@ -40,12 +40,20 @@ export const runOnEach: {
     options?: Options<M, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
-  ) => Effect.Effect<void, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  ) => Effect.Effect<
+    void,
+    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    R | NoInfer<SR> | MeterServices<NoInfer<M>>
+  >
   <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
     options?: Options<M, C>
-  ): Effect.Effect<void, E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>, R | NoInfer<SR> | MeterServices<NoInfer<M>>>
+  ): Effect.Effect<
+    void,
+    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    R | NoInfer<SR> | MeterServices<NoInfer<M>>
+  >
 } = dual(isDataFirst, (items: unknown, f: unknown, options?: unknown): Effect.Effect<any, any, any> =>
   execute(
     ofItems(items, f, options),

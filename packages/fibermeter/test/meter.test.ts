@@ -257,6 +257,33 @@ describe("fromSemaphore", () => {
     })
   )
 
+  it.effect("waits in line with those who take from it directly, and leaves the line when it is interrupted", () =>
+    Effect.gen(function* () {
+      const semaphore = Semaphore.makeUnsafe(1)
+      const meter = Meter.fromSemaphore(semaphore)
+      const order: Array<string> = []
+      const noted = (name: string) =>
+        Effect.andThen(
+          Effect.sync(() => order.push(name)),
+          Effect.sleep(10)
+        )
+      yield* semaphore.take(1)
+      for (const _ of range(3)) yield* observe(Meter.metered(noted("left"), meter), { interruptAt: 5 })
+      const early = yield* watch(Meter.metered(noted("early"), meter))
+      const direct = yield* watch(semaphore.withPermit(noted("direct")))
+      const late = yield* watch(Meter.metered(noted("late"), meter))
+      early.fiber.interruptUnsafe()
+      yield* early.finish
+      yield* semaphore.release(1)
+      yield* direct.finish
+      yield* late.finish
+      expect(order.toSorted((a, b) => a.localeCompare(b))).toEqual(["direct", "late"])
+      const again = yield* observe(runOnEach(range(2), () => Effect.sleep(10), { meter }))
+      expect(again.end).toBe(ms(20))
+      expect(yield* semaphore.takeIfAvailable(1)).toBe(true)
+    })
+  )
+
   it.effect("gives everything back to it", () =>
     Effect.gen(function* () {
       const semaphore = Semaphore.makeUnsafe(3)

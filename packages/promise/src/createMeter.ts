@@ -221,7 +221,9 @@ class SingleRun<B> extends Ticket {
   private call(): void {
     let promise: PromiseLike<B>
     try {
-      const result = this.task((this.told = this.gates.some(isWeighed) ? new Context(0, this.holding()) : new Context(0)))
+      const result = this.task(
+        (this.told = this.gates.some(isWeighed) ? new Context(0, this.holding()) : new Context(0))
+      )
       if (!check.isThenable(result)) return this.settled(() => this.resolve(result))
       promise = result instanceof Promise ? result : Promise.resolve(result)
     } catch (reason) {

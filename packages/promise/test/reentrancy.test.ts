@@ -23,7 +23,6 @@ import {
   watch
 } from "./support.ts"
 import type { Told } from "./support.ts"
-import type { Told } from "./support.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()

@@ -66,7 +66,10 @@ export const ofEffects = <B, E>(effects: unknown, options: unknown): Call<any, B
 export const gatesFor = (options: AllOptions): ReadonlyArray<Gate> => {
   const { meter } = options
   const meters: ReadonlyArray<Meters> = meter === undefined ? [] : Array.isArray(meter) ? meter : [meter]
-  return inOrder(LimitGate.forCall(options), meters.flatMap((each) => gatesOf(each as AnyMeter)))
+  return inOrder(
+    LimitGate.forCall(options),
+    meters.flatMap((each) => gatesOf(each as AnyMeter))
+  )
 }
 
 /** A call's `cost`, checked each time: nothing is known of it before. */

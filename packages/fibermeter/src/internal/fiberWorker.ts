@@ -3,8 +3,8 @@
  */
 import { Cause, Effect, Exit } from "effect"
 import type { Fiber } from "effect"
-import type { Cost } from "./gate.ts"
 import { CurrentHolding } from "./holding.ts"
+import type { Cost } from "./holding.ts"
 import { Task } from "./run.ts"
 import type { Run, Worker } from "./run.ts"
 import { withoutInterrupts } from "./streamSource.ts"

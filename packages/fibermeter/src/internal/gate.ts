@@ -1,41 +1,32 @@
 /**
- * The queue in front of a limit, and what stands in it.
- *
- * A meter is one gate or several. Whoever wants to start a task holds a `Ticket` for the gates that the task has to
- * pass. The rules:
- *
- * - **One step.** A ticket takes from all its gates in the same step, and only when all are open to it. So nothing is
- *   held while waiting, and giving up costs nobody anything but the one who gives up.
- * - **First come, first served.** A ticket waits at the first of its gates that is closed to it. At the gates before
- *   that one it stays the first in line (`front`), so that nobody slips past who came later.
- * - **One order for all.** Every ticket has its gates from the youngest to the oldest. Waiting-for therefore only ever
- *   points from younger gates to older ones and can close no circle, in whatever order a user lists meters. Youngest
- *   first, because what is made later is usually the narrower one: a call's own limits, then the limit of one host,
- *   then the limit of the whole program; whoever waits for the narrow one does not stand in the way of all others.
- *   Semaphores come after all of these.
+ * The queue in front of a limit. A meter is one gate or several; who stands in their lines, and how one passes several
+ * of them, is in `ticket.ts`. What opens a gate, and when, is for its subclasses to say.
  */
-import { Cause, Duration } from "effect"
-import type { Fiber } from "effect"
-import { captureContext } from "./asyncContext.ts"
-import type { AsyncContext } from "./asyncContext.ts"
-import { Deadlock } from "./errors.ts"
-import { Holding, holdersOf } from "./holding.ts"
+import { Duration } from "effect"
+import type { Cause, Fiber } from "effect"
+import type { Cost, Holdable } from "./holding.ts"
 import type { Host } from "./host.ts"
 import { Timeline } from "./timeline.ts"
 import { later, overdue, turnBegins } from "./turn.ts"
 
-/** What a task costs, by the names of limits; a limit that is not named costs 1. */
-export type Cost = Readonly<Record<string, number>>
+/** Somebody in the line. */
+export interface Waiter {
+  readonly host: Host
+  readonly cost: Cost | undefined
+  previous: Waiter | undefined
+  next: Waiter | undefined
+  /** It is the first, and the gate is open to it. It has been taken out of the line. */
+  pass(): void
+  /** It will never pass, for that reason. It takes itself out of the line. */
+  refuse(reason: Cause.Cause<any>): void
+}
 
 let born = 0
-
-/** Instead of a new array for each gate and ticket: most never need one. */
-const none: Array<never> = []
 
 /** The longest sleep asked of a clock, in nanoseconds; whoever has to wait longer looks again then. */
 const maxSleep = 2 ** 50
 
-export abstract class Gate {
+export abstract class Gate implements Holdable {
   /** Gates are passed from the youngest to the oldest. */
   readonly age: number = born++
   /** How many tasks may have passed and not ended. */
@@ -44,7 +35,7 @@ export abstract class Gate {
   readonly holds: boolean = false
   /** The names by which a task's cost is counted here. */
   get names(): Iterable<string> {
-    return none
+    return []
   }
   /** Whether there is a name. */
   get isWeighed(): boolean {
@@ -65,11 +56,11 @@ export abstract class Gate {
   /** Set when the gate can open no more: whoever comes is refused with it. */
   protected broken: Cause.Cause<any> | undefined
 
-  /** Tickets that wait here, in the order of their coming. */
-  private first: Ticket | undefined
-  private last: Ticket | undefined
-  /** The ticket that this gate was open to and that waits at an older one. Nobody passes while there is one. */
-  private front: Ticket | undefined
+  /** Those who wait here, in the order of their coming. */
+  private first: Waiter | undefined
+  private last: Waiter | undefined
+  /** The waiter that this gate was open to and that waits at an older one. Nobody passes while there is one. */
+  private front: Waiter | undefined
   protected pausedUntil = -Infinity
   /** The one timer of this gate, armed only while the first in line waits for nothing but time. */
   private timer: Fiber.Fiber<void> | undefined
@@ -84,13 +75,13 @@ export abstract class Gate {
   /** Whether `opensAt` goes by the time. */
   protected abstract readonly isTimed: boolean
   /**
-   * When this gate will be open to the ticket, which is the first in line: at that time or, if that has come, now; or
+   * When this gate will be open to the waiter, which is the first in line: at that time or, if that has come, now; or
    * at `Infinity`, after some event that calls `wake`. Called again before each decision, so it may note that somebody
    * waits.
    */
-  protected abstract opensAt(ticket: Ticket): number
+  protected abstract opensAt(waiter: Waiter): number
   /** Takes what a task needs; in the same step as `opensAt` said that the gate is open. Returns a note for `settle`. */
-  protected abstract take(ticket: Ticket): unknown
+  protected abstract take(waiter: Waiter): unknown
   /** The task behind that note has been called by now. */
   abstract settle(booking: unknown): void
   /** The task behind that note has cost something else than it was to. */
@@ -109,11 +100,11 @@ export abstract class Gate {
     return this.broken
   }
 
-  /** A ticket passes. */
-  enter(ticket: Ticket): unknown {
+  /** Somebody passes. */
+  enter(waiter: Waiter): unknown {
     this.running++
     this.started++
-    return this.take(ticket)
+    return this.take(waiter)
   }
 
   /** A task has ended. */
@@ -141,17 +132,17 @@ export abstract class Gate {
     return Math.max(0, this.pausedUntil - this.time.now, this.opensNext() - this.time.now)
   }
 
-  /** As `opensAt`, for a ticket that is not there. */
+  /** As `opensAt`, for a waiter that is not there. */
   protected abstract opensNext(): number
 
-  /** Whether the ticket may pass, coming now. */
-  admits(ticket: Ticket): boolean {
-    return this.isEmpty() && this.isOpen(ticket)
+  /** Whether the waiter may pass, coming now. */
+  admits(waiter: Waiter): boolean {
+    return this.isEmpty() && this.isOpen(waiter)
   }
 
-  /** Whether the gate is open to the ticket, if it is the first in line. */
-  isOpen(ticket: Ticket): boolean {
-    return this.broken === undefined && this.lookFor(ticket) <= this.time.now
+  /** Whether the gate is open to the waiter, if it is the first in line. */
+  isOpen(waiter: Waiter): boolean {
+    return this.broken === undefined && this.lookFor(waiter) <= this.time.now
   }
 
   isEmpty(): boolean {
@@ -167,16 +158,16 @@ export abstract class Gate {
     this.blocked--
   }
 
-  private lookFor(ticket: Ticket): number {
+  private lookFor(waiter: Waiter): number {
     if (this.isTimed || this.pausedUntil !== -Infinity) {
-      this.look(ticket.host)
+      this.look(waiter.host)
       if (this.pausedUntil > this.time.now) {
         this.hold()
         return this.pausedUntil
       }
       this.pausedUntil = -Infinity
     }
-    return this.opensAt(ticket)
+    return this.opensAt(waiter)
   }
 
   protected look(host: Host): void {
@@ -184,44 +175,44 @@ export abstract class Gate {
     this.time.look()
   }
 
-  /** Lets the ticket wait here, behind all others, or before all others if it had been the first in line already. */
-  enqueue(ticket: Ticket, asFirst: boolean): void {
+  /** Lets the waiter wait here, behind all others, or before all others if it had been the first in line already. */
+  enqueue(waiter: Waiter, asFirst: boolean): void {
     this.waiting++
     if (this.first === undefined) {
-      this.first = this.last = ticket
+      this.first = this.last = waiter
     } else if (asFirst) {
-      ticket.next = this.first
-      this.first.previous = ticket
-      this.first = ticket
+      waiter.next = this.first
+      this.first.previous = waiter
+      this.first = waiter
     } else {
-      ticket.previous = this.last
-      this.last!.next = ticket
-      this.last = ticket
+      waiter.previous = this.last
+      this.last!.next = waiter
+      this.last = waiter
     }
-    if (this.first === ticket) this.pump()
+    if (this.first === waiter) this.pump()
   }
 
-  /** Takes the ticket out of the line. */
-  dequeue(ticket: Ticket): void {
+  /** Takes the waiter out of the line. */
+  dequeue(waiter: Waiter): void {
     this.waiting--
-    if (ticket.previous === undefined) this.first = ticket.next
-    else ticket.previous.next = ticket.next
-    if (ticket.next === undefined) this.last = ticket.previous
-    else ticket.next.previous = ticket.previous
-    ticket.previous = ticket.next = undefined
+    if (waiter.previous === undefined) this.first = waiter.next
+    else waiter.previous.next = waiter.next
+    if (waiter.next === undefined) this.last = waiter.previous
+    else waiter.next.previous = waiter.previous
+    waiter.previous = waiter.next = undefined
   }
 
-  /** The ticket, first in line here, goes on to wait at an older gate. */
-  keepFor(ticket: Ticket): void {
+  /** The waiter, first in line here, goes on to wait at an older gate. */
+  keepFor(waiter: Waiter): void {
     if (this.front === undefined) this.waiting++
-    this.front = ticket
+    this.front = waiter
     this.disarm()
     this.hold()
   }
 
-  /** Undoes `keepFor`, if it is in force for the ticket. */
-  freeFrom(ticket: Ticket): void {
-    if (this.front !== ticket) return
+  /** Undoes `keepFor`, if it is in force for the waiter. */
+  freeFrom(waiter: Waiter): void {
+    if (this.front !== waiter) return
     this.front = undefined
     this.waiting--
   }
@@ -236,23 +227,23 @@ export abstract class Gate {
     if (this.isPumping || this.isPostponed || this.front !== undefined) return
     this.isPumping = true
     while (this.front === undefined && this.first !== undefined) {
-      const ticket = this.first
-      const objection = this.objection(ticket.cost)
+      const waiter = this.first
+      const objection = this.objection(waiter.cost)
       if (objection !== undefined) {
-        ticket.refuse(objection)
+        waiter.refuse(objection)
         continue
       }
-      const opensAt = this.lookFor(ticket)
+      const opensAt = this.lookFor(waiter)
       if (opensAt > this.time.now) {
-        this.arm(opensAt, ticket.host)
+        this.arm(opensAt, waiter.host)
         break
       }
-      if (overdue(ticket.host.isLive)) {
-        this.postpone(ticket.host)
+      if (overdue(waiter.host.isLive)) {
+        this.postpone(waiter.host)
         break
       }
-      this.dequeue(ticket)
-      ticket.pass()
+      this.dequeue(waiter)
+      waiter.pass()
     }
     this.isPumping = false
     if (this.isEmpty()) this.disarm()
@@ -307,190 +298,6 @@ export abstract class Gate {
   }
 }
 
-const notWaiting = -1
-
-/** A place in the lines of some gates. What becomes of it is for the subclasses to say, `admitted` and `refused`. */
-export abstract class Ticket {
-  readonly host: Host
-  readonly gates: ReadonlyArray<Gate>
-  /** Where gates are shared, what lets the ticket pass may be another call's task, in another async context. */
-  private readonly isShared: boolean
-  /** What the task costs for which the next start is asked. */
-  cost: Cost | undefined
-  /** What the gates have noted of the last start. */
-  private bookings: Array<unknown> = none
-  /** A holding has them: the next start needs others. */
-  private areBookingsLent = false
-  /** The tasks that wait because this ticket does. */
-  private holders: ReadonlyArray<Holding> = none
-  private blockedAt: Gate | undefined
-  /** The index of the gate where it waits. */
-  private at = notWaiting
-  /** The async context in which the ticket began to wait. */
-  private context: AsyncContext | undefined
-  previous: Ticket | undefined
-  next: Ticket | undefined
-
-  /** `gates` from the youngest to the oldest; `isShared` says whether others have tickets for them. */
-  constructor(host: Host, gates: ReadonlyArray<Gate>, isShared: boolean) {
-    this.host = host
-    this.gates = gates
-    this.isShared = isShared
-  }
-
-  /** A start has been taken after a wait: the task is to be started in this very step, and `started` called. */
-  protected abstract admitted(): void
-
-  /** A gate has broken. Called only where there is one that can. */
-  protected refused(_cause: Cause.Cause<any>): void {}
-
-  /**
-   * Asks for a start. `true`: it has been taken, and the caller starts the task in this very step and calls `started`.
-   * `false`: `admitted` or `refused` will be called, unless `cancel` is called before.
-   */
-  request(): boolean {
-    for (const gate of this.gates) {
-      const objection = gate.objection(this.cost)
-      if (objection !== undefined) {
-        this.refused(objection)
-        return false
-      }
-    }
-    const closed = this.firstClosed(notWaiting)
-    if (closed === this.gates.length) {
-      this.take()
-      return true
-    }
-    if (this.isShared) this.context = captureContext()
-    this.waitAt(closed, false)
-    return false
-  }
-
-  get isWaiting(): boolean {
-    return this.at !== notWaiting
-  }
-
-  /** The task has been called: whatever start it has seen, it was not later than this. */
-  started(): void {
-    const gates = this.gates
-    for (let i = 0; i < gates.length; i++) gates[i]!.settle(this.bookings[i])
-  }
-
-  /** What the task that has just been started holds. */
-  holding(): Holding {
-    this.areBookingsLent = true
-    return new Holding(this.gates, this.bookings, this.host.holding)
-  }
-
-  /** The caller wants no further start for the time being. */
-  rest(): void {
-    const gates = this.gates
-    for (let i = 0; i < gates.length; i++) gates[i]!.settleDown()
-  }
-
-  /** A task that was started with this ticket has ended. */
-  leave(): void {
-    const gates = this.gates
-    for (let i = 0; i < gates.length; i++) gates[i]!.leave()
-  }
-
-  /** Gives up waiting. */
-  cancel(): void {
-    if (this.at === notWaiting) return
-    this.gates[this.at]!.dequeue(this)
-    this.context?.emitDestroy()
-    this.context = undefined
-    this.stepAside()
-  }
-
-  /** Called by the gate where it waited, which has taken it out of its line and is open to it. */
-  pass(): void {
-    const here = this.at
-    // What was open when this went on to wait may have closed since: limits can change.
-    const closed = this.firstClosed(here)
-    if (closed < this.gates.length) return this.waitAt(closed, closed < here)
-    this.take()
-    this.at = notWaiting
-    this.unblock()
-    for (let i = 0; i < here; i++) this.gates[i]!.freeFrom(this)
-    this.inContext(() => this.admitted())
-    for (let i = 0; i < here; i++) this.gates[i]!.pump()
-  }
-
-  /** Called by a gate that is broken. */
-  refuse(cause: Cause.Cause<any>): void {
-    this.gates[this.at]!.dequeue(this)
-    this.stepAside()
-    this.inContext(() => this.refused(cause))
-  }
-
-  /** Calls `f` in the async context in which the wait began. */
-  private inContext(f: () => void): void {
-    const { context } = this
-    this.context = undefined
-    if (context === undefined) return f()
-    context.runInAsyncScope(f)
-    context.emitDestroy()
-  }
-
-  /** The first gate that is closed, given that this is the first in line before `here` and `here` is open. */
-  private firstClosed(here: number): number {
-    const gates = this.gates
-    for (let i = 0; i < here; i++) if (!gates[i]!.isOpen(this)) return i
-    let i = here === notWaiting ? 0 : here + 1
-    while (i < gates.length && gates[i]!.admits(this)) i++
-    return i
-  }
-
-  private waitAt(index: number, asFirst: boolean): void {
-    const from = this.at
-    this.at = index
-    for (let i = 0; i < index; i++) this.gates[i]!.keepFor(this)
-    for (let i = index; i < from; i++) this.gates[i]!.freeFrom(this)
-    this.gates[index]!.enqueue(this, asFirst)
-    for (let i = index + 1; i < this.gates.length; i++) this.reopen(this.gates[i]!)
-    if (this.at === index) this.block(index)
-  }
-
-  /** Whoever runs inside a task that holds a place here may be waiting for itself. */
-  private block(index: number): void {
-    const gate = this.gates[index]!
-    this.unblock()
-    if (this.host.holding === undefined) return
-    this.holders = holdersOf(gate, this.host.holding)
-    this.blockedAt = gate
-    let isDead = false
-    for (const holder of this.holders) if (holder.countWait(gate, 1) === 1) isDead = gate.block()
-    if (isDead) this.refuse(Cause.die(new Deadlock({ held: gate.running })))
-  }
-
-  private unblock(): void {
-    for (const holder of this.holders) if (holder.countWait(this.blockedAt!, -1) === 0) this.blockedAt!.unblock()
-    this.holders = none
-  }
-
-  private take(): void {
-    const gates = this.gates
-    if (this.bookings === none || this.areBookingsLent) this.bookings = []
-    this.areBookingsLent = false
-    for (let i = 0; i < gates.length; i++) this.bookings[i] = gates[i]!.enter(this)
-  }
-
-  private stepAside(): void {
-    const here = this.at
-    this.at = notWaiting
-    this.unblock()
-    for (let i = 0; i < here; i++) this.gates[i]!.freeFrom(this)
-    for (let i = 0; i <= here; i++) this.reopen(this.gates[i]!)
-  }
-
-  /** This ticket is not, or no longer, the one that a gate waits for. */
-  private reopen(gate: Gate): void {
-    gate.pump()
-    gate.settleDown()
-  }
-}
-
 /** The gates of a call as its tickets want them: each once, youngest first. */
 export const inOrder = (...gates: ReadonlyArray<ReadonlyArray<Gate>>): ReadonlyArray<Gate> =>
   Array.from(new Set(gates.flat())).sort((a, b) => Number(a.holds) - Number(b.holds) || b.age - a.age)
@@ -500,5 +307,5 @@ export const capacityOf = (gates: ReadonlyArray<Gate>): number =>
   gates.reduce((least, gate) => Math.min(least, gate.capacity), Infinity)
 
 /** The names that the windows of these gates have. */
-export const namesOf = (gates: ReadonlyArray<Gate>): ReadonlySet<string> =>
+export const namesOf = (gates: ReadonlyArray<Holdable>): ReadonlySet<string> =>
   new Set(gates.flatMap((gate) => Array.from(gate.names)))

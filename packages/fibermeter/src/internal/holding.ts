@@ -3,24 +3,34 @@
  * when tasks wait for what they hold themselves.
  */
 import { Context } from "effect"
-import type { Gate } from "./gate.ts"
+
+/** What a task costs, by the names of limits; a limit that is not named costs 1. */
+export type Cost = Readonly<Record<string, number>>
+
+/** What a task can hold a place of: a gate. */
+export interface Holdable {
+  /** The names by which a task's cost is counted here. */
+  readonly names: Iterable<string>
+  /** The task behind that note has cost something else than it was to. */
+  correct(booking: unknown, cost: Cost): void
+}
 
 export class Holding {
-  readonly gates: ReadonlyArray<Gate>
+  readonly gates: ReadonlyArray<Holdable>
   readonly bookings: ReadonlyArray<unknown>
   /** What the task holds that this one runs inside of. */
   readonly outer: Holding | undefined
   /** How many waits for a gate go on inside of this task, gate by gate. */
-  private waits: Map<Gate, number> | undefined
+  private waits: Map<Holdable, number> | undefined
 
-  constructor(gates: ReadonlyArray<Gate>, bookings: ReadonlyArray<unknown>, outer: Holding | undefined) {
+  constructor(gates: ReadonlyArray<Holdable>, bookings: ReadonlyArray<unknown>, outer: Holding | undefined) {
     this.gates = gates
     this.bookings = bookings
     this.outer = outer
   }
 
   /** Notes that something inside the task begins (1) or ceases (-1) to wait at the gate. Returns how many do. */
-  countWait(gate: Gate, by: 1 | -1): number {
+  countWait(gate: Holdable, by: 1 | -1): number {
     this.waits ??= new Map()
     const count = (this.waits.get(gate) ?? 0) + by
     this.waits.set(gate, count)
@@ -29,7 +39,7 @@ export class Holding {
 }
 
 /** All tasks, innermost first, that a task inside `holding` is part of and that hold a place of the gate. */
-export const holdersOf = (gate: Gate, holding: Holding | undefined): ReadonlyArray<Holding> => {
+export const holdersOf = (gate: Holdable, holding: Holding | undefined): ReadonlyArray<Holding> => {
   const holders: Array<Holding> = []
   for (let each = holding; each !== undefined; each = each.outer) if (each.gates.includes(gate)) holders.push(each)
   return holders

@@ -4,7 +4,8 @@
 import { Cause, Duration } from "effect"
 import { ExcessiveCost } from "./errors.ts"
 import { Gate } from "./gate.ts"
-import type { Cost, Ticket } from "./gate.ts"
+import type { Waiter } from "./gate.ts"
+import type { Cost } from "./holding.ts"
 import type { Host } from "./host.ts"
 import { Pace } from "./pace.ts"
 import { Window } from "./window.ts"
@@ -39,7 +40,8 @@ interface Spending {
 }
 
 /** A length of time, checked already, in whole nanoseconds, rounded up. */
-export const nanosOf = (time: Duration.Input): number => Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(time)) * 1_000_000)
+export const nanosOf = (time: Duration.Input): number =>
+  Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(time)) * 1_000_000)
 
 /** Leaves out the limits that are none. */
 const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
@@ -143,14 +145,14 @@ export class LimitGate extends Gate {
     return this.pace !== undefined || this.windows.size > 0
   }
 
-  protected opensAt(ticket: Ticket): number {
+  protected opensAt(waiter: Waiter): number {
     if (this.running >= this.capacity) {
       this.hold()
       return Infinity
     }
     let opensAt = -Infinity
     for (const [name, window] of this.windows) {
-      opensAt = Math.max(opensAt, window.opensAt(ticket.cost?.[name] ?? 1, this.time.now))
+      opensAt = Math.max(opensAt, window.opensAt(waiter.cost?.[name] ?? 1, this.time.now))
     }
     if (this.pace === undefined) return opensAt
     this.pace.turn(opensAt > this.time.now ? "held" : "paced", this.time.now)
@@ -163,13 +165,13 @@ export class LimitGate extends Gate {
     return Math.max(this.pace?.due() ?? -Infinity, ...windows)
   }
 
-  protected take(ticket: Ticket): unknown {
+  protected take(waiter: Waiter): unknown {
     if (!this.isTimed) return undefined
     const at = this.time.now
     this.lastStart = at
     const spent: Array<Spending> = []
     for (const [name, window] of this.windows) {
-      const cost = ticket.cost?.[name] ?? 1
+      const cost = waiter.cost?.[name] ?? 1
       spent.push({ name, window, number: window.spend(cost, at), cost })
     }
     return { at, pace: this.pace?.start(at) ?? 0, spent } satisfies Booking

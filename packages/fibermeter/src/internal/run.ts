@@ -6,13 +6,13 @@
  * be read from, then an item, then the event loop's leave, and last the gates.
  */
 import type { Cause } from "effect"
-import { Ticket } from "./gate.ts"
-import type { Cost, Gate } from "./gate.ts"
-import type { Holding } from "./holding.ts"
+import type { Gate } from "./gate.ts"
+import type { Cost, Holding } from "./holding.ts"
 import { after } from "./host.ts"
 import type { Host } from "./host.ts"
 import { Next } from "./source.ts"
 import type { Source } from "./source.ts"
+import { Ticket } from "./ticket.ts"
 import { later, overdue } from "./turn.ts"
 
 /** A task that is running. */

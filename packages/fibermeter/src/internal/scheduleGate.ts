@@ -4,7 +4,7 @@
 import { Cause, Duration, Effect, Exit, Pull, Schedule } from "effect"
 import { ScheduleEnded } from "./errors.ts"
 import { Gate } from "./gate.ts"
-import type { Ticket } from "./gate.ts"
+import type { Waiter } from "./gate.ts"
 import type { Host } from "./host.ts"
 
 type Step<E, R> = (now: number, input: unknown) => Pull.Pull<[unknown, Duration.Duration], E, unknown, R>
@@ -30,10 +30,10 @@ export class ScheduleGate<E, R> extends Gate {
     return this.opens
   }
 
-  protected take(ticket: Ticket): void {
+  protected take(waiter: Waiter): void {
     const at = this.time.now
     this.opens = Infinity
-    const stepped = ticket.host.fork(this.stepped(ticket.host))
+    const stepped = waiter.host.fork(this.stepped(waiter.host))
     stepped.addObserver((exit) => {
       if (Exit.isSuccess(exit)) {
         this.opens = at + Math.ceil(Duration.toMillis(exit.value) * 1_000_000)
@@ -55,10 +55,9 @@ export class ScheduleGate<E, R> extends Gate {
 
   /** One step of the schedule, whose first one makes the stepping function, in the context of who started a task. */
   private stepped(host: Host): Effect.Effect<Duration.Duration, E | Cause.Done<unknown>, R> {
-    const step: Effect.Effect<Step<E, R>, never, R> =
-      this.step === undefined
-        ? Effect.map(Schedule.toStep(this.schedule), (made) => (this.step = made))
-        : Effect.succeed(this.step)
+    const step: Effect.Effect<Step<E, R>, never, R> = this.step === undefined
+      ? Effect.map(Schedule.toStep(this.schedule), (made) => (this.step = made))
+      : Effect.succeed(this.step)
     return Effect.flatMap(step, (next) =>
       Effect.map(next(host.clock.currentTimeMillisUnsafe(), undefined), ([, delay]) => delay)
     )

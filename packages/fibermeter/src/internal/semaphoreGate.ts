@@ -9,7 +9,7 @@
 import { Effect, Exit } from "effect"
 import type { Fiber, Semaphore } from "effect"
 import { Gate } from "./gate.ts"
-import type { Ticket } from "./gate.ts"
+import type { Waiter } from "./gate.ts"
 import type { Host } from "./host.ts"
 
 type Release = () => void
@@ -32,8 +32,8 @@ export class SemaphoreGate extends Gate {
     this.capacity = typeof permits === "number" ? permits : Infinity
   }
 
-  protected opensAt(ticket: Ticket): number {
-    if (this.inHand === undefined && this.asking === undefined) this.ask(ticket.host)
+  protected opensAt(waiter: Waiter): number {
+    if (this.inHand === undefined && this.asking === undefined) this.ask(waiter.host)
     return this.inHand === undefined ? Infinity : -Infinity
   }
 

@@ -1,8 +1,7 @@
 /**
  * How what is wrong becomes an error.
  */
-import { ExcessiveCost } from "fibermeter/engine"
-import type { check } from "fibermeter/engine"
+import type { check, ExcessiveCost } from "fibermeter/engine"
 
 /** Throws what is wrong, if anything: a `RangeError` for a number out of range, a `TypeError` for anything else. */
 export const refuse = (problem: check.Problem | undefined): void => {

@@ -1,0 +1,208 @@
+/**
+ * Whoever wants to start a task holds a `Ticket` for the gates that the task has to pass. The rules:
+ *
+ * - **One step.** A ticket takes from all its gates in the same step, and only when all are open to it. So nothing is
+ *   held while waiting, and giving up costs nobody anything but the one who gives up.
+ * - **First come, first served.** A ticket waits at the first of its gates that is closed to it. At the gates before
+ *   that one it stays the first in line (`front`), so that nobody slips past who came later.
+ * - **One order for all.** Every ticket has its gates from the youngest to the oldest. Waiting-for therefore only ever
+ *   points from younger gates to older ones and can close no circle, in whatever order a user lists meters. Youngest
+ *   first, because what is made later is usually the narrower one: a call's own limits, then the limit of one host,
+ *   then the limit of the whole program; whoever waits for the narrow one does not stand in the way of all others.
+ *   Semaphores come after all of these.
+ */
+import { Cause } from "effect"
+import { captureContext } from "./asyncContext.ts"
+import type { AsyncContext } from "./asyncContext.ts"
+import { Deadlock } from "./errors.ts"
+import type { Gate, Waiter } from "./gate.ts"
+import { Holding, holdersOf } from "./holding.ts"
+import type { Cost } from "./holding.ts"
+import type { Host } from "./host.ts"
+
+const notWaiting = -1
+
+/** Instead of a new array for each ticket: most never need one. */
+const none: Array<never> = []
+
+/** A place in the lines of some gates. What becomes of it is for the subclasses to say, `admitted` and `refused`. */
+export abstract class Ticket implements Waiter {
+  readonly host: Host
+  readonly gates: ReadonlyArray<Gate>
+  /** Where gates are shared, what lets the ticket pass may be another call's task, in another async context. */
+  private readonly isShared: boolean
+  /** What the task costs for which the next start is asked. */
+  cost: Cost | undefined
+  /** What the gates have noted of the last start. */
+  private bookings: Array<unknown> = none
+  /** A holding has them: the next start needs others. */
+  private areBookingsLent = false
+  /** The tasks that wait because this ticket does. */
+  private holders: ReadonlyArray<Holding> = none
+  private blockedAt: Gate | undefined
+  /** The index of the gate where it waits. */
+  private at = notWaiting
+  /** The async context in which the ticket began to wait. */
+  private context: AsyncContext | undefined
+  previous: Waiter | undefined
+  next: Waiter | undefined
+
+  /** `gates` from the youngest to the oldest; `isShared` says whether others have tickets for them. */
+  constructor(host: Host, gates: ReadonlyArray<Gate>, isShared: boolean) {
+    this.host = host
+    this.gates = gates
+    this.isShared = isShared
+  }
+
+  /** A start has been taken after a wait: the task is to be started in this very step, and `started` called. */
+  protected abstract admitted(): void
+
+  /** A gate has broken. Called only where there is one that can. */
+  protected refused(_cause: Cause.Cause<any>): void {}
+
+  /**
+   * Asks for a start. `true`: it has been taken, and the caller starts the task in this very step and calls `started`.
+   * `false`: `admitted` or `refused` will be called, unless `cancel` is called before.
+   */
+  request(): boolean {
+    for (const gate of this.gates) {
+      const objection = gate.objection(this.cost)
+      if (objection !== undefined) {
+        this.refused(objection)
+        return false
+      }
+    }
+    const closed = this.firstClosed(notWaiting)
+    if (closed === this.gates.length) {
+      this.take()
+      return true
+    }
+    if (this.isShared) this.context = captureContext()
+    this.waitAt(closed, false)
+    return false
+  }
+
+  get isWaiting(): boolean {
+    return this.at !== notWaiting
+  }
+
+  /** The task has been called: whatever start it has seen, it was not later than this. */
+  started(): void {
+    const gates = this.gates
+    for (let i = 0; i < gates.length; i++) gates[i]!.settle(this.bookings[i])
+  }
+
+  /** What the task that has just been started holds. */
+  holding(): Holding {
+    this.areBookingsLent = true
+    return new Holding(this.gates, this.bookings, this.host.holding)
+  }
+
+  /** The caller wants no further start for the time being. */
+  rest(): void {
+    const gates = this.gates
+    for (let i = 0; i < gates.length; i++) gates[i]!.settleDown()
+  }
+
+  /** A task that was started with this ticket has ended. */
+  leave(): void {
+    const gates = this.gates
+    for (let i = 0; i < gates.length; i++) gates[i]!.leave()
+  }
+
+  /** Gives up waiting. */
+  cancel(): void {
+    if (this.at === notWaiting) return
+    this.gates[this.at]!.dequeue(this)
+    this.context?.emitDestroy()
+    this.context = undefined
+    this.stepAside()
+  }
+
+  /** Called by the gate where it waited, which has taken it out of its line and is open to it. */
+  pass(): void {
+    const here = this.at
+    // What was open when this went on to wait may have closed since: limits can change.
+    const closed = this.firstClosed(here)
+    if (closed < this.gates.length) return this.waitAt(closed, closed < here)
+    this.take()
+    this.at = notWaiting
+    this.unblock()
+    for (let i = 0; i < here; i++) this.gates[i]!.freeFrom(this)
+    this.inContext(() => this.admitted())
+    for (let i = 0; i < here; i++) this.gates[i]!.pump()
+  }
+
+  /** Called by a gate that is broken. */
+  refuse(cause: Cause.Cause<any>): void {
+    this.gates[this.at]!.dequeue(this)
+    this.stepAside()
+    this.inContext(() => this.refused(cause))
+  }
+
+  /** Calls `f` in the async context in which the wait began. */
+  private inContext(f: () => void): void {
+    const { context } = this
+    this.context = undefined
+    if (context === undefined) return f()
+    context.runInAsyncScope(f)
+    context.emitDestroy()
+  }
+
+  /** The first gate that is closed, given that this is the first in line before `here` and `here` is open. */
+  private firstClosed(here: number): number {
+    const gates = this.gates
+    for (let i = 0; i < here; i++) if (!gates[i]!.isOpen(this)) return i
+    let i = here === notWaiting ? 0 : here + 1
+    while (i < gates.length && gates[i]!.admits(this)) i++
+    return i
+  }
+
+  private waitAt(index: number, asFirst: boolean): void {
+    const from = this.at
+    this.at = index
+    for (let i = 0; i < index; i++) this.gates[i]!.keepFor(this)
+    for (let i = index; i < from; i++) this.gates[i]!.freeFrom(this)
+    this.gates[index]!.enqueue(this, asFirst)
+    for (let i = index + 1; i < this.gates.length; i++) this.reopen(this.gates[i]!)
+    if (this.at === index) this.block(index)
+  }
+
+  /** Whoever runs inside a task that holds a place here may be waiting for itself. */
+  private block(index: number): void {
+    const gate = this.gates[index]!
+    this.unblock()
+    if (this.host.holding === undefined) return
+    this.holders = holdersOf(gate, this.host.holding)
+    this.blockedAt = gate
+    let isDead = false
+    for (const holder of this.holders) if (holder.countWait(gate, 1) === 1) isDead = gate.block()
+    if (isDead) this.refuse(Cause.die(new Deadlock({ held: gate.running })))
+  }
+
+  private unblock(): void {
+    for (const holder of this.holders) if (holder.countWait(this.blockedAt!, -1) === 0) this.blockedAt!.unblock()
+    this.holders = none
+  }
+
+  private take(): void {
+    const gates = this.gates
+    if (this.bookings === none || this.areBookingsLent) this.bookings = []
+    this.areBookingsLent = false
+    for (let i = 0; i < gates.length; i++) this.bookings[i] = gates[i]!.enter(this)
+  }
+
+  private stepAside(): void {
+    const here = this.at
+    this.at = notWaiting
+    this.unblock()
+    for (let i = 0; i < here; i++) this.gates[i]!.freeFrom(this)
+    for (let i = 0; i <= here; i++) this.reopen(this.gates[i]!)
+  }
+
+  /** This ticket is not, or no longer, the one that a gate waits for. */
+  private reopen(gate: Gate): void {
+    gate.pump()
+    gate.settleDown()
+  }
+}
