@@ -8,7 +8,7 @@ import { spawn } from "node:child_process"
 import { copyFileSync, existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { availableParallelism, tmpdir } from "node:os"
-import { delimiter, dirname, join } from "node:path"
+import { delimiter, dirname, join, relative } from "node:path"
 import { extract } from "./doc-examples.ts"
 
 interface Outcome {
@@ -161,11 +161,12 @@ function vitest(name: string, projects: ReadonlyArray<string>, args: ReadonlyArr
 function foreignTypes(file: string, seen = new Set<string>()): Array<string> {
   if (seen.has(file)) return []
   seen.add(file)
-  const imports = readFileSync(file, "utf8").matchAll(/(?:\bfrom|\bimport\(?)\s*"([^"]+)"/g)
+  const declarations = readFileSync(file, "utf8").replaceAll(/\/\*[\s\S]*?\*\//g, "")
+  const imports = declarations.matchAll(/(?:\bfrom|\bimport\(?)\s*"([^"]+)"/g)
   return Array.from(imports, ([, name]) => name!).flatMap((name) =>
     name.startsWith(".")
       ? foreignTypes(join(dirname(file), name.replace(/\.[jt]s$/, ".d.ts")), seen)
-      : [`${file}: ${name}`]
+      : [`${relative(root, file)}: ${name}`]
   )
 }
 

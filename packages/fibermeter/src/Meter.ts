@@ -26,7 +26,6 @@ import { SemaphoreGate } from "./internal/semaphoreGate.ts"
 import { standing } from "./internal/standing.ts"
 import { Ticket } from "./internal/ticket.ts"
 import { Timeline } from "./internal/timeline.ts"
-import type { MeterError, MeterServices } from "./Options.ts"
 
 export { Deadlock, ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
 
@@ -45,6 +44,40 @@ export interface Meter<out E = never, out R = never> extends Pipeable.Pipeable {
     readonly _R: (_: never) => R
   }
 }
+
+/**
+ * Any meter, whatever it fails with or needs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AnyMeter = Meter<any, any>
+
+/**
+ * One meter or several: what the option `meter` takes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Meters = AnyMeter | ReadonlyArray<AnyMeter>
+
+/**
+ * The errors that meters bring into a call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type MeterError<M> =
+  M extends Meter<infer E, any> ? E : M extends ReadonlyArray<infer Each> ? MeterError<Each> : never
+
+/**
+ * The services that meters bring into a call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type MeterServices<M> =
+  M extends Meter<any, infer R> ? R : M extends ReadonlyArray<infer Each> ? MeterServices<Each> : never
 
 /** What a meter is inside. */
 interface Gated {

@@ -1,21 +1,7 @@
 /**
  * The options of the verbs.
  */
-import type { Cost, ExcessiveCost, Limits, Meter } from "./Meter.ts"
-
-/** Any meter, whatever it fails with or needs. */
-export type AnyMeter = Meter<any, any>
-
-/** What the option `meter` takes. */
-export type Meters = AnyMeter | ReadonlyArray<AnyMeter>
-
-/** The errors that meters bring into a call. */
-export type MeterError<M> =
-  M extends Meter<infer E, any> ? E : M extends ReadonlyArray<infer Each> ? MeterError<Each> : never
-
-/** The services that meters bring into a call. */
-export type MeterServices<M> =
-  M extends Meter<any, infer R> ? R : M extends ReadonlyArray<infer Each> ? MeterServices<Each> : never
+import type { Cost, ExcessiveCost, Limits, Meters } from "./Meter.ts"
 
 /** What the option `cost` takes: what a task costs, given its item. */
 export type Costs<in A = never> = (item: A, index: number) => Cost

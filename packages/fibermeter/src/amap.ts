@@ -6,7 +6,8 @@ import { Feed } from "./internal/collect.ts"
 import { capacityOf } from "./internal/gate.ts"
 import { ofFiber } from "./internal/host.ts"
 import type { Items } from "./Items.ts"
-import type { AmapOptions, CostError, Costs, MeterError, Meters, MeterServices } from "./Options.ts"
+import type { MeterError, Meters, MeterServices } from "./Meter.ts"
+import type { AmapOptions, CostError, Costs } from "./Options.ts"
 
 /**
  * Runs a task for each item and gives the results as a `Stream`, as they become available.

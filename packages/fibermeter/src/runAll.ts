@@ -5,7 +5,8 @@ import type { Call } from "./internal/call.ts"
 import { isIterable, isThenable } from "./internal/check.ts"
 import { All } from "./internal/collect.ts"
 import type { Items } from "./Items.ts"
-import type { CostError, Costs, MeterError, Meters, MeterServices, Options } from "./Options.ts"
+import type { MeterError, Meters, MeterServices } from "./Meter.ts"
+import type { CostError, Costs, Options } from "./Options.ts"
 
 type AnyEffect = Effect.Effect<any, any, any>
 

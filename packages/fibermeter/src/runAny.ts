@@ -5,7 +5,8 @@ import { execute, isDataFirst, ofEffects, ofItems } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { Any } from "./internal/collect.ts"
 import type { Items } from "./Items.ts"
-import type { CostError, Costs, MeterError, Meters, MeterServices, RunAnyOptions } from "./Options.ts"
+import type { MeterError, Meters, MeterServices } from "./Meter.ts"
+import type { CostError, Costs, RunAnyOptions } from "./Options.ts"
 
 type AnyEffect = Effect.Effect<any, any, any>
 

@@ -4,7 +4,8 @@ import { dual } from "effect/Function"
 import { execute, isDataFirst, ofItems } from "./internal/call.ts"
 import { nothing } from "./internal/collect.ts"
 import type { Items } from "./Items.ts"
-import type { CostError, Costs, MeterError, Meters, MeterServices, Options } from "./Options.ts"
+import type { MeterError, Meters, MeterServices } from "./Meter.ts"
+import type { CostError, Costs, Options } from "./Options.ts"
 
 /**
  * Runs a task for each item, in any order of ending, and keeps no results.

@@ -1,9 +1,23 @@
 /**
  * What the verbs run, and what they take it from.
  */
-import type { TaskContext } from "./internal/context.ts"
+import type { Cost } from "./Limits.ts"
 
-export type { TaskContext } from "./internal/context.ts"
+/** What a task is called with. */
+export interface TaskContext {
+  /** The place of the task's item, or of the task itself, in the input; from 0. */
+  readonly index: number
+  /**
+   * Aborted when the task is cancelled: with the caller's reason where the caller aborted, otherwise with an
+   * `AbortError`. To be passed on to whatever can be aborted, such as `fetch`.
+   */
+  readonly signal: AbortSignal
+  /**
+   * Says what the task has really cost, by the names of windows: replaces what it was booked with. What was booked too
+   * much is free again at once; what was booked too little holds back those that come next.
+   */
+  readonly correct: (cost: Cost) => void
+}
 
 /** The items of a call: any iterable or async iterable, finite or not. */
 export type Items<A> = Iterable<A> | AsyncIterable<A>

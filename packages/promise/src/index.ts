@@ -6,8 +6,9 @@
  */
 export { amap } from "./amap.ts"
 export { createKeyedMeter, createMeter } from "./createMeter.ts"
-export type { KeyedMeter, Meter, MeterTask, RunOptions, Snapshot } from "./createMeter.ts"
-export type { AmapOptions, Cancellation, Cost, Limits, Options, Period, RunAnyOptions, Window } from "./Options.ts"
+export type { Cancellation, Cost, Limits, Period, Window } from "./Limits.ts"
+export type { KeyedMeter, Meter, MeterTask, RunOptions, Snapshot } from "./Meter.ts"
+export type { AmapOptions, Options, RunAnyOptions } from "./Options.ts"
 export { runAll } from "./runAll.ts"
 export { runAny } from "./runAny.ts"
 export { runOnEach } from "./runOnEach.ts"

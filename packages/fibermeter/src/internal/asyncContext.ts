@@ -11,17 +11,19 @@ export interface AsyncContext {
 
 type AsyncResource = new (type: string, options: { readonly requireManualDestroy: boolean }) => AsyncContext
 
+const none: AsyncContext = { runInAsyncScope: (f) => f(), emitDestroy: () => {} }
+
 /**
- * Captures the present context, to be ended by `emitDestroy`. Gives nothing where the host has no such thing.
+ * Captures the present context, to be ended by `emitDestroy`. Where the host has no such thing, neither does anything.
  *
  * `AsyncLocalStorage.snapshot()` would do the same, but has the garbage collector watch each snapshot: a hundred times
  * as slow.
  */
-export const captureContext: () => AsyncContext | undefined = (() => {
+export const captureContext: () => AsyncContext = (() => {
   // Asked of the process, not imported: this has to load in browsers as well.
   const { process } = globalThis as {
     process?: { getBuiltinModule?: (id: string) => { readonly AsyncResource?: AsyncResource } | undefined }
   }
   const Resource = process?.getBuiltinModule?.("node:async_hooks")?.AsyncResource
-  return () => (Resource === undefined ? undefined : new Resource("fibermeter", { requireManualDestroy: true }))
+  return () => (Resource === undefined ? none : new Resource("fibermeter", { requireManualDestroy: true }))
 })()

@@ -30,6 +30,12 @@ export interface Source<out A, out F> {
   close(onClosed: (failure?: F) => void): void
 }
 
+/** As `for…of` does: without this, an iterator that gives no results would be read for ever. */
+export const resultOf = <A>(result: IteratorResult<A>): IteratorResult<A> => {
+  if (typeof result === "object" && result !== null) return result
+  throw new TypeError(`an iterator gave ${String(result)}, which is no result`)
+}
+
 /** The source that a plain iterable is. `fail` makes a failure of what its iterator has thrown. */
 export class IterableSource<A, F> implements Source<A, F> {
   item!: A
@@ -65,7 +71,7 @@ export class IterableSource<A, F> implements Source<A, F> {
   private advance(): Next {
     try {
       this.iterator ??= this.iterable[Symbol.iterator]()
-      const result = this.iterator.next()
+      const result = resultOf(this.iterator.next())
       if (result.done === true) {
         this.isOver = true
         return Next.done

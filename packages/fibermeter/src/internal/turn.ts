@@ -10,6 +10,7 @@
  * milliseconds. What is measured is real time spent, not the program's time, so this alone asks no `Clock`.
  */
 import type { Scheduler } from "effect"
+import { captureContext } from "./asyncContext.ts"
 
 /** How long a turn may last, in milliseconds. */
 const budget = 4
@@ -52,15 +53,17 @@ const look = (isLive: boolean): boolean => {
   return true
 }
 
-/** Calls `resume` in a later turn of the event loop. */
+/** Calls `resume` in a later turn of the event loop, in the async context of now. */
 export const later = (dispatcher: Scheduler.SchedulerDispatcher, resume: () => void): void => {
+  const context = captureContext()
   waiting++
   dispatcher.scheduleTask(() => {
     // All who wait may be called in the same turn, one after the other: each gets its share of it.
     turnBegins(budget / waiting--)
     // However small the share, one start comes of it.
     untilLook = 2
-    resume()
+    context.runInAsyncScope(resume)
+    context.emitDestroy()
   }, 0)
 }
 

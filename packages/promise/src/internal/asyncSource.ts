@@ -1,7 +1,7 @@
 /**
  * The source that an async iterable is.
  */
-import { Next } from "fibermeter/engine"
+import { Next, resultOf } from "fibermeter/engine"
 import type { Source } from "fibermeter/engine"
 import type { Rejection } from "./promiseWorker.ts"
 
@@ -49,7 +49,7 @@ export class AsyncSource<A> implements Source<A, Rejection> {
   private async step(): Promise<Next> {
     try {
       this.iterator ??= this.iterable[Symbol.asyncIterator]()
-      const result = await this.iterator.next()
+      const result = resultOf(await this.iterator.next())
       if (result.done === true) return Next.done
       this.item = result.value
       return Next.item

@@ -3,11 +3,11 @@
  */
 import { capacityOf, check, inOrder, IterableSource, LimitGate, namesOf, Run } from "fibermeter/engine"
 import type { Collector, Gate } from "fibermeter/engine"
-import { gatesOf, isMeter } from "../createMeter.ts"
+import { gatesOf, isMeter } from "./gatedMeter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
+import type { TaskContext } from "../Task.ts"
 import { AsyncSource } from "./asyncSource.ts"
 import { cancellationChecks } from "./cancellation.ts"
-import type { TaskContext } from "./context.ts"
 import { host } from "./host.ts"
 import { PromiseWorker } from "./promiseWorker.ts"
 import type { AnyTask, Rejection, Weigh } from "./promiseWorker.ts"

@@ -4,24 +4,9 @@
 
 import { check, namesOf } from "fibermeter/engine"
 import type { Holding } from "fibermeter/engine"
-import type { Cost } from "../Options.ts"
+import type { Cost } from "../Limits.ts"
+import type { TaskContext } from "../Task.ts"
 import { refuse } from "./refuse.ts"
-
-/** What a task is called with. */
-export interface TaskContext {
-  /** The place of the task's item, or of the task itself, in the input; from 0. */
-  readonly index: number
-  /**
-   * Aborted when the task is cancelled: with the caller's reason where the caller aborted, otherwise with an
-   * `AbortError`. To be passed on to whatever can be aborted, such as `fetch`.
-   */
-  readonly signal: AbortSignal
-  /**
-   * Says what the task has really cost, by the names of windows: replaces what it was booked with. What was booked too
-   * much is free again at once; what was booked too little holds back those that come next.
-   */
-  readonly correct: (cost: Cost) => void
-}
 
 export class Context implements TaskContext {
   readonly index: number

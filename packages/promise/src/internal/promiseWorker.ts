@@ -3,8 +3,8 @@
  */
 import { check, Task } from "fibermeter/engine"
 import type { Cost, Run, Worker } from "fibermeter/engine"
+import type { TaskContext } from "../Task.ts"
 import { Context } from "./context.ts"
-import type { TaskContext } from "./context.ts"
 import { refusal } from "./refuse.ts"
 
 /** How a task failed: the very value that it threw or rejected with. */
