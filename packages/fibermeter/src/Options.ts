@@ -3,10 +3,7 @@
  */
 import type { Cost, ExcessiveCost, Limits, Meters } from "./Meter.ts"
 
-/** What the option `cost` takes: what a task costs, given its item. */
-export type Costs<in A = never> = (item: A, index: number) => Cost
-
-/** The error that `cost` brings into a call, where it is given. */
+/** The error that `cost` brings into a call, where it is given: `C` is what it returns. */
 export type CostError<C> = [C] extends [never] ? never : ExcessiveCost
 
 /**
@@ -15,7 +12,7 @@ export type CostError<C> = [C] extends [never] ? never : ExcessiveCost
  * @category options
  * @since 0.1.0
  */
-export interface Options<out M extends Meters = Meters, out C = never> extends Limits {
+export interface Options<out M extends Meters = Meters, in A = any, out C extends Cost = never> extends Limits {
   /**
    * A meter, or several, whose limits hold for this call together with all others that use them. The call's own limits
    * come on top. With several, a task starts only when all of them admit it, and takes from all in the same step.
@@ -26,7 +23,7 @@ export interface Options<out M extends Meters = Meters, out C = never> extends L
    * named costs 1. A task that costs more than a whole window allows for fails the call with `Meter.ExcessiveCost`.
    * `Meter.correct` puts right what turned out otherwise.
    */
-  readonly cost?: C | undefined
+  readonly cost?: ((item: A, index: number) => C) | undefined
 }
 
 /**
@@ -35,7 +32,11 @@ export interface Options<out M extends Meters = Meters, out C = never> extends L
  * @category options
  * @since 0.1.0
  */
-export interface AmapOptions<out M extends Meters = Meters, out C = never> extends Options<M, C> {
+export interface AmapOptions<out M extends Meters = Meters, in A = any, out C extends Cost = never> extends Options<
+  M,
+  A,
+  C
+> {
   /** Results come in the order of the items instead of as they become available. Default: `false`. */
   readonly ordered?: boolean | undefined
   /**
@@ -51,7 +52,11 @@ export interface AmapOptions<out M extends Meters = Meters, out C = never> exten
  * @category options
  * @since 0.1.0
  */
-export interface RunAnyOptions<out M extends Meters = Meters, out C = never> extends Options<M, C> {
+export interface RunAnyOptions<out M extends Meters = Meters, in A = any, out C extends Cost = never> extends Options<
+  M,
+  A,
+  C
+> {
   /**
    * What decides: the first task to succeed (`"success"`, the default), or the first to end, even by failing
    * (`"settled"`).

@@ -6,8 +6,8 @@ import { Feed } from "./internal/collect.ts"
 import { capacityOf } from "./internal/gate.ts"
 import { ofFiber } from "./internal/host.ts"
 import type { Items } from "./Items.ts"
-import type { MeterError, Meters, MeterServices } from "./Meter.ts"
-import type { AmapOptions, CostError, Costs } from "./Options.ts"
+import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
+import type { AmapOptions, CostError } from "./Options.ts"
 
 /**
  * Runs a task for each item and gives the results as a `Stream`, as they become available.
@@ -36,9 +36,9 @@ import type { AmapOptions, CostError, Costs } from "./Options.ts"
  * @since 0.1.0
  */
 export const amap: {
-  <A, B, E, R, M extends Meters = never, C extends Costs<A> = never>(
+  <A, B, E, R, M extends Meters = never, C extends Cost = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: AmapOptions<M, C>
+    options?: AmapOptions<M, A, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
   ) => Stream.Stream<
@@ -46,10 +46,10 @@ export const amap: {
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
-  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
+  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Cost = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: AmapOptions<M, C>
+    options?: AmapOptions<M, A, C>
   ): Stream.Stream<
     B,
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,

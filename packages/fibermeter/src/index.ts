@@ -6,7 +6,7 @@
 export { amap } from "./amap.ts"
 export type { Items } from "./Items.ts"
 export * as Meter from "./Meter.ts"
-export type { AmapOptions, CostError, Costs, Options, RunAnyOptions } from "./Options.ts"
+export type { AmapOptions, CostError, Options, RunAnyOptions } from "./Options.ts"
 export { runAll } from "./runAll.ts"
 export { runAny } from "./runAny.ts"
 export { runOnEach } from "./runOnEach.ts"

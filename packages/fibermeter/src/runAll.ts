@@ -5,8 +5,8 @@ import type { Call } from "./internal/call.ts"
 import { isIterable, isThenable } from "./internal/check.ts"
 import { All } from "./internal/collect.ts"
 import type { Items } from "./Items.ts"
-import type { MeterError, Meters, MeterServices } from "./Meter.ts"
-import type { CostError, Costs, Options } from "./Options.ts"
+import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
+import type { CostError, Options } from "./Options.ts"
 
 type AnyEffect = Effect.Effect<any, any, any>
 
@@ -57,9 +57,9 @@ type ServicesOf<T> =
  * @since 0.1.0
  */
 export const runAll: {
-  <A, B, E, R, M extends Meters = never, C extends Costs<A> = never>(
+  <A, B, E, R, M extends Meters = never, C extends Cost = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M, C>
+    options?: Options<M, A, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
   ) => Effect.Effect<
@@ -67,18 +67,18 @@ export const runAll: {
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
-  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
+  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Cost = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M, C>
+    options?: Options<M, A, C>
   ): Effect.Effect<
     Array<B>,
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
-  <const T extends Effects, M extends Meters = never, C extends Costs<MemberOf<T>> = never>(
+  <const T extends Effects, M extends Meters = never, C extends Cost = never>(
     effects: T,
-    options?: Options<M, C>
+    options?: Options<M, MemberOf<T>, C>
   ): Effect.Effect<
     Results<T>,
     ErrorOf<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,

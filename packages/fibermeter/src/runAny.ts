@@ -5,8 +5,8 @@ import { execute, isDataFirst, ofEffects, ofItems } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { Any } from "./internal/collect.ts"
 import type { Items } from "./Items.ts"
-import type { MeterError, Meters, MeterServices } from "./Meter.ts"
-import type { CostError, Costs, RunAnyOptions } from "./Options.ts"
+import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
+import type { CostError, RunAnyOptions } from "./Options.ts"
 
 type AnyEffect = Effect.Effect<any, any, any>
 
@@ -47,9 +47,9 @@ type NoneError<T> = T extends readonly [unknown, ...ReadonlyArray<unknown>] ? ne
  * @since 0.1.0
  */
 export const runAny: {
-  <A, B, E, R, M extends Meters = never, C extends Costs<A> = never>(
+  <A, B, E, R, M extends Meters = never, C extends Cost = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: RunAnyOptions<M, C>
+    options?: RunAnyOptions<M, A, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
   ) => Effect.Effect<
@@ -57,18 +57,18 @@ export const runAny: {
     E | NoInfer<SE> | Cause.NoSuchElementError | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
-  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
+  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Cost = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: RunAnyOptions<M, C>
+    options?: RunAnyOptions<M, A, C>
   ): Effect.Effect<
     B,
     E | NoInfer<SE> | Cause.NoSuchElementError | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
-  <const T extends Effects, M extends Meters = never, C extends Costs<MemberOf<T>> = never>(
+  <const T extends Effects, M extends Meters = never, C extends Cost = never>(
     effects: T,
-    options?: RunAnyOptions<M, C>
+    options?: RunAnyOptions<M, MemberOf<T>, C>
   ): Effect.Effect<
     Effect.Success<MemberOf<T>>,
     Effect.Error<MemberOf<T>> | NoneError<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,

@@ -4,8 +4,8 @@ import { dual } from "effect/Function"
 import { execute, isDataFirst, ofItems } from "./internal/call.ts"
 import { nothing } from "./internal/collect.ts"
 import type { Items } from "./Items.ts"
-import type { MeterError, Meters, MeterServices } from "./Meter.ts"
-import type { CostError, Costs, Options } from "./Options.ts"
+import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
+import type { CostError, Options } from "./Options.ts"
 
 /**
  * Runs a task for each item, in any order of ending, and keeps no results.
@@ -36,9 +36,9 @@ import type { CostError, Costs, Options } from "./Options.ts"
  * @since 0.1.0
  */
 export const runOnEach: {
-  <A, B, E, R, M extends Meters = never, C extends Costs<A> = never>(
+  <A, B, E, R, M extends Meters = never, C extends Cost = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M, C>
+    options?: Options<M, A, C>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
   ) => Effect.Effect<
@@ -46,10 +46,10 @@ export const runOnEach: {
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
-  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Costs<A> = never>(
+  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Cost = never>(
     items: Items<A, SE, SR>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M, C>
+    options?: Options<M, A, C>
   ): Effect.Effect<
     void,
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,

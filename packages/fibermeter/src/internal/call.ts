@@ -4,8 +4,8 @@
 import { Cause, Effect, Exit, Stream } from "effect"
 import type { Fiber } from "effect"
 import { gatesOf, isMeter } from "../Meter.ts"
-import type { AnyMeter, Meters } from "../Meter.ts"
-import type { AmapOptions, Costs, RunAnyOptions } from "../Options.ts"
+import type { AnyMeter, Cost, Meters } from "../Meter.ts"
+import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import * as check from "./check.ts"
 import { Any } from "./collect.ts"
 import { FiberWorker } from "./fiberWorker.ts"
@@ -25,7 +25,7 @@ export const isDataFirst = (args: ArrayLike<unknown>): boolean =>
   typeof args[0] !== "function" || typeof args[1] === "function"
 
 /** The options of all verbs together. */
-export type AllOptions = AmapOptions<Meters, Costs<any>> & RunAnyOptions<Meters, Costs<any>>
+export type AllOptions = AmapOptions<Meters, any, Cost> & RunAnyOptions<Meters, any, Cost>
 
 export type Task<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
 
@@ -73,8 +73,10 @@ export const gatesFor = (options: AllOptions): ReadonlyArray<Gate> => {
   )
 }
 
+type Weigh = (item: any, index: number) => Cost
+
 /** A call's `cost`, checked each time: nothing is known of it before. */
-const weighing = (cost: Costs<any>, gates: ReadonlyArray<Gate>): Costs<any> => {
+const weighing = (cost: Weigh, gates: ReadonlyArray<Gate>): Weigh => {
   const names = namesOf(gates)
   return (item, index) => {
     const amounts = cost(item, index)

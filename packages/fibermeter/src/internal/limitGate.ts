@@ -111,6 +111,7 @@ export class LimitGate extends Gate {
 
   /** The task has cost something else than it was booked with. */
   override correct(booking: unknown, cost: Cost): void {
+    if (booking === undefined) return
     for (const each of (booking as Booking).spent) {
       const used = cost[each.name]
       if (used === undefined) continue

@@ -231,20 +231,22 @@ export class Run<A, B, F> {
     const next = this.source.next()
     if (next === Next.pending) return false
     this.isPulling = false
-    if (next === Next.item) return (this.hasItem = this.phase === "open" && this.weigh())
+    if (next === Next.item) {
+      this.weigh()
+      // The source, or what says the cost, may have ended the call.
+      return (this.hasItem = this.phase === "open")
+    }
     this.isExhausted = true
     if (next === Next.failed) this.fail(this.source.failure)
     return false
   }
 
-  private weigh(): boolean {
-    if (this.worker.weigh === undefined) return true
+  private weigh(): void {
+    if (this.worker.weigh === undefined) return
     try {
       this.ticket.cost = this.worker.weigh(this.source.item, this.started)
-      return true
     } catch (error) {
       this.fail(this.worker.crash(error))
-      return false
     }
   }
 

@@ -73,16 +73,18 @@ export class Window {
 
   /** The spending of that number came later than noted, by `time` at the latest. */
   amend(number: number, time: number): void {
-    const entry = this.entryOf(number)
-    if (entry === undefined) return
-    this.times[entry] = Math.max(time, this.times[entry]!)
+    let place = this.placeOf(number)
+    if (place < 0) return
+    // What one task starts before it has itself been seen to start is noted after it, and so must not come before it.
+    while (place < this.size && this.times[this.at(place)]! < time) this.times[this.at(place++)] = time
     this.searchedFor = NaN
   }
 
   /** The spending of that number was more, or less, than noted. What no window reaches any more is left as it is. */
   correct(number: number, by: number): void {
-    const entry = this.entryOf(number)
-    if (entry === undefined) return
+    const place = this.placeOf(number)
+    if (place < 0) return
+    const entry = this.at(place)
     const change = Math.max(by, -this.costs[entry]!)
     this.costs[entry]! += change
     this.spent += change
@@ -121,7 +123,8 @@ export class Window {
     return this.times[this.at(place)]! + this.per
   }
 
-  private entryOf(number: number): number | undefined {
+  /** The place of the entry with that spending; negative if it has gone. */
+  private placeOf(number: number): number {
     let low = 0
     let high = this.size
     while (low < high) {
@@ -129,7 +132,7 @@ export class Window {
       if (this.numbers[this.at(middle)]! <= number) low = middle + 1
       else high = middle
     }
-    return low === 0 ? undefined : this.at(low - 1)
+    return low - 1
   }
 
   private append(time: number, cost: number): void {

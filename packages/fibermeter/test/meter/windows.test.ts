@@ -68,7 +68,12 @@ describe("windows", () => {
     await log.play(
       [0, Meter.metered(log.task("a", 10), meter)],
       [20, Meter.metered(log.task("b", 10), meter)],
-      [50, Effect.map(Meter.snapshot(meter), ({ free, running }) => expect({ free, running }).toEqual({ free: 1, running: 0 }))]
+      [
+        50,
+        Effect.map(Meter.snapshot(meter), ({ free, running }) =>
+          expect({ free, running }).toEqual({ free: 1, running: 0 })
+        )
+      ]
     )
     expect(log.starts).toEqual(["a 0", "b 100"])
   })
@@ -80,7 +85,9 @@ describe("windows", () => {
   })
 
   it("a length that is no whole number of nanoseconds is rounded up", async () => {
-    expect(await startsOf(3, { windows: { requests: { limit: 1, per: 0.000_000_5 } } })).toEqual([0, 0.000_001, 0.000_002])
+    expect(await startsOf(3, { windows: { requests: { limit: 1, per: 0.000_000_5 } } })).toEqual([
+      0, 0.000_001, 0.000_002
+    ])
   })
 
   it("a day, and longer than any timer sleeps at once", async () => {
@@ -227,7 +234,8 @@ describe("windows", () => {
           ] as const
       ),
       ...([0, -1, "soon", null, undefined, {}] as ReadonlyArray<unknown>).map(
-        (per) => [{ requests: { limit: 1, per } }, "windows.requests.per must be a length of time greater than 0"] as const
+        (per) =>
+          [{ requests: { limit: 1, per } }, "windows.requests.per must be a length of time greater than 0"] as const
       ),
       [{ requests: { limit: 1, per: 100, burst: 2 } }, "there is no option burst"]
     ]

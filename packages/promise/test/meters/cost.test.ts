@@ -85,14 +85,12 @@ it("random costs, durations and limits: every start falls where the model has it
       async (random, { maxAtOnce, requests, tokens }) => {
         const planned = random.map(({ cost, ms }) => ({ ms, cost: { tokens: cost } }))
         const limits = { maxAtOnce, windows: { tokens, requests } }
-        const begin = now()
-        for (const way of [ways[1]!, ways.at(-1)!]) {
+        for (const way of ways.filter(({ name }) => name === "runAll over items" || name === "meter.run")) {
           const from = now()
           const { probe: p, promise } = way.begin(planned, limits, "by a meter")
           await settle(promise)
           expect(p.starts.map((at) => at - from)).toEqual(predictStarts(planned, limits))
         }
-        expect(now()).toBeGreaterThan(begin)
       }
     ),
     { numRuns: 25 }
@@ -109,7 +107,10 @@ describe("a cost", () => {
 
   it("is 1 of every window that it does not name", async () => {
     expect(await startsOf([{}, {}, {}, {}], 100)).toEqual([0, 0, 0, 1000])
-    expect(await startsOf([{ tokens: 100 }, { tokens: 1 }, {}], 100)).toEqual([1000, 2000, 2000].map((at) => at))
+  })
+
+  it("is what is spent: what is left over is for the next", async () => {
+    expect(await startsOf([{ tokens: 99 }, { tokens: 2 }, {}, { tokens: 98 }], 100)).toEqual([0, 1000, 1000, 2000])
   })
 
   it("may be 0: such tasks take nothing", async () => {
@@ -524,7 +525,6 @@ describe("correct", () => {
       )
     )
     expect(meter.snapshot().room["tokens"]).toBe(5)
-    expect(() => createMeter({}).run).not.toThrow()
     const none = createMeter({ maxAtOnce: 1 }).run(({ correct }) => correct({ tokens: 1 }))
     const error = await rejection(none)
     expect(error).toBeInstanceOf(TypeError)
