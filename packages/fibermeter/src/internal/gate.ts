@@ -64,7 +64,7 @@ export abstract class Gate implements Holdable {
   protected pausedUntil = -Infinity
   /** The one timer of this gate, armed only while the first in line waits for nothing but time. */
   private timer: Fiber.Fiber<void> | undefined
-  private timerAt = 0
+  private timerAt = NaN
   /** See `arm`. */
   private leastSleep = 0
   private isPostponed = false
@@ -217,6 +217,16 @@ export abstract class Gate implements Holdable {
     this.waiting--
   }
 
+  /** Refuses those who wait and can never pass any more. */
+  protected refuseHopeless(): void {
+    const all = this.front === undefined ? [] : [this.front]
+    for (let each = this.first; each !== undefined; each = each.next) all.push(each)
+    for (const waiter of all) {
+      const objection = this.objection(waiter.cost)
+      if (objection !== undefined) waiter.refuse(objection)
+    }
+  }
+
   /** To be called when the gate may have opened. */
   protected wake(): void {
     if (this.first !== undefined) this.pump()
@@ -294,6 +304,7 @@ export abstract class Gate implements Holdable {
   private disarm(): void {
     const timer = this.timer
     this.timer = undefined
+    this.timerAt = NaN
     timer?.interruptUnsafe()
   }
 }

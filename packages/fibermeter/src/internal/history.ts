@@ -30,10 +30,12 @@ export class History {
     return back < 0 ? -Infinity : this.slots[this.slotOf(back)]!
   }
 
-  /** The times of the last starts, oldest first, as far back as they are known and at most so many. */
-  recent(most: number): ReadonlyArray<number> {
-    const known = Math.min(this.count, this.places, most)
-    return Array.from({ length: known }, (_, i) => this.slots[this.slotOf(this.count - known + i)]!)
+  /** The same past, as far as it is remembered, for another number of places. Starts keep their numbers. */
+  resized(places: number): History {
+    const next = new History(places)
+    next.count = Math.max(0, this.count - Math.min(this.places, places))
+    while (next.count < this.count) next.push(this.slots[this.slotOf(next.count)]!)
+    return next
   }
 
   /** Notes a start and returns its number, by which `amend` can move it. */

@@ -49,6 +49,8 @@ const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [str
 
 export class LimitGate extends Gate {
   capacity: number
+  private rate: number
+  private burst: number
   private pace: Pace | undefined
   private readonly windows: Map<string, Window>
   /** The time of the last start. */
@@ -57,6 +59,8 @@ export class LimitGate extends Gate {
   constructor({ maxAtOnce = Infinity, maxBurst = 1, maxPerSecond = Infinity, windows }: Limits) {
     super()
     this.capacity = maxAtOnce
+    this.rate = maxPerSecond
+    this.burst = maxBurst
     this.pace = paceOf(maxPerSecond, maxBurst)
     this.windows = new Map(windowsOf(windows).map(([name, { limit, per }]) => [name, new Window(limit, nanosOf(per))]))
   }
@@ -93,12 +97,13 @@ export class LimitGate extends Gate {
 
   /** Changes the limits that are given; what was taken under the old ones stays taken. */
   resize(limits: Limits, host: Host): void {
-    const { maxAtOnce = this.capacity, maxBurst = this.pace?.burst ?? 1, maxPerSecond, windows } = limits
+    const { maxAtOnce = this.capacity, maxBurst = this.burst, maxPerSecond = this.rate, windows } = limits
     this.capacity = maxAtOnce
-    if (maxPerSecond !== undefined || limits.maxBurst !== undefined) {
-      const rate = maxPerSecond ?? this.pace?.rate ?? Infinity
-      const isPaced = rate !== Infinity && maxBurst !== Infinity
-      this.pace = isPaced && this.pace !== undefined ? this.pace.resized(rate, maxBurst) : paceOf(rate, maxBurst)
+    if (maxPerSecond !== this.rate || maxBurst !== this.burst) {
+      this.rate = maxPerSecond
+      this.burst = maxBurst
+      const isPaced = maxPerSecond !== Infinity && maxBurst !== Infinity
+      this.pace = (isPaced && this.pace?.resized(maxPerSecond, maxBurst)) || paceOf(maxPerSecond, maxBurst)
     }
     for (const [name, { limit, per }] of windowsOf(windows)) {
       const window = this.windows.get(name)
@@ -106,6 +111,7 @@ export class LimitGate extends Gate {
       else window.resize(limit, nanosOf(per))
     }
     this.look(host)
+    this.refuseHopeless()
     this.wake()
   }
 

@@ -36,12 +36,12 @@ export class Pace {
   private readonly places: number
   /** Length of the window of rule 2, rounded up to the nanosecond. */
   readonly window: number
-  private readonly starts: History
+  private starts: History
   /**
    * Where the starts would have been on a punctual event loop; only bursts need it. Without it, the window would
    * deal a burst's starts one window later again as a burst, every window anew.
    */
-  private readonly nominal: History | undefined
+  private nominal: History | undefined
 
   /** The next slot is `base + steps / rate`: multiplying, unlike adding up intervals, gathers no rounding errors. */
   private base = -Infinity
@@ -90,10 +90,7 @@ export class Pace {
       this.base += (this.steps * second) / this.rate
       this.steps = 0
     }
-    if (this.nominal !== undefined) {
-      const earliest = this.nominal.oldest() + this.window
-      if (this.slot() < earliest) this.rebase(earliest, 0)
-    }
+    if (this.nominal !== undefined) this.skipTakenSlots(this.nominal)
     return this.starts.push(now)
   }
 
@@ -112,12 +109,14 @@ export class Pace {
    */
   resized(rate: number, burst: number): Pace {
     const next = new Pace(rate, burst)
+    next.starts = this.starts.resized(next.places)
+    // Starts that were dealt faster than this pace are to it what a burst is.
+    next.nominal = (this.nominal ?? this.starts).resized(next.places)
     next.base = this.slot() - second / this.rate + second / rate
     next.floor = this.floor
     next.mode = this.mode
     next.since = this.since
-    for (const time of this.starts.recent(next.places)) next.starts.push(time)
-    for (const time of this.nominal?.recent(next.places) ?? []) next.nominal?.push(time)
+    next.skipTakenSlots(next.nominal)
     return next
   }
 
@@ -128,6 +127,12 @@ export class Pace {
     this.since += delta
     this.starts.shift(delta)
     this.nominal?.shift(delta)
+  }
+
+  /** Even a punctual start would be too early for the window before this. */
+  private skipTakenSlots(nominal: History): void {
+    const earliest = nominal.oldest() + this.window
+    if (this.slot() < earliest) this.rebase(earliest, 0)
   }
 
   private slot(): number {

@@ -55,6 +55,12 @@ export class SemaphoreGate extends Gate {
 
   protected shift(): void {}
 
+  /** A pause is too long to hold a permit for nobody. */
+  override pause(host: Host, nanos: number): void {
+    super.pause(host, nanos)
+    this.rest()
+  }
+
   protected hold(): void {}
 
   protected rest(): void {

@@ -21,11 +21,12 @@ const kinds: ReadonlyArray<{ readonly name: string; readonly make: () => Meter.M
 ]
 
 describe.each(kinds)("pause of a meter: $name", ({ make }) => {
-  it("holds back all who come, for the duration, to the nanosecond", async () => {
+  it("holds back all who come, in their order, for the duration, to the nanosecond", async () => {
     const log = new Log()
     const meter = make()
-    await log.play([0, Meter.pause(meter, 70)], [10, call(log, meter, 2)], [69.999_999, call(log, meter, 1)])
-    expect(log.starts).toEqual(["t0 70", "t1 70", "t0 70"])
+    const one = (name: string) => Meter.metered(log.task(name), meter)
+    await log.play([0, Meter.pause(meter, 70)], [10, one("a")], [69.999_999, one("b")], [70, one("c")])
+    expect(log.starts).toEqual(["a 70", "b 70", "c 70"])
     log.expectRest()
   })
 

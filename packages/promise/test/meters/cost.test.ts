@@ -51,24 +51,27 @@ const table: ReadonlyArray<{ readonly name: string; readonly limits: ModelLimits
   }
 ]
 
-describe.each(["as options", "by a meter"] as const)("limits given %s: every start falls on its exact instant", (how) => {
-  describe.each(table)("$name", ({ limits }) => {
-    it.each(ways)("$name", async (way) => {
-      const { meter, probe: p, promise } = way.begin(tasks, limits, how)
-      await settle(promise)
-      const starts = startsSeen(way, tasks, predictStarts(tasks, limits))
-      expect(p.starts).toEqual(starts)
-      expect(p.order).toEqual(starts.map((_, i) => i))
-      expect(vi.getTimerCount(), "timers left").toBe(0)
-      await pass(60_000)
-      expect(meter?.snapshot().room ?? {}).toEqual(
-        meter === undefined
-          ? {}
-          : Object.fromEntries(Object.entries(limits.windows ?? {}).map(([name, { limit }]) => [name, limit]))
-      )
+describe.each(["as options", "by a meter"] as const)(
+  "limits given %s: every start falls on its exact instant",
+  (how) => {
+    describe.each(table)("$name", ({ limits }) => {
+      it.each(ways)("$name", async (way) => {
+        const { meter, probe: p, promise } = way.begin(tasks, limits, how)
+        await settle(promise)
+        const starts = startsSeen(way.verb, tasks, predictStarts(tasks, limits))
+        expect(p.starts).toEqual(starts)
+        expect(p.order).toEqual(starts.map((_, i) => i))
+        expect(vi.getTimerCount(), "timers left").toBe(0)
+        await pass(60_000)
+        expect(meter?.snapshot().room ?? {}).toEqual(
+          meter === undefined
+            ? {}
+            : Object.fromEntries(Object.entries(limits.windows ?? {}).map(([name, { limit }]) => [name, limit]))
+        )
+      })
     })
-  })
-})
+  }
+)
 
 it("random costs, durations and limits: every start falls where the model has it", async () => {
   await fc.assert(
@@ -169,14 +172,7 @@ describe("a cost", () => {
     await pass(600)
     all.push(run("small", 1))
     await value(Promise.all(all))
-    expect(starts).toEqual([
-      "a at 0",
-      "b at 0",
-      "large at 1000",
-      "small at 2000",
-      "small at 2000",
-      "small at 2000"
-    ])
+    expect(starts).toEqual(["a at 0", "b at 0", "large at 1000", "small at 2000", "small at 2000", "small at 2000"])
   })
 
   it("a waiter that gives up with a large one lets the small ones behind it pass at once", async () => {
@@ -440,9 +436,7 @@ describe("correct", () => {
 
   it("works after the task's end, and is too late when no window reaches its start", async () => {
     const meter = createMeter(limits)
-    const { correct } = await value(
-      meter.run((context) => ({ correct: context.correct }), { cost: { tokens: 10 } })
-    )
+    const { correct } = await value(meter.run((context) => ({ correct: context.correct }), { cost: { tokens: 10 } }))
     await pass(999)
     correct({ tokens: 4 })
     expect(meter.snapshot().room["tokens"]).toBe(6)

@@ -38,10 +38,7 @@ export const predictStarts = (
     const running = starts.filter((start, i) => start + tasks[i]!.ms > at).length
     const isPaced = starts.length === 0 || at >= starts.at(-1)! + 1000 / maxPerSecond
     const hasRoom = Object.entries(windows).every(([name, { limit, per }]) => {
-      const spent = starts.reduce(
-        (sum, start, i) => (start > at - per ? sum + (tasks[i]!.cost?.[name] ?? 1) : sum),
-        0
-      )
+      const spent = starts.reduce((sum, start, i) => (start > at - per ? sum + (tasks[i]!.cost?.[name] ?? 1) : sum), 0)
       return spent + (cost[name] ?? 1) <= limit
     })
     return running < maxAtOnce && isPaced && hasRoom
@@ -122,9 +119,13 @@ export const runs: Way = {
 
 export const ways: ReadonlyArray<Way> = [...verbWays, runs]
 
-/** The starts that a way shows: a race that the first to settle ends starts nothing more after that. */
-export const startsSeen = (way: Way, tasks: ReadonlyArray<Planned>, starts: ReadonlyArray<number>): Array<number> => {
-  const isOver = way.verb?.verb === "runAny" && way.verb.failsFast
+/** The starts that a verb, or `meter.run`, shows: a race that the first to settle ends starts nothing more after that. */
+export const startsSeen = (
+  verb: Verb | undefined,
+  tasks: ReadonlyArray<Planned>,
+  starts: ReadonlyArray<number>
+): Array<number> => {
+  const isOver = verb?.verb === "runAny" && verb.failsFast
   const end = isOver ? Math.min(...starts.map((start, i) => start + tasks[i]!.ms)) : Infinity
   return starts.filter((start) => start < end)
 }

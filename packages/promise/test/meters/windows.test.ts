@@ -47,20 +47,23 @@ const table: ReadonlyArray<{ readonly name: string; readonly limits: ModelLimits
   }
 ]
 
-describe.each(["as options", "by a meter"] as const)("limits given %s: every start falls on its exact instant", (how) => {
-  describe.each(table)("$name", ({ limits }) => {
-    it.each(ways)("$name", async (way) => {
-      const { probe: p, promise } = way.begin(tasks, limits, how)
-      const call = watch(promise)
-      // The last of these starts after an hour.
-      await pass(3_700_000)
-      expect(call.outcome).toBeDefined()
-      expect(p.starts).toEqual(startsSeen(way, tasks, predictStarts(tasks, limits)))
-      expect(p.order).toEqual(p.starts.map((_, i) => i))
-      expect(vi.getTimerCount(), "timers left").toBe(0)
+describe.each(["as options", "by a meter"] as const)(
+  "limits given %s: every start falls on its exact instant",
+  (how) => {
+    describe.each(table)("$name", ({ limits }) => {
+      it.each(ways)("$name", async (way) => {
+        const { probe: p, promise } = way.begin(tasks, limits, how)
+        const call = watch(promise)
+        // The last of these starts after an hour.
+        await pass(3_700_000)
+        expect(call.outcome).toBeDefined()
+        expect(p.starts).toEqual(startsSeen(way.verb, tasks, predictStarts(tasks, limits)))
+        expect(p.order).toEqual(p.starts.map((_, i) => i))
+        expect(vi.getTimerCount(), "timers left").toBe(0)
+      })
     })
-  })
-})
+  }
+)
 
 describe("a window", () => {
   const startsOf = async (limits: Limits, count: number): Promise<Array<number>> => {
