@@ -61,7 +61,7 @@ export const extract = (root: string): number => {
   }
   // Only what changed is touched: a type check of the same files may be going on.
   for (const path of globSync("**/*.ts", { cwd: target })) {
-    if (!files.has(join(target, path))) rmSync(join(target, path), { recursive: true })
+    if (!files.has(join(target, path))) rmSync(join(target, path), { force: true, recursive: true })
   }
   for (const [path, code] of files) {
     mkdirSync(dirname(path), { recursive: true })

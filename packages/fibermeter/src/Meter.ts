@@ -15,7 +15,7 @@ import * as check from "./internal/check.ts"
 import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
 import { capacityOf, inOrder, namesOf } from "./internal/gate.ts"
 import type { Gate } from "./internal/gate.ts"
-import { CurrentHolding } from "./internal/holding.ts"
+import { CurrentHolding, telling } from "./internal/holding.ts"
 import type { Cost } from "./internal/holding.ts"
 import * as Host from "./internal/host.ts"
 import { KeyedGates } from "./internal/keyedGates.ts"
@@ -140,6 +140,10 @@ const Proto = { ...Pipeable.Prototype, [TypeId]: {}, toString: () => "Meter" }
 
 const fromGates = <E = never, R = never>(gates: ReadonlyArray<Gate>): Meter<E, R> =>
   Object.assign(Object.create(Proto), { gates: inOrder(gates) } satisfies Gated)
+
+/** A meter whose gates are asked for at each use, since those of a key may have been dropped and made anew. */
+const lazily = <E = never, R = never>(gates: () => ReadonlyArray<Gate>): Meter<E, R> =>
+  Object.create(Proto, { gates: { get: () => inOrder(gates()) } })
 
 /**
  * Whether a value is a `Meter`.
@@ -295,7 +299,7 @@ export const fromSchedule = <Output, E, R>(
  */
 export const all = <const M extends ReadonlyArray<Meter<any, any>>>(
   ...meters: M
-): Meter<MeterError<M>, MeterServices<M>> => fromGates(meters.flatMap(gatesOf))
+): Meter<MeterError<M>, MeterServices<M>> => lazily(() => meters.flatMap(gatesOf))
 
 /**
  * The pacing behind `maxPerSecond` as a `Schedule`, to be used with Effect's own operators. Stepped at a start, its
@@ -687,7 +691,7 @@ export const keyed = <K>(limits: Limits): Keyed<K> => {
   refuse(check.required(check.limits, limits))
   const gates = new KeyedGates<K>(limits)
   return {
-    for: (key) => Object.create(Proto, { gates: { get: () => [gates.of(key)] } }),
+    for: (key) => lazily(() => [gates.of(key)]),
     get size() {
       return gates.size
     }
@@ -731,7 +735,12 @@ class FiberTicket extends Ticket {
 
   await(resume: (effect: Effect.Effect<void, any>) => void): void {
     this.resume = resume
-    if (this.request()) this.admitted()
+    if (!this.request()) return
+    this.isAdmitted = true
+    resume(Effect.void)
+    this.rest()
+    // The fiber goes on only after this, so when it has seen its start is known by the end of this step.
+    if (this.isTimed) void Promise.resolve().then(() => this.started())
   }
 
   giveUp(): void {
@@ -742,7 +751,7 @@ class FiberTicket extends Ticket {
   /** Lets the effect know what it holds, where it can have a use for that. */
   tell<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const hasUse = this.gates.some((gate) => gate.isWeighed) || capacityOf(this.gates) < Infinity
-    return hasUse ? Effect.provideService(effect, CurrentHolding, this.holding()) : effect
+    return hasUse ? telling(effect, this.holding()) : effect
   }
 
   protected override admitted(): void {

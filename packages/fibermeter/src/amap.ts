@@ -3,7 +3,6 @@ import { dual } from "effect/Function"
 import { gatesFor, isDataFirst, makeRun, ofItems, refusal, stopped } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { Feed } from "./internal/collect.ts"
-import { capacityOf } from "./internal/gate.ts"
 import { ofFiber } from "./internal/host.ts"
 import type { Items } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
@@ -67,11 +66,12 @@ const pull = <A, B, E>(call: Call<A, B, E>, scope: Scope.Scope) =>
   Effect.withFiber((fiber) => {
     const host = ofFiber(fiber)
     const gates = gatesFor(call.options)
-    const capacity = capacityOf(gates)
-    const maxUnread = call.options.maxUnread ?? 2 * capacity
     // A chunk goes downstream element by element, out of sight: its first counts as read when it is handed over, the
     // others when the next chunk is asked for. So it may be only so large that as many tasks as can may run meanwhile.
-    const maxChunk = maxUnread === Infinity ? Infinity : Math.max(1, maxUnread - capacity + 1)
+    const maxChunk = (): number => {
+      const { capacity, maxUnread } = run
+      return maxUnread === Infinity ? Infinity : Math.max(1, maxUnread - capacity + 1)
+    }
     let unaccounted = 0
     let resume: ((effect: ReturnType<typeof next>) => void) | undefined
 
@@ -81,12 +81,12 @@ const pull = <A, B, E>(call: Call<A, B, E>, scope: Scope.Scope) =>
       resume = undefined
       reader(next())
     })
-    const run = makeRun(call, fiber, host, gates, feed, maxUnread)
+    const run = makeRun(call, fiber, host, gates, feed, call.options.maxUnread)
     run.onEnd = feed.flush
 
     const next = (): Effect.Effect<readonly [B, ...Array<B>], E | Cause.Done> => {
       if (feed.size > 0) {
-        const chunk = feed.take(maxChunk)
+        const chunk = feed.take(maxChunk())
         unaccounted = chunk.length - 1
         run.read(1)
         return Effect.succeed(chunk as [B, ...Array<B>])

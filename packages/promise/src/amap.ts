@@ -90,12 +90,7 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
   private begin(): void {
     const { maxUnread, signal } = this.call.options
     if (signal?.aborted === true) return this.end({ reason: signal.reason })
-    const { abort, run } = makeRun(
-      this.call,
-      this.feed,
-      (rejection) => this.end(rejection),
-      (capacity) => maxUnread ?? 2 * capacity
-    )
+    const { abort, run } = makeRun(this.call, this.feed, (rejection) => this.end(rejection), maxUnread)
     this.run = run
     this.unlisten = listen(signal, (reason) => {
       this.feed.clear()

@@ -77,23 +77,22 @@ type Weigh = (item: any, index: number) => Cost
 
 /** A call's `cost`, checked each time: nothing is known of it before. */
 const weighing = (cost: Weigh, gates: ReadonlyArray<Gate>): Weigh => {
-  const names = namesOf(gates)
   return (item, index) => {
     const amounts = cost(item, index)
-    const problem = check.cost(names, amounts)
+    const problem = check.cost(namesOf(gates), amounts)
     if (problem !== undefined) throw new Cause.IllegalArgumentError(problem.message)
     return amounts
   }
 }
 
-/** A call's run, not begun yet. */
+/** A call's run, not begun yet. Without `maxUnread`, that goes by how many tasks may run at once. */
 export const makeRun = <A, B, E>(
   call: Call<A, B, E>,
   fiber: Fiber.Fiber<any, any>,
   host: Host,
   gates: ReadonlyArray<Gate>,
   collector: Collector<B, Cause.Cause<E>>,
-  maxUnread = Infinity
+  maxUnread: number | undefined
 ): Run<A, B, Cause.Cause<E>> => {
   const { items, f } = call
   const source: Source<A, Cause.Cause<E>> = Stream.isStream(items)
@@ -108,8 +107,8 @@ export const makeRun = <A, B, E>(
     weigh: cost === undefined ? undefined : weighing(cost, gates),
     parent: fiber.id,
     isUninterruptible: interruptible === false && !(collector instanceof Any),
-    // Only a task that has something to correct, or others to wait for in the end, has a use for what it holds.
-    isTelling: gates.some((gate) => gate.isWeighed) || (meter !== undefined && capacityOf(gates) < Infinity)
+    // For a task that in the end waits for itself.
+    isTelling: meter !== undefined && capacityOf(gates) < Infinity
   })
   return new Run(host, source, gates, call.options.meter !== undefined, worker, collector, maxUnread)
 }
@@ -126,7 +125,7 @@ export const execute = <A, B, E, C extends Collector<B, Cause.Cause<E>>, Z>(
         Effect.callback<Z, E>((resume) => {
           const host = ofFiber(fiber)
           const collector = makeCollector()
-          const run = makeRun(call, fiber, host, gatesFor(call.options), collector)
+          const run = makeRun(call, fiber, host, gatesFor(call.options), collector, Infinity)
           run.onEnd = () => resume(run.failure === undefined ? result(collector) : Exit.failCause(run.failure))
           run.pump()
           return Effect.suspend(() => stopped(run))

@@ -72,11 +72,13 @@ export const limits = {
 } satisfies Checks
 
 /** What is wrong with a length of time that a meter is to pause for, if anything. */
-export const pause = (value: unknown): Problem | undefined => period("the duration", value)
+export const pause = (value: unknown): Problem | undefined => (value === 0 ? undefined : period("the duration", value))
 
 /** What is wrong with what a task is said to cost, given the names of the limits there are. */
 export const cost = (names: ReadonlySet<string>, value: unknown): Problem | undefined => {
-  if (!isObject(value)) return type("cost", "an object of amounts by the names of windows", value)
+  if (!isObject(value) || isThenable(value) || Symbol.iterator in value) {
+    return type("cost", "an object of amounts by the names of windows", value)
+  }
   for (const [name, amount] of Object.entries(value)) {
     if (!names.has(name)) {
       const known = names.size === 0 ? "No window has a name here" : `Known: ${Array.from(names).join(", ")}`

@@ -3,7 +3,7 @@
  */
 import { Cause, Effect, Exit } from "effect"
 import type { Fiber } from "effect"
-import { CurrentHolding } from "./holding.ts"
+import { telling } from "./holding.ts"
 import type { Cost } from "./holding.ts"
 import { Task } from "./run.ts"
 import type { Run, Worker } from "./run.ts"
@@ -32,7 +32,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   /** The id of the fiber that makes the call. */
   private readonly parent: number
   private readonly isUninterruptible: boolean
-  /** Whether tasks are told what they hold. */
+  /** Whether tasks are told what they hold, even if there is nothing in it to correct. */
   private readonly isTelling: boolean
 
   constructor(options: {
@@ -61,7 +61,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     if (!Effect.isEffect(effect)) return run.failed(index, Cause.die(notAnEffect(effect)))
     // `f` itself may have ended the call.
     if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
-    if (this.isTelling) effect = Effect.provideService(effect, CurrentHolding, run.holding())
+    if (this.isTelling || run.isWeighed) effect = telling(effect, run.holding())
     const fiber = run.host.fork(effect, this.isUninterruptible)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return settle(run, index, exit)

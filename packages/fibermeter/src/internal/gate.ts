@@ -2,8 +2,9 @@
  * The queue in front of a limit. A meter is one gate or several; who stands in their lines, and how one passes several
  * of them, is in `ticket.ts`. What opens a gate, and when, is for its subclasses to say.
  */
-import { Duration } from "effect"
-import type { Cause, Fiber } from "effect"
+import { Cause, Duration } from "effect"
+import type { Fiber } from "effect"
+import { Deadlock } from "./errors.ts"
 import type { Cost, Holdable } from "./holding.ts"
 import type { Host } from "./host.ts"
 import { Timeline } from "./timeline.ts"
@@ -13,8 +14,13 @@ import { later, overdue, turnBegins } from "./turn.ts"
 export interface Waiter {
   readonly host: Host
   readonly cost: Cost | undefined
+  readonly isWaiting: boolean
+  /** Whether a task that holds a place waits because this does. */
+  readonly isBlocked: boolean
   previous: Waiter | undefined
   next: Waiter | undefined
+  /** Why it will never pass all of its gates, if so. */
+  objection(): Cause.Cause<any> | undefined
   /** It is the first, and the gate is open to it. It has been taken out of the line. */
   pass(): void
   /** It will never pass, for that reason. It takes itself out of the line. */
@@ -45,7 +51,9 @@ export abstract class Gate implements Holdable {
   running = 0
   /** How many tasks have ever passed. */
   started = 0
-  /** How many tickets wait here, the one that waits further on included. */
+  /** Calls that go on and may come again. */
+  calls = 0
+  /** How many wait here, the one that waits further on included. */
   waiting = 0
 
   /** Looked at only by gates to which time matters, and by all while they are paused. */
@@ -73,7 +81,7 @@ export abstract class Gate implements Holdable {
   private blocked = 0
 
   /** Whether `opensAt` goes by the time. */
-  protected abstract readonly isTimed: boolean
+  abstract readonly isTimed: boolean
   /**
    * When this gate will be open to the waiter, which is the first in line: at that time or, if that has come, now; or
    * at `Infinity`, after some event that calls `wake`. Called again before each decision, so it may note that somebody
@@ -112,13 +120,17 @@ export abstract class Gate implements Holdable {
     this.running--
     this.giveBack()
     this.wake()
+    // Where the limit has been lowered, an end need not make room for anybody.
+    if (this.blocked > 0) this.breakDeadlock()
   }
 
   /** Lets nobody pass for so many nanoseconds from now, or until `resume`. Of several pauses, the last to end counts. */
   pause(host: Host, nanos: number): void {
     this.look(host)
     this.pausedUntil = Math.max(this.pausedUntil, this.time.now + nanos)
-    if (!this.isEmpty()) this.hold()
+    if (this.isEmpty()) return
+    this.hold()
+    this.wake()
   }
 
   resume(): void {
@@ -151,11 +163,17 @@ export abstract class Gate implements Holdable {
 
   /** Notes that a task which holds a place here waits for another one. Says whether nobody can go on any more. */
   block(): boolean {
-    return ++this.blocked >= this.running && this.running >= this.capacity
+    this.blocked++
+    return this.isDeadlocked()
   }
 
   unblock(): void {
     this.blocked--
+  }
+
+  /** All places are held by tasks that wait for another one. */
+  private isDeadlocked(): boolean {
+    return this.blocked > 0 && this.blocked >= this.running && this.running >= this.capacity
   }
 
   private lookFor(waiter: Waiter): number {
@@ -222,9 +240,18 @@ export abstract class Gate implements Holdable {
     const all = this.front === undefined ? [] : [this.front]
     for (let each = this.first; each !== undefined; each = each.next) all.push(each)
     for (const waiter of all) {
-      const objection = this.objection(waiter.cost)
-      if (objection !== undefined) waiter.refuse(objection)
+      const objection = waiter.objection()
+      // Refusing one lets those behind it pass, or has them refused.
+      if (objection !== undefined && waiter.isWaiting) waiter.refuse(objection)
     }
+    this.breakDeadlock()
+  }
+
+  private breakDeadlock(): void {
+    if (!this.isDeadlocked()) return
+    let newest = this.last
+    while (newest !== undefined && !newest.isBlocked) newest = newest.previous
+    newest?.refuse(Cause.die(new Deadlock({ held: this.running })))
   }
 
   /** To be called when the gate may have opened. */
@@ -238,7 +265,7 @@ export abstract class Gate implements Holdable {
     this.isPumping = true
     while (this.front === undefined && this.first !== undefined) {
       const waiter = this.first
-      const objection = this.objection(waiter.cost)
+      const objection = waiter.objection()
       if (objection !== undefined) {
         waiter.refuse(objection)
         continue

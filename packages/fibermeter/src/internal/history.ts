@@ -30,6 +30,11 @@ export class History {
     return back < 0 ? -Infinity : this.slots[this.slotOf(back)]!
   }
 
+  /** The time of the last start, or `-Infinity`. */
+  latest(): number {
+    return this.count === 0 ? -Infinity : this.slots[this.slotOf(this.count - 1)]!
+  }
+
   /** The same past, as far as it is remembered, for another number of places. Starts keep their numbers. */
   resized(places: number): History {
     const next = new History(places)

@@ -2,7 +2,7 @@
  * What a task holds of its gates, known to everything that runs inside it: to correct what it has spent, and to notice
  * when tasks wait for what they hold themselves.
  */
-import { Context } from "effect"
+import { Context, Effect } from "effect"
 
 /** What a task costs, by the names of limits; a limit that is not named costs 1. */
 export type Cost = Readonly<Record<string, number>>
@@ -20,13 +20,23 @@ export class Holding {
   readonly bookings: ReadonlyArray<unknown>
   /** What the task holds that this one runs inside of. */
   readonly outer: Holding | undefined
+  /** The fiber that this task is a call of. */
+  readonly caller: number
+  /** The fiber that this task is, once it has begun. */
+  fiber: number | undefined
   /** How many waits for a gate go on inside of this task, gate by gate. */
   private waits: Map<Holdable, number> | undefined
 
-  constructor(gates: ReadonlyArray<Holdable>, bookings: ReadonlyArray<unknown>, outer: Holding | undefined) {
+  constructor(
+    gates: ReadonlyArray<Holdable>,
+    bookings: ReadonlyArray<unknown>,
+    outer: Holding | undefined,
+    caller: number
+  ) {
     this.gates = gates
     this.bookings = bookings
     this.outer = outer
+    this.caller = caller
   }
 
   /** Notes that something inside the task begins (1) or ceases (-1) to wait at the gate. Returns how many do. */
@@ -38,14 +48,28 @@ export class Holding {
   }
 }
 
-/** All tasks, innermost first, that a task inside `holding` is part of and that hold a place of the gate. */
-export const holdersOf = (gate: Holdable, holding: Holding | undefined): ReadonlyArray<Holding> => {
-  const holders: Array<Holding> = []
-  for (let each = holding; each !== undefined; each = each.outer) if (each.gates.includes(gate)) holders.push(each)
-  return holders
+/**
+ * The tasks, innermost first, that hold a place of the gate and cannot go on as long as that fiber waits: those whose own
+ * fiber it is, or whose own fiber has made the call that it belongs to. What a task has merely set going waits on its
+ * own account.
+ */
+export const heldUpBy = (fiber: number, holding: Holding | undefined, gate: Holdable): ReadonlyArray<Holding> => {
+  const heldUp: Array<Holding> = []
+  for (let each = holding; each?.fiber === fiber; each = each.outer) {
+    if (each.gates.includes(gate)) heldUp.push(each)
+    fiber = each.caller
+  }
+  return heldUp
 }
 
 /** What the task holds that a fiber belongs to. */
 export const CurrentHolding = Context.Reference<Holding | undefined>("fibermeter/Holding", {
   defaultValue: () => undefined
 })
+
+/** The task as an effect that knows what it holds. */
+export const telling = <A, E, R>(effect: Effect.Effect<A, E, R>, holding: Holding): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    holding.fiber = fiber.id
+    return Effect.provideService(effect, CurrentHolding, holding)
+  })

@@ -23,13 +23,13 @@ export class KeyedGates<K> {
     const gate = this.gates.get(key) ?? new LimitGate(this.limits)
     this.moveToEnd(key, gate)
     // Two are looked at for one that may be new: what is idle goes faster than what is new can come.
-    for (let i = 0; i < 2; i++) this.lookAtOldest(key)
+    for (let i = 0; i < 2; i++) this.lookAtOldest(gate)
     return gate
   }
 
-  private lookAtOldest(inUse: K): void {
+  private lookAtOldest(inUse: LimitGate): void {
     const [key, gate] = this.gates.entries().next().value!
-    if (key !== inUse && gate.isForgettable()) this.gates.delete(key)
+    if (gate !== inUse && gate.isForgettable()) this.gates.delete(key)
     else this.moveToEnd(key, gate)
   }
 

@@ -26,7 +26,6 @@ export interface Limits {
 
 /** What was taken for a start. */
 interface Booking {
-  readonly at: number
   readonly pace: number
   /** The numbers of what was spent, and how much that was, window by window. */
   readonly spent: ReadonlyArray<Spending>
@@ -55,6 +54,7 @@ export class LimitGate extends Gate {
   private readonly windows: Map<string, Window>
   /** The time of the last start. */
   private lastStart = -Infinity
+  private isResized = false
 
   constructor({ maxAtOnce = Infinity, maxBurst = 1, maxPerSecond = Infinity, windows }: Limits) {
     super()
@@ -87,30 +87,31 @@ export class LimitGate extends Gate {
     return Object.fromEntries(Array.from(this.windows, ([name, window]) => [name, window.room(this.time.now)]))
   }
 
-  /** Whether nothing would change if this were made anew: nobody is here, and no window reaches a start. */
+  /** Whether nothing would change if this were made anew: nobody is here, no window reaches a start, the limits are as made. */
   isForgettable(): boolean {
     this.time.look()
     const reach = Math.max(this.pace?.window ?? 0, ...Array.from(this.windows.values(), ({ per }) => per))
     const past = Math.max(this.lastStart + reach, this.pausedUntil)
-    return this.isEmpty() && this.running === 0 && past <= this.time.now
+    return !this.isResized && this.isEmpty() && this.calls === 0 && this.running === 0 && past <= this.time.now
   }
 
   /** Changes the limits that are given; what was taken under the old ones stays taken. */
   resize(limits: Limits, host: Host): void {
     const { maxAtOnce = this.capacity, maxBurst = this.burst, maxPerSecond = this.rate, windows } = limits
+    this.look(host)
+    this.isResized = true
     this.capacity = maxAtOnce
     if (maxPerSecond !== this.rate || maxBurst !== this.burst) {
       this.rate = maxPerSecond
       this.burst = maxBurst
       const isPaced = maxPerSecond !== Infinity && maxBurst !== Infinity
-      this.pace = (isPaced && this.pace?.resized(maxPerSecond, maxBurst)) || paceOf(maxPerSecond, maxBurst)
+      this.pace = (isPaced && this.pace?.resized(maxPerSecond, maxBurst, this.time.now)) || paceOf(maxPerSecond, maxBurst)
     }
     for (const [name, { limit, per }] of windowsOf(windows)) {
       const window = this.windows.get(name)
       if (window === undefined) this.windows.set(name, new Window(limit, nanosOf(per)))
-      else window.resize(limit, nanosOf(per))
+      else window.resize(limit, nanosOf(per), this.time.now)
     }
-    this.look(host)
     this.refuseHopeless()
     this.wake()
   }
@@ -139,16 +140,14 @@ export class LimitGate extends Gate {
   }
 
   settle(booking: unknown): void {
-    if (!this.isTimed) return
-    const { at, pace, spent } = booking as Booking
+    if (booking === undefined) return
+    const { pace, spent } = booking as Booking
     this.time.look()
-    // A task that computes for long before it first waits has seen its start well before it let go.
-    const seen = Math.min(this.time.now, at + maxCall)
-    this.pace?.amend(pace, seen)
-    for (const { number, window } of spent) window.amend(number, seen)
+    this.pace?.amend(pace, this.time.now)
+    for (const { number, window } of spent) window.amend(number, this.time.now)
   }
 
-  protected get isTimed(): boolean {
+  get isTimed(): boolean {
     return this.pace !== undefined || this.windows.size > 0
   }
 
@@ -181,7 +180,7 @@ export class LimitGate extends Gate {
       const cost = waiter.cost?.[name] ?? 1
       spent.push({ name, window, number: window.spend(cost, at), cost })
     }
-    return { at, pace: this.pace?.start(at) ?? 0, spent } satisfies Booking
+    return { pace: this.pace?.start(at) ?? 0, spent } satisfies Booking
   }
 
   protected giveBack(): void {}
@@ -206,9 +205,6 @@ export class LimitGate extends Gate {
     this.pace.turn(mode, this.time.now)
   }
 }
-
-/** How long the call of a task is taken to last at the most, in nanoseconds: see `settle`. */
-const maxCall = 2_000_000
 
 const paceOf = (rate: number, burst: number): Pace | undefined =>
   rate === Infinity || burst === Infinity ? undefined : new Pace(rate, burst)

@@ -103,19 +103,23 @@ export class Pace {
   }
 
   /**
-   * A pace of another rate that goes on where this one is: the next slot comes one interval of the new rate after the
-   * last, and the starts that this one remembers count in the new windows. Those are all that a new window reaches,
-   * unless it is longer than the old one.
+   * A pace of another rate that goes on where this one is at `now`: the next slot comes one interval of the new rate
+   * after the last start, and the starts that this one remembers count in the new windows. Those are all that a new
+   * window reaches, unless it is longer than the old one.
    */
-  resized(rate: number, burst: number): Pace {
+  resized(rate: number, burst: number, now: number): Pace {
     const next = new Pace(rate, burst)
     next.starts = this.starts.resized(next.places)
     // Starts that were dealt faster than this pace are to it what a burst is.
     next.nominal = (this.nominal ?? this.starts).resized(next.places)
-    next.base = this.slot() - second / this.rate + second / rate
-    next.floor = this.floor
+    next.base = next.nominal.latest() + second / rate
     next.mode = this.mode
     next.since = this.since
+    if (this.mode !== "idle") {
+      // Under the new rate nobody has waited yet.
+      if (next.base < now) next.base = now
+      next.floor = now
+    }
     next.skipTakenSlots(next.nominal)
     return next
   }

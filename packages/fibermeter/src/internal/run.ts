@@ -6,6 +6,7 @@
  * be read from, then an item, then the event loop's leave, and last the gates.
  */
 import type { Cause } from "effect"
+import { capacityOf } from "./gate.ts"
 import type { Gate } from "./gate.ts"
 import type { Cost, Holding } from "./holding.ts"
 import { after } from "./host.ts"
@@ -84,9 +85,9 @@ export class Run<A, B, F> {
   private readonly source: Source<A, F>
   private readonly worker: Worker<A, B, F>
   private readonly collector: Collector<B, F>
+  private readonly gates: ReadonlyArray<Gate>
   private readonly ticket: Ticket
-  /** The most tasks that may be started and not yet read. */
-  private readonly maxUnread: number
+  private readonly fixedUnread: number | undefined
   private unread = 0
   private started = 0
   private running = 0
@@ -111,7 +112,7 @@ export class Run<A, B, F> {
     isShared: boolean,
     worker: Worker<A, B, F>,
     collector: Collector<B, F>,
-    maxUnread = Infinity
+    maxUnread: number | undefined
   ) {
     this.host = host
     this.source = source
@@ -121,8 +122,25 @@ export class Run<A, B, F> {
     }
     this.worker = worker
     this.collector = collector
-    this.maxUnread = maxUnread
+    this.fixedUnread = maxUnread
+    this.gates = gates
     this.ticket = new RunTicket(this, gates, isShared)
+    for (const gate of gates) gate.calls++
+  }
+
+  /** How many tasks may run at once, as far as the gates know. */
+  get capacity(): number {
+    return capacityOf(this.gates)
+  }
+
+  /** The most tasks that may be started and not yet read. By default it goes by the gates, whose limits can change. */
+  get maxUnread(): number {
+    return this.fixedUnread ?? 2 * this.capacity
+  }
+
+  /** Whether tasks are paid for by amounts, which they may correct. */
+  get isWeighed(): boolean {
+    return this.gates.some((gate) => gate.isWeighed)
   }
 
   /** Starts what may be started. To be called at the beginning, and whenever the source or the reader allow for more. */
@@ -305,6 +323,7 @@ export class Run<A, B, F> {
 
   private end(): void {
     this.phase = "ended"
+    for (const gate of this.gates) gate.calls--
     this.onEnd()
   }
 }

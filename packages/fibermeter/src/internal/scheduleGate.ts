@@ -11,7 +11,7 @@ type Step<E, R> = (now: number, input: unknown) => Pull.Pull<[unknown, Duration.
 
 export class ScheduleGate<E, R> extends Gate {
   readonly capacity = Infinity
-  protected readonly isTimed = true
+  readonly isTimed = true
   private readonly schedule: Schedule.Schedule<unknown, unknown, E, R>
   private step: Step<E, R> | undefined
   /** `Infinity` while the schedule makes up its mind. */

@@ -17,7 +17,7 @@ type Release = () => void
 export class SemaphoreGate extends Gate {
   readonly capacity: number
   override readonly holds = true
-  protected readonly isTimed = false
+  readonly isTimed = false
   private readonly semaphore: Semaphore.Semaphore
   private asking: Fiber.Fiber<void> | undefined
   /** The permit for whoever is first in line. */

@@ -24,7 +24,15 @@ export const standing = (gates: ReadonlyArray<Gate>, host: Host): Standing => {
     waiting: most((gate) => gate.waiting),
     started: most((gate) => gate.started),
     free: Math.max(0, free),
-    room: Object.assign({}, ...gates.map((gate) => (gate instanceof LimitGate ? gate.rooms(host) : {}))),
+    room: leastOf(gates.map((gate) => (gate instanceof LimitGate ? gate.rooms(host) : {}))),
     opensIn: most((gate) => gate.opensIn(host))
   }
+}
+
+/** The least of each name. */
+const leastOf = (rooms: ReadonlyArray<Readonly<Record<string, number>>>): Readonly<Record<string, number>> => {
+  const least: Record<string, number> = {}
+  for (const [name, room] of rooms.flatMap(Object.entries<number>))
+    least[name] = Math.min(room, least[name] ?? Infinity)
+  return least
 }

@@ -16,7 +16,7 @@ import { captureContext } from "./asyncContext.ts"
 import type { AsyncContext } from "./asyncContext.ts"
 import { Deadlock } from "./errors.ts"
 import type { Gate, Waiter } from "./gate.ts"
-import { Holding, holdersOf } from "./holding.ts"
+import { heldUpBy, Holding } from "./holding.ts"
 import type { Cost } from "./holding.ts"
 import type { Host } from "./host.ts"
 
@@ -65,12 +65,10 @@ export abstract class Ticket implements Waiter {
    * `false`: `admitted` or `refused` will be called, unless `cancel` is called before.
    */
   request(): boolean {
-    for (const gate of this.gates) {
-      const objection = gate.objection(this.cost)
-      if (objection !== undefined) {
-        this.refused(objection)
-        return false
-      }
+    const objection = this.objection()
+    if (objection !== undefined) {
+      this.refused(objection)
+      return false
     }
     const closed = this.firstClosed(notWaiting)
     if (closed === this.gates.length) {
@@ -82,8 +80,22 @@ export abstract class Ticket implements Waiter {
     return false
   }
 
+  objection(): Cause.Cause<any> | undefined {
+    const gates = this.gates
+    for (let i = 0; i < gates.length; i++) {
+      const objection = gates[i]!.objection(this.cost)
+      if (objection !== undefined) return objection
+    }
+    return undefined
+  }
+
   get isWaiting(): boolean {
     return this.at !== notWaiting
+  }
+
+  /** Whether it makes a difference when a task is seen to start. */
+  protected get isTimed(): boolean {
+    return this.gates.some((gate) => gate.isTimed)
   }
 
   /** The task has been called: whatever start it has seen, it was not later than this. */
@@ -95,7 +107,7 @@ export abstract class Ticket implements Waiter {
   /** What the task that has just been started holds. */
   holding(): Holding {
     this.areBookingsLent = true
-    return new Holding(this.gates, this.bookings, this.host.holding)
+    return new Holding(this.gates, this.bookings, this.host.holding, this.host.fiber)
   }
 
   /** The caller wants no further start for the time being. */
@@ -113,10 +125,9 @@ export abstract class Ticket implements Waiter {
   /** Gives up waiting. */
   cancel(): void {
     if (this.at === notWaiting) return
-    this.gates[this.at]!.dequeue(this)
     this.context?.emitDestroy()
     this.context = undefined
-    this.stepAside()
+    this.reopen(this.stepAside())
   }
 
   /** Called by the gate where it waited, which has taken it out of its line and is open to it. */
@@ -135,9 +146,9 @@ export abstract class Ticket implements Waiter {
 
   /** Called by a gate that is broken. */
   refuse(cause: Cause.Cause<any>): void {
-    this.gates[this.at]!.dequeue(this)
-    this.stepAside()
+    const here = this.stepAside()
     this.inContext(() => this.refused(cause))
+    this.reopen(here)
   }
 
   /** Calls `f` in the async context in which the wait began. */
@@ -164,7 +175,7 @@ export abstract class Ticket implements Waiter {
     for (let i = 0; i < index; i++) this.gates[i]!.keepFor(this)
     for (let i = index; i < from; i++) this.gates[i]!.freeFrom(this)
     this.gates[index]!.enqueue(this, asFirst)
-    for (let i = index + 1; i < this.gates.length; i++) this.reopen(this.gates[i]!)
+    this.reopen(this.gates.length - 1, index + 1)
     if (this.at === index) this.block(index)
   }
 
@@ -173,11 +184,15 @@ export abstract class Ticket implements Waiter {
     const gate = this.gates[index]!
     this.unblock()
     if (this.host.holding === undefined) return
-    this.holders = holdersOf(gate, this.host.holding)
+    this.holders = heldUpBy(this.host.fiber, this.host.holding, gate)
     this.blockedAt = gate
     let isDead = false
     for (const holder of this.holders) if (holder.countWait(gate, 1) === 1) isDead = gate.block()
     if (isDead) this.refuse(Cause.die(new Deadlock({ held: gate.running })))
+  }
+
+  get isBlocked(): boolean {
+    return this.holders.length > 0
   }
 
   private unblock(): void {
@@ -192,17 +207,21 @@ export abstract class Ticket implements Waiter {
     for (let i = 0; i < gates.length; i++) this.bookings[i] = gates[i]!.enter(this)
   }
 
-  private stepAside(): void {
+  /** Leaves all lines. Returns the index of the gate where it has waited. */
+  private stepAside(): number {
     const here = this.at
+    this.gates[here]!.dequeue(this)
     this.at = notWaiting
     this.unblock()
     for (let i = 0; i < here; i++) this.gates[i]!.freeFrom(this)
-    for (let i = 0; i <= here; i++) this.reopen(this.gates[i]!)
+    return here
   }
 
-  /** This ticket is not, or no longer, the one that a gate waits for. */
-  private reopen(gate: Gate): void {
-    gate.pump()
-    gate.settleDown()
+  /** This ticket is not, or no longer, what the gates up to `last` wait for. */
+  private reopen(last: number, first = 0): void {
+    for (let i = first; i <= last; i++) {
+      this.gates[i]!.pump()
+      this.gates[i]!.settleDown()
+    }
   }
 }

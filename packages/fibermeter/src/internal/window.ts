@@ -92,7 +92,8 @@ export class Window {
   }
 
   /** Changes the limit. What has been spent goes on counting, unless the old window has lost sight of it already. */
-  resize(limit: number, per: number): void {
+  resize(limit: number, per: number, now: number): void {
+    this.expire(now)
     this.limit = limit
     this.per = per
     this.searchedFor = NaN

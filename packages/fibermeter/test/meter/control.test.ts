@@ -246,8 +246,7 @@ describe("resize", () => {
     const late = new Log()
     const another = Meter.makeUnsafe({ maxPerSecond: 1 })
     await late.play([0, call(late, another, 4)], [700, Meter.resize(another, { maxPerSecond: 2 })])
-    expect(late.starts[1]).toBe("t1 700")
-    expect(late.starts[3]).toBe("t3 1700")
+    expect(late.starts).toEqual(["t0 0", "t1 700", "t2 1200", "t3 1700"])
   })
 
   it("a slower pace counts what has started before", async () => {
@@ -257,6 +256,41 @@ describe("resize", () => {
     // Five in the last second: no start before two of any second are left, then one every half second.
     expect(log.starts.slice(0, 5)).toEqual(["t0 0", "t1 100", "t2 200", "t3 300", "t4 400"])
     expect(log.starts.slice(5)).toEqual(["t5 1300", "t6 1800", "t7 2300", "t8 2800", "t9 3300"])
+  })
+
+  it("a faster pace is not a burst: what waited through the change starts spread out", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxPerSecond: 1 })
+    await log.play(
+      [0, Meter.metered(log.task("first"), meter)],
+      [10, Meter.pause(meter)],
+      [5000, call(log, meter, 5)],
+      [5100, Meter.resize(meter, { maxPerSecond: 100 })],
+      [5200, Meter.resume(meter)]
+    )
+    expect(log.starts).toEqual(["first 0", "t0 5200", "t1 5210", "t2 5220", "t3 5230", "t4 5240"])
+  })
+
+  it("a slower pace counts from the last start, not from when somebody began to wait", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 1, maxPerSecond: 100 })
+    await log.play(
+      [0, Meter.metered(log.task("first", 5600), meter)],
+      [5000, Meter.metered(log.task("second"), meter)],
+      [5500, Meter.resize(meter, { maxPerSecond: 1 })]
+    )
+    expect(log.starts).toEqual(["first 0", "second 5600"])
+  })
+
+  it("a longer window does not remember what the shorter one had lost sight of", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ windows: { requests: { limit: 1, per: 100 } } })
+    await log.play(
+      [0, Meter.metered(log.task("a"), meter)],
+      [150, Meter.resize(meter, { windows: { requests: { limit: 1, per: 1000 } } })],
+      [200, Meter.metered(log.task("b"), meter)]
+    )
+    expect(log.starts).toEqual(["a 0", "b 200"])
   })
 
   it("a larger burst leaves the pace, and is earned in time that nobody waits", async () => {

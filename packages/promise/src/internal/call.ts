@@ -1,7 +1,7 @@
 /**
  * What the verbs have in common: from arguments to a run, and from a run's end to a promise.
  */
-import { capacityOf, check, inOrder, IterableSource, LimitGate, namesOf, Run } from "fibermeter/engine"
+import { check, inOrder, IterableSource, LimitGate, namesOf, Run } from "fibermeter/engine"
 import type { Collector, Gate } from "fibermeter/engine"
 import { gatesOf, isMeter } from "./gatedMeter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
@@ -79,22 +79,22 @@ export const tasksOf = (record: Readonly<Record<string, unknown>>): ReadonlyArra
 
 /**
  * Makes the run of a call, not begun yet. `onEnd` is called once, when nothing is left of it but tasks that were
- * cancelled and have not settled within `grace`, with what the call rejects with, if it does. `unreadOf` says how many
- * results may be unread, given how many tasks may run at once.
+ * cancelled and have not settled within `grace`, with what the call rejects with, if it does.
+ * Without `maxUnread`, that goes by how many tasks may run at once.
  */
 export const makeRun = <A, B>(
   { items, options, task }: Call<A, B>,
   collector: Collector<B, Rejection>,
   onEnd: (rejection: Rejection | undefined) => void,
-  unreadOf: (capacity: number) => number = () => Infinity
+  maxUnread: number | undefined
 ): { readonly run: Run<A, B, Rejection>; readonly abort: (reason: unknown) => void } => {
   const { cost, grace = 0, meter } = options
   const meters = meter === undefined ? [] : [meter].flat()
   const gates = inOrder(LimitGate.forCall(options), meters.flatMap(gatesOf))
   const source = isAsyncIterable(items) ? new AsyncSource(items) : new IterableSource(items, toRejection)
   const weigh = cost === undefined ? undefined : weighing(cost as Weigh<A>, gates)
-  const worker = new PromiseWorker(task, weigh, gates.some(isWeighed), grace)
-  const run = new Run(host(), source, gates, meters.length > 0, worker, collector, unreadOf(capacityOf(gates)))
+  const worker = new PromiseWorker(task, weigh, grace)
+  const run = new Run(host(), source, gates, meters.length > 0, worker, collector, maxUnread)
   run.onEnd = () => onEnd(worker.callerReason ?? run.failure)
   const abort = (reason: unknown): void => {
     if (run.phase !== "open") return
@@ -106,14 +106,11 @@ export const makeRun = <A, B>(
 
 /** A call's `cost`, checked each time: nothing is known of it before. */
 const weighing = <A>(cost: Weigh<A>, gates: ReadonlyArray<Gate>): Weigh<A> => {
-  const names = namesOf(gates)
   return (item, index) => {
     const amounts = cost(item, index)
-    refuse(check.cost(names, amounts))
+    refuse(check.cost(namesOf(gates), amounts))
     return amounts
   }
 }
-
-const isWeighed = (gate: Gate): boolean => gate.isWeighed
 
 const toRejection = (reason: unknown): Rejection => ({ reason })

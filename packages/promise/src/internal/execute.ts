@@ -17,7 +17,7 @@ export const execute = <A, B, C extends Collector<B, Rejection>, Z>(
     const checked = call()
     checked.options.signal?.throwIfAborted()
     const collector = makeCollector(checked)
-    const { abort, run } = makeRun(checked, collector, (rejection) => {
+    const onEnd = (rejection: Rejection | undefined): void => {
       unlisten()
       if (rejection !== undefined) return reject(rejection.reason)
       try {
@@ -25,7 +25,8 @@ export const execute = <A, B, C extends Collector<B, Rejection>, Z>(
       } catch (error) {
         reject(error)
       }
-    })
+    }
+    const { abort, run } = makeRun(checked, collector, onEnd, Infinity)
     const unlisten = listen(checked.options.signal, abort)
     run.pump()
   })

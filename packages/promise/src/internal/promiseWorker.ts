@@ -39,13 +39,9 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
   callerReason: Rejection | undefined
   private readonly task: AnyTask<A, B>
 
-  private readonly isTelling: boolean
-
-  /** With `isTelling`, tasks can correct what they have cost. */
-  constructor(task: AnyTask<A, B>, weigh: Weigh<A> | undefined, isTelling: boolean, grace: number) {
+  constructor(task: AnyTask<A, B>, weigh: Weigh<A> | undefined, grace: number) {
     this.task = task
     this.weigh = weigh
-    this.isTelling = isTelling
     this.grace = grace
   }
 
@@ -56,7 +52,7 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
   }
 
   start(run: Run<A, B, Rejection>, item: A, index: number): void {
-    const context = this.isTelling ? new Context(index, run.holding()) : new Context(index)
+    const context = run.isWeighed ? new Context(index, run.holding()) : new Context(index)
     let promise: PromiseLike<B>
     try {
       const result = this.task(item, context)

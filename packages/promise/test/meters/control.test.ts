@@ -264,7 +264,7 @@ describe("a Retry-After", () => {
       task,
       tasks: (n: number) => [...naturals(n)].map((i) => (c: Parameters<typeof task>[1]) => task(i, c))
     }
-    const promise =
+    const promise: Promise<unknown> =
       way.verb === undefined
         ? Promise.all(planned.map((_, index) => meter.run(({ signal }) => task(index, { index, signal }))))
         : way.verb.call([0, 1, 2], pausing, { meter }).promise
@@ -428,6 +428,20 @@ describe("resize", () => {
     await value(all)
     expect(starts).toEqual([0, 100, 200, 1000])
     expect(meter.snapshot().free).toBe(2)
+  })
+
+  it("refuses all waiters whose cost has become too much, however many stand in a row", async () => {
+    const meter = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
+    await value(meter.run(() => 1, { cost: { tokens: 10 } }))
+    const waiters = [9, 1, 8, 7, 2].map((tokens) => watch(meter.run(() => now(), { cost: { tokens } })))
+    meter.resize({ windows: { tokens: { limit: 5, per: 1000 } } })
+    await flush()
+    const refused = { status: "rejected", at: 0, reason: expect.any(RangeError) }
+    expect(waiters.map(({ outcome }) => outcome)).toMatchObject([refused, undefined, refused, refused, undefined])
+    await pass(1000)
+    expect(waiters[1]!.outcome).toMatchObject({ value: 1000 })
+    expect(waiters[4]!.outcome).toMatchObject({ value: 1000 })
+    expect(meter.snapshot()).toMatchObject({ waiting: 0, running: 0, started: 3 })
   })
 
   it("refuses waiters whose cost has become too much, and serves those behind them", async () => {

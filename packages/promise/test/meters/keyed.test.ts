@@ -15,7 +15,7 @@ import {
   verbs,
   watch
 } from "../support.ts"
-import { planFor, predictStarts, ways } from "./model.ts"
+import { planFor, predictStarts } from "./model.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
@@ -216,7 +216,6 @@ describe("what is idle is dropped", () => {
     const meters = createKeyedMeter<string>({ maxAtOnce: 1 })
     meters.for("a").resize({ maxAtOnce: 2 })
     for (let i = 0; i < 5; i++) await value(meters.for(`other ${i}`).run(() => 1))
-    expect(meters.size).toBeGreaterThanOrEqual(0)
     expect(meters.for("a").snapshot().free).toBe(2)
     await expectFree(meters.for("a"), 2)
   })
@@ -243,12 +242,11 @@ describe("what is idle is dropped", () => {
     }
     const call = watch(read())
     // Between two items of the call, others come by.
-    for (let i = 0; i < 30; i++) {
-      await pass(13)
+    for (let i = 0; i < 12; i++) {
+      await pass(61)
       await value(meters.for("b").run(() => 1))
-      expect(meters.size).toBeGreaterThanOrEqual(0)
       void watch(meters.for("a").run(task))
-      await pass(13)
+      await pass(23)
     }
     await pass(5000)
     expect(call.outcome).toMatchObject({ status: "fulfilled" })
@@ -261,5 +259,4 @@ it("limits that are no limits, and races, work as with any meter", async () => {
   expect(await value(runAny([() => sleep(10), () => "first"], { meter: meters.for("a") }))).toBe("first")
   await pass(10)
   expect(meters.size).toBe(0)
-  expect(ways.length).toBe(verbs.length + 1)
 })

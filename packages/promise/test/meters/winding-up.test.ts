@@ -1,4 +1,4 @@
-/** A source whose pending item is answered while a call that has been stopped waits for its tasks. */
+/** What still comes while a call that has been decided waits for the tasks that it has cancelled. */
 import { describe, expect, it } from "vitest"
 import { createMeter } from "../../src/index.ts"
 import {
@@ -80,5 +80,26 @@ describe.each(verbs.filter(({ listed }) => !listed))("$name, aborted and waiting
     expect(counts).toEqual({ pulls: 2, returns })
     expect(listeners(controller.signal)).toBe(0)
     await expectFree(meter, 2)
+  })
+})
+
+describe.each(verbs)("$name, decided and waiting out its grace", (verb) => {
+  it("an abort that comes now changes nothing any more", async () => {
+    const meter = createMeter({ maxAtOnce: 3 })
+    const controller = new AbortController()
+    const decides = verb.failsFast ? { rejects: { reason: "failed" } } : { value: "won" }
+    const p = probe((i) => (i === 1 ? { ms: 10, ...decides } : { ms: 200, deaf: true }))
+    const { delivered, promise } = verb.call([0, 1], p, { meter, signal: controller.signal, grace: 1000 })
+    const call = watch(promise)
+    await pass(50)
+    expect(p.cancelled()).toEqual([0])
+    controller.abort("too late")
+    await pass(500)
+    expect(call.outcome).toMatchObject(
+      verb.failsFast ? { status: "rejected", reason: "failed", at: 200 } : { status: "fulfilled", at: 200 }
+    )
+    if (!verb.failsFast) expect(delivered).toEqual(["won"])
+    expect(listeners(controller.signal)).toBe(0)
+    await expectFree(meter, 3)
   })
 })

@@ -1,0 +1,650 @@
+/** The pure parts, on their own: windows, histories, paces and time lines against the plainest account of the same. */
+import { describe, expect, it } from "@effect/vitest"
+import { Clock, Effect } from "effect"
+import fc from "fast-check"
+import { afterEach, beforeEach, vi } from "vitest"
+import { Meter } from "../../src/index.ts"
+import { History } from "../../src/internal/history.ts"
+import { ofFiber } from "../../src/internal/host.ts"
+import { KeyedGates } from "../../src/internal/keyedGates.ts"
+import { Pace } from "../../src/internal/pace.ts"
+import { Ticket } from "../../src/internal/ticket.ts"
+import { Timeline } from "../../src/internal/timeline.ts"
+import { later, overdue, turnBegins } from "../../src/internal/turn.ts"
+import { Window } from "../../src/internal/window.ts"
+import { Log } from "../support/Log.ts"
+import { range } from "../support/Spy.ts"
+import { World } from "../support/World.ts"
+
+/** All that was ever spent, in a list. */
+class NaiveWindow {
+  private entries: Array<{ at: number; cost: number }> = []
+  private gone = 0
+  limit: number
+  per: number
+
+  constructor(limit: number, per: number) {
+    this.limit = limit
+    this.per = per
+  }
+
+  spend(cost: number, at: number): number {
+    return this.gone + this.entries.push({ at, cost }) - 1
+  }
+
+  correct(number: number, by: number, now: number): void {
+    const entry = this.entries[number - this.gone]
+    if (entry !== undefined && entry.at + this.per > now) entry.cost = Math.max(0, entry.cost + by)
+  }
+
+  resize(limit: number, per: number, now: number): void {
+    for (const entry of this.entries) if (entry.at + this.per <= now) entry.at = -Infinity
+    this.limit = limit
+    this.per = per
+  }
+
+  shift(delta: number): void {
+    for (const entry of this.entries) entry.at += delta
+  }
+
+  /** What counts at that time. */
+  spent(now: number): number {
+    return this.entries.reduce((sum, { at, cost }) => (at + this.per > now ? sum + cost : sum), 0)
+  }
+
+  opensAt(cost: number, now: number): number {
+    const instants = [now, ...this.entries.map(({ at }) => at + this.per).filter((at) => at > now)]
+    return instants.find((at) => this.spent(at) + cost <= this.limit)!
+  }
+}
+
+type Step =
+  | { readonly do: "spend"; readonly after: number; readonly cost: number; readonly patient: boolean }
+  | { readonly do: "correct"; readonly back: number; readonly by: number }
+  | { readonly do: "resize"; readonly limit: number; readonly per: number }
+  | { readonly do: "shift"; readonly delta: number }
+
+const spend: fc.Arbitrary<Step> = fc.record({
+  do: fc.constant("spend" as const),
+  after: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 20 }), fc.integer({ min: 0, max: 400 })),
+  cost: fc.integer({ min: 0, max: 5 }),
+  patient: fc.boolean()
+})
+const correct: fc.Arbitrary<Step> = fc.record({
+  do: fc.constant("correct" as const),
+  back: fc.integer({ min: 1, max: 12 }),
+  by: fc.integer({ min: -5, max: 12 })
+})
+const resize: fc.Arbitrary<Step> = fc.record({
+  do: fc.constant("resize" as const),
+  limit: fc.integer({ min: 5, max: 30 }),
+  per: fc.integer({ min: 1, max: 300 })
+})
+const shift: fc.Arbitrary<Step> = fc.record({
+  do: fc.constant("shift" as const),
+  delta: fc.integer({ min: -9999, max: 9999 })
+})
+
+/** Takes both through the same steps; each answer has to be the same. */
+const compare = (limit: number, per: number, steps: ReadonlyArray<Step>): void => {
+  const window = new Window(limit, per)
+  const naive = new NaiveWindow(limit, per)
+  let now = 0
+  let count = 0
+  const agree = (cost: number) => {
+    const expected = naive.opensAt(cost, now)
+    const opensAt = window.opensAt(cost, now)
+    if (expected === now) expect(opensAt).toBeLessThanOrEqual(now)
+    else expect(opensAt).toBe(expected)
+    expect(window.room(now)).toBe(Math.max(0, naive.limit - naive.spent(now)))
+    return expected
+  }
+  for (const step of steps) {
+    if (step.do === "spend") {
+      now += step.after
+      const expected = agree(step.cost)
+      if (expected > now && !step.patient) continue
+      now = expected
+      agree(step.cost)
+      expect(window.spend(step.cost, now)).toBe(count)
+      expect(naive.spend(step.cost, now)).toBe(count++)
+    } else if (step.do === "correct") {
+      const number = count - step.back
+      if (number < 0) continue
+      window.correct(number, step.by)
+      // What a window has lost sight of is not to be corrected: that is for whoever looks at the time.
+      naive.correct(number, step.by, now)
+    } else if (step.do === "resize") {
+      window.resize(step.limit, step.per)
+      naive.resize(step.limit, step.per, now)
+    } else {
+      window.shift(step.delta)
+      naive.shift(step.delta)
+      now += step.delta
+    }
+    agree(1)
+  }
+}
+
+describe("Window", () => {
+  const sizes = [fc.integer({ min: 5, max: 30 }), fc.integer({ min: 1, max: 300 })] as const
+
+  it("says what a plain log says, for any spendings, corrections and shifts", () => {
+    fc.assert(
+      fc.property(
+        ...sizes,
+        fc.array(fc.oneof({ arbitrary: spend, weight: 5 }, correct, shift), { maxLength: 120 }),
+        compare
+      ),
+      { numRuns: 400 }
+    )
+  })
+
+  it("says what a plain log says, resized as well", () => {
+    fc.assert(
+      fc.property(
+        ...sizes,
+        fc.array(fc.oneof({ arbitrary: spend, weight: 5 }, correct, resize, shift), { maxLength: 60 }),
+        compare
+      ),
+      { numRuns: 400 }
+    )
+  })
+
+  it("what is asked for again and again is answered the same, until something is spent", () => {
+    const window = new Window(2, 100)
+    window.spend(1, 0)
+    window.spend(1, 10)
+    expect([window.opensAt(1, 20), window.opensAt(1, 30), window.opensAt(2, 30), window.opensAt(1, 40)]).toEqual([
+      100, 100, 110, 100
+    ])
+  })
+
+  it("a spending that its task saw later counts from then, never from earlier", () => {
+    const window = new Window(1, 100)
+    const number = window.spend(1, 0)
+    window.amend(number, 7)
+    expect(window.opensAt(1, 50)).toBe(107)
+    window.amend(number, 3)
+    expect(window.opensAt(1, 50)).toBe(107)
+    expect(window.opensAt(1, 107)).toBe(-Infinity)
+    // What is out of sight is left alone.
+    window.amend(number, 200)
+    expect(window.room(108)).toBe(1)
+  })
+
+  it("opens to nobody before there is room, also where a spending was seen after the next one", () => {
+    const window = new Window(3, 100)
+    const first = window.spend(1, 0)
+    window.spend(1, 1)
+    window.spend(1, 2)
+    window.amend(first, 50)
+    for (const cost of [1, 2, 3]) {
+      const opensAt = window.opensAt(cost, 60)
+      expect(window.room(opensAt)).toBeGreaterThanOrEqual(cost)
+    }
+  })
+
+  /** Deterministic noise in [0, 1). */
+  const noise = (seed: number) => {
+    let state = seed
+    return () => (state = (state * 1_103_515_245 + 12_345) % 2_147_483_648) / 2_147_483_648
+  }
+
+  /** Spends as early as the window lets it, beside a log of all, and holds the two against each other. */
+  const strain = (window: Window, limit: number, per: number, count: number, most: number, from = 0) => {
+    const random = noise(count + limit)
+    const times: Array<number> = []
+    const costs: Array<number> = []
+    let oldest = 0
+    let inside = 0
+    let now = from
+    let longest = 0
+    for (let n = 0; n < count; n++) {
+      const cost = 1 + Math.floor(random() * most)
+      now += Math.floor(random() * ((2 * per) / limit))
+      const opensAt = window.opensAt(cost, now)
+      // When the log of all has room.
+      let due = now
+      for (;;) {
+        while (oldest < times.length && times[oldest]! + per <= due) inside -= costs[oldest++]!
+        if (inside + cost <= limit) break
+        due = times[oldest]! + per
+      }
+      if (opensAt < due && due > now) expect.fail(`spending ${n}: opens at ${opensAt}, but there is room at ${due}`)
+      longest = Math.max(longest, opensAt - due)
+      now = Math.max(now, opensAt)
+      window.spend(cost, now)
+      times.push(now)
+      costs.push(cost)
+      inside += cost
+    }
+    return { longest, now }
+  }
+
+  it("with more than it can remember one by one, no more gets through, and nobody waits a 16,384th too long", () => {
+    const per = 1_000_000_000
+    for (const [limit, most] of [
+      [40_000, 1],
+      [100_000, 1],
+      [250_000, 5]
+    ] as const) {
+      const { longest } = strain(new Window(limit, per), limit, per, 220_000, most)
+      expect(longest).toBeGreaterThanOrEqual(0)
+      expect(longest).toBeLessThanOrEqual(per / 16_384)
+    }
+  })
+
+  it("keeps its memory, whatever the limit", () => {
+    const window = new Window(1e9, 1e9)
+    for (let n = 0; n < 300_000; n++) window.spend(1, n * 3000)
+    const bytes = Object.values(window).reduce<number>(
+      (sum, value) => (value instanceof Float64Array ? sum + value.byteLength : sum),
+      0
+    )
+    expect(bytes).toBe(3 * 8 * 32_768)
+    expect(window.room(300_000 * 3000)).toBe(1e9 - 300_000)
+  })
+
+  it("what shares an entry can still be corrected", () => {
+    const window = new Window(1e6, 1e9)
+    const numbers = range(50_000).map((n) => window.spend(2, n * 10_000))
+    const now = 50_000 * 10_000
+    expect(window.room(now)).toBe(1e6 - 100_000)
+    for (const number of [0, 1, 777, 32_767, 32_768, 40_000, 49_999]) window.correct(numbers[number]!, -1)
+    expect(window.room(now)).toBe(1e6 - 100_000 + 7)
+    window.correct(numbers[40_001]!, 500)
+    expect(window.room(now)).toBe(1e6 - 100_000 + 7 - 500)
+    expect(window.room(now + 1e9)).toBe(1e6)
+  })
+
+  it("resized to a shorter window after entries were shared, it is as exact for that one", () => {
+    const window = new Window(100_000, 1e12)
+    for (let n = 0; n < 60_000; n++) window.spend(1, n * 1000)
+    const start = 60_000 * 1000 + 1e12
+    window.resize(100, 1e9)
+    const { longest } = strain(window, 100, 1e9, 1000, 1, start)
+    expect(longest).toBeLessThanOrEqual(1e9 / 16_384)
+  })
+
+  it("shared entries move with the time line", () => {
+    const window = new Window(60_000, 1e9)
+    for (let n = 0; n < 60_000; n++) window.spend(1, n * 10_000)
+    const before = window.opensAt(1, 6e8)
+    window.shift(-5e8)
+    expect(window.opensAt(1, 1e8)).toBe(before - 5e8)
+  })
+})
+
+describe("History", () => {
+  it("knows the start so many places back, for any number of places, starts, amendments and shifts", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 40 }),
+        fc.array(fc.record({ gap: fc.nat({ max: 9 }), late: fc.nat({ max: 5 }), shift: fc.option(fc.integer()) }), {
+          maxLength: 200
+        }),
+        (places, steps) => {
+          const history = new History(places)
+          let times: Array<number> = []
+          let now = 0
+          for (const { gap, late, shift } of steps) {
+            now += gap
+            const number = history.push(now)
+            expect(number).toBe(times.length)
+            times.push(now)
+            now += late
+            history.amend(number, now)
+            times[number] = now
+            if (shift !== null) {
+              history.shift(shift)
+              times = times.map((time) => time + shift)
+              now += shift
+            }
+            expect(history.oldest()).toBe(times.at(-places) ?? -Infinity)
+            for (const other of [1, 5, 100]) {
+              // What the old one remembers is all that the new one can know.
+              const known = times.slice(-Math.min(other, places))
+              expect(history.resized(other).oldest()).toBe(known.at(-other) ?? -Infinity)
+              const next = history.resized(other)
+              for (const time of times.slice(-other).slice(0, other - known.length)) next.push(time)
+              expect(next.push(now)).toBe(times.length + Math.max(0, Math.min(times.length, other) - known.length))
+            }
+          }
+        }
+      ),
+      { numRuns: 150 }
+    )
+  })
+
+  it("with more than 65,536 places it may answer later than the truth, by a slice, and never earlier", () => {
+    for (const places of [65_536, 65_537, 100_000, 200_000]) {
+      const perSlot = Math.ceil(places / 65_536)
+      const history = new History(places)
+      for (let n = 0; n < places * 2 + 1000; n++) {
+        const back = n - places
+        const oldest = history.oldest()
+        if (back < 0) {
+          if (oldest !== -Infinity) expect.fail(`there is no start ${back}`)
+        } else if (oldest < back * 10 || oldest > (back + perSlot - 1) * 10) {
+          expect.fail(`start ${back} of ${places} was at ${back * 10}, not at ${oldest}`)
+        }
+        history.push(n * 10)
+      }
+      // As many places as each have a slot of their own again.
+      const shorter = history.resized(1000)
+      expect(shorter.oldest()).toBeGreaterThanOrEqual(places * 2 * 10)
+      expect(shorter.oldest()).toBeLessThanOrEqual((places * 2 + perSlot - 1) * 10)
+      const bytes = Object.values(history).reduce<number>(
+        (sum, value) => (value instanceof Float64Array ? sum + value.byteLength : sum),
+        0
+      )
+      expect(bytes).toBeLessThanOrEqual((65_536 + 1) * 8)
+    }
+  })
+})
+
+describe("Pace", () => {
+  const second = 1_000_000_000
+  const rates = fc.constantFrom(0.2, 1, 2.5, 7, 30, 100, 1000)
+
+  it("resized, it holds the windows of the new rate over all starts that the old one remembered", () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.record({ rate: rates, burst: fc.constantFrom(1, 1, 2, 5), starts: fc.integer({ min: 0, max: 40 }) }),
+          {
+            minLength: 1,
+            maxLength: 5
+          }
+        ),
+        (phases) => {
+          let pace: Pace | undefined
+          let now = 0
+          let known: Array<number> = []
+          for (const { burst, rate, starts } of phases) {
+            const places = Math.max(1, Math.floor(rate), burst)
+            pace = pace?.resized(rate, burst) ?? new Pace(rate, burst)
+            known = known.slice(-places)
+            for (const _ of range(starts)) {
+              pace.turn("paced", now)
+              now = Math.max(now, pace.due())
+              pace.turn("paced", now)
+              const before = known.at(-places)
+              if (before !== undefined) expect(now - before).toBeGreaterThanOrEqual((places / rate) * second)
+              pace.amend(pace.start(now), now)
+              known.push(now)
+            }
+          }
+          expect(pace).toBeInstanceOf(Pace)
+        }
+      ),
+      { numRuns: 300 }
+    )
+  })
+
+  it("resized, its starts are spread out, however it was waited for before", () => {
+    fc.assert(
+      fc.property(
+        rates,
+        rates,
+        fc.nat({ max: 20 }),
+        fc.integer({ min: 0, max: 10 * second }),
+        (from, to, before, wait) => {
+          let pace = new Pace(from, 1)
+          let now = 0
+          const start = () => {
+            pace.turn("paced", now)
+            now = Math.max(now, pace.due())
+            pace.turn("paced", now)
+            pace.start(now)
+            return now
+          }
+          for (const _ of range(before)) start()
+          pace.turn("paced", now)
+          now += wait
+          pace = pace.resized(to, 1)
+          pace.turn("paced", now)
+          const starts = range(Math.ceil(to) + 5).map(start)
+          for (let n = 1; n < starts.length; n++) {
+            expect(starts[n]! - starts[n - 1]!).toBeGreaterThanOrEqual(Math.floor(second / to) - 1)
+          }
+        }
+      ),
+      { numRuns: 200 }
+    )
+  })
+})
+
+describe("Timeline", () => {
+  const clockOf = (read: () => bigint): Clock.Clock => ({ monotonicTimeNanosUnsafe: read }) as Clock.Clock
+
+  it("has no time before it follows a clock, and begins at zero", () => {
+    const time = new Timeline(() => expect.fail("nothing to shift"))
+    time.look()
+    expect(time.now).toBe(0)
+    let at = 5_000n
+    time.follow(clockOf(() => at))
+    expect(time.now).toBe(0)
+    at += 42n
+    time.look()
+    expect(time.now).toBe(42)
+  })
+
+  it("moves its zero when the numbers would become too large, and tells by how much", () => {
+    let at = -3n
+    const shifts: Array<number> = []
+    const time = new Timeline((delta) => shifts.push(delta))
+    time.follow(clockOf(() => at))
+    at += 2n ** 52n
+    time.look()
+    expect([time.now, shifts]).toEqual([2 ** 52, []])
+    at += 1n
+    time.look()
+    expect([time.now, shifts]).toEqual([0, [-(2 ** 52) - 1]])
+    at += 7n
+    time.look()
+    expect(time.now).toBe(7)
+  })
+
+  it("goes on with another clock where it was with the first", () => {
+    let first = 100n
+    let second = 10n ** 18n
+    const time = new Timeline(() => expect.fail("nothing to shift"))
+    const clock = clockOf(() => first)
+    time.follow(clock)
+    first += 50n
+    time.follow(clock)
+    time.follow(clockOf(() => second))
+    expect(time.now).toBe(50)
+    second += 5n
+    time.look()
+    expect(time.now).toBe(55)
+  })
+})
+
+describe("limits hold across a moved zero, which comes after 52 days", () => {
+  const day = 86_400_000
+  const start = (log: Log, meter: Meter.Meter, name: string) => Meter.metered(log.task(name), meter)
+
+  it("windows and their corrections", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ windows: { r: { limit: 2, per: "70 days" } } })
+    const long = Meter.metered(log.around("a", Effect.delay(Meter.correct({ r: 2 }), "60 days")), meter)
+    await log.play(
+      [0, long],
+      [50 * day, start(log, meter, "b")],
+      [55 * day, Effect.map(Meter.snapshot(meter), ({ room }) => expect(room).toEqual({ r: 0 }))],
+      [61 * day, Effect.map(Meter.snapshot(meter), ({ room }) => expect(room).toEqual({ r: 0 }))],
+      [62 * day, start(log, meter, "c")],
+      [63 * day, start(log, meter, "d")]
+    )
+    expect(log.starts).toEqual(["a 0", `b ${50 * day}`, `c ${70 * day}`, `d ${120 * day}`])
+  })
+
+  it("rates and bursts", async () => {
+    const log = new Log()
+    // One every 40 days, two after a time without any.
+    const slow = Meter.makeUnsafe({ maxPerSecond: 1 / (40 * 86_400) })
+    const burst = Meter.makeUnsafe({ maxPerSecond: 1 / (40 * 86_400), maxBurst: 2 })
+    const shifted = (starts: ReadonlyArray<string>) =>
+      starts.map((each) => Math.round((Number(each.split(" ")[1]) / day) * 1e6) / 1e6)
+    await log.play(...["a", "b", "c", "d"].map((name) => [0, start(log, slow, name)] as const))
+    expect(shifted(log.starts)).toEqual([0, 40, 80, 120])
+    log.starts.length = 0
+    const began = log.now / day
+    await log.play(...["a", "b", "c", "d"].map((name) => [0, start(log, burst, name)] as const))
+    expect(shifted(log.starts).map((at) => at - began)).toEqual([0, 0, 80, 120])
+  })
+
+  it("pauses, also those that began before", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxPerSecond: 10 })
+    await log.play(
+      [0, Meter.pause(meter, "100 days")],
+      [30 * day, start(log, meter, "a")],
+      [60 * day, start(log, meter, "b")],
+      [200 * day, Meter.pause(meter)],
+      [201 * day, start(log, meter, "c")],
+      [300 * day, Meter.resume(meter)]
+    )
+    expect(log.starts).toEqual([`a ${100 * day}`, `b ${100 * day + 100}`, `c ${300 * day}`])
+  })
+
+  it("schedules and keys", async () => {
+    const log = new Log()
+    const keys = Meter.keyed<string>({ windows: { r: { limit: 1, per: "60 days" } } })
+    const sizes: Array<number> = []
+    await log.play(
+      [0, start(log, keys.for("a"), "a")],
+      [59 * day, Effect.sync(() => sizes.push(keys.size))],
+      [59 * day + 1, Effect.suspend(() => start(log, keys.for("a"), "again"))],
+      [119 * day, Effect.sync(() => sizes.push(keys.size))],
+      [120 * day, Effect.sync(() => sizes.push(keys.size))]
+    )
+    expect(log.starts).toEqual(["a 0", `again ${60 * day}`])
+    expect(sizes).toEqual([1, 1, 0])
+  })
+
+  it("a jump of centuries at once", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxPerSecond: 5, windows: { r: { limit: 3, per: 1000 } } })
+    const four = Effect.forEach(["a", "b", "c", "d"], (name) => start(log, meter, name), {
+      concurrency: 4,
+      discard: true
+    })
+    const centuries = 400_000 * day
+    await log.play([0, four], [centuries, four])
+    expect(log.starts.slice(0, 4)).toEqual(["a 0", "b 200", "c 400", "d 1000"])
+    expect(log.starts.slice(4)).toEqual([0, 200, 400, 1000].map((at, index) => `${"abcd"[index]} ${centuries + at}`))
+  })
+})
+
+describe("KeyedGates", () => {
+  class Visitor extends Ticket {
+    protected override admitted(): void {
+      expect.fail("nobody waits here")
+    }
+  }
+
+  it("keys that are asked for and not used leave nothing", () => {
+    const gates = new KeyedGates<number>({ maxAtOnce: 1 })
+    for (let key = 0; key < 50_000; key++) gates.of(key)
+    expect((gates as unknown as { readonly gates: Map<number, unknown> }).gates.size).toBeLessThanOrEqual(2)
+    expect(gates.size).toBe(0)
+  })
+
+  it("keys that are used go in passing, faster than new ones come, without anybody asking for the size", async () => {
+    const world = new World()
+    const gates = new KeyedGates<number>({ maxAtOnce: 1, windows: { r: { limit: 1, per: 100 } } })
+    const known = (gates as unknown as { readonly gates: Map<number, unknown> }).gates
+    let most = 0
+    await world.value(
+      Effect.withFiber((fiber) => {
+        const host = ofFiber(fiber)
+        for (let key = 0; key < 20_000; key++) {
+          const visitor = new Visitor(host, [gates.of(key)], false)
+          expect(visitor.request()).toBe(true)
+          visitor.started()
+          visitor.leave()
+          most = Math.max(most, known.size)
+          world.pass(1_000_000n)
+        }
+        return Effect.void
+      })
+    )
+    // A hundred are within their window; of those that are not, some have not been looked at yet.
+    expect(most).toBeLessThanOrEqual(200)
+    expect(most).toBeGreaterThanOrEqual(100)
+  })
+})
+
+describe("turn", () => {
+  let now = 0
+  beforeEach(() => {
+    now = 1000
+    vi.spyOn(performance, "now").mockImplementation(() => now)
+  })
+  afterEach(() => {
+    vi.restoreAllMocks()
+    turnBegins()
+  })
+
+  it("a turn is over after four milliseconds, and not before", () => {
+    turnBegins()
+    for (const _ of range(500)) expect(overdue(true)).toBe(false)
+    now += 3.9
+    for (const _ of range(64)) expect(overdue(true)).toBe(false)
+    now += 0.1
+    expect(range(64).some(() => overdue(true))).toBe(true)
+    expect(overdue(true)).toBe(true)
+  })
+
+  it("looks at the clock but once in many starts, and oftener where they take long", () => {
+    turnBegins()
+    const looks = vi.mocked(performance.now)
+    looks.mockClear()
+    for (const _ of range(6400)) overdue(true)
+    expect(looks.mock.calls.length).toBeLessThanOrEqual(110)
+    turnBegins()
+    looks.mockClear()
+    // Each start takes a third of a turn: seen at the fourth.
+    const over = range(10).findIndex(() => {
+      now += 1.4
+      return overdue(true)
+    })
+    expect(over).toBe(2)
+  })
+
+  it("where the clock stands still, so many starts are a turn", () => {
+    turnBegins()
+    const first = range(40_000).findIndex(() => overdue(true))
+    expect(first).toBeGreaterThan(10_000)
+    expect(first).toBeLessThanOrEqual(16_384)
+  })
+
+  it("where time is a test's, the number of starts alone decides", () => {
+    turnBegins()
+    now += 1_000_000
+    const first = range(40_000).findIndex(() => overdue(false))
+    expect(first).toBe(16_383)
+  })
+
+  it("several who wait share the turn in which they are called", () => {
+    const tasks: Array<() => void> = []
+    const dispatcher = { scheduleTask: (task: () => void) => void tasks.push(task), flush: () => {} }
+    const called: Array<string> = []
+    for (const name of ["a", "b"]) {
+      later(dispatcher, () => {
+        // However small the share, one start comes of it.
+        expect(overdue(true)).toBe(false)
+        called.push(name)
+        now += 2
+        expect(range(2).some(() => overdue(true))).toBe(name === "a")
+      })
+    }
+    expect(called).toEqual([])
+    for (const task of tasks) task()
+    expect(called).toEqual(["a", "b"])
+  })
+})

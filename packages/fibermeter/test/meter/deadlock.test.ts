@@ -1,0 +1,336 @@
+/** Tasks that wait for the meter whose places they hold: told at once, to the newest of them, and to nobody else. */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Semaphore } from "effect"
+import { Meter, runOnEach } from "../../src/index.ts"
+import { defectOf, Log, names } from "../support/Log.ts"
+import { range } from "../support/Spy.ts"
+import { verbs } from "../support/verbs.ts"
+
+const atOnce = (maxAtOnce: number) => Meter.makeUnsafe({ maxAtOnce })
+
+/** Every way to hold a place of a meter and run something inside. */
+const ways: ReadonlyArray<{
+  readonly name: string
+  readonly run: <A, E>(effect: Effect.Effect<A, E>, meter: Meter.Meter) => Effect.Effect<unknown, unknown>
+}> = [
+  { name: "metered", run: (effect, meter) => Meter.metered(effect, meter) },
+  ...verbs.map(({ name, run }) => ({
+    name,
+    run: <A, E>(effect: Effect.Effect<A, E>, meter: Meter.Meter) => run([0], () => effect, { meter })
+  }))
+]
+
+describe("a deadlock", () => {
+  describe.each(ways)("of a task in $name", (outer) => {
+    it.each(ways)("that waits in $name for the only place, which it holds itself, is told at once", async (inner) => {
+      const log = new Log()
+      const meter = atOnce(1)
+      const nested = log.named("inner", inner.run(log.task("never"), meter))
+      await log.play([0, outer.run(log.around("outer", Effect.andThen(Effect.sleep(10), nested)), meter)])
+      expect(log.starts).toEqual(["outer 0"])
+      expect(log.ends).toEqual(["inner 10"])
+      const defect = defectOf(log.exit("inner"))
+      expect(defect).toBeInstanceOf(Meter.Deadlock)
+      expect(defect).toMatchObject({ _tag: "Deadlock", held: 1 })
+      log.expectRest()
+    })
+  })
+
+  it("says what it is and what to do", () => {
+    expect(new Meter.Deadlock({ held: 1 }).message).toBe(
+      "the only place of a meter with maxAtOnce: 1 are held by tasks that wait for that same meter. " +
+        "Run what is inside them without the meter, give it a meter of its own, or raise maxAtOnce"
+    )
+    expect(new Meter.Deadlock({ held: 4 }).message).toContain(
+      "all 4 places of a meter with maxAtOnce: 4 are held by tasks"
+    )
+  })
+
+  it("of n tasks that all wait: the newest wait fails, and thereby the others go on", async () => {
+    const log = new Log()
+    const meter = atOnce(3)
+    const one = (name: string, after: number) =>
+      log.named(
+        name,
+        Meter.metered(
+          log.around(name, Effect.andThen(Effect.sleep(after), Meter.metered(log.task(`in ${name}`, 10), meter))),
+          meter
+        )
+      )
+    await log.play([0, one("a", 10)], [0, one("b", 30)], [0, one("c", 20)])
+    expect(log.starts).toEqual(["a 0", "b 0", "c 0", "in a 30", "in c 40"])
+    expect(log.ends).toEqual(["b 30", "a 40", "c 50"])
+    expect(defectOf(log.exit("b"))).toMatchObject({ _tag: "Deadlock", held: 3 })
+    expect(log.exit("a")).toEqual(Exit.succeed("in a"))
+    expect(log.exit("c")).toEqual(Exit.succeed("in c"))
+    log.expectRest()
+  })
+
+  it("of one call's own tasks, each of which calls again", async () => {
+    const log = new Log()
+    const meter = atOnce(4)
+    const nested = (name: string) =>
+      log.around(
+        name,
+        Effect.exit(
+          Effect.andThen(
+            Effect.sleep(5),
+            runOnEach(names(2, `${name}.`), (each) => log.task(each, 5), { meter })
+          )
+        )
+      )
+    let dead = 0
+    const call = runOnEach(
+      names(9),
+      (name) => Effect.map(nested(name), (exit) => (dead += defectOf(exit) === undefined ? 0 : 1)),
+      {
+        meter
+      }
+    )
+    await log.play([0, log.named("call", call)])
+    expect(log.exit("call")).toEqual(Exit.void)
+    expect(dead).toBeGreaterThan(0)
+    log.expectRest()
+  })
+
+  it("through another meter in between", async () => {
+    const log = new Log()
+    const meter = atOnce(1)
+    const between = atOnce(1)
+    const inner = log.named("inner", Meter.metered(log.task("never"), meter))
+    await log.play([0, Meter.metered(Meter.metered(log.around("between", inner), between), meter)])
+    expect(log.ends).toEqual(["inner 0"])
+    expect(defectOf(log.exit("inner"))).toBeInstanceOf(Meter.Deadlock)
+  })
+
+  it("of a meter inside an all, whichever it is", async () => {
+    for (const order of [0, 1]) {
+      const log = new Log()
+      const meters = [atOnce(1), atOnce(5)] as const
+      const meter = meters[order]!
+      const both = Meter.all(...meters)
+      const body = order === 0 ? 1 : 5
+      const nested = (n: number) =>
+        Meter.metered(log.named(`inner ${n}`, Meter.metered(log.task("never"), both)), meter)
+      await log.play([
+        0,
+        Effect.timeoutOption(Effect.forEach(range(body), nested, { concurrency: "unbounded" }), "1 hour")
+      ])
+      // Of those that wait, the newest is told.
+      expect(log.ends[0]).toBe(`inner ${body - 1} 0`)
+      expect(defectOf(log.exit(`inner ${body - 1}`))).toBeInstanceOf(Meter.Deadlock)
+      expect((await log.world.value(Meter.snapshot(meter))).running).toBe(0)
+    }
+  })
+
+  it("of a meter of a semaphore", async () => {
+    const log = new Log()
+    const semaphore = Semaphore.makeUnsafe(1)
+    const meter = Meter.fromSemaphore(semaphore)
+    await log.play([0, Meter.metered(log.named("inner", Meter.metered(log.task("never"), meter)), meter)])
+    expect(log.ends).toEqual(["inner 0"])
+    expect(defectOf(log.exit("inner"))).toBeInstanceOf(Meter.Deadlock)
+    expect(await log.world.value(semaphore.takeIfAvailable(1))).toBe(true)
+    log.expectRest()
+  })
+
+  it("of starts taken by hand inside a task", async () => {
+    const log = new Log()
+    const meter = atOnce(1)
+    await log.play([0, Meter.metered(log.named("inner", Meter.acquire(meter)), meter)])
+    expect(log.ends).toEqual(["inner 0"])
+    expect(defectOf(log.exit("inner"))).toBeInstanceOf(Meter.Deadlock)
+  })
+
+  it("may be survived: a task that does without goes on, and its meter has lost nothing", async () => {
+    const log = new Log()
+    const meter = atOnce(1)
+    const body = Effect.exit(Meter.metered(log.task("never"), meter))
+    await log.play([
+      0,
+      runOnEach(names(3), (name) => log.around(name, Effect.andThen(body, Effect.sleep(10))), { meter })
+    ])
+    expect(log.starts).toEqual(["t0 0", "t1 10", "t2 20"])
+    expect((await log.world.value(Meter.snapshot(meter))).free).toBe(1)
+  })
+
+  it("that comes of fewer places is told, too", async () => {
+    const log = new Log()
+    const meter = atOnce(3)
+    const nesting = (name: string) =>
+      log.named(
+        name,
+        Meter.metered(
+          log.around(name, Effect.andThen(Effect.sleep(10), Meter.metered(log.task(`in ${name}`), meter))),
+          meter
+        )
+      )
+    await log.play(
+      [0, Effect.timeoutOption(nesting("a"), "1 hour")],
+      [0, Effect.timeoutOption(nesting("b"), "1 hour")],
+      [0, Meter.metered(log.task("plain", 100), meter)],
+      [20, Meter.resize(meter, { maxAtOnce: 2 })]
+    )
+    expect(log.ends.every((end) => end.endsWith(" 100"))).toBe(true)
+    expect(log.ends.length).toBe(2)
+    const dead = ["a", "b"].filter((name) => defectOf(log.exit(name)) instanceof Meter.Deadlock)
+    expect(dead.length).toBe(1)
+  })
+})
+
+describe("no deadlock", () => {
+  const nested = (log: Log, meter: Meter.Meter, name: string, after = 0) =>
+    log.named(
+      name,
+      Meter.metered(
+        log.around(name, Effect.andThen(Effect.sleep(after), Meter.metered(log.task(`in ${name}`, 10), meter))),
+        meter
+      )
+    )
+
+  it("while one that holds a place can still go on", async () => {
+    const log = new Log()
+    const meter = atOnce(3)
+    await log.play(
+      [0, nested(log, meter, "a")],
+      [0, nested(log, meter, "b")],
+      [0, Meter.metered(log.task("plain", 100), meter)]
+    )
+    expect(log.starts).toEqual(["a 0", "b 0", "plain 0", "in a 100", "in b 110"])
+    expect([log.exit("a"), log.exit("b")]).toEqual([Exit.succeed("in a"), Exit.succeed("in b")])
+  })
+
+  it("while a start taken by hand holds the other place: it is not known to wait for anything", async () => {
+    const log = new Log()
+    const meter = atOnce(2)
+    await log.play(
+      [0, Effect.flatMap(Meter.acquire(meter), (release) => Effect.delay(release, 50))],
+      [1, nested(log, meter, "a")]
+    )
+    expect(log.starts).toEqual(["a 1", "in a 50"])
+  })
+
+  it("where only the rate holds, or a window, or a pause", async () => {
+    for (const [limits, starts] of [
+      [{ maxPerSecond: 10 }, ["a 0", "b 100", "in a 200", "in b 300"]],
+      [{ windows: { r: { limit: 1, per: 100 } } }, ["a 0", "b 100", "in a 200", "in b 300"]],
+      [{ maxAtOnce: 3, maxPerSecond: 10 }, ["a 0", "b 100", "in a 200", "in b 300"]]
+    ] as ReadonlyArray<readonly [Meter.Limits, ReadonlyArray<string>]>) {
+      const log = new Log()
+      const meter = Meter.makeUnsafe(limits)
+      await log.play([0, nested(log, meter, "a")], [0, nested(log, meter, "b")])
+      expect(log.starts).toEqual(starts)
+    }
+    const log = new Log()
+    const meter = atOnce(2)
+    await log.play([0, nested(log, meter, "a", 10)], [5, Meter.pause(meter, 95)])
+    expect(log.starts).toEqual(["a 0", "in a 100"])
+  })
+
+  it("where the nested call uses another meter, or no meter but limits of its own", async () => {
+    const log = new Log()
+    const meter = atOnce(1)
+    const other = atOnce(1)
+    const body = runOnEach(names(2), (name) => Meter.metered(log.task(name, 10), other), { maxAtOnce: 1 })
+    await log.play([0, runOnEach([1, 2], () => body, { meter })])
+    expect(log.starts).toEqual(["t0 0", "t1 10", "t0 20", "t1 30"])
+  })
+
+  it("when the one that waited has given up", async () => {
+    const log = new Log()
+    const meter = atOnce(2)
+    const impatient = Effect.andThen(
+      Effect.timeoutOption(Meter.metered(log.task("never"), meter), 20),
+      Effect.sleep(100)
+    )
+    await log.play(
+      [0, Meter.metered(Effect.andThen(Effect.sleep(10), impatient), meter)],
+      [0, nested(log, meter, "b", 50)]
+    )
+    expect(log.starts).toEqual(["b 0", "in b 130"])
+    expect(log.exit("b")).toEqual(Exit.succeed("in b"))
+  })
+
+  it("one task that waits twice still holds but one place", async () => {
+    const log = new Log()
+    const meter = atOnce(2)
+    const twice = Effect.all([Meter.metered(log.task("x", 5), meter), Meter.metered(log.task("y", 5), meter)], {
+      concurrency: 2
+    })
+    await log.play(
+      [0, Meter.metered(Effect.andThen(Effect.sleep(1), twice), meter)],
+      [0, Meter.metered(log.task("plain", 30), meter)]
+    )
+    expect(log.starts).toEqual(["plain 0", "x 30", "y 35"])
+  })
+
+  it("when a task has ended: what it left behind waits on behalf of nobody", async () => {
+    const log = new Log()
+    const meter = atOnce(1)
+    const leaving = Effect.forkDetach(Effect.delay(log.named("left", Meter.metered(log.task("left", 5), meter)), 20))
+    await log.play(
+      [0, Meter.metered(leaving, meter)],
+      [10, Meter.metered(log.task("plain", 50), meter)],
+      [200, Effect.void]
+    )
+    expect(log.starts).toEqual(["plain 10", "left 60"])
+    expect(log.exit("left")).toEqual(Exit.succeed("left"))
+  })
+
+  it("when a task only sets something going that it does not wait for", async () => {
+    const log = new Log()
+    const meter = atOnce(1)
+    const left = Effect.forkDetach(log.named("left", Meter.metered(log.task("left", 5), meter)))
+    await log.play([0, Meter.metered(Effect.andThen(left, Effect.sleep(50)), meter)], [200, Effect.void])
+    expect(log.starts).toEqual(["left 50"])
+    expect(log.exit("left")).toEqual(Exit.succeed("left"))
+  })
+
+  it("in deep nesting, as long as there are places", async () => {
+    const log = new Log()
+    const meter = atOnce(6)
+    const deep = (level: number): Effect.Effect<void> =>
+      level === 6 ? Effect.void : Meter.metered(Effect.andThen(log.task(`level ${level}`, 1), deep(level + 1)), meter)
+    await log.play([0, deep(0)])
+    expect(log.starts).toEqual(range(6).map((level) => `level ${level} ${level}`))
+  })
+
+  it("for those who wait from outside while a task inside is refused", async () => {
+    const log = new Log()
+    const meter = atOnce(1)
+    const outer = Meter.metered(
+      log.around("outer", Effect.andThen(Effect.sleep(20), Meter.metered(log.task("never"), meter))),
+      meter
+    )
+    await log.play(
+      [0, log.named("outer", outer)],
+      [10, log.named("outside", Meter.metered(log.task("outside"), meter))]
+    )
+    expect(defectOf(log.exit("outer"))).toBeInstanceOf(Meter.Deadlock)
+    expect(log.starts).toEqual(["outer 0", "outside 20"])
+  })
+
+  it("is left behind by interruptions: afterwards the count of those who wait is right", async () => {
+    const log = new Log()
+    const meter = atOnce(2)
+    const waits = (name: string) =>
+      Meter.metered(Effect.andThen(Effect.sleep(5), Meter.metered(log.task(name), meter)), meter)
+    await log.play(
+      [0, Meter.metered(Effect.sleep(60), meter)],
+      ...range(5).map(
+        (n) =>
+          [
+            n * 10,
+            Effect.gen(function* () {
+              const fiber = yield* Effect.forkChild(waits("never"))
+              yield* Effect.sleep(8)
+              yield* Fiber.interrupt(fiber)
+            })
+          ] as const
+      ),
+      [70, nested(log, meter, "a")],
+      [70, Meter.metered(log.task("plain", 30), meter)]
+    )
+    expect(log.starts).toEqual(["a 70", "plain 70", "in a 100"])
+  })
+})
