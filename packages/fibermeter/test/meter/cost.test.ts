@@ -151,16 +151,24 @@ describe("cost", () => {
     it.each([
       [
         "a name that no window has",
-        () => ({ tokenz: 1 }),
+        (): unknown => ({ tokenz: 1 }),
         "there is no window tokenz for a cost to be paid from. Known: tokens"
       ],
-      ["a negative amount", () => ({ tokens: -1 }), "cost.tokens must be a number of at least 0, but is -1"],
-      ["no number", () => ({ tokens: Number.NaN }), "cost.tokens must be a number of at least 0, but is NaN"],
-      ["Infinity", () => ({ tokens: Infinity }), "cost.tokens must be a number of at least 0, but is Infinity"],
-      ["a text", () => ({ tokens: "5" }), 'cost.tokens must be a number of at least 0, but is "5"'],
-      ["null", () => ({ tokens: null }), "cost.tokens must be a number of at least 0, but is null"],
-      ["a number alone", () => 5, "cost must be an object of amounts by the names of windows, but is 5"],
-      ["nothing", () => undefined, "cost must be an object of amounts by the names of windows, but is undefined"]
+      ["a negative amount", (): unknown => ({ tokens: -1 }), "cost.tokens must be a number of at least 0, but is -1"],
+      ["no number", (): unknown => ({ tokens: Number.NaN }), "cost.tokens must be a number of at least 0, but is NaN"],
+      [
+        "Infinity",
+        (): unknown => ({ tokens: Infinity }),
+        "cost.tokens must be a number of at least 0, but is Infinity"
+      ],
+      ["a text", (): unknown => ({ tokens: "5" }), 'cost.tokens must be a number of at least 0, but is "5"'],
+      ["null", (): unknown => ({ tokens: null }), "cost.tokens must be a number of at least 0, but is null"],
+      ["a number alone", (): unknown => 5, "cost must be an object of amounts by the names of windows, but is 5"],
+      [
+        "nothing",
+        (): unknown => undefined,
+        "cost must be an object of amounts by the names of windows, but is undefined"
+      ]
     ] as const)("%s is a defect that names it, and its task does not start", async (_, cost, message) => {
       const log = new Log()
       const bad = (_: string, index: number) => (index === 1 ? cost() : { tokens: 1 })
@@ -267,7 +275,11 @@ describe("a bad cost of metered and acquire is a defect that names it", () => {
     const log = new Log()
     const meter = Meter.makeUnsafe({ windows: { requests: { limit: 1, per: 100 }, tokens: { limit: 1, per: 100 } } })
     const options = { cost } as never
-    for (const effect of [Meter.metered(log.task("a"), meter, options), Meter.acquire(meter, options)]) {
+    const effects: ReadonlyArray<Effect.Effect<unknown>> = [
+      Meter.metered(log.task("a"), meter, options),
+      Meter.acquire(meter, options)
+    ]
+    for (const effect of effects) {
       const defect = defectOf(await log.world.run(effect))
       expect(defect).toBeInstanceOf(Cause.IllegalArgumentError)
       expect((defect as Error).message).toBe(message)

@@ -111,13 +111,16 @@ describe("a deadlock", () => {
       const both = Meter.all(...meters)
       const body = order === 0 ? 1 : 5
       const nested = (n: number) =>
-        Meter.metered(log.named(`inner ${n}`, Meter.metered(log.task("never"), both)), meter)
+        Meter.metered(
+          Effect.andThen(Effect.sleep(1), log.named(`inner ${n}`, Meter.metered(log.task("never"), both))),
+          meter
+        )
       await log.play([
         0,
         Effect.timeoutOption(Effect.forEach(range(body), nested, { concurrency: "unbounded" }), "1 hour")
       ])
       // Of those that wait, the newest is told.
-      expect(log.ends[0]).toBe(`inner ${body - 1} 0`)
+      expect(log.ends[0]).toBe(`inner ${body - 1} 1`)
       expect(defectOf(log.exit(`inner ${body - 1}`))).toBeInstanceOf(Meter.Deadlock)
       expect((await log.world.value(Meter.snapshot(meter))).running).toBe(0)
     }
