@@ -1,6 +1,6 @@
 import { Cause, Channel, Effect, Scope, Stream } from "effect"
 import { dual } from "effect/Function"
-import { gatesFor, isDataFirst, makeRun, ofItems, refusal, stopped } from "./internal/call.ts"
+import { isDataFirst, makeRun, ofItems, refusal, stopped } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { Feed } from "./internal/collect.ts"
 import { ofFiber } from "./internal/host.ts"
@@ -65,7 +65,6 @@ export const amap: {
 const pull = <A, B, E>(call: Call<A, B, E>, scope: Scope.Scope) =>
   Effect.withFiber((fiber) => {
     const host = ofFiber(fiber)
-    const gates = gatesFor(call.options)
     // A chunk goes downstream element by element, out of sight: its first counts as read when it is handed over, the
     // others when the next chunk is asked for. So it may be only so large that as many tasks as can may run meanwhile.
     const maxChunk = (): number => {
@@ -81,7 +80,7 @@ const pull = <A, B, E>(call: Call<A, B, E>, scope: Scope.Scope) =>
       resume = undefined
       reader(next())
     })
-    const run = makeRun(call, fiber, host, gates, feed, call.options.maxUnread)
+    const run = makeRun(call, fiber, host, feed, call.options.maxUnread)
     run.onEnd = feed.flush
 
     const next = (): Effect.Effect<readonly [B, ...Array<B>], E | Cause.Done> => {

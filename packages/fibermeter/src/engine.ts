@@ -15,7 +15,7 @@
 export * as check from "./internal/check.ts"
 export { All, Any, Feed, nothing } from "./internal/collect.ts"
 export type { ExcessiveCost } from "./internal/errors.ts"
-export { capacityOf, inOrder, namesOf } from "./internal/gate.ts"
+export { namesOf } from "./internal/gate.ts"
 export type { Gate } from "./internal/gate.ts"
 export type { Cost, Holding } from "./internal/holding.ts"
 export { after, ofDefaults } from "./internal/host.ts"

@@ -9,7 +9,7 @@ import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import * as check from "./check.ts"
 import { Any } from "./collect.ts"
 import { FiberWorker } from "./fiberWorker.ts"
-import { capacityOf, inOrder, namesOf } from "./gate.ts"
+import { capacityOf, namesOf } from "./gate.ts"
 import type { Gate } from "./gate.ts"
 import type { Host } from "./host.ts"
 import { ofFiber } from "./host.ts"
@@ -63,14 +63,10 @@ export const ofItems = <A, B, E>(items: unknown, f: unknown, options: unknown): 
 export const ofEffects = <B, E>(effects: unknown, options: unknown): Call<any, B, E> =>
   ofItems(effects, (effect: Effect.Effect<B, E, any>) => effect, options)
 
-/** The gates of a call: those of its own limits and of its meters. */
-export const gatesFor = (options: AllOptions): ReadonlyArray<Gate> => {
-  const { meter } = options
+/** The gates of the meters that a call shares with others. */
+const sharedGates = ({ meter }: AllOptions): ReadonlyArray<Gate> => {
   const meters: ReadonlyArray<Meters> = meter === undefined ? [] : Array.isArray(meter) ? meter : [meter]
-  return inOrder(
-    LimitGate.forCall(options),
-    meters.flatMap((each) => gatesOf(each as AnyMeter))
-  )
+  return meters.flatMap((each) => gatesOf(each as AnyMeter))
 }
 
 type Weigh = (item: any, index: number) => Cost
@@ -90,7 +86,6 @@ export const makeRun = <A, B, E>(
   call: Call<A, B, E>,
   fiber: Fiber.Fiber<any, any>,
   host: Host,
-  gates: ReadonlyArray<Gate>,
   collector: Collector<B, Cause.Cause<E>>,
   maxUnread: number | undefined
 ): Run<A, B, Cause.Cause<E>> => {
@@ -101,16 +96,18 @@ export const makeRun = <A, B, E>(
   // A race interrupts its losers even where its caller cannot be interrupted; the other verbs are as interruptible as
   // their callers, like Effect's own. Not part of a fiber's interface, but of every fiber.
   const { interruptible } = fiber as { readonly interruptible?: boolean }
-  const { cost, meter } = call.options
+  const { cost } = call.options
+  const own = LimitGate.forCall(call.options)
+  const shared = sharedGates(call.options)
   const worker = new FiberWorker({
     f,
-    weigh: cost === undefined ? undefined : weighing(cost, gates),
+    weigh: cost === undefined ? undefined : weighing(cost, own === undefined ? shared : [own, ...shared]),
     parent: fiber.id,
     isUninterruptible: interruptible === false && !(collector instanceof Any),
     // For a task that in the end waits for itself.
-    isTelling: meter !== undefined && capacityOf(gates) < Infinity
+    isTelling: capacityOf(shared) < Infinity
   })
-  return new Run(host, source, gates, call.options.meter !== undefined, worker, collector, maxUnread)
+  return new Run(host, source, own, shared, worker, collector, maxUnread)
 }
 
 /** The effect that a verb without a stream is: a run from its beginning to its end. */
@@ -125,7 +122,7 @@ export const execute = <A, B, E, C extends Collector<B, Cause.Cause<E>>, Z>(
         Effect.callback<Z, E>((resume) => {
           const host = ofFiber(fiber)
           const collector = makeCollector()
-          const run = makeRun(call, fiber, host, gatesFor(call.options), collector, Infinity)
+          const run = makeRun(call, fiber, host, collector, Infinity)
           run.onEnd = () => resume(run.failure === undefined ? result(collector) : Exit.failCause(run.failure))
           run.pump()
           return Effect.suspend(() => stopped(run))

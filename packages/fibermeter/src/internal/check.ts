@@ -42,13 +42,19 @@ const whole = number("a whole number of at least 1, or Infinity for no limit", i
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** A length of time greater than 0, as Effect takes it: milliseconds, "1 minute", a Duration, and others. */
-const period: Check = (name, value) => {
-  const wanted = 'a length of time greater than 0, such as 60_000 (milliseconds) or "1 minute"'
-  const duration = Duration.fromInput(value as Duration.Input)
-  if (Option.isNone(duration)) return type(name, wanted, value)
-  return Duration.toMillis(duration.value) > 0 ? undefined : { ...type(name, wanted, value), kind: "range" }
-}
+/** A length of time as Effect takes it: milliseconds, "1 minute", a Duration, and others. */
+const time =
+  (wanted: string, isValid: (millis: number) => boolean): Check =>
+  (name, value) => {
+    const duration = Duration.fromInput(value as Duration.Input)
+    if (Option.isNone(duration)) return type(name, wanted, value)
+    return isValid(Duration.toMillis(duration.value)) ? undefined : { ...type(name, wanted, value), kind: "range" }
+  }
+
+const period = time(
+  'a length of time greater than 0, such as 60_000 (milliseconds) or "1 minute"',
+  (millis) => millis > 0
+)
 
 const windows: Check = (name, value) => {
   if (!isObject(value)) return type(name, "an object of named windows, { name: { limit, per } }", value)
@@ -72,7 +78,9 @@ export const limits = {
 } satisfies Checks
 
 /** What is wrong with a length of time that a meter is to pause for, if anything. */
-export const pause = (value: unknown): Problem | undefined => (value === 0 ? undefined : period("the duration", value))
+export const pause = (value: unknown): Problem | undefined => pauseTime("the duration", value)
+
+const pauseTime = time('a length of time, such as 60_000 (milliseconds) or "1 minute"', (millis) => millis >= 0)
 
 /** What is wrong with what a task is said to cost, given the names of the limits there are. */
 export const cost = (names: ReadonlySet<string>, value: unknown): Problem | undefined => {

@@ -108,6 +108,11 @@ export abstract class Gate implements Holdable {
     return this.broken
   }
 
+  /** Whether only the end of a task can open this gate. */
+  get isFull(): boolean {
+    return this.running >= this.capacity && !this.isTimed
+  }
+
   /** Somebody passes. */
   enter(waiter: Waiter): unknown {
     this.running++

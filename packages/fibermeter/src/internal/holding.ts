@@ -13,6 +13,8 @@ export interface Holdable {
   readonly names: Iterable<string>
   /** The task behind that note has cost something else than it was to. */
   correct(booking: unknown, cost: Cost): void
+  /** A task that holds a place does not wait for another one any more. */
+  unblock(): void
 }
 
 export class Holding {
@@ -20,10 +22,11 @@ export class Holding {
   readonly bookings: ReadonlyArray<unknown>
   /** What the task holds that this one runs inside of. */
   readonly outer: Holding | undefined
-  /** The fiber that this task is a call of. */
-  readonly caller: number
+  /** Who has made the call that this task is part of. */
+  readonly caller: Caller
   /** The fiber that this task is, once it has begun. */
   fiber: number | undefined
+  private isOver = false
   /** How many waits for a gate go on inside of this task, gate by gate. */
   private waits: Map<Holdable, number> | undefined
 
@@ -31,7 +34,7 @@ export class Holding {
     gates: ReadonlyArray<Holdable>,
     bookings: ReadonlyArray<unknown>,
     outer: Holding | undefined,
-    caller: number
+    caller: Caller
   ) {
     this.gates = gates
     this.bookings = bookings
@@ -41,23 +44,41 @@ export class Holding {
 
   /** Notes that something inside the task begins (1) or ceases (-1) to wait at the gate. Returns how many do. */
   countWait(gate: Holdable, by: 1 | -1): number {
+    if (this.isOver) return NaN
     this.waits ??= new Map()
     const count = (this.waits.get(gate) ?? 0) + by
     this.waits.set(gate, count)
     return count
   }
+
+  /** The task has ended: what it has left behind waits on behalf of nobody. */
+  end(): void {
+    for (const [gate, count] of this.waits ?? []) if (count > 0) gate.unblock()
+    this.isOver = true
+  }
+
+  /** Whether the task cannot go on as long as that fiber waits. */
+  dependsOn({ fiber, isSupervised }: Caller): boolean {
+    return !this.isOver && (fiber === this.fiber || !isSupervised)
+  }
+}
+
+/** A fiber that calls. */
+export interface Caller {
+  readonly fiber: number
+  /** Whether it was forked as somebody's child, which goes on beside its parent. */
+  readonly isSupervised: boolean
 }
 
 /**
- * The tasks, innermost first, that hold a place of the gate and cannot go on as long as that fiber waits: those whose own
- * fiber it is, or whose own fiber has made the call that it belongs to. What a task has merely set going waits on its
- * own account.
+ * The tasks, innermost first, that hold a place of the gate and cannot go on as long as that fiber waits: the task is that
+ * fiber, or waits for it, as it does for all that `Effect.all` and the like run. A forked child waits on its own account.
  */
-export const heldUpBy = (fiber: number, holding: Holding | undefined, gate: Holdable): ReadonlyArray<Holding> => {
+export const heldUpBy = (caller: Caller, holding: Holding | undefined, gate: Holdable): ReadonlyArray<Holding> => {
   const heldUp: Array<Holding> = []
-  for (let each = holding; each?.fiber === fiber; each = each.outer) {
+  for (let each = holding; each?.dependsOn(caller) === true; each = each.outer) {
     if (each.gates.includes(gate)) heldUp.push(each)
-    fiber = each.caller
+    caller = each.caller
   }
   return heldUp
 }
@@ -71,5 +92,6 @@ export const CurrentHolding = Context.Reference<Holding | undefined>("fibermeter
 export const telling = <A, E, R>(effect: Effect.Effect<A, E, R>, holding: Holding): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     holding.fiber = fiber.id
-    return Effect.provideService(effect, CurrentHolding, holding)
+    const told = Effect.provideService(effect, CurrentHolding, holding)
+    return Effect.onExit(told, () => Effect.sync(() => holding.end()))
   })

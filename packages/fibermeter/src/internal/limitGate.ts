@@ -66,10 +66,10 @@ export class LimitGate extends Gate {
   }
 
   /** The gate of a call's own limits, or none where it has none. */
-  static forCall(limits: Limits): ReadonlyArray<Gate> {
+  static forCall(limits: Limits): LimitGate | undefined {
     const { maxAtOnce = Infinity, maxPerSecond = Infinity, windows } = limits
     const isOpen = maxAtOnce === Infinity && maxPerSecond === Infinity && windowsOf(windows).length === 0
-    return isOpen ? [] : [new LimitGate(limits)]
+    return isOpen ? undefined : new LimitGate(limits)
   }
 
   override get names(): Iterable<string> {
@@ -105,7 +105,8 @@ export class LimitGate extends Gate {
       this.rate = maxPerSecond
       this.burst = maxBurst
       const isPaced = maxPerSecond !== Infinity && maxBurst !== Infinity
-      this.pace = (isPaced && this.pace?.resized(maxPerSecond, maxBurst, this.time.now)) || paceOf(maxPerSecond, maxBurst)
+      this.pace =
+        (isPaced && this.pace?.resized(maxPerSecond, maxBurst, this.time.now)) || paceOf(maxPerSecond, maxBurst)
     }
     for (const [name, { limit, per }] of windowsOf(windows)) {
       const window = this.windows.get(name)

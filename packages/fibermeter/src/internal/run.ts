@@ -6,7 +6,7 @@
  * be read from, then an item, then the event loop's leave, and last the gates.
  */
 import type { Cause } from "effect"
-import { capacityOf } from "./gate.ts"
+import { capacityOf, inOrder } from "./gate.ts"
 import type { Gate } from "./gate.ts"
 import type { Cost, Holding } from "./holding.ts"
 import { after } from "./host.ts"
@@ -85,6 +85,8 @@ export class Run<A, B, F> {
   private readonly source: Source<A, F>
   private readonly worker: Worker<A, B, F>
   private readonly collector: Collector<B, F>
+  /** The gate of the call's own limits. */
+  private readonly own: Gate | undefined
   private readonly gates: ReadonlyArray<Gate>
   private readonly ticket: Ticket
   private readonly fixedUnread: number | undefined
@@ -108,8 +110,8 @@ export class Run<A, B, F> {
   constructor(
     host: Host,
     source: Source<A, F>,
-    gates: ReadonlyArray<Gate>,
-    isShared: boolean,
+    own: Gate | undefined,
+    shared: ReadonlyArray<Gate>,
     worker: Worker<A, B, F>,
     collector: Collector<B, F>,
     maxUnread: number | undefined
@@ -123,9 +125,10 @@ export class Run<A, B, F> {
     this.worker = worker
     this.collector = collector
     this.fixedUnread = maxUnread
-    this.gates = gates
-    this.ticket = new RunTicket(this, gates, isShared)
-    for (const gate of gates) gate.calls++
+    this.own = own
+    this.gates = inOrder(own === undefined ? [] : [own], shared)
+    this.ticket = new RunTicket(this, this.gates, shared.length > 0)
+    for (const gate of this.gates) gate.calls++
   }
 
   /** How many tasks may run at once, as far as the gates know. */
@@ -155,7 +158,7 @@ export class Run<A, B, F> {
       while (this.mayStart() && this.ticket.request()) this.start()
     } while (this.pumpAgain)
     this.isPumping = false
-    if (!this.hasItem) this.ticket.rest()
+    if (!this.ticket.isWaiting && !this.isPostponed) this.ticket.rest()
     if (this.phase === "open" && this.isExhausted && this.running === 0) this.end()
     this.collector.flush?.()
   }
@@ -233,6 +236,8 @@ export class Run<A, B, F> {
   private mayStart(): boolean {
     if (this.phase !== "open" || this.isPostponed || this.ticket.isWaiting) return false
     if (!this.hasItem && !this.pull()) return false
+    // At its own gate nobody comes before it, and the end of each of its tasks has it look again: no need to queue.
+    if (this.own?.isFull === true) return false
     if (!overdue(this.host.isLive)) return true
     this.isPostponed = true
     later(this.host.dispatcher, () => {

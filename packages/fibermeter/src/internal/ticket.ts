@@ -100,14 +100,14 @@ export abstract class Ticket implements Waiter {
 
   /** The task has been called: whatever start it has seen, it was not later than this. */
   started(): void {
-    const gates = this.gates
-    for (let i = 0; i < gates.length; i++) gates[i]!.settle(this.bookings[i])
+    const { bookings, gates } = this
+    for (let i = 0; i < bookings.length; i++) gates[i]!.settle(bookings[i])
   }
 
   /** What the task that has just been started holds. */
   holding(): Holding {
     this.areBookingsLent = true
-    return new Holding(this.gates, this.bookings, this.host.holding, this.host.fiber)
+    return new Holding(this.gates, this.bookings, this.host.holding, this.host.caller)
   }
 
   /** The caller wants no further start for the time being. */
@@ -184,7 +184,7 @@ export abstract class Ticket implements Waiter {
     const gate = this.gates[index]!
     this.unblock()
     if (this.host.holding === undefined) return
-    this.holders = heldUpBy(this.host.fiber, this.host.holding, gate)
+    this.holders = heldUpBy(this.host.caller, this.host.holding, gate)
     this.blockedAt = gate
     let isDead = false
     for (const holder of this.holders) if (holder.countWait(gate, 1) === 1) isDead = gate.block()
@@ -202,9 +202,14 @@ export abstract class Ticket implements Waiter {
 
   private take(): void {
     const gates = this.gates
-    if (this.bookings === none || this.areBookingsLent) this.bookings = []
+    if (this.areBookingsLent) this.bookings = none
     this.areBookingsLent = false
-    for (let i = 0; i < gates.length; i++) this.bookings[i] = gates[i]!.enter(this)
+    for (let i = 0; i < gates.length; i++) {
+      const booking = gates[i]!.enter(this)
+      if (booking === undefined && this.bookings === none) continue
+      if (this.bookings === none) this.bookings = []
+      this.bookings[i] = booking
+    }
   }
 
   /** Leaves all lines. Returns the index of the gate where it has waited. */

@@ -96,6 +96,8 @@ export class Window {
     this.expire(now)
     this.limit = limit
     this.per = per
+    if (this.width > 0) this.width = per / slices
+    this.lastBegan = -Infinity
     this.searchedFor = NaN
   }
 

@@ -167,6 +167,16 @@ describe("pause", () => {
     expect(log.starts).toEqual(["direct 0", "direct again 100", "metered 1020"])
   })
 
+  it.each([0, "0 seconds", Duration.zero] as ReadonlyArray<Duration.Input>)(
+    "of no time at all, %o, changes nothing",
+    async (duration) => {
+      const log = new Log()
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+      await log.play([0, Meter.pause(meter, duration)], [0, call(log, meter, 1)])
+      expect(log.starts).toEqual(["t0 0"])
+    }
+  )
+
   it("for a year and a nanosecond", async () => {
     const log = new Log()
     const meter = Meter.makeUnsafe({})

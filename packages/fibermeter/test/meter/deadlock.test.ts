@@ -137,6 +137,17 @@ describe("a deadlock", () => {
     log.expectRest()
   })
 
+  it("of children that a task waits for, as it does for what it runs concurrently", async () => {
+    const log = new Log()
+    const meter = atOnce(1)
+    const children = Effect.all([Meter.metered(log.task("x"), meter), Meter.metered(log.task("y"), meter)], {
+      concurrency: 2
+    })
+    await log.play([0, log.named("outer", Effect.timeoutOption(Meter.metered(children, meter), "1 hour"))])
+    expect(log.ends).toEqual(["outer 0"])
+    expect(defectOf(log.exit("outer"))).toBeInstanceOf(Meter.Deadlock)
+  })
+
   it("of starts taken by hand inside a task", async () => {
     const log = new Log()
     const meter = atOnce(1)

@@ -265,6 +265,31 @@ describe("every start is the model's", () => {
   })
 })
 
+describe("programs that once went wrong go as modelled", () => {
+  const commonly = { lasts: 0, r: 0, s: 0, target: 0, size: 1, rate: 1 }
+  const arrives = (gap: number, r = 0, lasts = 0): Draft => ({ ...commonly, kind: 45, gap, r, lasts })
+  const resizes = (gap: number, lasts: number, rate = 1): Draft => ({ ...commonly, kind: 30, gap, lasts, rate })
+  const shares = { interrupt: 10, correct: 10, pause: 10 } as const
+
+  it("a longer window counted again what the shorter one had lost sight of", async () => {
+    const limits = { windows: { r: { limit: 3, per: 3 * milli } } }
+    const program = (...list: ReadonlyArray<Draft>) =>
+      programOf(limits, list, { ...shares, resize: "places and windows" })
+    await expectAsModelled(program(arrives(0, 1), resizes(3, 3), arrives(0, 3)))
+    await expectAsModelled(program(arrives(0, 2), resizes(3, 3), arrives(0, 2)))
+  })
+
+  it("a resized rate counted from when somebody began to wait, not from the last start", async () => {
+    const program = (limits: Limits, ...list: ReadonlyArray<Draft>) =>
+      programOf(limits, list, { ...shares, resize: "everything" })
+    const interrupts: Draft = { ...commonly, kind: 0, gap: 0 }
+    await expectAsModelled(
+      program({ rate: 1 }, arrives(0, 0, 11), resizes(8, 0, 100), arrives(2), resizes(0, 0), interrupts)
+    )
+    await expectAsModelled(program({}, resizes(0, 0), arrives(0), arrives(5), resizes(5, 0, 100), arrives(0)))
+  })
+})
+
 describe("the model itself", () => {
   const arrivals = (...costs: ReadonlyArray<number>): ReadonlyArray<ModelEvent> =>
     costs.map((r, task) => ({ at: 1, do: "arrive", task, lasts: 10 * milli, cost: { r } }))

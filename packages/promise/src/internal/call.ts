@@ -1,7 +1,7 @@
 /**
  * What the verbs have in common: from arguments to a run, and from a run's end to a promise.
  */
-import { check, inOrder, IterableSource, LimitGate, namesOf, Run } from "fibermeter/engine"
+import { check, IterableSource, LimitGate, namesOf, Run } from "fibermeter/engine"
 import type { Collector, Gate } from "fibermeter/engine"
 import { gatesOf, isMeter } from "./gatedMeter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
@@ -89,12 +89,13 @@ export const makeRun = <A, B>(
   maxUnread: number | undefined
 ): { readonly run: Run<A, B, Rejection>; readonly abort: (reason: unknown) => void } => {
   const { cost, grace = 0, meter } = options
-  const meters = meter === undefined ? [] : [meter].flat()
-  const gates = inOrder(LimitGate.forCall(options), meters.flatMap(gatesOf))
+  const own = LimitGate.forCall(options)
+  const shared = meter === undefined ? [] : [meter].flat().flatMap(gatesOf)
   const source = isAsyncIterable(items) ? new AsyncSource(items) : new IterableSource(items, toRejection)
-  const weigh = cost === undefined ? undefined : weighing(cost as Weigh<A>, gates)
+  const weigh =
+    cost === undefined ? undefined : weighing(cost as Weigh<A>, own === undefined ? shared : [own, ...shared])
   const worker = new PromiseWorker(task, weigh, grace)
-  const run = new Run(host(), source, gates, meters.length > 0, worker, collector, maxUnread)
+  const run = new Run(host(), source, own, shared, worker, collector, maxUnread)
   run.onEnd = () => onEnd(worker.callerReason ?? run.failure)
   const abort = (reason: unknown): void => {
     if (run.phase !== "open") return
