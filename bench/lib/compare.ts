@@ -3,7 +3,7 @@
  * machine disturbs both.
  */
 import { tidy } from "./heap.ts"
-import { ratioOf, spreadOf } from "./stats.ts"
+import { median, ratioOf, spreadOf } from "./stats.ts"
 import type { Spread } from "./stats.ts"
 import type { Scale } from "./suite.ts"
 
@@ -33,8 +33,8 @@ export const calls = { count: 0 }
 
 export interface Comparison {
   readonly ratio: Spread
-  /** The same of the time in which the thread was at work. */
-  readonly cpuRatio: Spread
+  /** The same of the time in which the thread was at work, where that was long enough to be told. */
+  readonly cpuRatio: Spread | null
   /** Nanoseconds per task. */
   readonly ours: Spread
   readonly theirs: Spread
@@ -56,7 +56,7 @@ export const compare = async (scale: Scale, tasks: number, ours: Contender, thei
   const nanosPerTask = ({ wall }: Elapsed): number => (wall * 1e6) / tasks
   return {
     ratio: ratioOf(times.ours.map(wall), times.theirs.map(wall)),
-    cpuRatio: ratioOf(times.ours.map(cpu), times.theirs.map(cpu)),
+    cpuRatio: isTold(times.ours) && isTold(times.theirs) ? ratioOf(times.ours.map(cpu), times.theirs.map(cpu)) : null,
     ours: spreadOf(times.ours.map(nanosPerTask)),
     theirs: spreadOf(times.theirs.map(nanosPerTask))
   }
@@ -64,6 +64,9 @@ export const compare = async (scale: Scale, tasks: number, ours: Contender, thei
 
 const wall = (elapsed: Elapsed): number => elapsed.wall
 const cpu = (elapsed: Elapsed): number => elapsed.cpu
+
+/** The system counts a thread's time in steps of some milliseconds. */
+const isTold = (times: ReadonlyArray<Elapsed>): boolean => median(times.map(cpu)) > 25
 
 const measure = async (contender: Contender, tasks: number): Promise<Elapsed> => {
   // The young generation only, so that nobody pays for the other's garbage. A full collection would also drop the

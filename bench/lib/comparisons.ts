@@ -11,6 +11,8 @@ export interface Race {
   /** What the ratio ours / theirs is to reach; none where the line is there to inform. */
   readonly reach?: number
   readonly tasks: number
+  /** How many times the work is done in a round, where once is over too soon. Default: 1. */
+  readonly times?: number
   readonly ours: Contender
   readonly theirs: Contender
 }
@@ -22,14 +24,21 @@ export interface Outcome extends Comparison {
   readonly tasks: number
 }
 
-export const line = (scale: Scale, race: Race): Line<Outcome> => ({
+const repeated = (contender: Contender, times: number): Contender =>
+  times === 1
+    ? contender
+    : async () => {
+        for (let i = 0; i < times; i++) await contender()
+      }
+
+export const line = (scale: Scale, { times = 1, ...race }: Race): Line<Outcome> => ({
   label: `${race.work} / ${race.against}`,
   measure: async () => ({
     work: race.work,
     against: race.against,
     reach: race.reach ?? null,
     tasks: race.tasks,
-    ...(await compare(scale, race.tasks, race.ours, race.theirs))
+    ...(await compare(scale, race.tasks * times, repeated(race.ours, times), repeated(race.theirs, times)))
   })
 })
 
@@ -61,7 +70,7 @@ export const report = (
         format.spread(ratio, format.ratio),
         reach === null ? "–" : `≤ ${reach}`,
         reach === null ? "" : verdict(ratio.median, reach),
-        format.ratio(cpuRatio.median),
+        cpuRatio === null ? "–" : format.ratio(cpuRatio.median),
         format.nanos(ours.median),
         format.nanos(theirs.median)
       ])

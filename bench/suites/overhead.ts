@@ -140,12 +140,13 @@ const readAll = async (results: AsyncIterable<unknown>): Promise<void> => {
 const core = (items: ReadonlyArray<number>): ReadonlyArray<Race> => {
   const tasks = items.length
   type Kind = keyof typeof effects
-  const verbs = (kind: Kind, reach: number): ReadonlyArray<Race> => [
+  const verbs = (kind: Kind, reach: number, times = 1): ReadonlyArray<Race> => [
     {
       work: `core runOnEach, ${kind}`,
       against: "Effect.forEach, discard",
       reach,
       tasks,
+      times,
       ours: run(() => runOnEach(items, effects[kind], limit)),
       theirs: run(() => Effect.forEach(items, effects[kind], { ...concurrency, discard: true }))
     },
@@ -154,6 +155,7 @@ const core = (items: ReadonlyArray<number>): ReadonlyArray<Race> => {
       against: "Effect.forEach",
       reach,
       tasks,
+      times,
       ours: run(() => runAll(items, effects[kind], limit)),
       theirs: run(() => Effect.forEach(items, effects[kind], concurrency))
     }
@@ -171,8 +173,8 @@ const core = (items: ReadonlyArray<number>): ReadonlyArray<Race> => {
   return [
     ...verbs("resolved promises", 1),
     ...verbs("macrotasks", 1),
-    ...verbs("Effect.succeed", 1.5),
-    ...verbs("Effect.sync", 2),
+    ...verbs("Effect.succeed", 1.5, 20),
+    ...verbs("Effect.sync", 2, 5),
     stream("Effect.sync", 0.2),
     stream("resolved promises", 0.4),
     stream("macrotasks", 0.45)

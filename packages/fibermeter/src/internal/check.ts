@@ -48,6 +48,8 @@ const time =
   (name, value) => {
     const duration = Duration.fromInput(value as Duration.Input)
     if (Option.isNone(duration)) return type(name, wanted, value)
+    // Effect takes NaN for zero.
+    if (Number.isNaN(value)) return { ...type(name, wanted, value), kind: "range" }
     return isValid(Duration.toMillis(duration.value)) ? undefined : { ...type(name, wanted, value), kind: "range" }
   }
 

@@ -15,6 +15,10 @@ export interface Waiter {
   readonly host: Host
   readonly cost: Cost | undefined
   readonly isWaiting: boolean
+  /** The gate where it waits. */
+  readonly waitsAt: Gate | undefined
+  /** Whether it runs inside a task that holds a place of that gate. */
+  isInside(gate: Gate | undefined): boolean
   /** Whether a task that holds a place waits because this does. */
   readonly isBlocked: boolean
   previous: Waiter | undefined
@@ -69,6 +73,8 @@ export abstract class Gate implements Holdable {
   private last: Waiter | undefined
   /** The waiter that this gate was open to and that waits at an older one. Nobody passes while there is one. */
   private front: Waiter | undefined
+  /** How many of those who wait in the line do so inside of another task. */
+  private insiders = 0
   protected pausedUntil = -Infinity
   /** The one timer of this gate, armed only while the first in line waits for nothing but time. */
   private timer: Fiber.Fiber<void> | undefined
@@ -201,6 +207,7 @@ export abstract class Gate implements Holdable {
   /** Lets the waiter wait here, behind all others, or before all others if it had been the first in line already. */
   enqueue(waiter: Waiter, asFirst: boolean): void {
     this.waiting++
+    if (waiter.host.holding !== undefined) this.insiders++
     if (this.first === undefined) {
       this.first = this.last = waiter
     } else if (asFirst) {
@@ -212,12 +219,13 @@ export abstract class Gate implements Holdable {
       this.last!.next = waiter
       this.last = waiter
     }
-    if (this.first === waiter) this.pump()
+    if (this.first === waiter || this.front !== undefined) this.pump()
   }
 
   /** Takes the waiter out of the line. */
   dequeue(waiter: Waiter): void {
     this.waiting--
+    if (waiter.host.holding !== undefined) this.insiders--
     if (waiter.previous === undefined) this.first = waiter.next
     else waiter.previous.next = waiter.next
     if (waiter.next === undefined) this.last = waiter.previous
@@ -231,6 +239,7 @@ export abstract class Gate implements Holdable {
     this.front = waiter
     this.disarm()
     this.hold()
+    if (this.insiders > 0) this.pump()
   }
 
   /** Undoes `keepFor`, if it is in force for the waiter. */
@@ -266,10 +275,9 @@ export abstract class Gate implements Holdable {
 
   /** Lets pass who may. */
   pump(): void {
-    if (this.isPumping || this.isPostponed || this.front !== undefined) return
+    if (this.isPumping || this.isPostponed) return
     this.isPumping = true
-    while (this.front === undefined && this.first !== undefined) {
-      const waiter = this.first
+    for (let waiter = this.next(); waiter !== undefined; waiter = this.next()) {
       const objection = waiter.objection()
       if (objection !== undefined) {
         waiter.refuse(objection)
@@ -299,6 +307,16 @@ export abstract class Gate implements Holdable {
     if (!this.isEmpty()) return
     this.disarm()
     this.rest()
+  }
+
+  /** Who is to pass next. */
+  private next(): Waiter | undefined {
+    if (this.front === undefined) return this.first
+    if (this.insiders === 0) return undefined
+    // While one waits for a place that a task holds elsewhere, that task must be able to go on.
+    let waiter = this.first
+    while (waiter !== undefined && !waiter.isInside(this.front.waitsAt)) waiter = waiter.next
+    return waiter
   }
 
   private postpone(host: Host): void {

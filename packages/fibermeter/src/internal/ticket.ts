@@ -89,6 +89,17 @@ export abstract class Ticket implements Waiter {
     return undefined
   }
 
+  get waitsAt(): Gate | undefined {
+    return this.gates[this.at]
+  }
+
+  isInside(gate: Gate | undefined): boolean {
+    for (let each = this.host.holding; each !== undefined; each = each.outer) {
+      if (each.gates.includes(gate as Gate)) return true
+    }
+    return false
+  }
+
   get isWaiting(): boolean {
     return this.at !== notWaiting
   }

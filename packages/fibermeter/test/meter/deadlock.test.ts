@@ -291,13 +291,25 @@ describe("no deadlock", () => {
     expect(log.exit("left")).toEqual(Exit.succeed("left"))
   })
 
-  it("when a task only sets something going that it does not wait for", async () => {
+  it("when a task has only forked a child, which waits on its own account", async () => {
     const log = new Log()
     const meter = atOnce(1)
-    const left = Effect.forkDetach(log.named("left", Meter.metered(log.task("left", 5), meter)))
-    await log.play([0, Meter.metered(Effect.andThen(left, Effect.sleep(50)), meter)], [200, Effect.void])
-    expect(log.starts).toEqual(["left 50"])
-    expect(log.exit("left")).toEqual(Exit.succeed("left"))
+    const child = Effect.forkChild(log.named("child", Meter.metered(log.task("child"), meter)))
+    const outer = log.named("outer", Meter.metered(Effect.andThen(child, Effect.sleep(50)), meter))
+    await log.play([0, outer], [60, log.named("next", Meter.metered(log.task("next"), meter))])
+    // It is a child of the fiber, which has given its place back by then.
+    expect(log.starts).toEqual(["child 50", "next 60"])
+    expect(log.exit("outer")).toEqual(Exit.void)
+  })
+
+  it("but a detached fiber is taken for something that its task waits for: rather told than left to hang", async () => {
+    const log = new Log()
+    const meter = atOnce(1)
+    const left = Effect.forkDetach(log.named("left", Meter.metered(log.task("left"), meter)))
+    const outer = log.named("outer", Meter.metered(Effect.andThen(left, Effect.sleep(50)), meter))
+    await log.play([0, outer], [200, Effect.void])
+    expect(defectOf(log.exit("left"))).toBeInstanceOf(Meter.Deadlock)
+    expect(log.exit("outer")).toEqual(Exit.void)
   })
 
   it("in deep nesting, as long as there are places", async () => {
