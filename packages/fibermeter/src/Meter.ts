@@ -20,7 +20,7 @@ import type { Cost } from "./internal/holding.ts"
 import * as Host from "./internal/host.ts"
 import { KeyedGates } from "./internal/keyedGates.ts"
 import { LimitGate, nanosOf } from "./internal/limitGate.ts"
-import { Pace } from "./internal/pace.ts"
+import { catchUp, Pace } from "./internal/pace.ts"
 import { ScheduleGate } from "./internal/scheduleGate.ts"
 import { SemaphoreGate } from "./internal/semaphoreGate.ts"
 import { standing } from "./internal/standing.ts"
@@ -341,6 +341,8 @@ export const pacing = (limits: {
         Effect.clockWith((clock) => {
           time.follow(clock)
           time.look()
+          // Nobody says whether they waited. A step that comes so late has not: there is nothing to catch up.
+          if (time.now > pace.due() + catchUp) pace.turn("idle", time.now)
           pace.turn("paced", time.now)
           pace.start(time.now)
           const delay = Math.max(0, pace.due() - time.now)

@@ -44,13 +44,7 @@ export abstract class Gate implements Holdable {
   /** Whether it has to hold something in order to be open. Such gates come last, so that they hold it for nobody. */
   readonly holds: boolean = false
   /** The names by which a task's cost is counted here. */
-  get names(): Iterable<string> {
-    return []
-  }
-  /** Whether there is a name. */
-  get isWeighed(): boolean {
-    return false
-  }
+  abstract readonly names: Iterable<string>
   /** How many tasks have passed and not ended. */
   running = 0
   /** How many tasks have ever passed. */
@@ -99,7 +93,7 @@ export abstract class Gate implements Holdable {
   /** The task behind that note has been called by now. */
   abstract settle(booking: unknown): void
   /** The task behind that note has cost something else than it was to. */
-  correct(_booking: unknown, _cost: Cost): void {}
+  abstract correct(booking: unknown, cost: Cost): void
   /** Gives back what a task held. */
   protected abstract giveBack(): void
   /** Nobody waits here any more. */
@@ -112,6 +106,11 @@ export abstract class Gate implements Holdable {
   /** Why a task of that cost can never start here, if so. */
   objection(_cost: Cost | undefined): Cause.Cause<any> | undefined {
     return this.broken
+  }
+
+  /** Whether tasks are paid for by amounts. */
+  get isWeighed(): boolean {
+    return false
   }
 
   /** Whether only the end of a task can open this gate. */

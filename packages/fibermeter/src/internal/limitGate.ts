@@ -72,7 +72,7 @@ export class LimitGate extends Gate {
     return isOpen ? undefined : new LimitGate(limits)
   }
 
-  override get names(): Iterable<string> {
+  get names(): Iterable<string> {
     return this.windows.keys()
   }
 
@@ -118,7 +118,7 @@ export class LimitGate extends Gate {
   }
 
   /** The task has cost something else than it was booked with. */
-  override correct(booking: unknown, cost: Cost): void {
+  correct(booking: unknown, cost: Cost): void {
     if (booking === undefined) return
     for (const each of (booking as Booking).spent) {
       const used = cost[each.name]

@@ -17,7 +17,7 @@
 import { History } from "./history.ts"
 
 /** Real lateness that is caught up. With 6 ms, 5 ms stalls cost 0.2 % of the rate; below 5 ms they cost whole percents. */
-const catchUp = 10_000_000
+export const catchUp = 10_000_000
 
 const second = 1_000_000_000
 

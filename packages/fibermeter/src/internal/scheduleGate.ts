@@ -11,6 +11,7 @@ type Step<E, R> = (now: number, input: unknown) => Pull.Pull<[unknown, Duration.
 
 export class ScheduleGate<E, R> extends Gate {
   readonly capacity = Infinity
+  readonly names: Iterable<string> = []
   readonly isTimed = true
   private readonly schedule: Schedule.Schedule<unknown, unknown, E, R>
   private step: Step<E, R> | undefined
@@ -46,6 +47,7 @@ export class ScheduleGate<E, R> extends Gate {
   }
 
   settle(): void {}
+  correct(): void {}
   protected giveBack(): void {}
   protected hold(): void {}
   protected rest(): void {}

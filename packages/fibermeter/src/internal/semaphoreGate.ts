@@ -17,6 +17,7 @@ type Release = () => void
 export class SemaphoreGate extends Gate {
   readonly capacity: number
   override readonly holds = true
+  readonly names: Iterable<string> = []
   readonly isTimed = false
   private readonly semaphore: Semaphore.Semaphore
   private asking: Fiber.Fiber<void> | undefined
@@ -47,6 +48,7 @@ export class SemaphoreGate extends Gate {
   }
 
   settle(): void {}
+  correct(): void {}
 
   protected giveBack(): void {
     // Which of the permits it is makes no difference.

@@ -57,8 +57,8 @@ export abstract class Ticket implements Waiter {
   /** A start has been taken after a wait: the task is to be started in this very step, and `started` called. */
   protected abstract admitted(): void
 
-  /** A gate has broken. Called only where there is one that can. */
-  protected refused(_cause: Cause.Cause<any>): void {}
+  /** A gate will never let it pass. */
+  protected abstract refused(cause: Cause.Cause<any>): void
 
   /**
    * Asks for a start. `true`: it has been taken, and the caller starts the task in this very step and calls `started`.

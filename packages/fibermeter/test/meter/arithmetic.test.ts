@@ -546,6 +546,10 @@ describe("KeyedGates", () => {
     protected override admitted(): void {
       expect.fail("nobody waits here")
     }
+
+    protected override refused(): void {
+      expect.fail("nobody is refused here")
+    }
   }
 
   it("keys that are asked for and not used leave nothing", () => {

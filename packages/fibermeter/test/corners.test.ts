@@ -1,0 +1,257 @@
+/** What is far from the common path, and has to be right all the same. */
+import { describe, expect, it } from "@effect/vitest"
+import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, pipe, Schedule, Semaphore, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { vi } from "vitest"
+import { amap, Meter, runAll, runAny, runOnEach } from "../src/index.ts"
+
+/** Starts effects at their instants, in milliseconds, and lets time pass until an end. */
+const play = (until: number, ...plan: ReadonlyArray<readonly [at: number, effect: Effect.Effect<unknown, unknown>]>) =>
+  Effect.gen(function* () {
+    const all = plan.map(([at, effect]) => Effect.andThen(Effect.sleep(at), effect))
+    const fiber = yield* Effect.forkChild(Effect.all(all, { concurrency: "unbounded", discard: true }))
+    yield* TestClock.adjust(until)
+    return yield* Fiber.join(fiber)
+  })
+
+const log = () => {
+  const lines: Array<string> = []
+  const task = (name: string, lasts = 0) =>
+    Effect.andThen(
+      Effect.map(Clock.currentTimeMillis, (now) => lines.push(`${name} ${now}`)),
+      Effect.sleep(lasts)
+    )
+  return { lines, task }
+}
+
+describe("in a pipe", () => {
+  const task = (n: number, index: number) => Effect.succeed(n * 10 + index)
+
+  it.effect("every verb takes its items from the left", () =>
+    Effect.gen(function* () {
+      expect(yield* pipe([1, 2], runAll(task, { maxAtOnce: 1 }))).toEqual([10, 21])
+      expect(yield* pipe([1, 2], runOnEach(task))).toBe(undefined)
+      expect(yield* pipe([1, 2], runAny(task))).toBe(10)
+      expect(yield* Stream.runCollect(pipe([1, 2], amap(task, { ordered: true })))).toEqual([10, 21])
+    })
+  )
+})
+
+describe("what a task returns", () => {
+  it.effect.each([
+    [null, "null"],
+    [5, "5"],
+    [{}, "an object"]
+  ])("is refused with its name if it is no Effect: %s", ([value, name]) =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.exit(runAll([1], () => value as unknown as Effect.Effect<void>))
+      const defect = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+      expect(String(defect)).toContain(`a task is an Effect, but this is ${name}`)
+    })
+  )
+})
+
+describe("a source", () => {
+  it.effect("whose iterator gives something that is no result is read no further", () =>
+    Effect.gen(function* () {
+      const broken = { [Symbol.iterator]: () => ({ next: () => 5 as never }) }
+      const exit = yield* Effect.exit(runAll(broken, () => Effect.void))
+      expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toBeInstanceOf(TypeError)
+    })
+  )
+
+  it.effect("that ends the call from within its own next is closed when it is back, not inside of it", () =>
+    Effect.gen(function* () {
+      const events: Array<string> = []
+      let fiber: Fiber.Fiber<unknown, unknown> | undefined
+      function* items() {
+        try {
+          yield 1
+          events.push("interrupts")
+          fiber!.interruptUnsafe()
+          events.push("goes on")
+          yield 2
+        } finally {
+          events.push("closed")
+        }
+      }
+      fiber = yield* Effect.forkChild(runOnEach(items(), (n) => Effect.sleep(n), { maxAtOnce: 1 }))
+      yield* TestClock.adjust(10)
+      const exit = yield* Fiber.await(fiber)
+      expect(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)).toBe(true)
+      expect(events).toEqual(["interrupts", "goes on", "closed"])
+    })
+  )
+})
+
+describe("several meters", () => {
+  it.effect("whoever has to step back to a meter that has closed again is still the first there", () =>
+    Effect.gen(function* () {
+      const { lines, task } = log()
+      const older = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const younger = Meter.makeUnsafe({ maxAtOnce: 1 })
+      yield* play(
+        500,
+        [0, Meter.metered(task("busy", 50), older)],
+        [10, Meter.metered(task("both", 5), Meter.all(older, younger))],
+        [11, Meter.metered(task("behind", 5), younger)],
+        [20, Meter.pause(younger, 100)]
+      )
+      expect(lines).toEqual(["busy 0", "both 120", "behind 125"])
+    })
+  )
+
+  it.effect("three of them are passed one after the other, holding none", () =>
+    Effect.gen(function* () {
+      const { lines, task } = log()
+      const [oldest, middle, youngest] = [{ maxAtOnce: 1 }, { maxAtOnce: 1 }, { maxAtOnce: 1 }].map(Meter.makeUnsafe)
+      yield* play(
+        500,
+        [0, Meter.metered(task("in the middle", 20), middle!)],
+        [0, Meter.metered(task("the oldest", 40), oldest!)],
+        [10, Meter.metered(task("all three"), Meter.all(oldest!, middle!, youngest!))]
+      )
+      expect(lines).toEqual(["in the middle 0", "the oldest 0", "all three 40"])
+    })
+  )
+
+  it.effect("a task inside one that others wait for passes them, even from behind; one inside another does not", () =>
+    Effect.gen(function* () {
+      const { lines, task } = log()
+      const older = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const elsewhere = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const younger = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const inner = Meter.metered(task("inner", 10), younger)
+      const stranger = Meter.metered(task("stranger"), younger)
+      yield* play(
+        500,
+        [0, Meter.metered(Effect.andThen(Effect.sleep(15), inner), older)],
+        [0, Meter.metered(Effect.andThen(Effect.sleep(14), stranger), elsewhere)],
+        [10, Meter.metered(task("busy", 20), younger)],
+        [12, Meter.metered(task("both", 5), Meter.all(older, younger))]
+      )
+      expect(lines).toEqual(["busy 10", "inner 30", "both 40", "stranger 45"])
+    })
+  )
+
+  it.effect("a cost is paid where it has a name, whatever else there is", () =>
+    Effect.gen(function* () {
+      const { lines, task } = log()
+      const windows = Meter.makeUnsafe({ windows: { tokens: { limit: 10, per: 100 } } })
+      const meter = Meter.all(
+        Meter.fromSemaphore(Semaphore.makeUnsafe(5)),
+        Meter.fromSchedule(Schedule.spaced(0)),
+        windows
+      )
+      const first = Effect.andThen(task("first"), Meter.correct({ tokens: 4 }))
+      yield* play(
+        500,
+        [0, Meter.metered(first, meter, { cost: { tokens: 10 } })],
+        [1, Meter.metered(task("second"), meter, { cost: { tokens: 6 } })],
+        [2, Meter.metered(task("third"), meter, { cost: { tokens: 1 } })]
+      )
+      expect(lines).toEqual(["first 0", "second 1", "third 100"])
+    })
+  )
+})
+
+describe("what a task leaves behind", () => {
+  it.effect("waits on behalf of nobody once the task has ended", () =>
+    Effect.gen(function* () {
+      const { lines, task } = log()
+      const meter = Meter.makeUnsafe({ maxAtOnce: 2 })
+      const left = Effect.forkDetach(Meter.metered(task("left", 5), meter))
+      yield* play(
+        500,
+        [0, Meter.metered(task("plain", 100), meter)],
+        [0, Meter.metered(Effect.andThen(left, Effect.sleep(10)), meter)]
+      )
+      expect(lines).toEqual(["plain 0", "left 10"])
+      expect((yield* Meter.snapshot(meter)).running).toBe(0)
+    })
+  )
+})
+
+describe("after two months", () => {
+  const later = TestClock.adjust("60 days")
+
+  it.effect("a schedule's delay is still a delay", () =>
+    Effect.gen(function* () {
+      const { lines, task } = log()
+      const meter = Meter.fromSchedule(Schedule.spaced(100))
+      yield* Meter.metered(task("first"), meter)
+      yield* later
+      const start = yield* Clock.currentTimeMillis
+      const fiber = yield* Effect.forkChild(runOnEach([1, 2], (n) => task(String(n)), { meter }))
+      yield* TestClock.adjust(100)
+      yield* Fiber.join(fiber)
+      expect(lines).toEqual(["first 0", `1 ${start}`, `2 ${start + 100}`])
+    })
+  )
+
+  it.effect("the pause of a semaphore's meter is over", () =>
+    Effect.gen(function* () {
+      const meter = Meter.fromSemaphore(Semaphore.makeUnsafe(1))
+      yield* Meter.pause(meter, "1 second")
+      yield* later
+      expect(yield* Meter.metered(Effect.succeed("in"), meter)).toBe("in")
+    })
+  )
+
+  it.effect("the pacing schedule keeps its pace", () =>
+    Effect.gen(function* () {
+      const step = yield* Schedule.toStep(Meter.pacing({ maxPerSecond: 10 }))
+      const delay = Effect.map(step(0, undefined), ([, delay]) => Duration.toMillis(delay))
+      expect(yield* delay).toBe(100)
+      yield* later
+      expect(yield* delay).toBe(100)
+      expect(yield* delay).toBe(200)
+    })
+  )
+})
+
+describe("a meter", () => {
+  it.effect("of a semaphore whose permits are all taken by its tasks opens when one of them ends", () =>
+    Effect.gen(function* () {
+      const meter = Meter.fromSemaphore(Semaphore.makeUnsafe(1))
+      const { nextStart } = yield* Meter.metered(Meter.snapshot(meter), meter)
+      expect(nextStart).toEqual(Duration.infinity)
+    })
+  )
+
+  it("says what it is", () => {
+    expect(String(Meter.makeUnsafe({ maxAtOnce: 1 }))).toBe("Meter")
+  })
+})
+
+describe("a clock whose sleeps do not wait", () => {
+  it("makes nobody start early, and no loop that cannot be left", async () => {
+    let now = 0n
+    const clock: Clock.Clock = {
+      ...Context.get(Context.empty(), Clock.Clock),
+      // A millisecond goes by from look to look.
+      monotonicTimeNanosUnsafe: () => (now += 1_000_000n),
+      sleep: () => Effect.void
+    }
+    const starts: Array<bigint> = []
+    const call = runOnEach([1, 2, 3], () => Effect.sync(() => starts.push(now)), { maxPerSecond: 10 })
+    await Effect.runPromise(Effect.provideService(call, Clock.Clock, clock))
+    expect(starts.length).toBe(3)
+    expect(starts[1]! - starts[0]!).toBeGreaterThanOrEqual(100_000_000n)
+    expect(starts[2]! - starts[1]!).toBeGreaterThanOrEqual(100_000_000n)
+  })
+})
+
+describe("a host without async contexts", () => {
+  it("just calls", async () => {
+    vi.resetModules()
+    const getBuiltinModule = vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)
+    const { captureContext } = await import("../src/internal/asyncContext.ts")
+    getBuiltinModule.mockRestore()
+    const context = captureContext()
+    let calls = 0
+    context.runInAsyncScope(() => calls++)
+    context.emitDestroy()
+    expect(calls).toBe(1)
+  })
+})
