@@ -136,7 +136,7 @@ const refuse = (problem: check.Problem | undefined): void => {
   if (problem !== undefined) throw new Cause.IllegalArgumentError(problem.message)
 }
 
-const Proto = { ...Pipeable.Prototype, [TypeId]: {}, toString: () => "Meter" }
+const Proto = { ...Pipeable.Prototype, [TypeId]: {} }
 
 const fromGates = <E = never, R = never>(gates: ReadonlyArray<Gate>): Meter<E, R> =>
   Object.assign(Object.create(Proto), { gates: inOrder(gates) } satisfies Gated)

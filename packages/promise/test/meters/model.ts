@@ -106,7 +106,7 @@ const verbWays: ReadonlyArray<Way> = verbs.map((verb) => ({
   }
 }))
 
-export const runs: Way = {
+const runs: Way = {
   name: "meter.run",
   verb: undefined,
   begin: (tasks, limits) => {
