@@ -6,7 +6,7 @@ const font = 12
 const rowHeight = 20
 const titleHeight = 44
 const axisHeight = 30
-const labelWidth = 440
+const labelWidth = 530
 const plotWidth = 420
 const valueWidth = 150
 const margin = 16
@@ -40,8 +40,15 @@ const draw = (chart: Chart): string => {
   return [
     text(margin, 24, chart.title, `font-size="${font + 4}" font-weight="bold"`),
     ...ticks.map((tick) => line(x(tick), titleHeight - 4, x(tick), bottom, colours.faint)),
-    ...ticks.map((tick) => text(x(tick), bottom + 16, show(tick), `text-anchor="middle" fill="#5a6572"`)),
-    ...chart.bars.map((bar, i) => drawBar(bar, titleHeight + i * rowHeight, x, show, chart.end)),
+    ...ticks.map((tick) =>
+      text(
+        x(tick),
+        bottom + 16,
+        chart.format === "ratio" ? String(tick) : `${Math.round(tick * 100)} %`,
+        `text-anchor="middle" fill="#5a6572"`
+      )
+    ),
+    ...chart.bars.map((bar, i) => drawBar(bar, titleHeight + i * rowHeight, x, show, chart)),
     line(left, titleHeight - 4, left, bottom, colours.ink)
   ].join("\n")
 }
@@ -51,7 +58,7 @@ const drawBar = (
   y: number,
   x: (value: number) => number,
   show: (value: number) => string,
-  end: number
+  chart: Chart
 ): string => {
   const colour = bar.isPeer === true ? colours.peer : bar.isGood ? colours.good : colours.bad
   const middle = y + rowHeight / 2 - 2
@@ -74,7 +81,7 @@ const drawBar = (
     text(
       zero + plotWidth + 10,
       middle + 4,
-      `${show(bar.value)}${bar.value > end ? " →" : ""}${bar.target === undefined || bar.target === 1 ? "" : ` (≤ ${bar.target})`}`
+      `${show(bar.value)}${bar.value > chart.end ? " →" : ""}${bar.target === undefined || chart.format === "percent" ? "" : ` (≤ ${bar.target})`}`
     )
   ].join("\n")
 }

@@ -83,6 +83,32 @@ describe("a source", () => {
       expect(events).toEqual(["interrupts", "goes on", "closed"])
     })
   )
+
+  it.effect("that ends both the call and itself in its next is not closed", () =>
+    Effect.gen(function* () {
+      const caller: { fiber?: Fiber.Fiber<unknown, unknown> } = {}
+      let returns = 0
+      let nexts = 0
+      const items: Iterable<number> = {
+        [Symbol.iterator]: () => ({
+          next: () => {
+            if (++nexts === 1) return { done: false, value: 1 }
+            caller.fiber!.interruptUnsafe()
+            return { done: true, value: undefined }
+          },
+          return: () => {
+            returns++
+            return { done: true, value: undefined }
+          }
+        })
+      }
+      caller.fiber = yield* Effect.forkChild(runOnEach(items, (n) => Effect.sleep(n), { maxAtOnce: 1 }))
+      yield* TestClock.adjust(10)
+      const exit = yield* Fiber.await(caller.fiber)
+      expect(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)).toBe(true)
+      expect([nexts, returns]).toEqual([2, 0])
+    })
+  )
 })
 
 describe("several meters", () => {

@@ -241,9 +241,8 @@ export abstract class Gate implements Holdable {
     if (this.insiders > 0) this.pump()
   }
 
-  /** Undoes `keepFor`, if it is in force for the waiter. */
-  freeFrom(waiter: Waiter): void {
-    if (this.front !== waiter) return
+  /** Undoes `keepFor`. */
+  release(): void {
     this.front = undefined
     this.waiting--
   }

@@ -150,7 +150,7 @@ export abstract class Ticket implements Waiter {
     this.take()
     this.at = notWaiting
     this.unblock()
-    for (let i = 0; i < here; i++) this.gates[i]!.freeFrom(this)
+    for (let i = 0; i < here; i++) this.gates[i]!.release()
     this.inContext(() => this.admitted())
     for (let i = 0; i < here; i++) this.gates[i]!.pump()
   }
@@ -184,7 +184,7 @@ export abstract class Ticket implements Waiter {
     const from = this.at
     this.at = index
     for (let i = 0; i < index; i++) this.gates[i]!.keepFor(this)
-    for (let i = index; i < from; i++) this.gates[i]!.freeFrom(this)
+    for (let i = index; i < from; i++) this.gates[i]!.release()
     this.gates[index]!.enqueue(this, asFirst)
     this.reopen(this.gates.length - 1, index + 1)
     if (this.at === index) this.block(index)
@@ -229,7 +229,7 @@ export abstract class Ticket implements Waiter {
     this.gates[here]!.dequeue(this)
     this.at = notWaiting
     this.unblock()
-    for (let i = 0; i < here; i++) this.gates[i]!.freeFrom(this)
+    for (let i = 0; i < here; i++) this.gates[i]!.release()
     return here
   }
 

@@ -68,7 +68,7 @@ const play = async ({ commands, limits }: Program): Promise<ReadonlyMap<number, 
       }
       if (lasts > 0) yield* Effect.sleep(Duration.nanos(BigInt(lasts)))
       // Some fail: that is an end like any other.
-      if (id % 3 === 0) yield* Effect.fail("ended")
+      if (id % 3 === 0) return yield* Effect.fail("ended")
     })
   const carryOut = (command: Command): Effect.Effect<unknown> => {
     switch (command.do) {
