@@ -41,9 +41,10 @@ const page = (entries: ReadonlyArray<Entry>): string =>
   [
     "# Benchmark results",
     "Made by `npm run bench` (and `npm run bench -- soak`). The charts: [results.svg](results.svg).",
-    ...entries.map(section),
-    ""
-  ].join("\n\n")
+    ...entries.map(section)
+  ]
+    .join("\n\n")
+    .concat("\n")
 
 /** A report, to be read. */
 export const section = ({ environment, report }: Entry): string =>

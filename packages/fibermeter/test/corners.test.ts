@@ -92,7 +92,8 @@ describe("a source", () => {
       const items: Iterable<number> = {
         [Symbol.iterator]: () => ({
           next: () => {
-            if (++nexts === 1) return { done: false, value: 1 }
+            // The first two are asked for while the caller itself is at work, the third when the first task has ended.
+            if (++nexts < 3) return { done: false, value: nexts }
             caller.fiber!.interruptUnsafe()
             return { done: true, value: undefined }
           },
@@ -106,7 +107,7 @@ describe("a source", () => {
       yield* TestClock.adjust(10)
       const exit = yield* Fiber.await(caller.fiber)
       expect(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)).toBe(true)
-      expect([nexts, returns]).toEqual([2, 0])
+      expect([nexts, returns]).toEqual([3, 0])
     })
   )
 })
@@ -178,6 +179,30 @@ describe("several meters", () => {
         [2, Meter.metered(task("third"), meter, { cost: { tokens: 1 } })]
       )
       expect(lines).toEqual(["first 0", "second 1", "third 100"])
+    })
+  )
+})
+
+describe("a deadlock that comes of a lower limit", () => {
+  it.effect("is told to the newest of those who wait for themselves, not to who has come after them", () =>
+    Effect.gen(function* () {
+      const { lines, task } = log()
+      const meter = Meter.makeUnsafe({ maxAtOnce: 3 })
+      const nested = (name: string) =>
+        Meter.metered(Effect.andThen(Effect.sleep(10), Meter.metered(task(name), meter)), meter)
+      const defects: Array<unknown> = []
+      const noting = (effect: Effect.Effect<unknown>) =>
+        Effect.catchDefect(effect, (defect) => Effect.sync(() => defects.push(defect)))
+      yield* play(
+        500,
+        [0, noting(nested("a"))],
+        [1, noting(nested("b"))],
+        [2, Meter.metered(task("plain", 98), meter)],
+        [15, Meter.metered(task("outsider"), meter)],
+        [20, Meter.resize(meter, { maxAtOnce: 2 })]
+      )
+      expect(defects.map((defect) => defect instanceof Meter.Deadlock)).toEqual([true])
+      expect(lines).toEqual(["plain 2", "a 100", "outsider 100"])
     })
   )
 })
