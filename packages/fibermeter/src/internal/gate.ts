@@ -65,7 +65,7 @@ export abstract class Gate implements Holdable {
   /** Those who wait here, in the order of their coming. */
   private first: Waiter | undefined
   private last: Waiter | undefined
-  /** The waiter that this gate was open to and that waits at an older one. Nobody passes while there is one. */
+  /** The waiter that this gate was open to and that waits at an older one. Who may pass it is for `next` to say. */
   private front: Waiter | undefined
   /** How many of those who wait in the line do so inside of another task. */
   private insiders = 0

@@ -4,7 +4,8 @@
  * - **One step.** A ticket takes from all its gates in the same step, and only when all are open to it. So nothing is
  *   held while waiting, and giving up costs nobody anything but the one who gives up.
  * - **First come, first served.** A ticket waits at the first of its gates that is closed to it. At the gates before
- *   that one it stays the first in line (`front`), so that nobody slips past who came later.
+ *   that one it stays the first in line (`front`), so that nobody slips past who came later; but for those who run inside
+ *   a task whose place it waits for, since that task could otherwise never end.
  * - **One order for all.** Every ticket has its gates from the youngest to the oldest. Waiting-for therefore only ever
  *   points from younger gates to older ones and can close no circle, in whatever order a user lists meters. Youngest
  *   first, because what is made later is usually the narrower one: a call's own limits, then the limit of one host,
