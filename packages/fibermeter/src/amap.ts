@@ -71,6 +71,7 @@ const pull = <A, B, E>(call: Call<A, B, E>, scope: Scope.Scope) =>
       const { capacity, maxUnread } = run
       return maxUnread === Infinity ? Infinity : Math.max(1, maxUnread - capacity + 1)
     }
+    let hasBegun = false
     let unaccounted = 0
     let resume: ((effect: ReturnType<typeof next>) => void) | undefined
 
@@ -94,7 +95,9 @@ const pull = <A, B, E>(call: Call<A, B, E>, scope: Scope.Scope) =>
     }
 
     const wait = Effect.callback<readonly [B, ...Array<B>], E | Cause.Done>((onNext) => {
-      run.read(unaccounted)
+      if (hasBegun) run.read(unaccounted)
+      else run.pump()
+      hasBegun = true
       unaccounted = 0
       if (feed.size > 0 || run.phase === "ended") return onNext(next())
       resume = onNext

@@ -62,6 +62,12 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
   }
 
   next(): Promise<IteratorResult<B, undefined>> {
+    if (this.feed.size > 0) {
+      const next = Promise.resolve({ done: false, value: this.feed.shift() } as const)
+      this.run!.read(1)
+      if (this.hasEnded && this.feed.size === 0) this.unlisten?.()
+      return next
+    }
     return new Promise((resolve, reject) => {
       this.readers.push({ resolve, reject })
       if (this.run === undefined && !this.hasEnded) this.begin()

@@ -25,5 +25,6 @@ export const captureContext: () => AsyncContext = (() => {
     process?: { getBuiltinModule?: (id: string) => { readonly AsyncResource?: AsyncResource } | undefined }
   }
   const Resource = process?.getBuiltinModule?.("node:async_hooks")?.AsyncResource
-  return () => (Resource === undefined ? none : new Resource("fibermeter", { requireManualDestroy: true }))
+  const options = { requireManualDestroy: true }
+  return () => (Resource === undefined ? none : new Resource("fibermeter", options))
 })()

@@ -101,7 +101,7 @@ export const makeRun = <A, B, E>(
   const shared = sharedGates(call.options)
   const worker = new FiberWorker({
     f,
-    weigh: cost === undefined ? undefined : weighing(cost, own === undefined ? shared : [own, ...shared]),
+    weigh: cost === undefined ? undefined : weighing(cost, [...own.gates, ...shared]),
     parent: fiber.id,
     isUninterruptible: interruptible === false && !(collector instanceof Any),
     // For a task that in the end waits for itself.

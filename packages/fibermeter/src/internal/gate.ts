@@ -113,11 +113,6 @@ export abstract class Gate implements Holdable {
     return false
   }
 
-  /** Whether only the end of a task can open this gate. */
-  get isFull(): boolean {
-    return this.running >= this.capacity && !this.isTimed
-  }
-
   /** Somebody passes. */
   enter(waiter: Waiter): unknown {
     this.running++

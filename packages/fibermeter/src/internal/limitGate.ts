@@ -46,6 +46,13 @@ export const nanosOf = (time: Duration.Input): number =>
 const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
   Object.entries(windows).filter((each): each is [string, WindowLimit] => each[1] !== undefined)
 
+/** The limits of a call that nobody else has to keep to. */
+export interface OwnLimits {
+  readonly maxAtOnce: number
+  /** The gate of all the others, if there are any; `maxAtOnce` is then its business, too. */
+  readonly gates: ReadonlyArray<Gate>
+}
+
 export class LimitGate extends Gate {
   capacity: number
   private rate: number
@@ -65,11 +72,11 @@ export class LimitGate extends Gate {
     this.windows = new Map(windowsOf(windows).map(([name, { limit, per }]) => [name, new Window(limit, nanosOf(per))]))
   }
 
-  /** The gate of a call's own limits, or none where it has none. */
-  static forCall(limits: Limits): LimitGate | undefined {
+  /** A call's own limits. Nobody else waits for those: where time does not matter, the call itself can count. */
+  static forCall(limits: Limits): OwnLimits {
     const { maxAtOnce = Infinity, maxPerSecond = Infinity, windows } = limits
-    const isOpen = maxAtOnce === Infinity && maxPerSecond === Infinity && windowsOf(windows).length === 0
-    return isOpen ? undefined : new LimitGate(limits)
+    const isTimed = maxPerSecond !== Infinity || windowsOf(windows).length > 0
+    return isTimed ? { maxAtOnce: Infinity, gates: [new LimitGate(limits)] } : { maxAtOnce, gates: [] }
   }
 
   get names(): Iterable<string> {

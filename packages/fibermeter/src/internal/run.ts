@@ -11,6 +11,7 @@ import type { Gate } from "./gate.ts"
 import type { Cost, Holding } from "./holding.ts"
 import { after } from "./host.ts"
 import type { Host } from "./host.ts"
+import type { OwnLimits } from "./limitGate.ts"
 import { Next } from "./source.ts"
 import type { Source } from "./source.ts"
 import { Ticket } from "./ticket.ts"
@@ -85,8 +86,8 @@ export class Run<A, B, F> {
   private readonly source: Source<A, F>
   private readonly worker: Worker<A, B, F>
   private readonly collector: Collector<B, F>
-  /** The gate of the call's own limits. */
-  private readonly own: Gate | undefined
+  /** The call's own limit on how many run, where it has no other of its own: a count does, without a gate. */
+  private readonly maxAtOnce: number
   private readonly gates: ReadonlyArray<Gate>
   private readonly ticket: Ticket
   private readonly fixedUnread: number | undefined
@@ -110,7 +111,7 @@ export class Run<A, B, F> {
   constructor(
     host: Host,
     source: Source<A, F>,
-    own: Gate | undefined,
+    own: OwnLimits,
     shared: ReadonlyArray<Gate>,
     worker: Worker<A, B, F>,
     collector: Collector<B, F>,
@@ -125,15 +126,15 @@ export class Run<A, B, F> {
     this.worker = worker
     this.collector = collector
     this.fixedUnread = maxUnread
-    this.own = own
-    this.gates = inOrder(own === undefined ? [] : [own], shared)
+    this.maxAtOnce = own.maxAtOnce
+    this.gates = inOrder(own.gates, shared)
     this.ticket = new RunTicket(this, this.gates, shared.length > 0)
     for (const gate of this.gates) gate.calls++
   }
 
-  /** How many tasks may run at once, as far as the gates know. */
+  /** How many tasks may run at once, as far as the limits tell. */
   get capacity(): number {
-    return capacityOf(this.gates)
+    return Math.min(this.maxAtOnce, capacityOf(this.gates))
   }
 
   /** The most tasks that may be started and not yet read. By default it goes by the gates, whose limits can change. */
@@ -165,8 +166,9 @@ export class Run<A, B, F> {
 
   /** That many results have been read. */
   read(results: number): void {
+    const wasHeldUp = this.unread >= this.maxUnread
     this.unread -= results
-    this.pump()
+    if (wasHeldUp) this.pump()
   }
 
   /** Ends the call before its time. */
@@ -235,9 +237,7 @@ export class Run<A, B, F> {
   /** Whether there is all that a start needs but the gates' leave. */
   private mayStart(): boolean {
     if (this.phase !== "open" || this.isPostponed || this.ticket.isWaiting) return false
-    if (!this.hasItem && !this.pull()) return false
-    // At its own gate nobody comes before it, and the end of each of its tasks has it look again: no need to queue.
-    if (this.own?.isFull === true) return false
+    if ((!this.hasItem && !this.pull()) || this.running >= this.maxAtOnce) return false
     if (!overdue(this.host.isLive)) return true
     this.isPostponed = true
     later(this.host.dispatcher, () => {

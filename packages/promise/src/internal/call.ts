@@ -93,7 +93,7 @@ export const makeRun = <A, B>(
   const shared = meter === undefined ? [] : [meter].flat().flatMap(gatesOf)
   const source = isAsyncIterable(items) ? new AsyncSource(items) : new IterableSource(items, toRejection)
   const weigh =
-    cost === undefined ? undefined : weighing(cost as Weigh<A>, own === undefined ? shared : [own, ...shared])
+    cost === undefined ? undefined : weighing(cost as Weigh<A>, [...own.gates, ...shared])
   const worker = new PromiseWorker(task, weigh, grace)
   const run = new Run(host(), source, own, shared, worker, collector, maxUnread)
   run.onEnd = () => onEnd(worker.callerReason ?? run.failure)
