@@ -8,15 +8,15 @@
  *
  * @since 0.1.0
  */
-import { Cause, Duration, Effect, Exit, Layer, Pipeable, Predicate, Schedule } from "effect"
-import type { Context, Semaphore } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Layer, Pipeable, Predicate, Schedule } from "effect"
+import type { Fiber, Semaphore } from "effect"
 import { dual } from "effect/Function"
 import * as check from "./internal/check.ts"
 import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
 import { capacityOf, inOrder, namesOf } from "./internal/gate.ts"
 import type { Gate } from "./internal/gate.ts"
-import { CurrentHolding, telling } from "./internal/holding.ts"
-import type { Cost } from "./internal/holding.ts"
+import { CurrentHolding } from "./internal/holding.ts"
+import type { Cost, Holding } from "./internal/holding.ts"
 import * as Host from "./internal/host.ts"
 import { KeyedGates } from "./internal/keyedGates.ts"
 import { LimitGate, nanosOf } from "./internal/limitGate.ts"
@@ -405,11 +405,11 @@ export const metered: {
     meter: Meter<any, any>,
     options?: TaskOptions
   ): Effect.Effect<A, any, any> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(admission(meter, options, restore), (ticket) =>
-        Effect.onExit(restore(ticket.tell(effect)), () => Effect.sync(() => ticket.leave()))
-      )
-    )
+    Effect.withFiber((fiber) => {
+      const ticket = ticketOf(fiber, meter, options)
+      const task = Effect.flatMap(ticket.admission, () => ticket.tell(effect))
+      return Effect.onExitPrimitive(inOnePiece(fiber, task), () => ticket.end())
+    })
 )
 
 /**
@@ -444,12 +444,18 @@ export const acquire = <E, R, const O extends TaskOptions = {}>(
   options?: O
 ): Effect.Effect<Effect.Effect<void>, E | CostErrorOf<O>, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.map(admission(meter, options, restore), (ticket) => {
+    Effect.withFiber((fiber): Effect.Effect<Effect.Effect<void>, any, R> => {
+      const ticket = ticketOf(fiber, meter, options)
+      // Interrupted after it was admitted, it has a start to give back: not left to the finalizer of what waits.
+      const admitted = Effect.onExit(restore(ticket.admission), (exit) =>
+        Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => ticket.end())
+      )
       let isHeld = true
-      return Effect.sync(() => {
-        if (isHeld) ticket.leave()
+      const release = Effect.sync(() => {
+        if (isHeld) ticket.end()
         isHeld = false
       })
+      return Effect.as(inOnePiece(fiber, admitted), release)
     })
   )
 
@@ -700,60 +706,73 @@ export const keyed = <K>(limits: Limits): Keyed<K> => {
   }
 }
 
-/**
- * Waits, in a way that can be interrupted, for a ticket that has been admitted. To be run in an uninterruptible
- * region, whose `restore` is passed, so that whoever gets the ticket can see to its `leave`.
- */
-const admission = <R>(
+const ticketOf = (
+  fiber: Fiber.Fiber<any, any>,
   meter: Meter<any, any>,
-  options: TaskOptions | undefined,
-  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-): Effect.Effect<FiberTicket, any, R> =>
-  Effect.withFiber((fiber): Effect.Effect<FiberTicket, any, R> => {
-    const gates = gatesOf(meter)
-    const { cost } = options ?? {}
-    if (cost !== undefined) refuse(check.cost(namesOf(gates), cost))
-    const ticket = new FiberTicket(Host.ofFiber(fiber), gates, cost)
-    const wait = Effect.callback<void, any>((resume) => ticket.await(resume))
-    // Not left to the callback's own finalizer: interrupted after it was admitted, it has a start to give back.
-    const admitted = Effect.onExit(restore(wait), (exit) =>
-      Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => ticket.giveUp())
-    )
-    // Past half of its share of steps, a fiber might be made to yield between its start and the task's first step.
-    const isNearYield = fiber.currentOpCount > fiber.cache.maxOpsBeforeYield / 2
-    return Effect.as(isNearYield ? Effect.andThen(Effect.yieldNow, admitted) : admitted, ticket)
-  })
+  options: TaskOptions | undefined
+): FiberTicket => {
+  const gates = gatesOf(meter)
+  const cost = options?.cost
+  if (cost !== undefined) refuse(check.cost(namesOf(gates), cost))
+  return new FiberTicket(fiber, gates, cost)
+}
 
-/** The ticket of a fiber that wants one start. */
+/** Past half of its share of steps, a fiber might be made to yield between its start and the task's first step. */
+const inOnePiece = <A, E, R>(fiber: Fiber.Fiber<any, any>, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  fiber.currentOpCount > fiber.cache.maxOpsBeforeYield / 2 ? Effect.andThen(Effect.yieldNow, effect) : effect
+
+/** The ticket of a fiber that wants one start. A fiber keeps its async context by itself. */
 class FiberTicket extends Ticket {
+  readonly host: Host.Host
+  readonly cost: Cost | undefined
+  private readonly fiber: Fiber.Fiber<any, any>
   private isAdmitted = false
   private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
+  /** What the task has been told that it holds, and the context of the fiber without that. */
+  private told: { readonly holding: Holding; readonly outside: Context.Context<never> } | undefined
 
-  constructor(host: Host.Host, gates: ReadonlyArray<Gate>, cost: Cost | undefined) {
-    // A fiber keeps its async context by itself.
-    super(host, gates, false)
+  constructor(fiber: Fiber.Fiber<any, any>, gates: ReadonlyArray<Gate>, cost: Cost | undefined) {
+    super(gates)
+    this.fiber = fiber
+    this.host = Host.ofFiber(fiber)
     this.cost = cost
   }
 
-  await(resume: (effect: Effect.Effect<void, any>) => void): void {
-    this.resume = resume
-    if (!this.request()) return
-    this.isAdmitted = true
-    resume(Effect.void)
-    this.rest()
-    // The fiber goes on only after this, so when it has seen its start is known by the end of this step.
-    if (this.isTimed) void Promise.resolve().then(() => this.started())
+  /** Waits until the start is granted. Whatever comes of it, `end` has to be called. */
+  get admission(): Effect.Effect<void, any> {
+    return Effect.callback<void, any>((resume) => {
+      this.resume = resume
+      if (!this.request()) return
+      this.isAdmitted = true
+      resume(Effect.void)
+      this.rest()
+      // The fiber goes on only after this, so when it has seen its start is known by the end of this step.
+      if (this.isTimed) void Promise.resolve().then(() => this.started())
+    })
   }
 
-  giveUp(): void {
+  /**
+   * Lets the effect know what it holds, where it can have a use for that. By hand what `provideService` and another
+   * `onExit` would do, in a third of the time.
+   */
+  tell<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const hasUse = capacityOf(this.gates) < Infinity || this.gates.some((gate) => gate.isWeighed)
+    if (!hasUse) return effect
+    const holding = this.holding()
+    holding.fiber = this.fiber.id
+    this.told = { holding, outside: this.fiber.context }
+    this.fiber.setContext(Context.add(this.fiber.context, CurrentHolding, holding))
+    return effect
+  }
+
+  /** The task has ended, or is not going to be any more. */
+  end(): undefined {
+    if (this.told !== undefined) {
+      this.fiber.setContext(this.told.outside)
+      this.told.holding.end()
+    }
     if (this.isAdmitted) this.leave()
     else this.cancel()
-  }
-
-  /** Lets the effect know what it holds, where it can have a use for that. */
-  tell<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    const hasUse = this.gates.some((gate) => gate.isWeighed) || capacityOf(this.gates) < Infinity
-    return hasUse ? telling(effect, this.holding()) : effect
   }
 
   protected override admitted(): void {

@@ -12,6 +12,8 @@
  *
  * @since 0.1.0
  */
+export { captureContext } from "./internal/asyncContext.ts"
+export type { AsyncContext } from "./internal/asyncContext.ts"
 export * as check from "./internal/check.ts"
 export { All, Any, Feed, nothing } from "./internal/collect.ts"
 export type { ExcessiveCost } from "./internal/errors.ts"
@@ -24,7 +26,7 @@ export { KeyedGates } from "./internal/keyedGates.ts"
 export { LimitGate, nanosOf } from "./internal/limitGate.ts"
 export { Run, Task } from "./internal/run.ts"
 export type { Collector, Worker } from "./internal/run.ts"
-export { IterableSource, Next, resultOf } from "./internal/source.ts"
+export { Next, ofIterable, resultOf } from "./internal/source.ts"
 export type { Source } from "./internal/source.ts"
 export { standing } from "./internal/standing.ts"
 export { Ticket } from "./internal/ticket.ts"

@@ -5,13 +5,13 @@
 
 /** The part of Node's `AsyncResource` that is needed; Deno and Bun have it as well. */
 export interface AsyncContext {
-  readonly runInAsyncScope: (f: () => void) => void
+  readonly runInAsyncScope: <T>(f: (this: T) => void, self?: T) => void
   readonly emitDestroy: () => void
 }
 
 type AsyncResource = new (type: string, options: { readonly requireManualDestroy: boolean }) => AsyncContext
 
-const none: AsyncContext = { runInAsyncScope: (f) => f(), emitDestroy: () => {} }
+const none: AsyncContext = { runInAsyncScope: (f, self) => f.call(self!), emitDestroy: () => {} }
 
 /**
  * Captures the present context, to be ended by `emitDestroy`. Where the host has no such thing, neither does anything.

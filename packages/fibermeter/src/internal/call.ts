@@ -16,7 +16,7 @@ import { ofFiber } from "./host.ts"
 import { LimitGate } from "./limitGate.ts"
 import { Run } from "./run.ts"
 import type { Collector } from "./run.ts"
-import { IterableSource } from "./source.ts"
+import { ofIterable } from "./source.ts"
 import type { Source } from "./source.ts"
 import { StreamSource } from "./streamSource.ts"
 
@@ -92,7 +92,7 @@ export const makeRun = <A, B, E>(
   const { items, f } = call
   const source: Source<A, Cause.Cause<E>> = Stream.isStream(items)
     ? new StreamSource(items, host)
-    : new IterableSource(items, Cause.die)
+    : ofIterable(items, Cause.die)
   // A race interrupts its losers even where its caller cannot be interrupted; the other verbs are as interruptible as
   // their callers, like Effect's own. Not part of a fiber's interface, but of every fiber.
   const { interruptible } = fiber as { readonly interruptible?: boolean }

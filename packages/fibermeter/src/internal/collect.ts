@@ -14,7 +14,8 @@ export class All<B> implements Collector<B, unknown> {
   readonly results: Array<B> = []
 
   succeeded(index: number, value: B): boolean {
-    this.results[index] = value
+    if (index === this.results.length) this.results.push(value)
+    else this.results[index] = value
     return false
   }
 

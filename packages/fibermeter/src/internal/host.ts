@@ -6,50 +6,68 @@ import type { Fiber } from "effect"
 import { CurrentHolding } from "./holding.ts"
 import type { Caller, Holding } from "./holding.ts"
 
-export interface Host {
+const uninterruptible = { uninterruptible: true }
+
+/** Every waiter has one of these, most of which are never asked for a fiber: what can be made late, is. */
+export abstract class Host {
   readonly clock: Clock.Clock
-  /** Whether its clock shows real time, rather than a test's. */
-  readonly isLive: boolean
-  readonly dispatcher: Scheduler.SchedulerDispatcher
-  /** Who makes the call. */
-  readonly caller: Caller
   /** What the task holds that the call is made in. */
   readonly holding: Holding | undefined
+  private readonly context: Context.Context<never>
+
+  constructor(context: Context.Context<never>) {
+    this.context = context
+    this.clock = Context.get(context, Clock.Clock)
+    this.holding = Context.get(context, CurrentHolding)
+  }
+
+  abstract readonly dispatcher: Scheduler.SchedulerDispatcher
+  /** Who makes the call. */
+  abstract readonly caller: Caller
+
+  /** Whether its clock shows real time, rather than a test's. */
+  get isLive(): boolean {
+    return this.clock === liveClock
+  }
+
   /** Starts a fiber at once; it runs until it first waits, and belongs to no other fiber. */
-  readonly fork: <A, E>(effect: Effect.Effect<A, E, any>, uninterruptible?: boolean) => Fiber.Fiber<A, E>
+  fork<A, E>(effect: Effect.Effect<A, E, any>, isUninterruptible = false): Fiber.Fiber<A, E> {
+    const fork = Effect.runForkWith(this.context as Context.Context<any>)
+    return isUninterruptible ? fork(effect, uninterruptible) : fork(effect)
+  }
 }
 
 const liveClock = Context.get(Context.empty(), Clock.Clock)
 
-const make = (context: Context.Context<never>, dispatcher: Scheduler.SchedulerDispatcher, caller: Caller): Host => {
-  const fork = Effect.runForkWith(context as Context.Context<any>)
-  const uninterruptible = { uninterruptible: true }
-  const clock = Context.get(context, Clock.Clock)
-  return {
-    clock,
-    isLive: clock === liveClock,
-    dispatcher,
-    caller,
-    holding: Context.get(context, CurrentHolding),
-    fork: (effect, held) => (held === true ? fork(effect, uninterruptible) : fork(effect))
+class FiberHost extends Host {
+  private readonly fiber: Fiber.Fiber<any, any>
+
+  constructor(fiber: Fiber.Fiber<any, any>) {
+    super(fiber.context)
+    this.fiber = fiber
+  }
+
+  get dispatcher(): Scheduler.SchedulerDispatcher {
+    return this.fiber.currentDispatcher
+  }
+
+  get caller(): Caller {
+    // Not part of a fiber's interface, but of every fiber.
+    const { _parent } = this.fiber as { readonly _parent?: unknown }
+    return { fiber: this.fiber.id, isSupervised: _parent !== undefined }
   }
 }
 
-/** The host of the calls that a fiber makes. */
-export const ofFiber = (fiber: Fiber.Fiber<any, any>): Host =>
-  make(fiber.context, fiber.currentDispatcher, {
-    fiber: fiber.id,
-    // Not part of a fiber's interface, but of every fiber.
-    isSupervised: (fiber as { readonly _parent?: unknown })._parent !== undefined
-  })
+class DefaultHost extends Host {
+  readonly dispatcher = Context.get(Context.empty(), Scheduler.Scheduler).makeDispatcher()
+  readonly caller = { fiber: -1, isSupervised: false }
+}
 
-const nobody: Caller = { fiber: -1, isSupervised: false }
+/** The host of the calls that a fiber makes. */
+export const ofFiber = (fiber: Fiber.Fiber<any, any>): Host => new FiberHost(fiber)
 
 /** A host outside of all Effect programs, with the default services. */
-export const ofDefaults = (): Host => {
-  const context = Context.empty()
-  return make(context, Context.get(context, Scheduler.Scheduler).makeDispatcher(), nobody)
-}
+export const ofDefaults = (): Host => new DefaultHost(Context.empty())
 
 /** Calls `f` after that many milliseconds on the host's clock. Returns what calls it off. */
 export const after = (host: Host, millis: number, f: () => void): (() => void) => {

@@ -6,6 +6,8 @@
  * be read from, then an item, then the event loop's leave, and last the gates.
  */
 import type { Cause } from "effect"
+import { captureContext } from "./asyncContext.ts"
+import type { AsyncContext } from "./asyncContext.ts"
 import { capacityOf, inOrder } from "./gate.ts"
 import type { Gate } from "./gate.ts"
 import type { Cost, Holding } from "./holding.ts"
@@ -59,19 +61,22 @@ type Phase =
 
 /** The one ticket of a run, used for one item after the other. */
 class RunTicket extends Ticket {
+  readonly host: Host
+  cost: Cost | undefined
   private readonly run: Run<any, any, any>
 
-  constructor(run: Run<any, any, any>, gates: ReadonlyArray<Gate>, isShared: boolean) {
-    super(run.host, gates, isShared)
+  constructor(run: Run<any, any, any>, gates: ReadonlyArray<Gate>) {
+    super(gates)
+    this.host = run.host
     this.run = run
   }
 
   protected override admitted(): void {
-    this.run.admitted()
+    this.run.inContext(this.run.admitted)
   }
 
   protected override refused(cause: Cause.Cause<any>): void {
-    this.run.refused(cause)
+    this.run.inContext(() => this.run.refused(cause))
   }
 }
 
@@ -89,7 +94,10 @@ export class Run<A, B, F> {
   /** The call's own limit on how many run, where it has no other of its own: a count does, without a gate. */
   private readonly maxAtOnce: number
   private readonly gates: ReadonlyArray<Gate>
-  private readonly ticket: Ticket
+  /** Where there is no gate, there is nothing to ask. */
+  private readonly ticket: RunTicket | undefined
+  /** The caller's async context, where what ends a wait may be something in another one. */
+  private readonly context: AsyncContext | undefined
   private readonly fixedUnread: number | undefined
   private unread = 0
   private started = 0
@@ -128,8 +136,9 @@ export class Run<A, B, F> {
     this.fixedUnread = maxUnread
     this.maxAtOnce = own.maxAtOnce
     this.gates = inOrder(own.gates, shared)
-    this.ticket = new RunTicket(this, this.gates, shared.length > 0)
+    this.ticket = this.gates.length === 0 ? undefined : new RunTicket(this, this.gates)
     for (const gate of this.gates) gate.calls++
+    this.context = shared.length === 0 ? undefined : captureContext()
   }
 
   /** How many tasks may run at once, as far as the limits tell. */
@@ -147,6 +156,12 @@ export class Run<A, B, F> {
     return this.gates.some((gate) => gate.isWeighed)
   }
 
+  /** Calls one of this run's methods in its caller's async context. */
+  inContext(f: (this: this) => void): void {
+    if (this.context === undefined) f.call(this)
+    else this.context.runInAsyncScope(f, this)
+  }
+
   /** Starts what may be started. To be called at the beginning, and whenever the source or the reader allow for more. */
   pump(): void {
     if (this.isPumping) {
@@ -156,10 +171,10 @@ export class Run<A, B, F> {
     this.isPumping = true
     do {
       this.pumpAgain = false
-      while (this.mayStart() && this.ticket.request()) this.start()
+      while (this.mayStart() && this.ticket?.request() !== false) this.start()
     } while (this.pumpAgain)
     this.isPumping = false
-    if (!this.ticket.isWaiting && !this.isPostponed) this.ticket.rest()
+    if (!this.isPostponed && this.ticket?.isWaiting === false) this.ticket.rest()
     if (this.phase === "open" && this.isExhausted && this.running === 0) this.end()
     this.collector.flush?.()
   }
@@ -175,8 +190,8 @@ export class Run<A, B, F> {
   stop(): void {
     if (this.phase !== "open") return
     this.phase = "closing"
-    this.ticket.cancel()
-    this.ticket.rest()
+    this.ticket?.cancel()
+    this.ticket?.rest()
     this.hasItem = false
     const tasks: Array<Task> = []
     for (let task = this.firstTask; task !== undefined; task = task.next) tasks.push(task)
@@ -236,7 +251,7 @@ export class Run<A, B, F> {
 
   /** Whether there is all that a start needs but the gates' leave. */
   private mayStart(): boolean {
-    if (this.phase !== "open" || this.isPostponed || this.ticket.isWaiting) return false
+    if (this.phase !== "open" || this.isPostponed || this.ticket?.isWaiting === true) return false
     if ((!this.hasItem && !this.pull()) || this.running >= this.maxAtOnce) return false
     if (!overdue(this.host.isLive)) return true
     this.isPostponed = true
@@ -267,15 +282,16 @@ export class Run<A, B, F> {
   private weigh(): void {
     if (this.worker.weigh === undefined) return
     try {
-      this.ticket.cost = this.worker.weigh(this.source.item, this.started)
+      const cost = this.worker.weigh(this.source.item, this.started)
+      if (this.ticket !== undefined) this.ticket.cost = cost
     } catch (error) {
       this.fail(this.worker.crash(error))
     }
   }
 
-  /** What the task holds that is just being started. */
+  /** What the task holds that is just being started; there has to be a gate. */
   holding(): Holding {
-    return this.ticket.holding()
+    return this.ticket!.holding()
   }
 
   /** The gates have admitted the item that waited. */
@@ -293,12 +309,12 @@ export class Run<A, B, F> {
     this.running++
     this.unread++
     this.worker.start(this, this.source.item, this.started++)
-    this.ticket.started()
+    this.ticket?.started()
   }
 
   /** A task has ended, and what that means for the call has been seen to: only now may others have its place. */
   private left(): void {
-    this.ticket.leave()
+    this.ticket?.leave()
     if (this.phase === "open") this.pump()
     else this.windUp()
   }
@@ -329,6 +345,7 @@ export class Run<A, B, F> {
   private end(): void {
     this.phase = "ended"
     for (const gate of this.gates) gate.calls--
+    this.context?.emitDestroy()
     this.onEnd()
   }
 }

@@ -37,7 +37,7 @@ export const resultOf = <A>(result: IteratorResult<A>): IteratorResult<A> => {
 }
 
 /** The source that a plain iterable is. `fail` makes a failure of what its iterator has thrown. */
-export class IterableSource<A, F> implements Source<A, F> {
+class IterableSource<A, F> implements Source<A, F> {
   item!: A
   failure!: F
   onReady!: () => void
@@ -95,3 +95,37 @@ export class IterableSource<A, F> implements Source<A, F> {
     }
   }
 }
+
+/** The source that an array is, where its iterator is the one that all arrays have: what that does, and no more. */
+class ArraySource<A> implements Source<A, never> {
+  item!: A
+  failure!: never
+  onReady!: () => void
+  private readonly array: ReadonlyArray<A>
+  private at = 0
+
+  constructor(array: ReadonlyArray<A>) {
+    this.array = array
+  }
+
+  next(): Next {
+    // Asked anew each time, as an iterator does: the array may grow and shrink meanwhile.
+    if (this.at >= this.array.length) return Next.done
+    this.item = this.array[this.at++]!
+    return Next.item
+  }
+
+  close(onClosed: () => void): void {
+    onClosed()
+  }
+}
+
+/** Arrays have one iterator, unless somebody has seen to it that they have another. */
+const isPlainArray = (items: unknown): items is ReadonlyArray<unknown> =>
+  Array.isArray(items) && items[Symbol.iterator] === arrayIterator
+
+const arrayIterator = Array.prototype[Symbol.iterator]
+
+/** The source of an iterable. `fail` makes a failure of what its iterator has thrown. */
+export const ofIterable = <A, F>(items: Iterable<A>, fail: (error: unknown) => F): Source<A, F> =>
+  isPlainArray(items) ? new ArraySource(items as ReadonlyArray<A>) : new IterableSource(items, fail)

@@ -13,8 +13,6 @@
  *   Semaphores come after all of these.
  */
 import { Cause } from "effect"
-import { captureContext } from "./asyncContext.ts"
-import type { AsyncContext } from "./asyncContext.ts"
 import { Deadlock } from "./errors.ts"
 import type { Gate, Waiter } from "./gate.ts"
 import { heldUpBy, Holding } from "./holding.ts"
@@ -26,36 +24,35 @@ const notWaiting = -1
 /** Instead of a new array for each ticket: most never need one. */
 const none: Array<never> = []
 
-/** A place in the lines of some gates. What becomes of it is for the subclasses to say, `admitted` and `refused`. */
+/**
+ * A place in the lines of some gates. What becomes of it is for the subclasses to say, `admitted` and `refused`.
+ *
+ * There may be a hundred thousand of these at the same time, and what they cost is above all what the garbage collector
+ * has to carry along: hence few fields.
+ */
 export abstract class Ticket implements Waiter {
-  readonly host: Host
-  readonly gates: ReadonlyArray<Gate>
-  /** Where gates are shared, what lets the ticket pass may be another call's task, in another async context. */
-  private readonly isShared: boolean
+  abstract readonly host: Host
   /** What the task costs for which the next start is asked. */
-  cost: Cost | undefined
+  abstract readonly cost: Cost | undefined
+  readonly gates: ReadonlyArray<Gate>
   /** What the gates have noted of the last start. */
   private bookings: Array<unknown> = none
-  /** A holding has them: the next start needs others. */
-  private areBookingsLent = false
-  /** The tasks that wait because this ticket does. */
-  private holders: ReadonlyArray<Holding> = none
-  private blockedAt: Gate | undefined
+  /** The tasks that wait because this ticket does, and where. */
+  private holdUp: { readonly holders: ReadonlyArray<Holding>; readonly gate: Gate } | undefined
   /** The index of the gate where it waits. */
   private at = notWaiting
-  /** The async context in which the ticket began to wait. */
-  private context: AsyncContext | undefined
   previous: Waiter | undefined
   next: Waiter | undefined
 
-  /** `gates` from the youngest to the oldest; `isShared` says whether others have tickets for them. */
-  constructor(host: Host, gates: ReadonlyArray<Gate>, isShared: boolean) {
-    this.host = host
+  /** `gates` from the youngest to the oldest. */
+  constructor(gates: ReadonlyArray<Gate>) {
     this.gates = gates
-    this.isShared = isShared
   }
 
-  /** A start has been taken after a wait: the task is to be started in this very step, and `started` called. */
+  /**
+   * A start has been taken after a wait: the task is to be started in this very step, and `started` called. What has let
+   * the ticket pass may be another call's task, in another async context.
+   */
   protected abstract admitted(): void
 
   /** A gate will never let it pass. */
@@ -76,7 +73,6 @@ export abstract class Ticket implements Waiter {
       this.take()
       return true
     }
-    if (this.isShared) this.context = captureContext()
     this.waitAt(closed, false)
     return false
   }
@@ -118,7 +114,6 @@ export abstract class Ticket implements Waiter {
 
   /** What the task that has just been started holds. */
   holding(): Holding {
-    this.areBookingsLent = true
     return new Holding(this.gates, this.bookings, this.host.holding, this.host.caller)
   }
 
@@ -136,10 +131,7 @@ export abstract class Ticket implements Waiter {
 
   /** Gives up waiting. */
   cancel(): void {
-    if (this.at === notWaiting) return
-    this.context?.emitDestroy()
-    this.context = undefined
-    this.reopen(this.stepAside())
+    if (this.at !== notWaiting) this.reopen(this.stepAside())
   }
 
   /** Called by the gate where it waited, which has taken it out of its line and is open to it. */
@@ -152,24 +144,15 @@ export abstract class Ticket implements Waiter {
     this.at = notWaiting
     this.unblock()
     for (let i = 0; i < here; i++) this.gates[i]!.release()
-    this.inContext(() => this.admitted())
+    this.admitted()
     for (let i = 0; i < here; i++) this.gates[i]!.pump()
   }
 
   /** Called by a gate that is broken. */
   refuse(cause: Cause.Cause<any>): void {
     const here = this.stepAside()
-    this.inContext(() => this.refused(cause))
+    this.refused(cause)
     this.reopen(here)
-  }
-
-  /** Calls `f` in the async context in which the wait began. */
-  private inContext(f: () => void): void {
-    const { context } = this
-    this.context = undefined
-    if (context === undefined) return f()
-    context.runInAsyncScope(f)
-    context.emitDestroy()
   }
 
   /** The first gate that is closed, given that this is the first in line before `here` and `here` is open. */
@@ -196,26 +179,29 @@ export abstract class Ticket implements Waiter {
     const gate = this.gates[index]!
     this.unblock()
     if (this.host.holding === undefined) return
-    this.holders = heldUpBy(this.host.caller, this.host.holding, gate)
-    this.blockedAt = gate
+    const holders = heldUpBy(this.host.caller, this.host.holding, gate)
+    if (holders.length === 0) return
+    this.holdUp = { holders, gate }
     let isDead = false
-    for (const holder of this.holders) if (holder.countWait(gate, 1) === 1) isDead = gate.block()
+    for (const holder of holders) if (holder.countWait(gate, 1) === 1) isDead = gate.block()
     if (isDead) this.refuse(Cause.die(new Deadlock({ held: gate.running })))
   }
 
   get isBlocked(): boolean {
-    return this.holders.length > 0
+    return this.holdUp !== undefined
   }
 
   private unblock(): void {
-    for (const holder of this.holders) if (holder.countWait(this.blockedAt!, -1) === 0) this.blockedAt!.unblock()
-    this.holders = none
+    if (this.holdUp === undefined) return
+    const { gate, holders } = this.holdUp
+    for (const holder of holders) if (holder.countWait(gate, -1) === 0) gate.unblock()
+    this.holdUp = undefined
   }
 
   private take(): void {
     const gates = this.gates
-    if (this.areBookingsLent) this.bookings = none
-    this.areBookingsLent = false
+    // Not emptied and used again: a holding may have them.
+    this.bookings = none
     for (let i = 0; i < gates.length; i++) {
       const booking = gates[i]!.enter(this)
       if (booking === undefined && this.bookings === none) continue

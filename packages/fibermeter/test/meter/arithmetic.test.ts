@@ -5,7 +5,9 @@ import fc from "fast-check"
 import { afterEach, beforeEach, type MockInstance, vi } from "vitest"
 import { Meter } from "../../src/index.ts"
 import { History } from "../../src/internal/history.ts"
+import type { Gate } from "../../src/internal/gate.ts"
 import { ofFiber } from "../../src/internal/host.ts"
+import type { Host } from "../../src/internal/host.ts"
 import { KeyedGates } from "../../src/internal/keyedGates.ts"
 import { Pace } from "../../src/internal/pace.ts"
 import { Ticket } from "../../src/internal/ticket.ts"
@@ -543,6 +545,14 @@ describe("limits hold across a moved zero, which comes after 52 days", () => {
 
 describe("KeyedGates", () => {
   class Visitor extends Ticket {
+    readonly cost = undefined
+    readonly host: Host
+
+    constructor(host: Host, gate: Gate) {
+      super([gate])
+      this.host = host
+    }
+
     protected override admitted(): void {
       expect.fail("nobody waits here")
     }
@@ -568,7 +578,7 @@ describe("KeyedGates", () => {
       Effect.withFiber((fiber) => {
         const host = ofFiber(fiber)
         for (let key = 0; key < 20_000; key++) {
-          const visitor = new Visitor(host, [gates.of(key)], false)
+          const visitor = new Visitor(host, gates.of(key))
           expect(visitor.request()).toBe(true)
           visitor.started()
           visitor.leave()

@@ -1,7 +1,7 @@
 /**
  * What the verbs have in common: from arguments to a run, and from a run's end to a promise.
  */
-import { check, IterableSource, LimitGate, namesOf, Run } from "fibermeter/engine"
+import { check, LimitGate, namesOf, ofIterable, Run } from "fibermeter/engine"
 import type { Collector, Gate } from "fibermeter/engine"
 import { gatesOf, isMeter } from "./gatedMeter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
@@ -91,9 +91,8 @@ export const makeRun = <A, B>(
   const { cost, grace = 0, meter } = options
   const own = LimitGate.forCall(options)
   const shared = meter === undefined ? [] : [meter].flat().flatMap(gatesOf)
-  const source = isAsyncIterable(items) ? new AsyncSource(items) : new IterableSource(items, toRejection)
-  const weigh =
-    cost === undefined ? undefined : weighing(cost as Weigh<A>, [...own.gates, ...shared])
+  const source = isAsyncIterable(items) ? new AsyncSource(items) : ofIterable(items, toRejection)
+  const weigh = cost === undefined ? undefined : weighing(cost as Weigh<A>, [...own.gates, ...shared])
   const worker = new PromiseWorker(task, weigh, grace)
   const run = new Run(host(), source, own, shared, worker, collector, maxUnread)
   run.onEnd = () => onEnd(worker.callerReason ?? run.failure)

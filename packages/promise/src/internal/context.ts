@@ -30,6 +30,10 @@ export class Context implements TaskContext {
     }
   }
 
+  get isAborted(): boolean {
+    return this.cancelled !== undefined
+  }
+
   get signal(): AbortSignal {
     if (this.controller === undefined) {
       this.controller = new AbortController()
