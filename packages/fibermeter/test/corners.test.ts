@@ -2,6 +2,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, pipe, Schedule, Semaphore, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import * as hooks from "node:async_hooks"
+import { AsyncLocalStorage } from "node:async_hooks"
 import { vi } from "vitest"
 import { amap, Meter, runAll, runAny, runOnEach } from "../src/index.ts"
 
@@ -289,16 +291,45 @@ describe("a clock whose sleeps do not wait", () => {
   })
 })
 
-describe("a host without async contexts", () => {
-  it("just calls", async () => {
+describe("async contexts", () => {
+  const withHooks = async (hooks: object | undefined) => {
     vi.resetModules()
-    const getBuiltinModule = vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined)
+    const getBuiltinModule = vi.spyOn(process, "getBuiltinModule").mockReturnValue(hooks)
     const { captureContext } = await import("../src/internal/asyncContext.ts")
     getBuiltinModule.mockRestore()
-    const context = captureContext()
-    let calls = 0
-    context.runInAsyncScope(() => calls++)
-    context.emitDestroy()
-    expect(calls).toBe(1)
+    return captureContext
+  }
+  const storage = new AsyncLocalStorage<string>()
+  const seenIn = (context: { readonly runInAsyncScope: (f: () => void) => void }) => {
+    let seen: string | undefined
+    storage.run("somebody else's", () => context.runInAsyncScope(() => (seen = storage.getStore())))
+    return seen
+  }
+
+  it("where the host has none, just calls", async () => {
+    const captureContext = await withHooks(undefined)
+    expect(seenIn(storage.run("mine", captureContext))).toBe("somebody else's")
+  })
+
+  it("what is captured twice in the same context is one", async () => {
+    const captureContext = await withHooks(hooks)
+    const [one, same] = storage.run("a", () => [captureContext(), captureContext()] as const)
+    const other = storage.run("b", captureContext)
+    const outside = captureContext()
+    expect(one).toBe(same)
+    expect([one, other, outside].map(seenIn)).toEqual(["a", "b", undefined])
+  })
+
+  it("where a resource does not tell its context, each has its own", async () => {
+    const Untold = class {
+      readonly runInAsyncScope = (() => {
+        const resource = new hooks.AsyncResource("test")
+        return (f: () => void) => resource.runInAsyncScope(f)
+      })()
+    }
+    const captureContext = await withHooks({ ...hooks, AsyncResource: Untold })
+    const [one, same] = storage.run("a", () => [captureContext(), captureContext()] as const)
+    expect(one).not.toBe(same)
+    expect([one, same, storage.run("b", captureContext)].map(seenIn)).toEqual(["a", "a", "b"])
   })
 })

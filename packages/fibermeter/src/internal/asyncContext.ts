@@ -6,25 +6,62 @@
 /** The part of Node's `AsyncResource` that is needed; Deno and Bun have it as well. */
 export interface AsyncContext {
   readonly runInAsyncScope: <T>(f: (this: T) => void, self?: T) => void
-  readonly emitDestroy: () => void
 }
 
-type AsyncResource = new (type: string, options: { readonly requireManualDestroy: boolean }) => AsyncContext
+interface AsyncHooks {
+  readonly AsyncResource: new (type: string) => AsyncContext
+  readonly AsyncLocalStorage: new () => {
+    readonly run: <T>(store: number, f: () => T) => T
+    readonly disable: () => void
+  }
+}
 
-const none: AsyncContext = { runInAsyncScope: (f, self) => f.call(self!), emitDestroy: () => {} }
+const none: AsyncContext = { runInAsyncScope: (f, self) => f.call(self!) }
 
 /**
- * Captures the present context, to be ended by `emitDestroy`. Where the host has no such thing, neither does anything.
+ * Reads off a resource the whole context that it was made in, where resources have that. Which of their properties it is
+ * has no public name, and is found by trying. Node has it from version 24 on; before, a resource has the value of each
+ * storage by itself, which here is no object.
+ */
+const findContextOf = (
+  { AsyncLocalStorage }: AsyncHooks,
+  capture: () => AsyncContext
+): ((resource: AsyncContext) => unknown) | undefined => {
+  const storage = new AsyncLocalStorage()
+  const [one, same] = storage.run(1, () => [capture(), capture()] as const)
+  const other = storage.run(2, capture)
+  storage.disable()
+  return Object.getOwnPropertySymbols(one)
+    .map((key) => (resource: AsyncContext & { readonly [key: symbol]: unknown }) => resource[key])
+    .find((contextOf) => {
+      const context = contextOf(one)
+      return typeof context === "object" && context === contextOf(same) && context !== contextOf(other)
+    })
+}
+
+/**
+ * Captures the present context. Where the host has no such thing, nothing is done.
  *
- * `AsyncLocalStorage.snapshot()` would do the same, but has the garbage collector watch each snapshot: a hundred times
- * as slow.
+ * Of a hundred thousand that wait, most have the same context. They share what was captured, where it can be told to be
+ * the same, so that the garbage collector has one to look after instead of each.
  */
 export const captureContext: () => AsyncContext = (() => {
   // Asked of the process, not imported: this has to load in browsers as well.
-  const { process } = globalThis as {
-    process?: { getBuiltinModule?: (id: string) => { readonly AsyncResource?: AsyncResource } | undefined }
+  const { process } = globalThis as { process?: { getBuiltinModule?: (id: string) => AsyncHooks | undefined } }
+  const hooks = process?.getBuiltinModule?.("node:async_hooks")
+  if (hooks === undefined) return () => none
+  const capture = (): AsyncContext => new hooks.AsyncResource("fibermeter")
+  let contextOf: ReturnType<typeof findContextOf> | "not looked for" = "not looked for"
+  // Weak, since a context can hold much, and the last to wait may have been long ago.
+  let last: WeakRef<AsyncContext> | undefined
+  return () => {
+    // Not while this loads: a module is not to do anything then.
+    if (contextOf === "not looked for") contextOf = findContextOf(hooks, capture)
+    const captured = capture()
+    if (contextOf === undefined) return captured
+    const shared = last?.deref()
+    if (shared !== undefined && contextOf(shared) === contextOf(captured)) return shared
+    last = new WeakRef(captured)
+    return captured
   }
-  const Resource = process?.getBuiltinModule?.("node:async_hooks")?.AsyncResource
-  const options = { requireManualDestroy: true }
-  return () => (Resource === undefined ? none : new Resource("fibermeter", options))
 })()

@@ -345,7 +345,6 @@ export class Run<A, B, F> {
   private end(): void {
     this.phase = "ended"
     for (const gate of this.gates) gate.calls--
-    this.context?.emitDestroy()
     this.onEnd()
   }
 }

@@ -63,7 +63,6 @@ export const later = (dispatcher: Scheduler.SchedulerDispatcher, resume: () => v
     // However small the share, one start comes of it.
     untilLook = 2
     context.runInAsyncScope(resume)
-    context.emitDestroy()
   }, 0)
 }
 

@@ -109,7 +109,6 @@ class SingleRun<B> extends Ticket {
     if (context === undefined) return this.start()
     this.asyncContext = undefined
     context.runInAsyncScope(this.start, this)
-    context.emitDestroy()
   }
 
   protected override refused(cause: Parameters<Ticket["refuse"]>[0]): void {
@@ -185,7 +184,6 @@ class SingleRun<B> extends Ticket {
 
   private stopWaiting(): void {
     this.unlisten?.()
-    this.asyncContext?.emitDestroy()
     this.asyncContext = undefined
   }
 }
