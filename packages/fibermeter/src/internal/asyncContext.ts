@@ -32,7 +32,7 @@ const findContextOf = (
   const other = storage.run(2, capture)
   storage.disable()
   return Object.getOwnPropertySymbols(one)
-    .map((key) => (resource: AsyncContext & { readonly [key: symbol]: unknown }) => resource[key])
+    .map((key) => (resource: object) => (resource as Readonly<Record<symbol, unknown>>)[key])
     .find((contextOf) => {
       const context = contextOf(one)
       return typeof context === "object" && context === contextOf(same) && context !== contextOf(other)
