@@ -1,0 +1,543 @@
+/** The guide's section about bottleneck. */
+import { AsyncLocalStorage } from "node:async_hooks"
+import { setTimeout } from "node:timers/promises"
+import { beforeEach, expect, vi } from "vitest"
+import Bottleneck from "bottleneck"
+import { createKeyedMeter, createMeter, runAll } from "@fibermeter/promise"
+import { diary, failure, getPage, ids, mostAtOnce, stalled, starts } from "./support/cast.ts"
+import { call, differs } from "./support/rows.ts"
+import { pass, setSystemClockBack, useVirtualTime, value } from "./support/time.ts"
+
+useVirtualTime()
+
+let limiter = new Bottleneck({ maxConcurrent: 2 })
+let api = createMeter({ maxAtOnce: 2 })
+beforeEach(() => {
+  limiter = new Bottleneck({ maxConcurrent: 2 })
+  api = createMeter({ maxAtOnce: 2 })
+})
+
+/** More than can run at once. */
+const busy = {
+  theirs: () => Promise.all(ids.map((id) => limiter.schedule(() => getPage(id)))),
+  ours: () => Promise.all(ids.map((id) => api.run(() => getPage(id))))
+}
+
+call(
+  "how many at once",
+  {
+    theirs: () => new Bottleneck({ maxConcurrent: 2 }),
+    ours: () => createMeter({ maxAtOnce: 2 })
+  },
+  {
+    gives: 2,
+    theirs: (limiter) => mostAtOnce((task) => limiter.schedule(task)),
+    ours: (api) => mostAtOnce((task) => api.run(task))
+  }
+)
+
+call(
+  "how often",
+  {
+    theirs: () => new Bottleneck({ minTime: 200 }),
+    ours: () => createMeter({ maxPerSecond: 5 })
+  },
+  {
+    gives: [0, 200, 400, 600, 800, 1000],
+    theirs: (limiter) => starts((task) => limiter.schedule(task)),
+    ours: (api) => starts((task) => api.run(task))
+  }
+)
+
+call(
+  "one task, under `limiter` and `api`",
+  {
+    theirs: () => limiter.schedule(() => getPage(1)),
+    ours: () => api.run(() => getPage(1))
+  },
+  { gives: "page 1" }
+)
+
+call(
+  "a limited function",
+  {
+    theirs: () => limiter.wrap(getPage),
+    ours: () => api.wrap(getPage)
+  },
+  { gives: "page 1", theirs: (get) => get(1), ours: (get) => get(1) }
+)
+
+call(
+  "many tasks",
+  {
+    theirs: () => Promise.all(ids.map((id) => limiter.schedule(() => getPage(id)))),
+    ours: () => api.runAll(ids, getPage)
+  },
+  { gives: ["page 1", "page 2", "page 3"] }
+)
+
+call(
+  "a limiter for each key",
+  {
+    theirs: () => new Bottleneck.Group({ maxConcurrent: 2 }).key("host"),
+    ours: () => createKeyedMeter({ maxAtOnce: 2 }).for("host")
+  },
+  {
+    gives: 2,
+    theirs: (limiter) => mostAtOnce((task) => limiter.schedule(task)),
+    ours: (api) => mostAtOnce((task) => api.run(task))
+  }
+)
+
+call(
+  "whether a task would start at once",
+  {
+    theirs: () => limiter.check(),
+    ours: () => api.snapshot().nextStart === 0
+  },
+  { during: busy, gives: false }
+)
+
+call(
+  "how many wait, and how many run",
+  {
+    theirs: () => [limiter.counts().QUEUED, limiter.counts().EXECUTING],
+    ours: () => [api.snapshot().waiting, api.snapshot().running]
+  },
+  { during: busy, gives: [1, 2] }
+)
+
+call(
+  "other limits",
+  {
+    theirs: () => limiter.updateSettings({ maxConcurrent: 4 }),
+    ours: () => api.resize({ maxAtOnce: 4 })
+  },
+  {
+    gives: 4,
+    theirs: () => mostAtOnce((task) => limiter.schedule(task)),
+    ours: () => mostAtOnce((task) => api.run(task))
+  }
+)
+
+call(
+  "several limits for the same tasks",
+  {
+    theirs: async () => {
+      const few = new Bottleneck({ maxConcurrent: 2 })
+      const slow = new Bottleneck({ minTime: 10 }).chain(few)
+      const pages = await Promise.all(ids.map((id) => slow.schedule(() => getPage(id))))
+      return pages
+    },
+    ours: async () => {
+      const few = createMeter({ maxAtOnce: 2 })
+      const slow = createMeter({ maxPerSecond: 100 })
+      const pages = await runAll(ids, getPage, { meter: [slow, few] })
+      return pages
+    }
+  },
+  { gives: ["page 1", "page 2", "page 3"] }
+)
+
+call(
+  "trying again",
+  {
+    theirs: async () => {
+      let attempts = 0
+      const limiter = new Bottleneck({ maxConcurrent: 2 })
+      limiter.on("failed", (error, { retryCount }) => (retryCount < 2 ? 100 : undefined))
+      const answer = await limiter.schedule(async () => {
+        if (++attempts < 3) throw new Error("busy")
+        return "an answer"
+      })
+      return { answer, attempts }
+    },
+    ours: async () => {
+      let attempts = 0
+      const api = createMeter({ maxAtOnce: 2 })
+      const ask = async () => {
+        if (++attempts < 3) throw new Error("busy")
+        return "an answer"
+      }
+      const answer = await api.run(ask, { retry: { times: 2, delay: 100 } })
+      return { answer, attempts }
+    }
+  },
+  { gives: { answer: "an answer", attempts: 3 } }
+)
+
+call(
+  "waiting for all that was begun, and then no more",
+  {
+    theirs: async () => {
+      const limiter = new Bottleneck({ maxConcurrent: 1 })
+      const all = ids.map((id) => limiter.schedule(() => getPage(id)))
+      await limiter.stop({ dropWaitingJobs: false })
+      const late = await limiter.schedule(() => getPage(1)).catch(() => "refused")
+      return [...(await Promise.all(all)), late]
+    },
+    ours: async () => {
+      const api = createMeter({ maxAtOnce: 1 })
+      const all = ids.map((id) => api.run(() => getPage(id)))
+      await api.idle()
+      await api.close()
+      const late = await api.run(() => getPage(1)).catch(() => "refused")
+      return [...(await Promise.all(all)), late]
+    }
+  },
+  { gives: ["page 1", "page 2", "page 3", "refused"] }
+)
+
+differs("A `reservoir` of 2 that is refreshed every 1000 ms, and a window of 2 in 1000 ms", {
+  theirs: [
+    "may start twice as many in a window, around a refresh, which comes at a time of the limiter's own",
+    async () => {
+      const { log, note } = diary()
+      const limiter = new Bottleneck({
+        reservoir: 2,
+        reservoirRefreshAmount: 2,
+        reservoirRefreshInterval: 1000
+      })
+      await pass(990)
+      const task = async () => note("start")
+      void Promise.all([1, 2, 3, 4, 5].map(() => limiter.schedule(task)))
+      await pass(3000)
+      const [first, ...rest] = log.map((line) => Number.parseInt(line, 10))
+      // Four within so few milliseconds.
+      expect(first).toBeGreaterThanOrEqual(990)
+      expect(rest[2]).toBeLessThan(1020)
+      await value(limiter.disconnect())
+    }
+  ],
+  ours: [
+    "never more than 2, wherever the window is laid",
+    async () => {
+      const { log, note } = diary()
+      const api = createMeter({ windows: { tasks: { limit: 2, per: 1000 } } })
+      await pass(990)
+      const task = async () => note("start")
+      void Promise.all([1, 2, 3, 4, 5].map(() => api.run(task)))
+      await pass(3000)
+      expect(log.map((line) => Number.parseInt(line, 10))).toEqual([990, 990, 1990, 1990, 2990])
+    }
+  ]
+})
+
+differs("A task that waits to be tried again", {
+  theirs: [
+    "keeps its place, and starts without regard to `minTime`",
+    async () => {
+      const { failing, log, task } = diary()
+      const limiter = new Bottleneck({ maxConcurrent: 1 })
+      limiter.on("failed", (_, { retryCount }) => (retryCount < 1 ? 100 : undefined))
+      const first = limiter.schedule(() => failing("first", 0)).catch((reason: unknown) => reason)
+      const second = limiter.schedule(() => task("second", 0))
+      expect(await value(first)).toBe(failure)
+      await value(second)
+      expect(log.map((line) => line.replace(/^\d+: /, ""))).toEqual([
+        "first starts",
+        "first fails",
+        "first starts",
+        "first fails",
+        "second starts",
+        "second ends"
+      ])
+      const slow = new Bottleneck({ minTime: 1000 })
+      slow.on("failed", (_, { retryCount }) => (retryCount < 1 ? 100 : undefined))
+      const paced = diary()
+      const third = slow.schedule(() => paced.failing("third", 10)).catch((reason: unknown) => reason)
+      expect(await value(third)).toBe(failure)
+      expect(paced.log).toEqual(["0: third starts", "10: third fails", "110: third starts", "120: third fails"])
+    }
+  ],
+  ours: [
+    "holds no place, is admitted again and counts against the rate",
+    async () => {
+      const { failing, log, task } = diary()
+      const retry = { times: 1, delay: 100 }
+      const api = createMeter({ maxAtOnce: 1 })
+      const first = api.run(() => failing("first", 10), { retry }).catch((reason: unknown) => reason)
+      const second = api.run(() => task("second", 10))
+      expect(await value(first)).toBe(failure)
+      await value(second)
+      expect(log).toEqual([
+        "0: first starts",
+        "10: first fails",
+        "10: second starts",
+        "20: second ends",
+        "110: first starts",
+        "120: first fails"
+      ])
+      const slow = createMeter({ maxPerSecond: 1 })
+      const paced = diary()
+      const third = slow.run(() => paced.failing("third", 10), { retry }).catch((reason: unknown) => reason)
+      expect(await value(third)).toBe(failure)
+      expect(paced.log).toEqual(["0: third starts", "10: third fails", "1000: third starts", "1010: third fails"])
+    }
+  ]
+})
+
+differs("A task that takes too long", {
+  theirs: [
+    "after `expiration` fails with a `BottleneckError`, goes on unaware, and gives its place to the next",
+    async () => {
+      const { log, task } = diary()
+      const limiter = new Bottleneck({ maxConcurrent: 1 })
+      const first = limiter.schedule({ expiration: 10 }, () => task("first", 50)).catch((error: unknown) => error)
+      const second = limiter.schedule(() => task("second", 0))
+      expect(await value(first)).toBeInstanceOf(Bottleneck.BottleneckError)
+      await value(second)
+      await pass(100)
+      expect(log.map((line) => line.replace(/^\d+: /, ""))).toEqual([
+        "first starts",
+        "second starts",
+        "second ends",
+        "first ends"
+      ])
+    }
+  ],
+  ours: [
+    "after `timeout` fails with a `TimeoutError`, its `signal` is aborted, and it keeps its place until it has settled",
+    async () => {
+      const { log, task } = diary()
+      const api = createMeter({ maxAtOnce: 1 })
+      const first = api.run(() => task("deaf", 50), { timeout: 10 }).catch((error: unknown) => error)
+      const second = api.run(({ signal }) => stalled({ signal }), { timeout: 10 }).catch((error: unknown) => error)
+      const third = api.run(() => task("third", 0))
+      expect(await value(first)).toMatchObject({ name: "TimeoutError" })
+      expect(await value(second)).toMatchObject({ name: "TimeoutError" })
+      await value(third)
+      expect(log).toEqual(["0: deaf starts", "50: deaf ends", "60: third starts", "60: third ends"])
+    }
+  ]
+})
+
+differs("What a task weighs", {
+  theirs: [
+    "`weight` counts among those that run, and against the `reservoir`",
+    async () => {
+      const limiter = new Bottleneck({ maxConcurrent: 4 })
+      expect(await value(mostAtOnce((task) => limiter.schedule({ weight: 2 }, task)))).toBe(2)
+    }
+  ],
+  ours: [
+    "`cost` counts against windows, each by its name; among those that run, a task is a task",
+    async () => {
+      const api = createMeter({ maxAtOnce: 4, windows: { points: { limit: 10, per: 1000 } } })
+      expect(await value(mostAtOnce((task) => api.run(task, { cost: { points: 2 } })))).toBe(4)
+      expect(api.snapshot().room).toEqual({ points: 0 })
+    }
+  ]
+})
+
+differs("Closing down", {
+  theirs: [
+    "`stop()` rejects those that wait, and lets those that run go on to their end",
+    async () => {
+      const { log, task } = diary()
+      const limiter = new Bottleneck({ maxConcurrent: 1 })
+      const first = limiter.schedule(() => task("first", 50))
+      const second = limiter.schedule(() => task("second", 50)).catch((error: unknown) => error)
+      await pass(10)
+      await value(limiter.stop())
+      expect(await value(first)).toBe("page first")
+      expect(await value(second)).toBeInstanceOf(Bottleneck.BottleneckError)
+      expect(log.map((line) => line.replace(/^\d+: /, ""))).toEqual(["first starts", "first ends"])
+    }
+  ],
+  ours: [
+    "`close()`, or the end of `await using`, rejects those that wait, and aborts those that run",
+    async () => {
+      const { log, task } = diary()
+      const closed: Array<unknown> = []
+      const api = createMeter({ maxAtOnce: 1 })
+      for (const id of [1, 2]) {
+        void api.run(({ signal }) => task(id, 50, signal)).catch((reason: unknown) => closed.push(reason))
+      }
+      await pass(10)
+      const use = async () => {
+        await using _ = api
+      }
+      await value(use())
+      await pass(0)
+      expect(closed).toEqual([
+        expect.objectContaining({ name: "AbortError" }),
+        expect.objectContaining({ name: "AbortError" })
+      ])
+      expect(log).toEqual(["0: 1 starts", "10: 1 is aborted"])
+    }
+  ]
+})
+
+differs("A task under several limiters", {
+  theirs: [
+    "by `chain` holds its place in one while it waits for the next",
+    async () => {
+      const { log, task } = diary()
+      const all = new Bottleneck({ maxConcurrent: 1 })
+      const some = new Bottleneck({ maxConcurrent: 1 }).chain(all)
+      void all.schedule(() => task("elsewhere", 50))
+      await pass(10)
+      void some.schedule(() => task("one", 10))
+      await pass(10)
+      expect(some.counts().EXECUTING).toBe(1)
+      await pass(100)
+      expect(log.map((line) => line.replace(/^\d+: /, ""))).toEqual([
+        "elsewhere starts",
+        "elsewhere ends",
+        "one starts",
+        "one ends"
+      ])
+    }
+  ],
+  ours: [
+    "by `meter: [one, other]` starts when all admit it, and holds none of them while it waits",
+    async () => {
+      const { log, task } = diary()
+      const all = createMeter({ maxAtOnce: 1 })
+      const some = createMeter({ maxAtOnce: 1 })
+      void all.run(() => task("elsewhere", 50))
+      await pass(10)
+      void runAll(["one"], (name) => task(name, 10), { meter: [some, all] })
+      await pass(10)
+      expect(some.snapshot()).toMatchObject({ running: 0, free: 1 })
+      await pass(100)
+      expect(log).toEqual(["0: elsewhere starts", "50: elsewhere ends", "50: one starts", "60: one ends"])
+    }
+  ]
+})
+
+differs("Cancelling one task", {
+  theirs: [
+    "cannot be done",
+    async () => {
+      const options = { signal: AbortSignal.abort() } as object
+      const limiter = new Bottleneck({ maxConcurrent: 1 })
+      expect(await value(limiter.schedule(options, () => getPage(1)))).toBe("page 1")
+    }
+  ],
+  ours: [
+    "by `api.run(task, { signal })`",
+    async () => {
+      const signal = AbortSignal.abort("no longer wanted")
+      const run = api.run(() => getPage(1), { signal })
+      expect(await value(run.catch((reason: unknown) => reason))).toBe("no longer wanted")
+    }
+  ]
+})
+
+differs("Priorities", {
+  theirs: [
+    "a lower number of `priority` starts first",
+    async () => {
+      const { log, task } = diary()
+      const limiter = new Bottleneck({ maxConcurrent: 1 })
+      const all = [
+        limiter.schedule(() => task("first", 50)),
+        limiter.schedule(() => task("usual", 10)),
+        limiter.schedule({ priority: 1 }, () => task("urgent", 10))
+      ]
+      await value(Promise.all(all))
+      const order = log.filter((line) => line.endsWith("starts")).map((line) => line.replace(/^\d+: | starts/g, ""))
+      expect(order).toEqual(["first", "urgent", "usual"])
+    }
+  ],
+  ours: [
+    "there are none: first come, first served",
+    async () => {
+      const { log, task } = diary()
+      const api = createMeter({ maxAtOnce: 1 })
+      await value(Promise.all(["first", "second", "third"].map((name) => api.run(() => task(name, 10)))))
+      expect(log.filter((line) => line.endsWith("starts"))).toEqual([
+        "0: first starts",
+        "10: second starts",
+        "20: third starts"
+      ])
+    }
+  ]
+})
+
+differs("A queue that has grown too long", {
+  theirs: [
+    "sheds load: `highWater` and a `strategy`",
+    async () => {
+      const limiter = new Bottleneck({ maxConcurrent: 1, highWater: 1, strategy: Bottleneck.strategy.OVERFLOW })
+      const outcomes = Promise.allSettled([1, 2, 3].map((id) => limiter.schedule(() => getPage(id))))
+      expect((await value(outcomes)).map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected"])
+    }
+  ],
+  ours: [
+    "is not looked after: ask `api.snapshot().waiting` before you add to it",
+    async () => {
+      const api = createMeter({ maxAtOnce: 1 })
+      const get = async (id: number) => {
+        if (api.snapshot().waiting >= 1) throw new Error("too busy")
+        return api.run(() => getPage(id))
+      }
+      const outcomes = Promise.allSettled([1, 2, 3].map(get))
+      expect((await value(outcomes)).map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected"])
+    }
+  ]
+})
+
+differs("When the system's clock is set back by an hour, the next start", {
+  theirs: [
+    "comes an hour later",
+    async () => {
+      const { log, note } = diary()
+      const limiter = new Bottleneck({ minTime: 1000 })
+      await value(limiter.schedule(async () => note("first")))
+      setSystemClockBack(3_600_000)
+      const second = limiter.schedule(async () => note("second"))
+      await pass(3_600_000)
+      expect(log).toHaveLength(1)
+      await value(second)
+      expect(log).toHaveLength(2)
+    }
+  ],
+  ours: [
+    "comes when it is due: time is read from a clock that cannot be set",
+    async () => {
+      const { log, note } = diary()
+      const api = createMeter({ maxPerSecond: 1 })
+      await value(api.run(() => note("first")))
+      setSystemClockBack(3_600_000)
+      void api.run(() => note("second"))
+      await pass(999)
+      expect(log).toHaveLength(1)
+      await pass(1)
+      expect(log).toHaveLength(2)
+    }
+  ]
+})
+
+const user = new AsyncLocalStorage<string>()
+
+/** What three tasks find in their `AsyncLocalStorage` that are given to a limit by three users. */
+const usersSeen = (run: (task: () => Promise<string | undefined>) => Promise<string | undefined>) => {
+  // Timers that are faked know nothing of it.
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+  const task = async () => {
+    await setTimeout(1)
+    return user.getStore()
+  }
+  return Promise.all(["Robert", "Carmen", "Lucas"].map((name) => user.run(name, () => run(task))))
+}
+
+differs("What a task that has waited finds in its `AsyncLocalStorage`", {
+  theirs: [
+    "may be somebody else's",
+    async () => {
+      const limiter = new Bottleneck({ maxConcurrent: 1 })
+      expect(await usersSeen((task) => limiter.schedule(task))).toEqual(["Robert", "Robert", "Robert"])
+    }
+  ],
+  ours: [
+    "is its caller's",
+    async () => {
+      const api = createMeter({ maxAtOnce: 1 })
+      expect(await usersSeen((task) => api.run(task))).toEqual(["Robert", "Carmen", "Lucas"])
+    }
+  ]
+})

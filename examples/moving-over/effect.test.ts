@@ -1,0 +1,425 @@
+/** The guide's section about what Effect itself has. */
+import { beforeEach, expect, vi } from "vitest"
+import { Duration, Effect, Fiber, Layer, Semaphore, Stream } from "effect"
+import { RateLimiter } from "effect/persistence"
+import { amap, Meter, runAll, runAny, runOnEach } from "fibermeter"
+import * as cast from "./support/cast.ts"
+import { call, differs } from "./support/rows.ts"
+import { now, useVirtualTime, value } from "./support/time.ts"
+
+useVirtualTime()
+
+const { failure, ids, mostAtOnce, save, saved } = cast
+const pages = ["page 1", "page 2", "page 3"]
+const getPage = (id: number) => Effect.promise(() => cast.getPage(id))
+const flaky = (id: number) => Effect.tryPromise({ try: () => cast.flaky(id), catch: () => failure })
+const getAndSave = (id: number) => Effect.map(getPage(id), save)
+const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect)
+
+let semaphore = Semaphore.makeUnsafe(2)
+let api = Meter.makeUnsafe({ maxAtOnce: 2 })
+beforeEach(() => {
+  semaphore = Semaphore.makeUnsafe(2)
+  api = Meter.makeUnsafe({ maxAtOnce: 2 })
+})
+
+call(
+  "all results, in the order of the input",
+  {
+    theirs: () => Effect.forEach(ids, getPage, { concurrency: 2 }),
+    ours: () => runAll(ids, getPage, { maxAtOnce: 2 })
+  },
+  { gives: pages }
+)
+
+call(
+  "without a limit",
+  {
+    theirs: () => Effect.forEach(ids, getPage, { concurrency: "unbounded" }),
+    ours: () => runAll(ids, getPage)
+  },
+  { gives: pages }
+)
+
+call(
+  "no results",
+  {
+    theirs: () => Effect.forEach(ids, getAndSave, { concurrency: 2, discard: true }),
+    ours: () => runOnEach(ids, getAndSave, { maxAtOnce: 2 })
+  },
+  { gives: ["page 2", "page 3", "page 1"], theirs: () => saved.splice(0), ours: () => saved.splice(0) }
+)
+
+call(
+  "different effects",
+  {
+    theirs: () => Effect.all({ one: getPage(1), three: getPage(3) }, { concurrency: 2 }),
+    ours: () => runAll({ one: getPage(1), three: getPage(3) }, { maxAtOnce: 2 })
+  },
+  { gives: { one: "page 1", three: "page 3" } }
+)
+
+call(
+  "a Stream of results, in the order of the input",
+  {
+    theirs: () => Stream.mapEffect(Stream.fromIterable(ids), getPage, { concurrency: 2 }),
+    ours: () => amap(ids, getPage, { maxAtOnce: 2, ordered: true })
+  },
+  { gives: pages }
+)
+
+call(
+  "each result as soon as it is there",
+  {
+    theirs: () => Stream.mapEffect(Stream.fromIterable(ids), getPage, { concurrency: 2, unordered: true }),
+    ours: () => amap(ids, getPage, { maxAtOnce: 2 })
+  },
+  { gives: ["page 2", "page 3", "page 1"] }
+)
+
+call(
+  "the first to succeed",
+  {
+    theirs: () => Effect.raceAll(ids.map(getPage)),
+    ours: () => runAny(ids, getPage)
+  },
+  { gives: "page 2" }
+)
+
+call(
+  "the first to end, even by failing",
+  {
+    theirs: () => Effect.raceAllFirst(ids.map(flaky)),
+    ours: () => runAny(ids, flaky, { until: "settled" })
+  },
+  { rejects: failure }
+)
+
+call(
+  "how many at once, in a whole program",
+  {
+    theirs: () => Semaphore.make(2),
+    ours: () => Meter.make({ maxAtOnce: 2 })
+  },
+  {
+    gives: 2,
+    theirs: (semaphore) => mostAtOnce((task) => run(semaphore.withPermit(Effect.promise(task)))),
+    ours: (api) => mostAtOnce((task) => run(Meter.metered(Effect.promise(task), api)))
+  }
+)
+
+call(
+  "one effect, under `semaphore` and `api`",
+  {
+    theirs: () => semaphore.withPermit(getPage(1)),
+    ours: () => Meter.metered(getPage(1), api)
+  },
+  { gives: "page 1" }
+)
+
+call(
+  "at most so many in a length of time",
+  {
+    theirs: () => {
+      const program = Effect.gen(function* () {
+        const withLimiter = yield* RateLimiter.makeWithRateLimiter
+        const limited = withLimiter({ key: "api", limit: 2, window: "1 second", onExceeded: "delay" })
+        return yield* Effect.forEach(ids, (id) => limited(getPage(id)), { concurrency: "unbounded" })
+      })
+      const limiter = RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))
+      return Effect.provide(program, limiter)
+    },
+    ours: () => {
+      const program = Effect.gen(function* () {
+        const api = yield* Meter.make({ windows: { calls: { limit: 2, per: "1 second" } } })
+        return yield* runAll(ids, getPage, { meter: api })
+      })
+      return program
+    }
+  },
+  { gives: pages }
+)
+
+/** Writes down when it starts, ends, fails or is interrupted. */
+const diary = () => {
+  const log: Array<string> = []
+  const begun = now()
+  const note = (what: string) => Effect.sync(() => void log.push(`${now() - begun}: ${what}`))
+  const task = (id: number | string, ms: number) =>
+    Effect.as(Effect.sleep(ms), `page ${id}`).pipe(
+      Effect.tap(note(`${id} ends`)),
+      Effect.onInterrupt(() => note(`${id} is interrupted`)),
+      (effect) => Effect.andThen(note(`${id} starts`), effect)
+    )
+  const failing = (id: number | string, ms: number) =>
+    Effect.andThen(
+      note(`${id} starts`),
+      Effect.andThen(Effect.andThen(Effect.sleep(ms), note(`${id} fails`)), Effect.fail(failure))
+    )
+  return { log, note, task, failing }
+}
+
+differs("Without options", {
+  theirs: [
+    "`Effect.forEach` and `Stream.mapEffect` do one thing after the other",
+    async () => {
+      const { log, task } = diary()
+      await value(run(Effect.forEach([1, 2], (id) => task(id, 10))))
+      expect(log).toEqual(["0: 1 starts", "10: 1 ends", "10: 2 starts", "20: 2 ends"])
+    }
+  ],
+  ours: [
+    "nothing limits",
+    async () => {
+      const { log, task } = diary()
+      await value(run(runAll([1, 2], (id) => task(id, 10))))
+      expect(log).toEqual(["0: 1 starts", "0: 2 starts", "10: 1 ends", "10: 2 ends"])
+    }
+  ]
+})
+
+differs("A limit of 0", {
+  theirs: [
+    "is taken for 1",
+    async () => {
+      expect(await value(run(Effect.forEach(ids, getPage, { concurrency: 0 })))).toEqual(pages)
+    }
+  ],
+  ours: [
+    "is refused: the call dies with an `IllegalArgumentError`",
+    async () => {
+      const exit = Effect.runPromise(runAll(ids, getPage, { maxAtOnce: 0 })).catch(String)
+      expect(await value(exit)).toMatch(/^IllegalArgumentError: maxAtOnce/)
+    }
+  ]
+})
+
+/** Counts what is taken from it, and whether it was closed. */
+const counted = (length: number) => {
+  const seen = { taken: 0, closed: false }
+  const items = function* () {
+    try {
+      for (let id = 1; id <= length; id++) {
+        seen.taken += 1
+        yield id
+      }
+    } finally {
+      seen.closed = true
+    }
+  }
+  return { items: items(), seen }
+}
+
+differs("The items of `forEach` and `runAll`", {
+  theirs: [
+    "are copied before the first effect starts",
+    async () => {
+      const { items, seen } = counted(1000)
+      const first = Effect.sync(() => seen.taken)
+      const taken = await value(run(Effect.forEach(items, () => first, { concurrency: 2 })))
+      expect(taken[0]).toBe(1000)
+    }
+  ],
+  ours: [
+    "are taken as tasks may start, one ahead at the most; they may be without end, or a Stream",
+    async () => {
+      const { items, seen } = counted(1000)
+      const first = Effect.sync(() => seen.taken)
+      const taken = await value(run(runAll(items, () => first, { maxAtOnce: 2 })))
+      expect(taken[0]).toBeLessThanOrEqual(2)
+    }
+  ]
+})
+
+differs("An iterable source, left early", {
+  theirs: [
+    "`Stream.fromIterable` has taken up to 4,096 items, and does not close it",
+    async () => {
+      const { items, seen } = counted(10_000)
+      const stream = Stream.mapEffect(Stream.fromIterable(items), Effect.succeed, { concurrency: 2 })
+      expect(await value(run(Stream.runCollect(Stream.take(stream, 2))))).toEqual([1, 2])
+      expect(seen).toEqual({ taken: 4096, closed: false })
+    }
+  ],
+  ours: [
+    "`amap(items, …)` has taken what it started and one more, and closes it",
+    async () => {
+      const { items, seen } = counted(10_000)
+      const stream = amap(items, Effect.succeed, { maxAtOnce: 2 })
+      expect(await value(run(Stream.runCollect(Stream.take(stream, 2))))).toEqual([1, 2])
+      // Two that were read, `maxUnread` that were not, and one ahead.
+      expect(seen.taken).toBeLessThanOrEqual(2 + 4 + 1)
+      expect(seen.closed).toBe(true)
+    }
+  ]
+})
+
+differs("A task of a Stream fails, and its reader is busy", {
+  theirs: [
+    "the others go on, and with `unordered` more may start, until the reader comes to it",
+    async () => {
+      const { failing, log, note, task } = diary()
+      const work = (id: number) => (id === 2 ? failing(id, 20) : task(id, id === 1 ? 10 : 50))
+      const stream = Stream.mapEffect(Stream.make(1, 2, 3, 4), work, { concurrency: 2, unordered: true })
+      const read = Stream.runForEach(stream, (page) => Effect.andThen(note(page), Effect.sleep(100)))
+      expect(await value(run(Effect.flip(read)))).toBe(failure)
+      expect(log).toEqual([
+        "0: 1 starts",
+        "0: 2 starts",
+        "10: 1 ends",
+        "10: page 1",
+        "10: 3 starts",
+        "20: 2 fails",
+        "20: 4 starts",
+        "60: 3 ends",
+        "70: 4 ends"
+      ])
+    }
+  ],
+  ours: [
+    "the others are interrupted at once, and none starts any more",
+    async () => {
+      const { failing, log, note, task } = diary()
+      const work = (id: number) => (id === 2 ? failing(id, 20) : task(id, id === 1 ? 10 : 50))
+      const stream = amap([1, 2, 3, 4], work, { maxAtOnce: 2 })
+      const read = Stream.runForEach(stream, (page) => Effect.andThen(note(page), Effect.sleep(100)))
+      expect(await value(run(Effect.flip(read)))).toBe(failure)
+      expect(log.toSorted()).toEqual(
+        [
+          "0: 1 starts",
+          "0: 2 starts",
+          "10: 1 ends",
+          "10: page 1",
+          "10: 3 starts",
+          "20: 2 fails",
+          "20: 3 is interrupted"
+        ].toSorted()
+      )
+    }
+  ]
+})
+
+const limiter = RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))
+
+/** One start, a pause of almost a second, then five more. */
+const aroundTheEnd = (limited: (task: Effect.Effect<void>) => Effect.Effect<void, unknown>) =>
+  Effect.gen(function* () {
+    const { log, note } = diary()
+    yield* limited(note("start"))
+    yield* Effect.sleep(999)
+    yield* Effect.forEach([1, 2, 3, 4, 5], () => limited(note("start")), { concurrency: "unbounded" })
+    return log.map((line) => Number.parseInt(line, 10))
+  })
+
+differs("A `RateLimiter` of 2 in a second, and a window of 2 in a second", {
+  theirs: [
+    "lets more through in some windows, with either algorithm",
+    async () => {
+      const starts = (algorithm: "fixed-window" | "token-bucket") =>
+        Effect.gen(function* () {
+          const withLimiter = yield* RateLimiter.makeWithRateLimiter
+          const options = { key: "api", limit: 2, window: "1 second", onExceeded: "delay", algorithm } as const
+          return yield* aroundTheEnd(withLimiter(options))
+        })
+      const fixed = await value(run(Effect.provide(starts("fixed-window"), limiter)))
+      expect(fixed).toEqual([0, 999, 999, 1999, 1999, 2999])
+      const bucket = await value(run(Effect.provide(starts("token-bucket"), limiter)))
+      expect(bucket).toEqual([0, 999, 999, 1499, 1999, 2499])
+    }
+  ],
+  ours: [
+    "never more than 2, wherever the window is laid",
+    async () => {
+      const api = Meter.makeUnsafe({ windows: { calls: { limit: 2, per: "1 second" } } })
+      expect(await value(run(aroundTheEnd(Meter.metered(api))))).toEqual([0, 999, 1000, 1999, 2000, 2999])
+    }
+  ]
+})
+
+differs("Five that waited and were interrupted", {
+  theirs: [
+    "are charged by the `RateLimiter`: the next waits for five more turns",
+    async () => {
+      const program = Effect.gen(function* () {
+        const withLimiter = yield* RateLimiter.makeWithRateLimiter
+        return yield* afterInterruption(withLimiter({ key: "api", limit: 1, window: "1 second", onExceeded: "delay" }))
+      })
+      expect(await value(run(Effect.provide(program, limiter)))).toEqual([0, 6000])
+    }
+  ],
+  ours: [
+    "cost the next one nothing",
+    async () => {
+      const api = Meter.makeUnsafe({ windows: { calls: { limit: 1, per: "1 second" } } })
+      expect(await value(run(afterInterruption(Meter.metered(api))))).toEqual([0, 1000])
+    }
+  ]
+})
+
+/** One start, then five that wait and are interrupted, then another start. */
+const afterInterruption = (limited: (task: Effect.Effect<void>) => Effect.Effect<void, unknown>) =>
+  Effect.gen(function* () {
+    const { log, note } = diary()
+    yield* limited(note("start"))
+    const waiting = yield* Effect.forkChild(
+      Effect.forEach([1, 2, 3, 4, 5], () => limited(note("never")), { concurrency: "unbounded" })
+    )
+    yield* Effect.sleep(100)
+    yield* Fiber.interrupt(waiting)
+    yield* limited(note("start"))
+    return log.map((line) => Number.parseInt(line, 10))
+  })
+
+differs("Instead of waiting", {
+  theirs: [
+    '`onExceeded: "fail"`: a `RateLimiterError` that says when to come again',
+    async () => {
+      const program = Effect.gen(function* () {
+        const withLimiter = yield* RateLimiter.makeWithRateLimiter
+        const limited = withLimiter({ key: "api", limit: 1, window: "1 second", onExceeded: "fail" })
+        yield* limited(Effect.void)
+        return yield* Effect.flip(limited(Effect.void))
+      })
+      const error = await value(run(Effect.provide(program, limiter)))
+      expect(error).toMatchObject({ _tag: "RateLimiterError", reason: { _tag: "RateLimitExceeded" } })
+    }
+  ],
+  ours: [
+    "ask first: `Meter.snapshot(api)` says how long the next start would wait",
+    async () => {
+      const api = Meter.makeUnsafe({ windows: { calls: { limit: 1, per: "1 second" } } })
+      await value(run(Meter.metered(Effect.void, api)))
+      const { nextStart } = await value(run(Meter.snapshot(api)))
+      expect(Duration.toMillis(nextStart)).toBe(1000)
+    }
+  ]
+})
+
+differs("While effects wait for promises that resolve at once, timers and I/O", {
+  theirs: [
+    "wait until all of them are through",
+    async () => {
+      vi.useRealTimers()
+      vi.restoreAllMocks()
+      let fired = false
+      setTimeout(() => (fired = true), 0)
+      const many = Array.from({ length: 20_000 }, (_, id) => id)
+      await run(Effect.forEach(many, (id) => Effect.promise(async () => id), { concurrency: 10, discard: true }))
+      expect(fired).toBe(false)
+    }
+  ],
+  ours: [
+    "get their turn every few milliseconds",
+    async () => {
+      vi.useRealTimers()
+      vi.restoreAllMocks()
+      let fired = false
+      setTimeout(() => (fired = true), 0)
+      const items = function* () {
+        for (let id = 0; !fired; id++) yield id
+      }
+      await run(runOnEach(items(), (id) => Effect.promise(async () => id), { maxAtOnce: 10 }))
+      expect(fired).toBe(true)
+    }
+  ]
+})

@@ -1,0 +1,438 @@
+/** The guide's section about p-queue. */
+import { beforeEach, expect } from "vitest"
+import PQueue from "p-queue"
+import { createMeter, runOnEach } from "@fibermeter/promise"
+import { diary, failure, getPage, ids, mostAtOnce, save, saved, stalled, starts } from "./support/cast.ts"
+import { call, differs } from "./support/rows.ts"
+import { pass, setSystemClockBack, sleep, useVirtualTime, value } from "./support/time.ts"
+
+useVirtualTime()
+
+let queue = new PQueue({ concurrency: 2 })
+let api = createMeter({ maxAtOnce: 2 })
+beforeEach(() => {
+  queue = new PQueue({ concurrency: 2 })
+  api = createMeter({ maxAtOnce: 2 })
+})
+const signal = AbortSignal.abort("no longer wanted")
+
+call(
+  "a limit, here `queue` and `api`",
+  {
+    theirs: () => new PQueue({ concurrency: 2 }),
+    ours: () => createMeter({ maxAtOnce: 2 })
+  },
+  {
+    gives: 2,
+    theirs: (queue) => mostAtOnce((task) => queue.add(task)),
+    ours: (api) => mostAtOnce((task) => api.run(task))
+  }
+)
+
+call(
+  "at most so many in any length of time",
+  {
+    theirs: () => new PQueue({ intervalCap: 2, interval: 1000, strict: true }),
+    ours: () => createMeter({ windows: { tasks: { limit: 2, per: 1000 } } })
+  },
+  {
+    gives: [0, 0, 1000, 1000, 2000, 2000],
+    theirs: (queue) => starts((task) => queue.add(task)),
+    ours: (api) => starts((task) => api.run(task))
+  }
+)
+
+call(
+  "one task",
+  {
+    theirs: () => queue.add(() => getPage(1)),
+    ours: () => api.run(() => getPage(1))
+  },
+  { gives: "page 1" }
+)
+
+call(
+  "several tasks",
+  {
+    theirs: () => queue.addAll([() => getPage(1), () => getPage(2)]),
+    ours: () => api.runAll([() => getPage(1), () => getPage(2)])
+  },
+  { gives: ["page 1", "page 2"] }
+)
+
+call(
+  "cancelling a task",
+  {
+    theirs: () => queue.add(({ signal }) => stalled({ signal }), { signal }),
+    ours: () => api.run(({ signal }) => stalled({ signal }), { signal })
+  },
+  { rejects: "no longer wanted" }
+)
+
+call(
+  "a time limit for a task",
+  {
+    theirs: () => queue.add(stalled, { timeout: 50 }),
+    ours: () => api.run(stalled, { timeout: 50 })
+  },
+  { rejects: "TimeoutError", reason: (error: DOMException) => error.name }
+)
+
+call(
+  "how many wait, and how many run",
+  {
+    theirs: () => [queue.size, queue.pending],
+    ours: () => [api.snapshot().waiting, api.snapshot().running]
+  },
+  {
+    during: {
+      theirs: () => Promise.all(ids.map((id) => queue.add(() => getPage(id)))),
+      ours: () => Promise.all(ids.map((id) => api.run(() => getPage(id))))
+    },
+    gives: [1, 2]
+  }
+)
+
+call(
+  "waiting until nothing is left to do",
+  {
+    theirs: async () => {
+      for (const id of ids) void queue.add(async () => save(await getPage(id)))
+      await queue.onIdle()
+      return saved.splice(0)
+    },
+    ours: async () => {
+      for (const id of ids) void api.run(async () => save(await getPage(id)))
+      await api.idle()
+      return saved.splice(0)
+    }
+  },
+  { gives: ["page 2", "page 3", "page 1"] }
+)
+
+call(
+  "pausing",
+  {
+    theirs: async () => {
+      const queue = new PQueue({ concurrency: 2, autoStart: false })
+      const page = queue.add(() => getPage(1))
+      queue.start()
+      await page
+      queue.pause()
+      return page
+    },
+    ours: async () => {
+      const api = createMeter({ maxAtOnce: 2 })
+      api.pause()
+      const page = api.run(() => getPage(1))
+      api.resume()
+      await page
+      api.pause()
+      return page
+    }
+  },
+  { gives: "page 1" }
+)
+
+call(
+  "another limit, while tasks wait",
+  {
+    theirs: () => {
+      const queue = new PQueue({ concurrency: 1 })
+      queue.concurrency = 3
+      return mostAtOnce((task) => queue.add(task))
+    },
+    ours: () => {
+      const api = createMeter({ maxAtOnce: 1 })
+      api.resize({ maxAtOnce: 3 })
+      return mostAtOnce((task) => api.run(task))
+    }
+  },
+  { gives: 3 }
+)
+
+call(
+  "dropping those that wait",
+  {
+    theirs: async () => {
+      const queue = new PQueue({ concurrency: 1 })
+      const all = ids.map((id) => queue.add(() => getPage(id)))
+      await sleep(5)
+      queue.clear()
+      const outcomes = await Promise.allSettled(all)
+      return outcomes.map((outcome) => (outcome.status === "rejected" ? outcome.reason.name : outcome.value))
+    },
+    ours: async () => {
+      const api = createMeter({ maxAtOnce: 1 })
+      const all = ids.map((id) => api.run(() => getPage(id)))
+      await sleep(5)
+      api.clear()
+      const outcomes = await Promise.allSettled(all)
+      return outcomes.map((outcome) => (outcome.status === "rejected" ? outcome.reason.name : outcome.value))
+    }
+  },
+  { gives: ["page 1", "AbortError", "AbortError"] }
+)
+
+call(
+  "no more tasks than there is room for",
+  {
+    theirs: async () => {
+      const queue = new PQueue({ concurrency: 2 })
+      for (const id of ids) {
+        await queue.onSizeLessThan(2)
+        void queue.add(async () => save(await getPage(id)))
+      }
+      await queue.onIdle()
+      return saved.splice(0)
+    },
+    ours: async () => {
+      // Takes an item when a task may start, from any iterable or async iterable.
+      await runOnEach(ids, async (id) => save(await getPage(id)), { maxAtOnce: 2 })
+      return saved.splice(0)
+    }
+  },
+  { gives: ["page 2", "page 3", "page 1"] }
+)
+
+differs("A task that has timed out and ignores its signal", {
+  theirs: [
+    "gives its place to the next at once, though it goes on",
+    async () => {
+      const { log, task } = diary()
+      const queue = new PQueue({ concurrency: 1 })
+      const first = queue.add(() => task(1, 50), { timeout: 10 }).catch((error: DOMException) => error.name)
+      const second = queue.add(() => task(2, 10))
+      expect(await value(first)).toBe("TimeoutError")
+      await value(second)
+      await pass(100)
+      expect(log).toEqual(["0: 1 starts", "10: 2 starts", "20: 2 ends", "50: 1 ends"])
+    }
+  ],
+  ours: [
+    "keeps its place until it has settled",
+    async () => {
+      const { log, task } = diary()
+      const api = createMeter({ maxAtOnce: 1 })
+      const first = api.run(() => task(1, 50), { timeout: 10 }).catch((error: DOMException) => error.name)
+      void first.then((name) => log.push(name))
+      const second = api.run(() => task(2, 10))
+      expect(await value(first)).toBe("TimeoutError")
+      await value(second)
+      expect(log).toEqual(["0: 1 starts", "TimeoutError", "50: 1 ends", "50: 2 starts", "60: 2 ends"])
+    }
+  ]
+})
+
+differs("A task that runs when its `signal` is aborted", {
+  theirs: [
+    "gives its place to the next at once, whether or not it stops",
+    async () => {
+      const { log, task } = diary()
+      const queue = new PQueue({ concurrency: 1 })
+      const controller = new AbortController()
+      const first = queue.add(() => task(1, 50), { signal: controller.signal }).catch((reason: unknown) => reason)
+      const second = queue.add(() => task(2, 10))
+      await pass(10)
+      controller.abort("enough")
+      expect(await value(first)).toBe("enough")
+      await value(second)
+      await pass(100)
+      expect(log).toEqual(["0: 1 starts", "10: 2 starts", "20: 2 ends", "50: 1 ends"])
+    }
+  ],
+  ours: [
+    "keeps its place until it has settled",
+    async () => {
+      const { log, task } = diary()
+      const api = createMeter({ maxAtOnce: 1 })
+      const controller = new AbortController()
+      const first = api.run(() => task(1, 50), { signal: controller.signal }).catch((reason: unknown) => reason)
+      const second = api.run(() => task(2, 10))
+      await pass(10)
+      controller.abort("enough")
+      expect(await value(first)).toBe("enough")
+      await value(second)
+      expect(log).toEqual(["0: 1 starts", "50: 1 ends", "50: 2 starts", "60: 2 ends"])
+    }
+  ]
+})
+
+differs("The task's `signal`", {
+  theirs: [
+    "is there if you gave a `signal` or a `timeout`",
+    async () => {
+      expect(await value(queue.add(({ signal }) => signal))).toBeUndefined()
+    }
+  ],
+  ours: [
+    "is always there",
+    async () => {
+      expect(await value(api.run(({ signal }) => signal))).toBeInstanceOf(AbortSignal)
+    }
+  ]
+})
+
+differs("When one of several tasks fails", {
+  theirs: [
+    "`addAll` rejects, and all the others run all the same",
+    async () => {
+      const { failing, log, task } = diary()
+      const queue = new PQueue({ concurrency: 2 })
+      const call = queue.addAll([() => task(1, 30), () => failing(2, 10), () => task(3, 30)])
+      expect(await value(call.catch((reason: unknown) => reason))).toBe(failure)
+      await value(queue.onIdle())
+      expect(log).toEqual(["0: 1 starts", "0: 2 starts", "10: 2 fails", "10: 3 starts", "30: 1 ends", "40: 3 ends"])
+    }
+  ],
+  ours: [
+    "`runAll` rejects, aborts those that run and starts none of the others; with `settled`, all run",
+    async () => {
+      const { failing, log, task } = diary()
+      const api = createMeter({ maxAtOnce: 2 })
+      const call = api.runAll([({ signal }) => task(1, 30, signal), () => failing(2, 10), () => task(3, 30)])
+      expect(await value(call.catch((reason: unknown) => reason))).toBe(failure)
+      await pass(100)
+      expect(log).toEqual(["0: 1 starts", "0: 2 starts", "10: 2 fails", "10: 1 is aborted"])
+      const all = api.runAll([() => task(1, 30), () => failing(2, 10), () => task(3, 30)], { settled: true })
+      expect((await value(all)).map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"])
+    }
+  ]
+})
+
+/** One start, a pause of almost a second, then five more. */
+const aroundTheEnd = async (run: (task: () => Promise<void>) => unknown): Promise<Array<number>> => {
+  const { log, note } = diary()
+  const task = async (): Promise<void> => note("start")
+  void run(task)
+  await pass(999)
+  for (let i = 0; i < 5; i++) void run(task)
+  await pass(10_000)
+  return log.map((line) => Number.parseInt(line, 10))
+}
+
+differs("`intervalCap: 2, interval: 1000` without `strict`, and a window of 2 in 1000 ms", {
+  theirs: [
+    "may start almost twice as many in a window, around the end of an interval",
+    async () => {
+      const queue = new PQueue({ intervalCap: 2, interval: 1000 })
+      expect(await aroundTheEnd((task) => queue.add(task))).toEqual([0, 999, 1000, 1000, 2000, 2000])
+    }
+  ],
+  ours: [
+    "never more than 2, wherever the window is laid",
+    async () => {
+      const api = createMeter({ windows: { tasks: { limit: 2, per: 1000 } } })
+      expect(await aroundTheEnd((task) => api.run(task))).toEqual([0, 999, 1000, 1999, 2000, 2999])
+    }
+  ]
+})
+
+differs("Starts of a rate", {
+  theirs: [
+    "come all together at the beginning of each interval",
+    async () => {
+      const queue = new PQueue({ intervalCap: 4, interval: 1000 })
+      expect(await value(starts((task) => queue.add(task)))).toEqual([0, 0, 0, 0, 1000, 1000])
+    }
+  ],
+  ours: [
+    "so do those of a window; with `maxPerSecond` they are spread evenly",
+    async () => {
+      const window = createMeter({ windows: { tasks: { limit: 4, per: 1000 } } })
+      expect(await value(starts((task) => window.run(task)))).toEqual([0, 0, 0, 0, 1000, 1000])
+      const rate = createMeter({ maxPerSecond: 4 })
+      expect(await value(starts((task) => rate.run(task)))).toEqual([0, 250, 500, 750, 1000, 1250])
+    }
+  ]
+})
+
+differs("When the system's clock is set back by an hour, the next start", {
+  theirs: [
+    "may wait for an hour longer",
+    async () => {
+      const { log, note } = diary()
+      const queue = new PQueue({ intervalCap: 1, interval: 1000, strict: true })
+      await value(queue.add(() => note("first")))
+      setSystemClockBack(3_600_000)
+      const second = queue.add(() => note("second"))
+      await pass(3_500_000)
+      expect(log).toHaveLength(1)
+      await value(second)
+      expect(log).toHaveLength(2)
+    }
+  ],
+  ours: [
+    "comes when it is due: time is read from a clock that cannot be set",
+    async () => {
+      const { log, note } = diary()
+      const api = createMeter({ windows: { tasks: { limit: 1, per: 1000 } } })
+      await value(api.run(() => note("first")))
+      setSystemClockBack(3_600_000)
+      void api.run(() => note("second"))
+      await pass(999)
+      expect(log).toHaveLength(1)
+      await pass(1)
+      expect(log).toHaveLength(2)
+    }
+  ]
+})
+
+differs("Priorities", {
+  theirs: [
+    "a higher `priority` starts first",
+    async () => {
+      const { log, task } = diary()
+      const queue = new PQueue({ concurrency: 1 })
+      void queue.add(() => task("first", 10))
+      void queue.add(() => task("low", 10))
+      void queue.add(() => task("high", 10), { priority: 1 })
+      await value(queue.onIdle())
+      expect(log.filter((line) => line.endsWith("starts"))).toEqual([
+        "0: first starts",
+        "10: high starts",
+        "20: low starts"
+      ])
+    }
+  ],
+  ours: [
+    "there are none: first come, first served. An option `priority` is refused",
+    async () => {
+      const { log, task } = diary()
+      const api = createMeter({ maxAtOnce: 1 })
+      await value(Promise.all(["first", "second", "third"].map((name) => api.run(() => task(name, 10)))))
+      expect(log.filter((line) => line.endsWith("starts"))).toEqual([
+        "0: first starts",
+        "10: second starts",
+        "20: third starts"
+      ])
+      const options = { priority: 1 } as object
+      const error = await value(api.run(() => 1, options).catch((error: unknown) => error))
+      expect(error).toBeInstanceOf(TypeError)
+    }
+  ]
+})
+
+differs("Being told of what happens", {
+  theirs: [
+    "by events: `add`, `next`, `completed`, `error`, `idle` and others",
+    async () => {
+      const queue = new PQueue({ concurrency: 1 })
+      const heard: Array<string> = []
+      for (const name of ["add", "active", "completed", "error", "next", "empty", "idle"] as const) {
+        queue.addEventListener(name, () => heard.push(name))
+      }
+      await value(queue.add(() => getPage(1)))
+      await pass(0)
+      expect(heard).toEqual(["add", "active", "completed", "empty", "idle", "next"])
+    }
+  ],
+  ours: [
+    "by the promises, by `snapshot()`, and by `onProgress` of a call",
+    async () => {
+      const told: Array<number> = []
+      await value(runOnEach([1, 2, 3], getPage, { onProgress: ({ succeeded }) => void told.push(succeeded) }))
+      expect(told.at(-1)).toBe(3)
+    }
+  ]
+})

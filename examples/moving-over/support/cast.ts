@@ -1,0 +1,88 @@
+/**
+ * What the rows of the guide are about: three pages that take their time, one that fails, one that never comes. And
+ * what the tests of its claims look at.
+ */
+import { now, sleep } from "./time.ts"
+
+export const ids = [1, 2, 3]
+
+/** Page 1 takes 40 ms, page 2 takes 10, page 3 takes 20. */
+export const getPage = async (id: number): Promise<string> => {
+  await sleep([40, 10, 20][id - 1] ?? 0)
+  return `page ${id}`
+}
+
+export const failure = new Error("there is no page 2")
+
+/** The same, but page 2 fails. */
+export const flaky = async (id: number): Promise<string> => {
+  const page = await getPage(id)
+  if (id === 2) throw failure
+  return page
+}
+
+/** Costs so many points. */
+export const ask = async (points: number): Promise<string> => `${points} at ${now()} ms`
+
+export const saved: Array<string> = []
+export const save = (page: string): void => {
+  saved.push(page)
+}
+
+/** Waits for ever, unless its signal is aborted. */
+export const stalled = async ({ signal }: { readonly signal?: AbortSignal | undefined }): Promise<void> =>
+  sleep(3_600_000, signal)
+
+/** A task that writes down what happens to it, and when: `"10: 2 fails"`. */
+export const diary = () => {
+  const log: Array<string> = []
+  const begun = now()
+  const note = (what: string): void => {
+    log.push(`${now() - begun}: ${what}`)
+  }
+  /** Takes so long, and heeds a signal if it is given one. */
+  const task = async (id: number | string, ms: number, signal?: AbortSignal): Promise<string> => {
+    note(`${id} starts`)
+    const onAbort = (): void => note(`${id} is aborted`)
+    signal?.addEventListener("abort", onAbort, { once: true })
+    await sleep(ms, signal)
+    signal?.removeEventListener("abort", onAbort)
+    note(`${id} ends`)
+    return `page ${id}`
+  }
+  /** Fails after so long. */
+  const failing = async (id: number | string, ms: number): Promise<never> => {
+    note(`${id} starts`)
+    await sleep(ms)
+    note(`${id} fails`)
+    throw failure
+  }
+  return { log, note, task, failing }
+}
+
+/** Runs one task under a limit. */
+type Runner = (task: () => Promise<void>) => Promise<unknown>
+
+/** How many of five tasks run at the same time. */
+export const mostAtOnce = async (run: Runner): Promise<number> => {
+  let running = 0
+  let most = 0
+  const task = async (): Promise<void> => {
+    most = Math.max(most, ++running)
+    await sleep(10)
+    running -= 1
+  }
+  await Promise.all([1, 2, 3, 4, 5].map(() => run(task)))
+  return most
+}
+
+/** After how many milliseconds each of six tasks starts. */
+export const starts = async (run: Runner): Promise<Array<number>> => {
+  const begun = now()
+  const all: Array<number> = []
+  const task = async (): Promise<void> => {
+    all.push(now() - begun)
+  }
+  await Promise.all([1, 2, 3, 4, 5, 6].map(() => run(task)))
+  return all
+}
