@@ -697,7 +697,7 @@ export interface Keyed<in K> {
  */
 export const keyed = <K>(limits: Limits): Keyed<K> => {
   refuse(check.required(check.limits, limits))
-  const gates = new KeyedGates<K>(limits)
+  const gates = new KeyedGates<K>(() => new LimitGate(limits))
   return {
     for: (key) => lazily(() => [gates.of(key)]),
     get size() {

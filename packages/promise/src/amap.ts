@@ -3,8 +3,10 @@ import type { Run } from "fibermeter/engine"
 import { makeRun, ofItems } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { listen } from "./internal/cancellation.ts"
-import type { Rejection } from "./internal/promiseWorker.ts"
-import type { AmapOptions } from "./Options.ts"
+import { settlingOrTolerating } from "./internal/outcomes.ts"
+import type { Rejection } from "./internal/rejection.ts"
+import type { AmapOptions, Settled } from "./Options.ts"
+import type { Outcome } from "./Outcome.ts"
 import type { Items, ItemTask } from "./Task.ts"
 
 /**
@@ -31,11 +33,13 @@ import type { Items, ItemTask } from "./Task.ts"
  *
  * @since 0.1.0
  */
-export const amap = <A, B>(
-  items: Items<A>,
-  task: ItemTask<A, B>,
-  options?: AmapOptions<A>
-): AsyncIterableIterator<B, undefined, unknown> & AsyncDisposable => new Results(ofItems<A, B>(items, task, options))
+export const amap: {
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options: Settled<AmapOptions<A>>): ResultsOf<Outcome<B, A>>
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: AmapOptions<A>): ResultsOf<B>
+} = <A>(items: Items<A>, task: ItemTask<A, any>, options?: AmapOptions<A>): ResultsOf<any> =>
+  new Results(ofItems<A, any>(items, task, options))
+
+type ResultsOf<B> = AsyncIterableIterator<B, undefined, unknown> & AsyncDisposable
 
 interface Reader<B> {
   readonly resolve: (result: IteratorResult<B, undefined>) => void
@@ -96,7 +100,14 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
   private begin(): void {
     const { maxUnread, signal } = this.call.options
     if (signal?.aborted === true) return this.end({ reason: signal.reason })
-    const { abort, run } = makeRun(this.call, this.feed, (rejection) => this.end(rejection), maxUnread)
+    let begun: ReturnType<typeof makeRun<A, B>>
+    try {
+      const collector = settlingOrTolerating(this.call.options, this.feed)
+      begun = makeRun(this.call, collector, (rejection) => this.end(rejection), maxUnread)
+    } catch (reason) {
+      return this.end({ reason })
+    }
+    const { abort, run } = begun
     this.run = run
     this.unlisten = listen(signal, (reason) => {
       this.feed.clear()
@@ -121,6 +132,9 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
       this.readers.shift()!.resolve({ done: false, value: this.feed.shift() })
       this.run!.read(1)
     }
+    // A failure that is only told in the end takes no place among the results to be read.
+    const skipped = this.feed.takeSkipped()
+    if (skipped > 0) this.run!.read(skipped)
     if (!this.hasEnded || this.feed.size > 0) return
     this.unlisten?.()
     for (const { reject, resolve } of this.readers.splice(0)) {

@@ -1,7 +1,12 @@
-import { KeyedGates, LimitGate } from "fibermeter/engine"
+import { KeyedGates } from "fibermeter/engine"
+import { amap } from "./amap.ts"
 import { checkLimits, GatedMeter } from "./internal/gatedMeter.ts"
+import { MeterGate } from "./internal/meterGate.ts"
 import type { Limits } from "./Limits.ts"
 import type { KeyedMeter, Meter } from "./Meter.ts"
+import { runAll } from "./runAll.ts"
+import { runAny } from "./runAny.ts"
+import { runOnEach } from "./runOnEach.ts"
 
 /**
  * Makes a meter. Throws a `RangeError` or `TypeError` if a limit is not what it has to be.
@@ -21,8 +26,8 @@ import type { KeyedMeter, Meter } from "./Meter.ts"
  */
 export const createMeter = (limits: Limits): Meter => {
   checkLimits(limits)
-  const gates = [new LimitGate(limits)]
-  return new GatedMeter(() => gates)
+  const gates = [new MeterGate(limits)] as const
+  return new MeterWithVerbs(() => gates)
 }
 
 /**
@@ -46,11 +51,30 @@ export const createMeter = (limits: Limits): Meter => {
  */
 export const createKeyedMeter = <K>(limits: Limits): KeyedMeter<K> => {
   checkLimits(limits)
-  const gates = new KeyedGates<K>(limits)
+  const gates = new KeyedGates<K, MeterGate>(() => new MeterGate(limits))
   return {
-    for: (key) => new GatedMeter(() => [gates.of(key)]),
+    for: (key) => new MeterWithVerbs(() => [gates.of(key)]),
     get size() {
       return gates.size
     }
+  }
+}
+
+class MeterWithVerbs extends GatedMeter implements Meter {
+  readonly runOnEach = this.under(runOnEach)
+  readonly runAll = this.under(runAll)
+  readonly amap = this.under(amap)
+  readonly runAny = this.under(runAny)
+
+  /** The verb with this meter before those that its options name. */
+  private under<F extends (...args: any) => unknown>(verb: F): F {
+    const withThis = (options: unknown = {}): unknown => {
+      // What is no options at all is for the verb to refuse.
+      if (typeof options !== "object" || options === null || Array.isArray(options)) return options
+      const { meter = [] } = options as { readonly meter?: unknown }
+      return { ...options, meter: [this, ...[meter].flat()] }
+    }
+    return ((input: unknown, second: unknown, third: unknown) =>
+      typeof second === "function" ? verb(input, second, withThis(third)) : verb(input, withThis(second), third)) as F
   }
 }

@@ -1,7 +1,9 @@
 import { All } from "fibermeter/engine"
 import { isRecord, ofItems, ofTasks, tasksOf } from "./internal/call.ts"
 import { execute } from "./internal/execute.ts"
-import type { Options } from "./Options.ts"
+import { settlingOrTolerating } from "./internal/outcomes.ts"
+import type { RunAllOptions, Settled } from "./Options.ts"
+import type { Outcome } from "./Outcome.ts"
 import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
 
 type Tasks = Items<Task<unknown>> | Readonly<Record<string, Task<unknown>>>
@@ -13,6 +15,14 @@ type Results<T> =
     : T extends Items<infer Each>
       ? Array<ResultOf<Each>>
       : { -readonly [K in keyof T]: ResultOf<T[K]> }
+
+/** What has become of each: a tuple for a tuple, a record for a record, otherwise an array. */
+type Outcomes<T> =
+  T extends ReadonlyArray<Task<unknown>>
+    ? { -readonly [K in keyof T]: Outcome<ResultOf<T[K]>, T[K]> }
+    : T extends Items<infer Each>
+      ? Array<Outcome<ResultOf<Each>, Each>>
+      : { -readonly [K in keyof T]: Outcome<ResultOf<T[K]>, T[K]> }
 
 /**
  * Runs a task for each item, or a list of tasks, and gives their results in the order of the input.
@@ -36,8 +46,10 @@ type Results<T> =
  * @since 0.1.0
  */
 export const runAll: {
-  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: Options<A>): Promise<Array<B>>
-  <const T extends Tasks>(tasks: T, options?: Options<MemberOf<T>>): Promise<Results<T>>
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options: Settled<RunAllOptions<A>>): Promise<Array<Outcome<B, A>>>
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: RunAllOptions<A>): Promise<Array<B>>
+  <const T extends Tasks>(tasks: T, options: Settled<RunAllOptions<MemberOf<T>>>): Promise<Outcomes<T>>
+  <const T extends Tasks>(tasks: T, options?: RunAllOptions<MemberOf<T>>): Promise<Results<T>>
 } = async (input: unknown, second?: unknown, third?: unknown): Promise<any> => {
   if (typeof second === "function") return collect(() => ofItems(input, second, third))
   if (!isRecord(input)) return collect(() => ofTasks(input, second))
@@ -46,8 +58,7 @@ export const runAll: {
 }
 
 const collect = (call: Parameters<typeof execute>[0]): Promise<Array<unknown>> =>
-  execute(
-    call,
-    () => new All<unknown>(),
-    (all) => all.results
-  )
+  execute(call, (options) => {
+    const all = new All<unknown>()
+    return { collector: settlingOrTolerating(options, all), result: () => all.results }
+  })

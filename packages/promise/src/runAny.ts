@@ -1,7 +1,7 @@
 import { Any } from "fibermeter/engine"
 import { ofItems, ofTasks } from "./internal/call.ts"
 import { execute } from "./internal/execute.ts"
-import type { Rejection } from "./internal/promiseWorker.ts"
+import type { Rejection } from "./internal/rejection.ts"
 import type { RunAnyOptions } from "./Options.ts"
 import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
 
@@ -33,10 +33,14 @@ export const runAny: {
 } = (input: unknown, second?: unknown, third?: unknown): Promise<never> =>
   execute(
     () => (typeof second === "function" ? ofItems(input, second, third) : ofTasks(input, second)),
-    ({ options }) => new Any<never, Rejection>(options.until === "settled"),
-    ({ failures, winner }) => {
-      if (winner !== undefined) return winner.value
-      const errors = failures.map(({ reason }) => reason)
-      throw new AggregateError(errors, errors.length === 0 ? "there were no tasks" : "all tasks have failed")
+    (options) => {
+      const collector = new Any<never, Rejection>(options.until === "settled")
+      return { collector, result: () => resultOf(collector) }
     }
   )
+
+const resultOf = <B>({ failures, winner }: Any<B, Rejection>): B => {
+  if (winner !== undefined) return winner.value
+  const errors = failures.map(({ reason }) => reason)
+  throw new AggregateError(errors, errors.length === 0 ? "there were no tasks" : "all tasks have failed")
+}

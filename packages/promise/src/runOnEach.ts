@@ -1,7 +1,8 @@
 import { nothing } from "fibermeter/engine"
 import { ofItems } from "./internal/call.ts"
 import { execute } from "./internal/execute.ts"
-import type { Options } from "./Options.ts"
+import { tolerating } from "./internal/outcomes.ts"
+import type { EachOptions } from "./Options.ts"
 import type { Items, ItemTask } from "./Task.ts"
 
 /**
@@ -29,9 +30,8 @@ import type { Items, ItemTask } from "./Task.ts"
  *
  * @since 0.1.0
  */
-export const runOnEach = <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: Options<A>): Promise<void> =>
+export const runOnEach = <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: EachOptions<A>): Promise<void> =>
   execute(
     () => ofItems<A, B>(items, task, options),
-    () => nothing,
-    () => undefined
+    (options) => ({ collector: tolerating(options, nothing), result: () => undefined })
   )

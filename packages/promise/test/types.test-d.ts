@@ -1,7 +1,18 @@
 /** The types a caller sees: results in their shapes, the options exact, nothing of Effect. */
 import { describe, expectTypeOf, it } from "vitest"
 import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
-import type { AmapOptions, ItemTask, Limits, Meter, Options, RunAnyOptions, Task, TaskContext } from "../src/index.ts"
+import type {
+  AmapOptions,
+  EachOptions,
+  ItemTask,
+  Limits,
+  Meter,
+  Options,
+  RunAllOptions,
+  RunAnyOptions,
+  Task,
+  TaskContext
+} from "../src/index.ts"
 
 const numbers: ReadonlyArray<number> = [1, 2, 3]
 declare const later: AsyncIterable<string>
@@ -204,8 +215,12 @@ describe("options", () => {
     expectTypeOf<RunAnyOptions>().toExtend<Options>()
     expectTypeOf<Options>().toExtend<Limits>()
     expectTypeOf<keyof Limits>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst" | "windows">()
-    expectTypeOf<keyof Options>().toEqualTypeOf<keyof Limits | "meter" | "cost" | "signal" | "grace">()
-    expectTypeOf<keyof AmapOptions>().toEqualTypeOf<keyof Options | "ordered" | "maxUnread">()
+    expectTypeOf<keyof Options>().toEqualTypeOf<
+      keyof Limits | "meter" | "cost" | "signal" | "grace" | "timeout" | "retry" | "onProgress"
+    >()
+    expectTypeOf<keyof EachOptions>().toEqualTypeOf<keyof Options | "stopOnError">()
+    expectTypeOf<keyof RunAllOptions>().toEqualTypeOf<keyof EachOptions | "settled">()
+    expectTypeOf<keyof AmapOptions>().toEqualTypeOf<keyof RunAllOptions | "ordered" | "maxUnread">()
     expectTypeOf<keyof RunAnyOptions>().toEqualTypeOf<keyof Options | "until">()
   })
 })
@@ -233,8 +248,9 @@ describe("the named types", () => {
   })
 
   it("show nothing of Effect", () => {
-    // All that a meter shows is `run`; whatever core has behind it is out of sight.
-    expectTypeOf<keyof Meter>().toEqualTypeOf<"run" | "pause" | "resume" | "resize" | "snapshot">()
+    type Verbs = "runOnEach" | "runAll" | "amap" | "runAny"
+    type Control = "pause" | "resume" | "resize" | "snapshot" | "idle" | "clear" | "close"
+    expectTypeOf<keyof Meter>().toEqualTypeOf<"run" | "wrap" | Verbs | Control | typeof Symbol.asyncDispose>()
     expectTypeOf<Parameters<typeof createMeter>>().toEqualTypeOf<[limits: Limits]>()
   })
 })

@@ -53,9 +53,14 @@ const time =
     return isValid(Duration.toMillis(duration.value)) ? undefined : { ...type(name, wanted, value), kind: "range" }
   }
 
-const period = time(
+export const period = time(
   'a length of time greater than 0, such as 60_000 (milliseconds) or "1 minute"',
   (millis) => millis > 0
+)
+
+export const delay = time(
+  'a length of time, such as 500 (milliseconds) or "1 second"',
+  (millis) => millis >= 0 && millis !== Infinity
 )
 
 const windows: Check = (name, value) => {
@@ -119,6 +124,30 @@ export const instance =
 
 export const millis = number("a number of milliseconds of at least 0, or Infinity", (value) => value >= 0)
 
+/** A number of times. */
+export const count = number(
+  "a whole number of at least 0, or Infinity",
+  (value) => value === Infinity || (Number.isSafeInteger(value) && value >= 0)
+)
+
+export const iterable: Check = (name, value) => (isIterable(value) ? undefined : type(name, "an Iterable", value))
+
+/** A function, or what the other check is for. */
+export const functionOr =
+  (check: Check): Check =>
+  (name, value) =>
+    typeof value === "function" ? undefined : check(name, value)
+
+/** An object of options. They are named with its name before theirs. */
+export const object =
+  (wanted: string, checks: Checks): Check =>
+  (name, value) => {
+    if (!isObject(value) || isThenable(value)) return type(name, wanted, value)
+    const named = <T>(of: Readonly<Record<string, T>>): Record<string, T> =>
+      Object.fromEntries(Object.entries(of).map(([key, each]) => [`${name}.${key}`, each]))
+    return options(named(checks), named(value))
+  }
+
 /** One or several of what a check is for. */
 export const oneOrMore =
   (check: Check): Check =>
@@ -131,6 +160,7 @@ export const oneOrMore =
 export const verb = {
   ...limits,
   maxUnread: whole,
+  onProgress: anyFunction,
   ordered: boolean,
   until: oneOf("success", "settled")
 } satisfies Checks

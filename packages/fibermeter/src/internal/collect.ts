@@ -46,6 +46,8 @@ export class Any<B, F> implements Collector<B, F> {
   }
 }
 
+const none = Symbol()
+
 /** Keeps results until they are read; the first failure decides. For `amap`. */
 export class Feed<B> implements Collector<B, unknown> {
   private readonly isOrdered: boolean
@@ -55,8 +57,9 @@ export class Feed<B> implements Collector<B, unknown> {
   private ready: Array<B> = []
   private head = 0
   /** With `ordered`: results that came before their turn. */
-  private readonly early = new Map<number, B>()
+  private readonly early = new Map<number, B | typeof none>()
   private turn = 0
+  private skipped = 0
 
   constructor(isOrdered: boolean, flush: () => void) {
     this.isOrdered = isOrdered
@@ -74,12 +77,37 @@ export class Feed<B> implements Collector<B, unknown> {
       this.early.set(index, value)
     } else {
       this.ready.push(value)
-      while (this.early.has(++this.turn)) {
-        this.ready.push(this.early.get(this.turn)!)
-        this.early.delete(this.turn)
-      }
+      this.nextTurn()
     }
     return false
+  }
+
+  /** There will be no result of that index. */
+  skip(index: number): void {
+    if (!this.isOrdered) {
+      this.skipped++
+    } else if (index !== this.turn) {
+      this.early.set(index, none)
+    } else {
+      this.skipped++
+      this.nextTurn()
+    }
+  }
+
+  /** How many there are, since this was last asked, whose turn has come and that nobody will read. */
+  takeSkipped(): number {
+    const { skipped } = this
+    this.skipped = 0
+    return skipped
+  }
+
+  private nextTurn(): void {
+    while (this.early.has(++this.turn)) {
+      const value = this.early.get(this.turn)!
+      this.early.delete(this.turn)
+      if (value === none) this.skipped++
+      else this.ready.push(value)
+    }
   }
 
   failed(): boolean {

@@ -50,7 +50,7 @@ export abstract class Gate implements Holdable {
   /** How many tasks have ever passed. */
   started = 0
   /** Calls that go on and may come again. */
-  calls = 0
+  private calls = 0
   /** How many wait here, the one that waits further on included. */
   waiting = 0
 
@@ -77,6 +77,8 @@ export abstract class Gate implements Holdable {
   private leastSleep = 0
   private isPostponed = false
   private isPumping = false
+  /** Called when nothing is here any more. */
+  private onIdle: Array<() => void> | undefined
   /** Tasks that hold a place here and wait for another one here. */
   private blocked = 0
 
@@ -113,6 +115,44 @@ export abstract class Gate implements Holdable {
     return false
   }
 
+  /** A call begins that may come any number of times. */
+  join(): void {
+    this.calls++
+  }
+
+  /** Such a call has ended. */
+  part(): void {
+    this.calls--
+    if (this.onIdle !== undefined) this.tellIdle()
+  }
+
+  /** Whether nobody runs, waits, or may come again without being called anew. */
+  get isIdle(): boolean {
+    return this.running === 0 && this.calls === 0 && this.isEmpty()
+  }
+
+  /** Calls `f` as soon as the gate is idle, which may be at once. Returns what calls it off. */
+  whenIdle(f: () => void): () => void {
+    this.onIdle ??= []
+    this.onIdle.push(f)
+    this.tellIdle()
+    return () => (this.onIdle = this.onIdle?.filter((each) => each !== f))
+  }
+
+  private tellIdle(): void {
+    if (!this.isIdle) return
+    const told = this.onIdle ?? []
+    this.onIdle = undefined
+    for (const f of told) f()
+  }
+
+  /** All who wait here, in the order of their coming. */
+  get waiters(): ReadonlyArray<Waiter> {
+    const all = this.front === undefined ? [] : [this.front]
+    for (let each = this.first; each !== undefined; each = each.next) all.push(each)
+    return all
+  }
+
   /** Somebody passes. */
   enter(waiter: Waiter): unknown {
     this.running++
@@ -127,6 +167,7 @@ export abstract class Gate implements Holdable {
     this.wake()
     // Where the limit has been lowered, an end need not make room for anybody.
     if (this.blocked > 0) this.breakDeadlock()
+    if (this.onIdle !== undefined) this.tellIdle()
   }
 
   /** Lets nobody pass for so many nanoseconds from now, or until `resume`. Of several pauses, the last to end counts. */
@@ -244,9 +285,7 @@ export abstract class Gate implements Holdable {
 
   /** Refuses those who wait and can never pass any more. */
   protected refuseHopeless(): void {
-    const all = this.front === undefined ? [] : [this.front]
-    for (let each = this.first; each !== undefined; each = each.next) all.push(each)
-    for (const waiter of all) {
+    for (const waiter of this.waiters) {
       const objection = waiter.objection()
       // Refusing one lets those behind it pass, or has them refused.
       if (objection !== undefined && waiter.isWaiting) waiter.refuse(objection)
@@ -300,6 +339,7 @@ export abstract class Gate implements Holdable {
     if (!this.isEmpty()) return
     this.disarm()
     this.rest()
+    if (this.onIdle !== undefined) this.tellIdle()
   }
 
   /** Who is to pass next. */

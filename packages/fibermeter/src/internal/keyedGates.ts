@@ -1,16 +1,15 @@
 /**
  * The gates of a family of meters, one for each key that has been in use of late.
  */
-import { LimitGate } from "./limitGate.ts"
-import type { Limits } from "./limitGate.ts"
+import type { LimitGate } from "./limitGate.ts"
 
-export class KeyedGates<K> {
-  private readonly limits: Limits
+export class KeyedGates<K, G extends LimitGate = LimitGate> {
+  private readonly make: () => G
   /** In the order of their last use. */
-  private readonly gates = new Map<K, LimitGate>()
+  private readonly gates = new Map<K, G>()
 
-  constructor(limits: Limits) {
-    this.limits = limits
+  constructor(make: () => G) {
+    this.make = make
   }
 
   /** How many keys there are whose past still matters. */
@@ -19,21 +18,21 @@ export class KeyedGates<K> {
     return this.gates.size
   }
 
-  of(key: K): LimitGate {
-    const gate = this.gates.get(key) ?? new LimitGate(this.limits)
+  of(key: K): G {
+    const gate = this.gates.get(key) ?? this.make()
     this.moveToEnd(key, gate)
     // Two are looked at for one that may be new: what is idle goes faster than what is new can come.
     for (let i = 0; i < 2; i++) this.lookAtOldest(gate)
     return gate
   }
 
-  private lookAtOldest(inUse: LimitGate): void {
+  private lookAtOldest(inUse: G): void {
     const [key, gate] = this.gates.entries().next().value!
     if (gate !== inUse && gate.isForgettable()) this.gates.delete(key)
     else this.moveToEnd(key, gate)
   }
 
-  private moveToEnd(key: K, gate: LimitGate): void {
+  private moveToEnd(key: K, gate: G): void {
     this.gates.delete(key)
     this.gates.set(key, gate)
   }

@@ -72,11 +72,14 @@ export class LimitGate extends Gate {
     this.windows = new Map(windowsOf(windows).map(([name, { limit, per }]) => [name, new Window(limit, nanosOf(per))]))
   }
 
-  /** A call's own limits. Nobody else waits for those: where time does not matter, the call itself can count. */
-  static forCall(limits: Limits): OwnLimits {
+  /**
+   * A call's own limits. Nobody else waits for those: where time does not matter, the call itself can count. `isPausable`
+   * asks for a gate all the same.
+   */
+  static forCall(limits: Limits, isPausable = false): OwnLimits {
     const { maxAtOnce = Infinity, maxPerSecond = Infinity, windows } = limits
     const isTimed = maxPerSecond !== Infinity || windowsOf(windows).length > 0
-    return isTimed ? { maxAtOnce: Infinity, gates: [new LimitGate(limits)] } : { maxAtOnce, gates: [] }
+    return isTimed || isPausable ? { maxAtOnce: Infinity, gates: [new LimitGate(limits)] } : { maxAtOnce, gates: [] }
   }
 
   get names(): Iterable<string> {
@@ -99,7 +102,7 @@ export class LimitGate extends Gate {
     this.time.look()
     const reach = Math.max(this.pace?.window ?? 0, ...Array.from(this.windows.values(), ({ per }) => per))
     const past = Math.max(this.lastStart + reach, this.pausedUntil)
-    return !this.isResized && this.isEmpty() && this.calls === 0 && this.running === 0 && past <= this.time.now
+    return !this.isResized && this.isIdle && past <= this.time.now
   }
 
   /** Changes the limits that are given; what was taken under the old ones stays taken. */

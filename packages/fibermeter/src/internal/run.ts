@@ -30,10 +30,11 @@ export abstract class Task {
 /** How tasks are carried out. `F` is an object that says how one failed. */
 export interface Worker<A, B, F> {
   /**
-   * Calls the task. Its end is told to the run by `succeeded` or `failed`, at once or later; if later, the task has to
-   * be registered by `track` and taken out again by `untrack`.
+   * Calls the task, after so many attempts that have failed. Its end is told to the run by `succeeded` or `failed`, at
+   * once or later; if later, the task has to be registered by `track` and taken out again by `untrack`. Before its end
+   * it may be given up, by `failedEarly`, or begun again, by `again`; then its end is told by `left`.
    */
-  start(run: Run<A, B, F>, item: A, index: number): void
+  start(run: Run<A, B, F>, item: A, index: number, attempts: number): void
   /** How the call fails, given how it did so far, if at all, and that a task has failed during the winding up. */
   combine(first: F | undefined, later: F): F | undefined
   /** A failure that a gate refuses a start with. */
@@ -51,6 +52,29 @@ export interface Collector<in B, in F> {
   failed(index: number, failure: F): boolean
   /** The run has done all it could for now: the time to hand on what has come together. */
   flush?(): void
+}
+
+/** An item whose task has failed and is to be started again. */
+interface Attempt<A> {
+  readonly item: A
+  readonly index: number
+  /** How many have been made. */
+  readonly attempts: number
+}
+
+interface BackOff {
+  callOff?: () => void
+}
+
+/** How many of a run's tasks there are of each kind. */
+export interface Counts {
+  readonly started: number
+  readonly running: number
+  /** Items that are between two attempts, and those that have not been started, as far as they are known. */
+  readonly waiting: number
+  readonly succeeded: number
+  readonly failed: number
+  readonly retried: number
 }
 
 type Phase =
@@ -102,6 +126,17 @@ export class Run<A, B, F> {
   private unread = 0
   private started = 0
   private running = 0
+  /** Of those that run, the ones whose outcome is known already, so that nobody waits for them. */
+  private givenUp = 0
+  private successes = 0
+  private failures = 0
+  private retried = 0
+  /** Items whose next attempt may start. */
+  private readonly dueAgain: Array<Attempt<A>> = []
+  /** The one of them for which a start is being asked. */
+  private next: Attempt<A> | undefined
+  /** The waits before a next attempt. */
+  private readonly backOffs = new Set<BackOff>()
   private firstTask: Task | undefined
   /** An item has been taken from the source and its task not started yet. */
   private hasItem = false
@@ -137,7 +172,7 @@ export class Run<A, B, F> {
     this.maxAtOnce = own.maxAtOnce
     this.gates = inOrder(own.gates, shared)
     this.ticket = this.gates.length === 0 ? undefined : new RunTicket(this, this.gates)
-    for (const gate of this.gates) gate.calls++
+    for (const gate of this.gates) gate.join()
     this.context = shared.length === 0 ? undefined : captureContext()
   }
 
@@ -175,8 +210,34 @@ export class Run<A, B, F> {
     } while (this.pumpAgain)
     this.isPumping = false
     if (!this.isPostponed && this.ticket?.isWaiting === false) this.ticket.rest()
-    if (this.phase === "open" && this.isExhausted && this.running === 0) this.end()
+    if (this.phase === "open" && this.isExhausted && this.running === this.givenUp && this.between === 0) {
+      if (this.running === 0) this.end()
+      else this.stop()
+    }
     this.collector.flush?.()
+  }
+
+  /** `total` is the number of items, where that is known. */
+  counts(total: number | undefined): Counts {
+    const taken = this.hasItem && this.next === undefined ? 1 : 0
+    return {
+      started: this.started,
+      running: this.running - this.givenUp,
+      waiting: this.between + (total === undefined ? taken : Math.max(0, total - this.started)),
+      succeeded: this.successes,
+      failed: this.failures,
+      retried: this.retried
+    }
+  }
+
+  /** The gate where it waits for a start, if it does. */
+  get waitsAt(): Gate | undefined {
+    return this.ticket?.waitsAt
+  }
+
+  /** How many items are between two attempts. */
+  private get between(): number {
+    return this.backOffs.size + this.dueAgain.length + (this.next === undefined ? 0 : 1)
   }
 
   /** That many results have been read. */
@@ -193,6 +254,10 @@ export class Run<A, B, F> {
     this.ticket?.cancel()
     this.ticket?.rest()
     this.hasItem = false
+    for (const { callOff } of this.backOffs) callOff?.()
+    this.backOffs.clear()
+    this.dueAgain.length = 0
+    this.next = undefined
     const tasks: Array<Task> = []
     for (let task = this.firstTask; task !== undefined; task = task.next) tasks.push(task)
     // Counted as running, so that the last of them to end does not end the run while this loop goes on.
@@ -219,18 +284,68 @@ export class Run<A, B, F> {
 
   succeeded(index: number, value: B): void {
     this.running--
+    this.successes++
     if (this.phase === "open" && this.collector.succeeded(index, value)) {
       this.isWon = true
       this.stop()
     }
-    this.left()
+    this.goOn()
   }
 
   failed(index: number, failure: F): void {
     this.running--
+    this.tell(index, failure)
+    this.goOn()
+  }
+
+  /** A task counts as failed, but goes on for now, in its place. */
+  failedEarly(index: number, failure: F): void {
+    this.givenUp++
+    this.tell(index, failure)
+    this.resume()
+  }
+
+  /** A task that goes on for now is begun anew beside it, as by `again`. */
+  againEarly(item: A, index: number, attempts: number, delay: number): void {
+    this.givenUp++
+    this.again(item, index, attempts, delay)
+    this.resume()
+  }
+
+  /** A task that was given up has ended. */
+  leftLate(): void {
+    this.givenUp--
+    this.running--
+    this.goOn()
+  }
+
+  /**
+   * Has a task that has failed start again, after so many milliseconds without a place of its own: with an admission
+   * like any other's, before items that are new.
+   */
+  again(item: A, index: number, attempts: number, delay: number): void {
+    // What is asked about a retry may be what ends the call.
+    if (this.phase !== "open") return
+    this.retried++
+    const backOff: BackOff = {}
+    this.backOffs.add(backOff)
+    backOff.callOff = after(this.host, delay, () => {
+      this.backOffs.delete(backOff)
+      this.dueAgain.push({ item, index, attempts })
+      this.pump()
+    })
+  }
+
+  /** An attempt that is not the last has ended. */
+  left(): void {
+    this.running--
+    this.goOn()
+  }
+
+  private tell(index: number, failure: F): void {
+    this.failures++
     const counts = this.phase === "open" ? this.collector.failed(index, failure) : !this.isWon
     if (counts) this.fail(failure)
-    this.left()
   }
 
   /** Registers a task that did not end at once. */
@@ -252,7 +367,7 @@ export class Run<A, B, F> {
   /** Whether there is all that a start needs but the gates' leave. */
   private mayStart(): boolean {
     if (this.phase !== "open" || this.isPostponed || this.ticket?.isWaiting === true) return false
-    if ((!this.hasItem && !this.pull()) || this.running >= this.maxAtOnce) return false
+    if ((!this.hasItem && !this.takeUp() && !this.pull()) || this.running >= this.maxAtOnce) return false
     if (!overdue(this.host.isLive)) return true
     this.isPostponed = true
     later(this.host.dispatcher, () => {
@@ -262,15 +377,26 @@ export class Run<A, B, F> {
     return false
   }
 
+  /** Takes an item whose next attempt is due. Its result has a place to be read from already. */
+  private takeUp(): boolean {
+    if (this.dueAgain.length === 0) return false
+    const next = this.dueAgain.shift()!
+    this.next = next
+    this.weigh(next.item, next.index)
+    return (this.hasItem = this.phase === "open")
+  }
+
   private pull(): boolean {
     if (this.isPulling || this.isExhausted || this.unread >= this.maxUnread) return false
+    // As many may be between two attempts as may run: where all fail, an endless source must not be read to the end.
+    if (this.backOffs.size > 0 && this.between >= this.capacity) return false
     // Set before the call: a source may answer from within it.
     this.isPulling = true
     const next = this.source.next()
     if (next === Next.pending) return false
     this.isPulling = false
     if (next === Next.item) {
-      this.weigh()
+      this.weigh(this.source.item, this.started)
       // The source, or what says the cost, may have ended the call.
       return (this.hasItem = this.phase === "open")
     }
@@ -279,10 +405,10 @@ export class Run<A, B, F> {
     return false
   }
 
-  private weigh(): void {
+  private weigh(item: A, index: number): void {
     if (this.worker.weigh === undefined) return
     try {
-      const cost = this.worker.weigh(this.source.item, this.started)
+      const cost = this.worker.weigh(item, index)
       if (this.ticket !== undefined) this.ticket.cost = cost
     } catch (error) {
       this.fail(this.worker.crash(error))
@@ -307,14 +433,24 @@ export class Run<A, B, F> {
   private start(): void {
     this.hasItem = false
     this.running++
-    this.unread++
-    this.worker.start(this, this.source.item, this.started++)
+    const { next } = this
+    if (next === undefined) {
+      this.unread++
+      this.worker.start(this, this.source.item, this.started++, 0)
+    } else {
+      this.next = undefined
+      this.worker.start(this, next.item, next.index, next.attempts)
+    }
     this.ticket?.started()
   }
 
   /** A task has ended, and what that means for the call has been seen to: only now may others have its place. */
-  private left(): void {
+  private goOn(): void {
     this.ticket?.leave()
+    this.resume()
+  }
+
+  private resume(): void {
     if (this.phase === "open") this.pump()
     else this.windUp()
   }
@@ -344,7 +480,7 @@ export class Run<A, B, F> {
 
   private end(): void {
     this.phase = "ended"
-    for (const gate of this.gates) gate.calls--
+    for (const gate of this.gates) gate.part()
     this.onEnd()
   }
 }

@@ -9,6 +9,7 @@ import type { Gate } from "../../src/internal/gate.ts"
 import { ofFiber } from "../../src/internal/host.ts"
 import type { Host } from "../../src/internal/host.ts"
 import { KeyedGates } from "../../src/internal/keyedGates.ts"
+import { LimitGate } from "../../src/internal/limitGate.ts"
 import { Pace } from "../../src/internal/pace.ts"
 import { Ticket } from "../../src/internal/ticket.ts"
 import { Timeline } from "../../src/internal/timeline.ts"
@@ -563,7 +564,7 @@ describe("KeyedGates", () => {
   }
 
   it("keys that are asked for and not used leave nothing", () => {
-    const gates = new KeyedGates<number>({ maxAtOnce: 1 })
+    const gates = new KeyedGates<number>(() => new LimitGate({ maxAtOnce: 1 }))
     for (let key = 0; key < 50_000; key++) gates.of(key)
     expect((gates as unknown as { readonly gates: Map<number, unknown> }).gates.size).toBeLessThanOrEqual(2)
     expect(gates.size).toBe(0)
@@ -571,7 +572,7 @@ describe("KeyedGates", () => {
 
   it("keys that are used go in passing, faster than new ones come, without anybody asking for the size", async () => {
     const world = new World()
-    const gates = new KeyedGates<number>({ maxAtOnce: 1, windows: { r: { limit: 1, per: 100 } } })
+    const gates = new KeyedGates<number>(() => new LimitGate({ maxAtOnce: 1, windows: { r: { limit: 1, per: 100 } } }))
     const known = (gates as unknown as { readonly gates: Map<number, unknown> }).gates
     let most = 0
     await world.value(

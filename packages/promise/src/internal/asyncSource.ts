@@ -3,7 +3,7 @@
  */
 import { Next, resultOf } from "fibermeter/engine"
 import type { Source } from "fibermeter/engine"
-import type { Rejection } from "./promiseWorker.ts"
+import type { Rejection } from "./rejection.ts"
 
 export class AsyncSource<A> implements Source<A, Rejection> {
   item!: A

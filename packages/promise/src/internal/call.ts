@@ -1,17 +1,23 @@
 /**
  * What the verbs have in common: from arguments to a run, and from a run's end to a promise.
  */
-import { check, LimitGate, namesOf, ofIterable, Run } from "fibermeter/engine"
-import type { Collector, Gate } from "fibermeter/engine"
-import { gatesOf, isMeter } from "./gatedMeter.ts"
+import { check, LimitGate, namesOf, ofIterable, Reporter, Run } from "fibermeter/engine"
+import type { Gate } from "fibermeter/engine"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { TaskContext } from "../Task.ts"
 import { AsyncSource } from "./asyncSource.ts"
 import { cancellationChecks } from "./cancellation.ts"
+import { isMeter } from "./gatedMeter.ts"
+import type { GatedMeter } from "./gatedMeter.ts"
 import { host } from "./host.ts"
+import type { Call as MeterCall } from "./meterGate.ts"
+import { Settling } from "./outcomes.ts"
+import type { CallCollector } from "./outcomes.ts"
 import { PromiseWorker } from "./promiseWorker.ts"
-import type { AnyTask, Rejection, Weigh } from "./promiseWorker.ts"
+import type { AnyTask, Weigh } from "./promiseWorker.ts"
 import { refuse } from "./refuse.ts"
+import type { Rejection } from "./rejection.ts"
+import { millisOf, Retries, taskChecks } from "./retries.ts"
 
 /** The options of all verbs together. */
 export type AllOptions = AmapOptions & RunAnyOptions
@@ -26,8 +32,11 @@ export interface Call<A, B> {
 const checks: check.Checks = {
   ...check.verb,
   ...cancellationChecks,
+  ...taskChecks,
   cost: check.anyFunction,
-  meter: check.oneOrMore(check.instance("a Meter made by createMeter", isMeter))
+  meter: check.oneOrMore(check.instance("a Meter made by createMeter", isMeter)),
+  settled: check.boolean,
+  stopOnError: check.boolean
 }
 
 const hasIterator = (items: unknown, symbol: symbol): boolean =>
@@ -77,32 +86,68 @@ export const tasksOf = (record: Readonly<Record<string, unknown>>): ReadonlyArra
   return Object.values(record)
 }
 
+/** A call that has begun, or is about to. */
+interface Begun<A, B> {
+  readonly run: Run<A, B, Rejection>
+  readonly abort: (reason: unknown) => void
+}
+
 /**
  * Makes the run of a call, not begun yet. `onEnd` is called once, when nothing is left of it but tasks that were
  * cancelled and have not settled within `grace`, with what the call rejects with, if it does.
- * Without `maxUnread`, that goes by how many tasks may run at once.
+ * Without `maxUnread`, that goes by how many tasks may run at once. Throws if a meter is closed.
  */
 export const makeRun = <A, B>(
   { items, options, task }: Call<A, B>,
-  collector: Collector<B, Rejection>,
+  collector: CallCollector<B>,
   onEnd: (rejection: Rejection | undefined) => void,
   maxUnread: number | undefined
-): { readonly run: Run<A, B, Rejection>; readonly abort: (reason: unknown) => void } => {
-  const { cost, grace = 0, meter } = options
-  const own = LimitGate.forCall(options)
-  const shared = meter === undefined ? [] : [meter].flat().flatMap(gatesOf)
+): Begun<A, B> => {
+  const { cost, grace = 0, meter, onProgress, retry, timeout } = options
+  const shared = metersOf(meter).map(({ gate }) => gate)
+  for (const gate of shared) gate.throwIfClosed()
+  const own = LimitGate.forCall(options, retry !== undefined && shared.length === 0)
+  const pausable = shared[0] ?? own.gates[0]
+  const worker = new PromiseWorker({
+    task,
+    weigh: cost === undefined ? undefined : weighing(cost as Weigh<A>, [...own.gates, ...shared]),
+    grace,
+    timeout: millisOf(timeout),
+    retries: retry === undefined ? undefined : new Retries(retry, (nanos) => pausable!.pause(host(), nanos)),
+    isSettling: collector instanceof Settling
+  })
   const source = isAsyncIterable(items) ? new AsyncSource(items) : ofIterable(items, toRejection)
-  const weigh = cost === undefined ? undefined : weighing(cost as Weigh<A>, [...own.gates, ...shared])
-  const worker = new PromiseWorker(task, weigh, grace)
   const run = new Run(host(), source, own, shared, worker, collector, maxUnread)
-  run.onEnd = () => onEnd(worker.callerReason ?? run.failure)
   const abort = (reason: unknown): void => {
     if (run.phase !== "open") return
     worker.callerReason = { reason }
     run.stop()
   }
+  const entry: MeterCall = {
+    abort,
+    get waitsAt() {
+      return run.waitsAt
+    }
+  }
+  for (const gate of shared) gate.enterCall(entry)
+  let thrown: Rejection | undefined
+  const reporter =
+    onProgress === undefined
+      ? undefined
+      : new Reporter(run, items, onProgress, (reason) => {
+          thrown ??= { reason }
+          if (run.phase === "open") run.fail(thrown)
+        })
+  run.onEnd = () => {
+    for (const gate of shared) gate.endCall(entry)
+    reporter?.end()
+    onEnd(worker.callerReason ?? run.failure ?? thrown ?? collector.rejection)
+  }
   return { run, abort }
 }
+
+const metersOf = (meter: AllOptions["meter"]): ReadonlyArray<GatedMeter> =>
+  [meter ?? []].flat() as ReadonlyArray<unknown> as ReadonlyArray<GatedMeter>
 
 /** A call's `cost`, checked each time: nothing is known of it before. */
 const weighing = <A>(cost: Weigh<A>, gates: ReadonlyArray<Gate>): Weigh<A> => {

@@ -7,12 +7,13 @@ import type { Holding } from "fibermeter/engine"
 import type { Cost } from "../Limits.ts"
 import type { TaskContext } from "../Task.ts"
 import { refuse } from "./refuse.ts"
+import type { Rejection } from "./rejection.ts"
 
 export class Context implements TaskContext {
   readonly index: number
   private controller: AbortController | undefined
-  private cancelled: { readonly reason: unknown } | undefined
-
+  /** How it was cancelled, if it was. */
+  cancelled: Rejection | undefined
   private readonly holding: Holding | undefined
 
   /** `holding` is what the task holds, where there is something in it to correct. */
@@ -30,10 +31,6 @@ export class Context implements TaskContext {
     }
   }
 
-  get isAborted(): boolean {
-    return this.cancelled !== undefined
-  }
-
   get signal(): AbortSignal {
     if (this.controller === undefined) {
       this.controller = new AbortController()
@@ -42,8 +39,9 @@ export class Context implements TaskContext {
     return this.controller.signal
   }
 
+  /** The first reason counts. */
   abort(reason: unknown): void {
-    this.cancelled = { reason }
+    this.cancelled ??= { reason }
     this.controller?.abort(reason)
   }
 }

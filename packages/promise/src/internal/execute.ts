@@ -1,27 +1,32 @@
 /**
  * The promise that a verb without an iterator is: a run from its beginning to its end.
  */
-import type { Collector } from "fibermeter/engine"
 import { makeRun } from "./call.ts"
 import type { Call } from "./call.ts"
 import { listen } from "./cancellation.ts"
-import type { Rejection } from "./promiseWorker.ts"
+import type { CallCollector } from "./outcomes.ts"
+import type { Rejection } from "./rejection.ts"
 
-/** `result` gives the result or throws. What `call` throws, the promise rejects with as well. */
-export const execute = <A, B, C extends Collector<B, Rejection>, Z>(
+interface Collecting<B, Z> {
+  readonly collector: CallCollector<B>
+  /** Gives the result or throws. */
+  readonly result: () => Z
+}
+
+/** What `call` throws, the promise rejects with as well. */
+export const execute = <A, B, Z>(
   call: () => Call<A, B>,
-  makeCollector: (call: Call<A, B>) => C,
-  result: (collector: C) => Z
+  collect: (options: Call<A, B>["options"]) => Collecting<B, Z>
 ): Promise<Z> =>
   new Promise((resolve, reject) => {
     const checked = call()
     checked.options.signal?.throwIfAborted()
-    const collector = makeCollector(checked)
+    const { collector, result } = collect(checked.options)
     const onEnd = (rejection: Rejection | undefined): void => {
       unlisten()
       if (rejection !== undefined) return reject(rejection.reason)
       try {
-        resolve(result(collector))
+        resolve(result())
       } catch (error) {
         reject(error)
       }

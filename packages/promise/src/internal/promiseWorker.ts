@@ -5,21 +5,21 @@ import { check, Task } from "fibermeter/engine"
 import type { Cost, Run, Worker } from "fibermeter/engine"
 import type { TaskContext } from "../Task.ts"
 import { Context } from "./context.ts"
+import { fulfilled } from "./outcomes.ts"
 import { refusal } from "./refuse.ts"
-
-/** How a task failed: the very value that it threw or rejected with. */
-export interface Rejection {
-  readonly reason: unknown
-}
+import type { Rejection, TaskRejection } from "./rejection.ts"
+import type { Retries } from "./retries.ts"
+import { TimeLimit } from "./timeLimit.ts"
 
 /** Says what an item costs; throws if what the caller says is no cost. */
 export type Weigh<A> = (item: A, index: number) => Cost
 
 export type AnyTask<A, B> = (item: A, context: TaskContext) => B | PromiseLike<B>
 
-class PromiseTask<A, B> extends Task {
+/** An attempt at a task that did not end at once. */
+class Attempt<A, B> extends Task {
+  readonly context: Context
   private readonly worker: PromiseWorker<A, B>
-  private readonly context: Context
 
   constructor(worker: PromiseWorker<A, B>, context: Context) {
     super()
@@ -38,11 +38,25 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
   /** What cancelled tasks see as the reason, if the caller has given one. */
   callerReason: Rejection | undefined
   private readonly task: AnyTask<A, B>
+  private readonly timeout: number | undefined
+  private readonly retries: Retries | undefined
+  /** Whether each end of a task is a result, an outcome. */
+  private readonly isSettling: boolean
 
-  constructor(task: AnyTask<A, B>, weigh: Weigh<A> | undefined, grace: number) {
-    this.task = task
-    this.weigh = weigh
-    this.grace = grace
+  constructor(options: {
+    readonly task: AnyTask<A, B>
+    readonly weigh: Weigh<A> | undefined
+    readonly grace: number
+    readonly timeout: number | undefined
+    readonly retries: Retries | undefined
+    readonly isSettling: boolean
+  }) {
+    this.task = options.task
+    this.weigh = options.weigh
+    this.grace = options.grace
+    this.timeout = options.timeout
+    this.retries = options.retries
+    this.isSettling = options.isSettling
   }
 
   get reason(): unknown {
@@ -51,29 +65,32 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
       : this.callerReason.reason
   }
 
-  start(run: Run<A, B, Rejection>, item: A, index: number): void {
+  start(run: Run<A, B, Rejection>, item: A, index: number, attempts: number): void {
     const context = run.isWeighed ? new Context(index, run.holding()) : new Context(index)
     let promise: PromiseLike<B>
     try {
       const result = this.task(item, context)
-      if (!check.isThenable(result)) return run.succeeded(index, result)
+      if (!check.isThenable(result)) return this.succeeded(run, item, index, result)
       // Foreign thenables may call back at once, twice, or throw; a promise around them does not.
       promise = result instanceof Promise ? result : Promise.resolve(result)
     } catch (reason) {
-      return run.failed(index, this.crash(reason))
+      return this.failed(run, item, index, attempts, reason)
     }
-    const task = new PromiseTask(this, context)
+    const attempt = new Attempt(this, context)
+    const limit = this.timeout === undefined ? undefined : this.limit(run, item, index, attempts, attempt)
     promise.then(
       (value) => {
-        run.untrack(task)
-        run.succeeded(index, value)
+        run.untrack(attempt)
+        if (limit?.end() === false) run.leftLate()
+        else this.succeeded(run, item, index, value)
       },
       (reason) => {
-        run.untrack(task)
-        run.failed(index, { reason })
+        run.untrack(attempt)
+        if (limit?.end() === false) run.leftLate()
+        else this.failed(run, item, index, attempts, reason)
       }
     )
-    run.track(task)
+    run.track(attempt)
   }
 
   refused(cause: Parameters<Worker<A, B, Rejection>["refused"]>[0]): Rejection {
@@ -88,4 +105,48 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
   combine(first: Rejection | undefined): Rejection | undefined {
     return first
   }
+
+  private succeeded(run: Run<A, B, Rejection>, item: A, index: number, value: B): void {
+    run.succeeded(index, this.isSettling ? (fulfilled(value, index, item) as B) : value)
+  }
+
+  private failed(run: Run<A, B, Rejection>, item: A, index: number, attempts: number, thrown: unknown): void {
+    const { delay, reason } = this.verdict(run, attempts, thrown)
+    if (delay === undefined) return run.failed(index, failure(reason, item))
+    run.again(item, index, attempts + 1, delay)
+    run.left()
+  }
+
+  private limit(
+    run: Run<A, B, Rejection>,
+    item: A,
+    index: number,
+    attempts: number,
+    { context }: Attempt<A, B>
+  ): TimeLimit {
+    return new TimeLimit(this.timeout!, (error) => {
+      context.abort(error)
+      const { delay, reason } = this.verdict(run, attempts, error)
+      if (delay === undefined) run.failedEarly(index, failure(reason, item))
+      else run.againEarly(item, index, attempts + 1, delay)
+    })
+  }
+
+  /** When the next attempt begins, if there is to be one, and how the task has failed otherwise. */
+  private verdict(
+    run: Run<A, B, Rejection>,
+    attempts: number,
+    reason: unknown
+  ): Rejection & { readonly delay?: number } {
+    if (this.retries === undefined || run.phase !== "open") return { reason }
+    try {
+      const delay = this.retries.delayBefore(attempts + 1, reason)
+      return delay === undefined ? { reason } : { reason, delay }
+    } catch (error) {
+      return { reason: error }
+    }
+  }
 }
+
+/** With its item, for those who want to know which it was. */
+const failure = <A>(reason: unknown, item: A): TaskRejection<A> => ({ reason, item })

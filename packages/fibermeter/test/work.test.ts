@@ -1,0 +1,725 @@
+/**
+ * The shape of the work, counted and not timed: what is done for one task is the same whether there are a hundred or ten
+ * thousand of them, and whether one waits or ten thousand do.
+ *
+ * Each table says how much of each kind of work a task may make. To say so for several sizes, with next to nothing on
+ * top, is to say that it does not grow; and a change that has more done for each task has to say so here.
+ */
+import { createHook } from "node:async_hooks"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Fiber, Schedule, Semaphore } from "effect"
+import { Meter, runAll, runAny, runOnEach } from "../src/index.ts"
+import { captureContext } from "../src/internal/asyncContext.ts"
+import { Gate } from "../src/internal/gate.ts"
+import { Run } from "../src/internal/run.ts"
+import { Ticket } from "../src/internal/ticket.ts"
+import { turnBegins } from "../src/internal/turn.ts"
+import { range } from "./support/Spy.ts"
+import { type TestOptions, verbs } from "./support/verbs.ts"
+import { World, type WorldOptions } from "./support/World.ts"
+
+const sizes = [100, 1000, 10_000]
+
+// --- what is counted -------------------------------------------------------------------------------------------------
+
+interface Work {
+  /** Steps of the scheduler, and timers that have fired. */
+  steps: number
+  fibers: number
+  timers: number
+  /** Looks at the clock. */
+  reads: number
+  /** Starts that were asked for. */
+  asks: number
+  /** Questions whether a gate is open. */
+  looks: number
+  /** Rounds of the loops that start tasks and let waiters pass. */
+  rounds: number
+  /** Steps along the links between those who wait, and between the tasks that run. */
+  links: number
+  /** Elements of arrays, sets and maps that were gone through, or moved, by their own methods or iterators. */
+  elements: number
+  /** Async contexts that were captured. */
+  captures: number
+  controllers: number
+}
+
+const noWork: Work = {
+  steps: 0,
+  fibers: 0,
+  timers: 0,
+  reads: 0,
+  asks: 0,
+  looks: 0,
+  rounds: 0,
+  links: 0,
+  elements: 0,
+  captures: 0,
+  controllers: 0
+}
+
+/**
+ * What may be on top, however many tasks there are: what is done once for a call. Beyond that, a stream, or a run whose
+ * tasks end at once, goes on in a later turn after some thousand of them, which is far less than one for a hundred.
+ */
+const onTop: Work = {
+  ...noWork,
+  steps: 20,
+  fibers: 4,
+  reads: 20,
+  looks: 20,
+  rounds: 30,
+  links: 20,
+  elements: 150,
+  captures: 4
+}
+
+type Method = (this: unknown, ...args: Array<unknown>) => unknown
+
+/** The methods of arrays, sets and maps that take longer the more there is in them. */
+const linear: ReadonlyArray<readonly [prototype: object, ...names: ReadonlyArray<string>]> = [
+  [
+    Array.prototype,
+    // One line each for what looks, what copies and what moves.
+    "every find findIndex findLast findLastIndex forEach includes indexOf join lastIndexOf reduce reduceRight some",
+    "concat entries filter flat flatMap keys map slice toReversed toSorted toSpliced values with",
+    "copyWithin fill reverse shift sort splice unshift"
+  ],
+  [Set.prototype, "entries forEach keys values"],
+  [Map.prototype, "entries forEach keys values"]
+]
+
+/** Counts what is done while it is in place. */
+class Tally {
+  private readonly world: World
+  private readonly counted: Work = { ...noWork }
+  private readonly linked = new WeakSet<object>()
+  private readonly undo: Array<() => void> = []
+  private before: Work = noWork
+
+  constructor(world: World) {
+    this.world = world
+  }
+
+  /** What has been done since `begin` was last called. */
+  get work(): Work {
+    const work = { ...this.all }
+    for (const kind of kinds) work[kind] -= this.before[kind]
+    return work
+  }
+
+  begin(): void {
+    this.before = this.all
+  }
+
+  private get all(): Work {
+    const { clockReads, fibersBegun, steps, timersArmed } = this.world
+    return { ...this.counted, steps, fibers: fibersBegun, timers: timersArmed, reads: clockReads }
+  }
+
+  install(): void {
+    this.onCall(Ticket.prototype, "request", () => this.counted.asks++)
+    this.onCall(Gate.prototype, "lookFor", () => this.counted.looks++)
+    this.onCall(Gate.prototype, "pump", () => this.counted.rounds++)
+    this.onCall(Run.prototype, "pump", () => this.counted.rounds++)
+    this.onCall(Gate.prototype, "enqueue", (_, waiter) => this.countLinks(waiter as object))
+    this.onCall(Run.prototype, "track", (_, task) => this.countLinks(task as object))
+    for (const [prototype, ...names] of linear) {
+      for (const name of [...names.flatMap((line) => line.split(" ")), Symbol.iterator]) {
+        this.onCall(prototype, name, (self) => {
+          const { length, size } = self as { readonly length?: number; readonly size?: number }
+          this.counted.elements += length ?? size ?? 0
+        })
+      }
+    }
+    const { AbortController } = globalThis
+    const made = () => this.counted.controllers++
+    globalThis.AbortController = class extends AbortController {
+      constructor() {
+        super()
+        made()
+      }
+    }
+    this.undo.push(() => {
+      globalThis.AbortController = AbortController
+    })
+    const hook = createHook({
+      init: (_, type) => {
+        if (type === "fibermeter") this.counted.captures++
+      }
+    })
+    hook.enable()
+    this.undo.push(() => hook.disable())
+  }
+
+  uninstall(): void {
+    for (const undo of this.undo.splice(0).toReversed()) undo()
+  }
+
+  private onCall(prototype: object, name: PropertyKey, see: (self: unknown, first: unknown) => void): void {
+    const methods = prototype as Record<PropertyKey, Method | undefined>
+    const method = methods[name]
+    if (method === undefined) throw new Error(`there is no ${String(name)} to be counted any more`)
+    methods[name] = function (...args) {
+      see(this, args[0])
+      return method.apply(this, args)
+    }
+    this.undo.push(() => {
+      methods[name] = method
+    })
+  }
+
+  /** No method is called to go from one to the next. */
+  private countLinks(node: object): void {
+    if (this.linked.has(node)) return
+    this.linked.add(node)
+    for (const name of ["previous", "next"]) {
+      if (!Object.hasOwn(node, name)) throw new Error(`there is no link ${name} to be counted any more`)
+      let value = (node as Readonly<Record<string, unknown>>)[name]
+      Object.defineProperty(node, name, {
+        get: () => {
+          this.counted.links++
+          return value
+        },
+        set: (to: unknown) => {
+          value = to
+        }
+      })
+    }
+  }
+}
+
+interface Seen {
+  readonly work: Work
+  readonly world: World
+}
+
+const kinds = Object.keys(noWork) as ReadonlyArray<keyof Work>
+
+/** Runs it in a world of its own, in which it has to succeed and leave nothing behind. */
+const see = async (
+  scenario: (tally: Tally, world: World) => Effect.Effect<unknown, unknown>,
+  options?: WorldOptions
+): Promise<Seen> => {
+  // What is looked up the first time only, and when the present turn has begun, would be a difference between sizes.
+  captureContext()
+  turnBegins()
+  const world = new World(options)
+  const tally = new Tally(world)
+  tally.install()
+  try {
+    await world.value(scenario(tally, world))
+  } finally {
+    tally.uninstall()
+  }
+  expect(world.timersLeft, "timers left").toBe(0)
+  expect(world.fibersLive, "fibers left").toBe(0)
+  return { work: tally.work, world }
+}
+
+/**
+ * Each of `count` may have made that much work; what is not named may not be done for each of them at all. Effect itself
+ * goes through short arrays, some of them for each fiber and each step, so for these there is one limit.
+ */
+const expectForEach = (count: number, work: Work, forEach: Partial<Work>): void => {
+  const limits: Work = { ...noWork, elements: 32, ...forEach }
+  for (const kind of kinds) {
+    expect(work[kind], `${kind}, for ${count}`).toBeLessThanOrEqual(limits[kind] * count + onTop[kind])
+  }
+}
+
+// --- the tests -------------------------------------------------------------------------------------------------------
+
+describe("the work for a task does not grow with the number of tasks", () => {
+  interface Limit {
+    readonly name: string
+    readonly make: () => TestOptions
+    /** What a task makes that ends at once, and one that ends after a step of its own. */
+    readonly atOnce: Partial<Work>
+    readonly afterAStep: Partial<Work>
+    /** The limits that go by the time. */
+    readonly timed: number
+  }
+  const gated = { asks: 1, looks: 3, rounds: 4, links: 8 }
+  const paced = { asks: 1, timers: 1, steps: 1, fibers: 1, looks: 3, reads: 4, rounds: 4, links: 4 }
+  const pacedAfterAStep = { ...paced, steps: 2, fibers: 2, looks: 4, reads: 5, rounds: 5, links: 7 }
+  const limits: ReadonlyArray<Limit> = [
+    {
+      name: "no limit",
+      make: () => ({}),
+      atOnce: { rounds: 1 },
+      afterAStep: { steps: 1, fibers: 1, rounds: 1, links: 4 },
+      timed: 0
+    },
+    {
+      name: "maxAtOnce",
+      make: () => ({ maxAtOnce: 10 }),
+      atOnce: { rounds: 1.2 },
+      afterAStep: { steps: 1, fibers: 1, rounds: 1, links: 4 },
+      timed: 0
+    },
+    {
+      name: "a shared meter",
+      make: () => ({ meter: Meter.makeUnsafe({ maxAtOnce: 10 }) }),
+      atOnce: { asks: 1, looks: 1, rounds: 1.2 },
+      afterAStep: { ...gated, steps: 1, fibers: 1 },
+      timed: 0
+    },
+    {
+      name: "two meters",
+      make: () => ({ meter: [Meter.makeUnsafe({ maxAtOnce: 10 }), Meter.makeUnsafe({ maxAtOnce: 100 })] }),
+      atOnce: { asks: 1, looks: 2, rounds: 1.2 },
+      afterAStep: { ...gated, steps: 1, fibers: 1, looks: 5, rounds: 5 },
+      timed: 0
+    },
+    {
+      name: "a meter from a semaphore",
+      make: () => ({ meter: Meter.fromSemaphore(Semaphore.makeUnsafe(10)) }),
+      atOnce: { asks: 1, looks: 1, rounds: 1.2, fibers: 1 },
+      afterAStep: { asks: 1, looks: 2.2, rounds: 2.3, links: 4.3, steps: 2, fibers: 2 },
+      timed: 0
+    },
+    {
+      name: "maxPerSecond",
+      make: () => ({ maxPerSecond: 1000 }),
+      atOnce: paced,
+      afterAStep: pacedAfterAStep,
+      timed: 1
+    },
+    {
+      name: "a window",
+      make: () => ({ windows: { requests: { limit: 10, per: "1 second" } } }),
+      // A timer lets a whole window through.
+      atOnce: { asks: 1, timers: 0.1, steps: 0.1, fibers: 0.1, looks: 1.2, reads: 2.2, rounds: 1.3, links: 0.4 },
+      afterAStep: { asks: 1, timers: 0.1, steps: 1.1, fibers: 1.1, looks: 2.2, reads: 3.2, rounds: 2.3, links: 4.3 },
+      timed: 1
+    },
+    {
+      name: "a meter from a schedule",
+      make: () => ({ meter: Meter.fromSchedule(Schedule.spaced(1)) }),
+      // Each step of a schedule is a fiber.
+      atOnce: { ...paced, fibers: 2 },
+      afterAStep: { ...pacedAfterAStep, fibers: 3 },
+      timed: 1
+    },
+    {
+      name: "maxPerSecond and a slower meter",
+      make: () => ({ maxPerSecond: 1000, meter: Meter.makeUnsafe({ maxPerSecond: 900 }) }),
+      // One wait after the other.
+      atOnce: { asks: 1, timers: 2, steps: 2, fibers: 2, looks: 8, reads: 12, rounds: 8, links: 8 },
+      afterAStep: { asks: 1, timers: 2, steps: 3, fibers: 3, looks: 9, reads: 13, rounds: 9, links: 11 },
+      timed: 2
+    }
+  ]
+
+  describe.each(limits)("under $name", ({ afterAStep, atOnce, make, timed }) => {
+    const tasks = [
+      { ends: "at once", before: undefined, forEach: atOnce },
+      { ends: "after a step", before: Effect.yieldNow, forEach: afterAStep }
+    ]
+    describe.each(tasks)("of tasks that end $ends", ({ before, forEach }) => {
+      it.each(verbs)("$name", async (verb) => {
+        for (const count of sizes) {
+          let calls = 0
+          // Of those of `runAny`, the last is the one to succeed.
+          const task = (_: unknown, index: number): Effect.Effect<number, string> => {
+            calls++
+            const end = verb.name === "runAny" && index < count - 1 ? Effect.fail("no") : Effect.succeed(index)
+            return before === undefined ? end : Effect.andThen(before, end)
+          }
+          const { work, world } = await see(() => verb.run(range(count), task, make()))
+          expect(calls).toBe(count)
+          expectForEach(count, work, forEach)
+          expect(world.mostTimers, "timers armed at a time").toBeLessThanOrEqual(timed)
+        }
+      })
+    })
+  })
+
+  it("a call that its first task decides does no work for the others", async () => {
+    // The items' own iterator, of which one item is taken.
+    const none = { elements: 1 }
+    for (const count of sizes) {
+      const items = range(count)
+      const first = await see(() => runAny(items, Effect.succeed, { maxAtOnce: 10 }))
+      expectForEach(count, first.work, none)
+      const failed = await see(() => Effect.flip(runAll(items, Effect.fail, { maxAtOnce: 10 })))
+      expectForEach(count, failed.work, none)
+    }
+  })
+
+  it.each(["the call is interrupted", "one of them fails"])("running tasks that are cancelled, as %s", async (why) => {
+    for (const count of sizes) {
+      let interrupted = 0
+      const { work } = await see((tally) =>
+        Effect.gen(function* () {
+          let fail = (): void => {}
+          const failing = Effect.callback<never, string>((resume) => {
+            fail = () => resume(Effect.fail("no"))
+          })
+          const running = Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
+          const call = yield* Effect.forkChild(
+            runOnEach(range(count + 1), (index) => (index === count ? failing : running))
+          )
+          yield* Effect.yieldNow
+          tally.begin()
+          if (why === "one of them fails") fail()
+          else call.interruptUnsafe()
+          yield* Fiber.await(call)
+        })
+      )
+      expect(interrupted).toBeGreaterThanOrEqual(count)
+      expectForEach(count, work, { links: 8 })
+    }
+  })
+})
+
+describe("the work for a waiter does not grow with the number of waiters", () => {
+  interface Line {
+    readonly name: string
+    readonly make: () => Meter.Meter<unknown>
+    /** What one makes that waits, passes, and ends after a step. */
+    readonly passing: Partial<Work>
+    /** What one makes that gives up. */
+    readonly leaving: Partial<Work>
+    /** The limits that go by the time. */
+    readonly timed: number
+  }
+  const passing = { asks: 1, steps: 1, fibers: 1, looks: 2, rounds: 1, links: 5 }
+  const paced = { asks: 1, timers: 1, steps: 2, fibers: 2, looks: 3, reads: 4, rounds: 2, links: 5 }
+  const leaving = { looks: 1, rounds: 1, links: 6 }
+  const lines: ReadonlyArray<Line> = [
+    { name: "at once", make: () => Meter.makeUnsafe({ maxAtOnce: 3 }), passing, leaving, timed: 0 },
+    {
+      name: "a second",
+      make: () => Meter.makeUnsafe({ maxPerSecond: 1000 }),
+      passing: paced,
+      leaving: { ...leaving, reads: 1 },
+      timed: 1
+    },
+    {
+      name: "at once and a second",
+      make: () => Meter.makeUnsafe({ maxAtOnce: 3, maxPerSecond: 1000 }),
+      passing: paced,
+      leaving: { ...leaving, reads: 1 },
+      timed: 1
+    },
+    {
+      name: "in a window",
+      make: () => Meter.makeUnsafe({ windows: { requests: { limit: 10, per: "1 second" } } }),
+      // A timer lets a whole window through.
+      passing: { asks: 1, timers: 0.1, steps: 1.1, fibers: 1.1, looks: 2.1, reads: 3.1, rounds: 1.1, links: 5 },
+      leaving: { ...leaving, reads: 1 },
+      timed: 1
+    },
+    {
+      name: "from a semaphore",
+      make: () => Meter.fromSemaphore(Semaphore.makeUnsafe(3)),
+      passing: { ...passing, steps: 2, fibers: 2, looks: 2.4, rounds: 2 },
+      leaving,
+      timed: 0
+    },
+    {
+      name: "from a schedule",
+      make: () => Meter.fromSchedule(Schedule.spaced(1)),
+      passing: { ...paced, fibers: 3, reads: 3, rounds: 3 },
+      leaving: { ...leaving, reads: 1 },
+      timed: 1
+    },
+    {
+      name: "of two, the wider one inside of the narrower",
+      make: () => Meter.all(Meter.makeUnsafe({ maxAtOnce: 3 }), Meter.makeUnsafe({ maxAtOnce: 1_000_000 })),
+      // The first of those who wait goes on to wait at the other one.
+      passing: { ...passing, looks: 6, rounds: 6, links: 9 },
+      leaving: { looks: 4, rounds: 3, links: 9 },
+      timed: 0
+    },
+    {
+      name: "of two with a pace each",
+      make: () => Meter.all(Meter.makeUnsafe({ maxPerSecond: 900 }), Meter.makeUnsafe({ maxPerSecond: 1000 })),
+      passing: { asks: 1, timers: 2, steps: 3, fibers: 3, looks: 8, reads: 12, rounds: 8, links: 9 },
+      leaving: { looks: 4, rounds: 3, links: 9, reads: 2 },
+      timed: 2
+    }
+  ]
+
+  describe.each(lines)("on a meter $name", ({ leaving, make, passing, timed }) => {
+    it("when all pass, one after the other", async () => {
+      for (const count of sizes) {
+        const meter = make()
+        let passed = 0
+        const task = Effect.andThen(
+          Effect.yieldNow,
+          Effect.sync(() => passed++)
+        )
+        const { work, world } = await see(() =>
+          Effect.forEach(range(count), () => Meter.metered(task, meter), { concurrency: "unbounded", discard: true })
+        )
+        expect(passed).toBe(count)
+        expectForEach(count, work, passing)
+        expect(world.mostTimers, "timers armed at a time").toBeLessThanOrEqual(timed)
+      }
+    })
+
+    const orders = [
+      { from: "the middle", nth: (n: number, count: number) => (Math.floor(count / 2) + n * 7919) % count },
+      { from: "the front", nth: (n: number) => n },
+      { from: "the back", nth: (n: number, count: number) => count - 1 - n }
+    ]
+    it.each(orders)("when they give up, from $from", async ({ nth }) => {
+      for (const count of sizes) {
+        const meter = make()
+        let waiting: number | undefined
+        const { work } = await see((tally, world) =>
+          Effect.gen(function* () {
+            const fibers: Array<Fiber.Fiber<void, unknown>> = []
+            for (let i = 0; i < count; i++) fibers.push(yield* Effect.forkChild(Meter.metered(Effect.never, meter)))
+            yield* Effect.yieldNow
+            const before = yield* Meter.snapshot(meter)
+            expect(before.waiting).toBe(count - before.running)
+            tally.begin()
+            for (let n = 0; n < count; n++) {
+              const i = nth(n, count)
+              if (i >= before.running) fibers[i]!.interruptUnsafe()
+            }
+            waiting = (yield* Meter.snapshot(meter)).waiting
+            // The timer goes with the last who has waited for it, not when all is over.
+            expect(world.timersLeft, "timers left").toBe(0)
+            for (const fiber of fibers) fiber.interruptUnsafe()
+          })
+        )
+        expect(waiting).toBe(0)
+        expectForEach(count, work, leaving)
+      }
+    })
+  })
+})
+
+describe("timers", () => {
+  const second = 1000
+  const ever = Effect.never
+
+  it("are not armed where nothing is paced", async () => {
+    const meter = Meter.makeUnsafe({ maxAtOnce: 2 })
+    const { work } = await see(() =>
+      Effect.forEach(range(1000), () => runOnEach(range(3), () => Effect.yieldNow, { meter, maxAtOnce: 1 }), {
+        concurrency: "unbounded"
+      })
+    )
+    expect(work.asks).toBe(3000)
+    expect(work.timers).toBe(0)
+    // There is nothing to look at a clock for, either.
+    expect(work.reads).toBe(0)
+  })
+
+  it("are not armed for those who need not wait for a pace", async () => {
+    const limits = {
+      maxPerSecond: 1000,
+      maxBurst: 1000,
+      windows: { requests: { limit: 1000, per: "1 minute" } }
+    } as const
+    const { work } = await see(() => runOnEach(range(1000), () => Effect.yieldNow, limits))
+    expect(work.asks).toBe(1000)
+    expect(work.timers).toBe(0)
+  })
+
+  it("are armed by the first in line, not by those who come to stand behind", async () => {
+    for (const count of sizes) {
+      const meter = Meter.makeUnsafe({ maxPerSecond: 1 })
+      const { work } = await see((tally, world) =>
+        Effect.gen(function* () {
+          yield* Effect.forkChild(Meter.metered(ever, meter))
+          yield* Effect.yieldNow
+          tally.begin()
+          for (let i = 0; i < count; i++) {
+            yield* Effect.forkChild(Meter.metered(ever, meter))
+            yield* Effect.yieldNow
+          }
+          expect(world.timersLeft, "timers armed").toBe(1)
+        })
+      )
+      expect(work.timers, `for ${count}`).toBe(1)
+    }
+  })
+
+  it("are armed once for a whole line whose first ones give up", async () => {
+    for (const count of sizes) {
+      const meter = Meter.makeUnsafe({ maxPerSecond: 1 })
+      const { work } = await see((_, world) =>
+        Effect.gen(function* () {
+          const fibers: Array<Fiber.Fiber<void>> = []
+          for (let i = 0; i < count; i++) fibers.push(yield* Effect.forkChild(Meter.metered(ever, meter)))
+          yield* Effect.yieldNow
+          for (const fiber of fibers.slice(1, -1)) {
+            fiber.interruptUnsafe()
+            expect(world.timersLeft, "timers armed").toBe(1)
+          }
+          fibers.at(-1)!.interruptUnsafe()
+          expect(world.timersLeft, "timers left").toBe(0)
+        })
+      )
+      expect(work.timers, `for ${count}`).toBe(1)
+    }
+  })
+
+  const moods: ReadonlyArray<{ readonly when: string; readonly options: WorldOptions }> = [
+    { when: "on time", options: {} },
+    { when: "early", options: { fires: (due, now) => (due - now > 300_000n ? due - 300_000n : due) } },
+    { when: "late", options: { fires: (due) => due + 3_000_000n } }
+  ]
+  it.each(moods)("are one at a time for a meter at most, when they fire $when", async ({ options }) => {
+    const meter = Meter.makeUnsafe({ maxAtOnce: 50, maxPerSecond: 200, maxBurst: 3 })
+    const { work, world } = await see(
+      () =>
+        Effect.all(
+          [
+            Effect.forEach(range(300), () => Meter.metered(Effect.yieldNow, meter), { concurrency: "unbounded" }),
+            ...range(10).map(() => runOnEach(range(20), () => Effect.yieldNow, { meter }))
+          ],
+          { concurrency: "unbounded" }
+        ),
+      options
+    )
+    expect(work.asks).toBe(500)
+    expect(work.timers).toBeGreaterThan(100)
+    expect(world.mostTimers).toBe(1)
+  })
+
+  it("are one at a time for each of several meters at most, in whatever company they are used", async () => {
+    const [one, two, three] = [900, 800, 700].map((maxPerSecond) => Meter.makeUnsafe({ maxPerSecond }))
+    const companies = [[one], [two], [three], [one, two], [three, one], [two, three], [one, two, three]]
+    const meters = companies.map((each) => each.filter((meter) => meter !== undefined))
+    const { work, world } = await see(() =>
+      Effect.forEach(
+        meters.flatMap((meter) => range(50).map(() => meter)),
+        (meter) =>
+          Effect.all(
+            [
+              Meter.metered(Effect.yieldNow, Meter.all(...meter)),
+              runOnEach(range(2), () => Effect.yieldNow, { meter })
+            ],
+            {
+              concurrency: "unbounded"
+            }
+          ),
+        { concurrency: "unbounded" }
+      )
+    )
+    expect(work.asks).toBe(3 * 50 * companies.length)
+    expect(world.mostTimers).toBe(3)
+  })
+
+  it("are armed for a pause once, and not at all for one without an end", async () => {
+    const meter = Meter.makeUnsafe({ maxAtOnce: 1000 })
+    let passed = 0
+    const { work, world } = await see((_, world) =>
+      Effect.gen(function* () {
+        yield* Meter.pause(meter)
+        const waiting = yield* Effect.forkChild(
+          Effect.forEach(
+            range(500),
+            () =>
+              Meter.metered(
+                Effect.sync(() => passed++),
+                meter
+              ),
+            { concurrency: "unbounded" }
+          )
+        )
+        yield* Effect.yieldNow
+        expect(world.timersLeft, "timers, for ever").toBe(0)
+        yield* Meter.resume(meter)
+        yield* Fiber.join(waiting)
+        yield* Meter.pause(meter, second)
+        yield* Effect.forEach(
+          range(500),
+          () =>
+            Meter.metered(
+              Effect.sync(() => passed++),
+              meter
+            ),
+          { concurrency: "unbounded" }
+        )
+      })
+    )
+    expect(passed).toBe(1000)
+    expect(work.timers).toBe(1)
+    expect(world.mostTimers).toBe(1)
+  })
+
+  it("are taken back when the pace is lifted", async () => {
+    const meter = Meter.makeUnsafe({ maxPerSecond: 1 })
+    const { work } = await see((_, world) =>
+      Effect.gen(function* () {
+        const call = yield* Effect.forkChild(runOnEach(range(100), () => Effect.yieldNow, { meter }))
+        yield* Effect.yieldNow
+        expect(world.timersLeft, "timers armed").toBe(1)
+        yield* Meter.resize(meter, { maxPerSecond: Infinity })
+        expect(world.timersLeft, "timers left").toBe(0)
+        yield* Fiber.join(call)
+      })
+    )
+    expect(work.timers).toBe(1)
+  })
+})
+
+describe("async contexts", () => {
+  const sizes = [100, 1000, 5000]
+  const task = Effect.andThen(Effect.yieldNow, Effect.succeed(1))
+
+  it.each(verbs)("$name captures one for a call on a shared meter, and none without one", async ({ run }) => {
+    for (const count of sizes) {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 10 })
+      const shared = await see(() => run(range(count), () => task, { meter }))
+      expect(shared.work.captures, `with a meter, for ${count}`).toBe(1)
+      const own = await see(() => run(range(count), () => task, { maxAtOnce: 10 }))
+      expect(own.work.captures, `without, for ${count}`).toBe(0)
+    }
+  })
+
+  it("fibers that wait have none captured: they keep their own", async () => {
+    const meter = Meter.makeUnsafe({ maxAtOnce: 3 })
+    const { work } = await see(() =>
+      Effect.forEach(range(1000), () => Meter.metered(task, meter), { concurrency: "unbounded" })
+    )
+    expect(work.asks).toBe(1000)
+    expect(work.captures).toBe(0)
+  })
+})
+
+describe("abort controllers", () => {
+  const meter = Meter.makeUnsafe({ maxAtOnce: 3 })
+
+  it.each(verbs)("$name makes none; what a task makes is its own", async ({ run }) => {
+    const without = await see(() => run(range(100), () => Effect.promise(async () => 1), { meter, maxAtOnce: 10 }))
+    expect(without.work.controllers).toBe(0)
+    let calls = 0
+    const listening = Effect.promise(async (signal) => {
+      calls++
+      return signal.aborted
+    })
+    const within = await see(() => run(range(100), () => listening, { meter, maxAtOnce: 10 }))
+    expect(within.work.controllers).toBe(calls)
+    expect(calls).toBeGreaterThan(0)
+  })
+
+  it("none is made for one who waits, passes or gives up", async () => {
+    const { work } = await see(() =>
+      Effect.gen(function* () {
+        const fibers: Array<Fiber.Fiber<void>> = []
+        for (let i = 0; i < 100; i++) fibers.push(yield* Effect.forkChild(Meter.metered(Effect.sleep(1), meter)))
+        yield* Effect.yieldNow
+        for (const fiber of fibers.slice(50)) fiber.interruptUnsafe()
+        yield* Fiber.awaitAll(fibers)
+      })
+    )
+    expect(work.asks).toBe(100)
+    expect(work.controllers).toBe(0)
+  })
+})
+
+it("all that is counted here is seen where it happens", async () => {
+  const meter = Meter.makeUnsafe({ maxAtOnce: 1, maxPerSecond: 1000 })
+  const { work } = await see(() => runOnEach(range(100), () => Effect.promise(async (signal) => signal), { meter }))
+  for (const kind of kinds) expect(work[kind], kind).toBeGreaterThan(0)
+})

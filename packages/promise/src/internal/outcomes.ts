@@ -1,0 +1,84 @@
+/**
+ * What becomes of failures where they are not to end the call.
+ */
+import type { Collector } from "fibermeter/engine"
+import type { RunAllOptions } from "../Options.ts"
+import type { Outcome } from "../Outcome.ts"
+import type { Rejection, TaskRejection } from "./rejection.ts"
+
+/** A collector that may have the call fail when all is done. */
+export interface CallCollector<in B> extends Collector<B, Rejection> {
+  readonly rejection?: Rejection | undefined
+}
+
+/** A collector that may be told that a result will not come. */
+interface Results<in B> extends Collector<B, Rejection> {
+  skip?(index: number): void
+}
+
+/** With `settled`: each end of a task is a result. The worker makes those of successes, since it knows their items. */
+export class Settling implements CallCollector<unknown> {
+  private readonly results: Results<unknown>
+
+  constructor(results: Results<unknown>) {
+    this.results = results
+  }
+
+  succeeded(index: number, outcome: unknown): boolean {
+    return this.results.succeeded(index, outcome)
+  }
+
+  failed(index: number, { item, reason }: TaskRejection<unknown>): boolean {
+    return this.results.succeeded(index, { status: "rejected", reason, index, item } satisfies Outcome<unknown>)
+  }
+
+  flush(): void {
+    this.results.flush?.()
+  }
+}
+
+export const fulfilled = <A, B>(value: B, index: number, item: A): Outcome<B, A> => ({
+  status: "fulfilled",
+  value,
+  index,
+  item
+})
+
+/** With `stopOnError: false`: failures are kept, and fail the call together when all is done. */
+class Gathering<B> implements CallCollector<B> {
+  private readonly results: Results<B>
+  private readonly failures: Array<Rejection> = []
+
+  constructor(results: Results<B>) {
+    this.results = results
+  }
+
+  get rejection(): Rejection | undefined {
+    if (this.failures.length === 0) return undefined
+    // In the order of the input, and without the gaps that successes leave.
+    const errors = this.failures.flat().map(({ reason }) => reason)
+    return { reason: new AggregateError(errors, `${errors.length} of the tasks failed`) }
+  }
+
+  succeeded(index: number, value: B): boolean {
+    return this.results.succeeded(index, value)
+  }
+
+  failed(index: number, failure: Rejection): boolean {
+    this.failures[index] = failure
+    this.results.skip?.(index)
+    return false
+  }
+
+  flush(): void {
+    this.results.flush?.()
+  }
+}
+
+type Tolerance = Pick<RunAllOptions, "settled" | "stopOnError">
+
+export const tolerating = <B>({ stopOnError }: Tolerance, results: Results<B>): CallCollector<B> =>
+  stopOnError === false ? new Gathering(results) : results
+
+export const settlingOrTolerating = <B>(options: Tolerance, results: Results<B>): CallCollector<B> =>
+  options.settled === true ? new Settling(results as Results<unknown>) : tolerating(options, results)

@@ -1,0 +1,71 @@
+/**
+ * Whether and when a task that has failed is tried again.
+ */
+import { check, nanosOf, retryAfter } from "fibermeter/engine"
+import type { Period } from "../Limits.ts"
+import type { Retry } from "../Retry.ts"
+import { host } from "./host.ts"
+import { refuse } from "./refuse.ts"
+
+/** The checks of the options about tasks that take too long or fail. */
+export const taskChecks = {
+  timeout: check.period,
+  retry: check.object("an object { times, delay, schedule, while }", {
+    times: check.count,
+    delay: check.functionOr(check.delay),
+    schedule: check.iterable,
+    while: check.anyFunction
+  })
+} satisfies check.Checks
+
+/** A length of time, checked already, in milliseconds; none if there is none, or it has no end. */
+export const millisOf = (period: Period | undefined): number | undefined => {
+  if (period === undefined) return undefined
+  const millis = nanosOf(period) / 1_000_000
+  return millis === Infinity ? undefined : millis
+}
+
+/** A second, then twice as long each time, up to 30 seconds. */
+const byDefault = (attempt: number): number => Math.min(1000 * 2 ** (attempt - 1), 30_000)
+
+export class Retries {
+  private readonly retry: Retry
+  /** What pauses whatever the task is admitted by, for so many nanoseconds. */
+  private readonly pause: (nanos: number) => void
+  /** The schedule, as far as it has been needed: it may be one that can be gone through only once. */
+  private readonly delays: Array<Period> = []
+  private readonly schedule: Iterator<Period> | undefined
+
+  constructor(retry: Retry, pause: (nanos: number) => void) {
+    this.retry = retry
+    this.pause = pause
+    this.schedule = retry.schedule?.[Symbol.iterator]()
+  }
+
+  /** How many milliseconds after this failure the attempt of that number may begin (1 is the first retry), if it may. */
+  delayBefore(attempt: number, reason: unknown): number | undefined {
+    const asked = retryAfter(reason, host().clock.currentTimeMillisUnsafe())
+    if (asked !== undefined) this.pause(Math.ceil(asked * 1_000_000))
+    const { times = this.schedule === undefined ? 2 : Infinity } = this.retry
+    if (attempt > times || this.retry.while?.(reason, attempt) === false) return undefined
+    const delay = this.planned(attempt, reason)
+    if (delay === undefined) return undefined
+    refuse(check.delay("the delay of a retry", delay))
+    return asked ?? millisOf(delay)
+  }
+
+  private planned(attempt: number, reason: unknown): Period | undefined {
+    if (this.schedule !== undefined) return this.scheduled(attempt)
+    const { delay = byDefault } = this.retry
+    return typeof delay === "function" ? delay(attempt, reason) : delay
+  }
+
+  private scheduled(attempt: number): Period | undefined {
+    while (this.delays.length < attempt) {
+      const next = this.schedule!.next()
+      if (next.done === true) return undefined
+      this.delays.push(next.value)
+    }
+    return this.delays[attempt - 1]
+  }
+}

@@ -1,0 +1,217 @@
+/**
+ * One task under a meter: what `Run` is for many.
+ */
+import { after, captureContext, check, Ticket } from "fibermeter/engine"
+import type { AsyncContext, Host } from "fibermeter/engine"
+import type { MeterTask, RunOptions } from "../Limiter.ts"
+import type { Cost } from "../Limits.ts"
+import { listen } from "./cancellation.ts"
+import { Context } from "./context.ts"
+import { host } from "./host.ts"
+import type { Call, MeterGate } from "./meterGate.ts"
+import { refusal } from "./refuse.ts"
+import { millisOf, Retries } from "./retries.ts"
+import { TimeLimit } from "./timeLimit.ts"
+
+export class SingleRun<B> extends Ticket implements Call {
+  protected readonly options: RunOptions
+  private readonly task: MeterTask<B>
+  /**
+   * Settles the promise; gone once it has. A promise's `reject` is an object of its own, and of a hundred thousand that
+   * wait the garbage collector carries each along: one is enough.
+   */
+  private settle: ((result: B | Promise<never>) => void) | undefined
+  /** The caller's async context, while the task waits. */
+  private asyncContext: AsyncContext | undefined
+  /** What the task is told, while it runs. */
+  private told: Context | undefined
+  /** Removes the listener at the caller's signal; once that has been aborted, calls off the time of grace. */
+  private unlisten: (() => void) | undefined
+
+  constructor(
+    gates: readonly [MeterGate],
+    task: MeterTask<B>,
+    options: RunOptions,
+    settle: (result: B | Promise<never>) => void
+  ) {
+    super(gates)
+    this.task = task
+    this.options = options
+    this.settle = settle
+  }
+
+  get host(): Host {
+    return host()
+  }
+
+  get cost(): Cost | undefined {
+    return this.options.cost
+  }
+
+  begin(): void {
+    const { signal } = this.options
+    if (signal !== undefined) this.unlisten = listen(signal, (reason) => this.abort(reason))
+    this.ask()
+  }
+
+  /** Ends the call before its time. */
+  abort(reason: unknown): void {
+    if (this.isWaiting) this.cancel()
+    const { told } = this
+    if (told === undefined) return this.reject(reason)
+    told.abort(reason)
+    const { grace = 0 } = this.options
+    if (grace === 0) return this.reject(reason)
+    this.unlisten?.()
+    this.unlisten = after(host(), grace, () => this.reject(reason))
+  }
+
+  protected ask(): void {
+    if (this.request()) this.start()
+    else if (this.isWaiting) this.asyncContext = captureContext()
+  }
+
+  protected override admitted(): void {
+    const context = this.asyncContext
+    // Without one, this is still the step in which the call was made.
+    if (context === undefined) return this.start()
+    this.asyncContext = undefined
+    context.runInAsyncScope(this.start, this)
+  }
+
+  protected override refused(cause: Parameters<Ticket["refuse"]>[0]): void {
+    this.reject(refusal(cause))
+  }
+
+  /** The promise is settled: nothing more is to come of the call. */
+  protected over(): void {
+    this.gate.endCall(this)
+    this.unlisten?.()
+    this.asyncContext = undefined
+  }
+
+  /** Says whether there will be another attempt. */
+  protected isRetried(_reason: unknown): boolean {
+    return false
+  }
+
+  protected get gate(): MeterGate {
+    return this.gates[0] as MeterGate
+  }
+
+  private start(): void {
+    this.call()
+    this.started()
+    this.rest()
+  }
+
+  private call(): void {
+    const { gate } = this
+    const context = gate.isWeighed ? new Context(0, this.holding()) : new Context(0)
+    this.told = context
+    let promise: PromiseLike<B>
+    try {
+      gate.enterCall(this)
+      const result = this.task(context)
+      if (!check.isThenable(result)) return this.succeeded(result)
+      promise = result instanceof Promise ? result : Promise.resolve(result)
+    } catch (reason) {
+      return this.failed(reason)
+    }
+    const millis = millisOf(this.options.timeout)
+    if (millis === undefined) {
+      promise.then(
+        (value) => this.succeeded(value),
+        (reason) => this.failed(reason)
+      )
+      return
+    }
+    const limit = new TimeLimit(millis, (error) => {
+      this.told = undefined
+      context.abort(error)
+      this.gaveUp(error)
+    })
+    promise.then(
+      (value) => (limit.end() ? this.succeeded(value) : this.leave()),
+      (reason) => (limit.end() ? this.failed(reason) : this.leave())
+    )
+  }
+
+  private succeeded(value: B): void {
+    this.ended()
+    if (this.settle !== undefined) this.finish(value)
+    this.leave()
+  }
+
+  private failed(reason: unknown): void {
+    this.gaveUp(reason)
+    this.leave()
+  }
+
+  /** The attempt has failed, whether or not it has ended. */
+  private gaveUp(reason: unknown): void {
+    this.ended()
+    if (this.settle === undefined) return
+    try {
+      if (!this.isRetried(reason)) this.reject(reason)
+    } catch (error) {
+      this.reject(error)
+    }
+  }
+
+  /** The attempt is over. Where the call was aborted meanwhile, what the task says changes nothing any more. */
+  private ended(): void {
+    const cancelled = this.told?.cancelled
+    // Whoever has waited long is old to the garbage collector, and would have this grow old as well.
+    this.told = undefined
+    if (cancelled !== undefined) this.reject(cancelled.reason)
+  }
+
+  private reject(reason: unknown): void {
+    // Made only where it is handed on, or nobody would handle it.
+    if (this.settle !== undefined) this.finish(Promise.reject(reason))
+  }
+
+  private finish(result: B | Promise<never>): void {
+    const settle = this.settle!
+    this.settle = undefined
+    this.over()
+    settle(result)
+  }
+}
+
+/** A single task that is tried again when it fails. */
+export class RetriedRun<B> extends SingleRun<B> {
+  private readonly retries: Retries
+  private attempt = 0
+  private callOff: (() => void) | undefined
+
+  constructor(...args: ConstructorParameters<typeof SingleRun<B>>) {
+    super(...args)
+    this.retries = new Retries(this.options.retry!, (nanos) => this.gate.pause(host(), nanos))
+  }
+
+  override begin(): void {
+    // Between two attempts it neither runs nor waits for its start, but is not over.
+    this.gate.join()
+    this.gate.enterCall(this)
+    super.begin()
+  }
+
+  override abort(reason: unknown): void {
+    this.callOff?.()
+    super.abort(reason)
+  }
+
+  protected override over(): void {
+    super.over()
+    this.gate.part()
+  }
+
+  protected override isRetried(reason: unknown): boolean {
+    const delay = this.retries.delayBefore(++this.attempt, reason)
+    if (delay === undefined) return false
+    this.callOff = after(host(), delay, () => this.ask())
+    return true
+  }
+}

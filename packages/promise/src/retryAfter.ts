@@ -1,0 +1,24 @@
+import { retryAfter as read } from "fibermeter/engine"
+
+/**
+ * How many milliseconds a server asks to be left alone for, by its `Retry-After`; `undefined` if it does not.
+ *
+ * `source` may be a fetch `Response`, its `Headers`, a plain object of headers, or an error that has one of them as
+ * `response`, `headers` or `cause`. The header may give seconds, or a date, which is compared with `now`: milliseconds
+ * since 1970, by default `Date.now()`. The option `retry` asks this by itself.
+ *
+ * @example
+ * ```ts
+ * import { createMeter, retryAfter } from "@fibermeter/promise"
+ *
+ * const api = createMeter({ maxPerSecond: 10 })
+ * const response = new Response(null, { status: 429, headers: { "Retry-After": "0.05" } })
+ *
+ * // All that use the meter wait, not just this call.
+ * if (response.status === 429) api.pause(retryAfter(response) ?? 1000)
+ * await api.run(() => "50 ms later") // => "50 ms later"
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const retryAfter = (source: unknown, now: number = Date.now()): number | undefined => read(source, now)
