@@ -8,7 +8,7 @@
  *
  * @since 0.1.0
  */
-import { Cause, Context, Duration, Effect, Exit, Layer, Pipeable, Predicate, Schedule } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Layer, Option, Pipeable, Predicate, Schedule } from "effect"
 import type { Fiber, Semaphore } from "effect"
 import { dual } from "effect/Function"
 import * as check from "./internal/check.ts"
@@ -21,6 +21,7 @@ import * as Host from "./internal/host.ts"
 import { KeyedGates } from "./internal/keyedGates.ts"
 import { LimitGate, nanosOf } from "./internal/limitGate.ts"
 import { catchUp, Pace } from "./internal/pace.ts"
+import { retryAfter as readRetryAfter } from "./internal/retryAfter.ts"
 import { ScheduleGate } from "./internal/scheduleGate.ts"
 import { SemaphoreGate } from "./internal/semaphoreGate.ts"
 import { standing } from "./internal/standing.ts"
@@ -628,6 +629,87 @@ export const snapshot = (meter: Meter<any, any>): Effect.Effect<Snapshot> =>
   Effect.withFiber((fiber) => {
     const { opensIn, ...counts } = standing(gatesOf(meter), Host.ofFiber(fiber))
     return Effect.succeed({ ...counts, nextStart: Duration.millis(opensIn / 1_000_000) })
+  })
+
+/**
+ * Waits until nothing runs or waits under the meter and no call of a verb uses it: for a program that ends, or a moment
+ * to change what the meter stands for.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * const program = Effect.gen(function* () {
+ *   const api = yield* Meter.make({ maxAtOnce: 1 })
+ *   let written = 0
+ *   const write = Effect.delay(
+ *     Effect.sync(() => written++),
+ *     5
+ *   )
+ *   yield* Effect.forkChild(Meter.metered(write, api), { startImmediately: true })
+ *   yield* Meter.idle(api)
+ *   return written
+ * })
+ *
+ * await Effect.runPromise(program) // => 1
+ * ```
+ *
+ * @category control
+ * @since 0.1.0
+ */
+export const idle = (meter: Meter<any, any>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const busy = gatesOf(meter).find((gate) => !gate.isIdle)
+    if (busy === undefined) return Effect.void
+    const wait = Effect.callback<void>((resume) => {
+      const callOff = busy.whenIdle(() => resume(Effect.void))
+      return Effect.sync(callOff)
+    })
+    // Meanwhile another of its gates, or this one again, may have got something to do.
+    return Effect.andThen(wait, idle(meter))
+  })
+
+/**
+ * How long a server asks to be left alone for, by its `Retry-After`: in seconds, or a date, which is compared with the
+ * `Clock`. `None` if it does not ask.
+ *
+ * **Details**
+ *
+ * `source` may be a response of Effect's `HttpClient` or of `fetch`, its headers, or an error that has one of them as
+ * `response`, `headers` or `cause`.
+ *
+ * @example
+ * ```ts
+ * import { Data, Effect, Option, Schedule } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * class TooMany extends Data.TaggedError("TooMany")<{ headers: Record<string, string> }> {}
+ *
+ * const api = Meter.makeUnsafe({ maxAtOnce: 10 })
+ * let requests = 0
+ * const request = Effect.suspend(() =>
+ *   ++requests === 1 ? Effect.fail(new TooMany({ headers: { "retry-after": "0.02" } })) : Effect.succeed("a page")
+ * )
+ *
+ * // All that use the meter are held back, not just this request; each attempt is admitted anew.
+ * const heed = (error: TooMany) =>
+ *   Effect.flatMap(
+ *     Meter.retryAfter(error),
+ *     Option.match({ onNone: () => Effect.void, onSome: (time) => Meter.pause(api, time) })
+ *   )
+ * const page = Effect.retry(Effect.tapError(Meter.metered(request, api), heed), Schedule.recurs(3))
+ *
+ * await Effect.runPromise(page) // => "a page"
+ * ```
+ *
+ * @category control
+ * @since 0.1.0
+ */
+export const retryAfter = (source: unknown): Effect.Effect<Option.Option<Duration.Duration>> =>
+  Effect.clockWith((clock) => {
+    const millis = readRetryAfter(source, clock.currentTimeMillisUnsafe())
+    return Effect.succeed(millis === undefined ? Option.none() : Option.some(Duration.millis(millis)))
   })
 
 /**

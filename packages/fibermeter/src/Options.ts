@@ -2,6 +2,7 @@
  * The options of the verbs.
  */
 import type { Cost, ExcessiveCost, Limits, Meters } from "./Meter.ts"
+import type { Progress } from "./Progress.ts"
 
 /** The error that `cost` brings into a call, where it is given: `C` is what it returns. */
 export type CostError<C> = [C] extends [never] ? never : ExcessiveCost
@@ -24,6 +25,11 @@ export interface Options<out M extends Meters = Meters, in A = any, out C extend
    * `Meter.correct` puts right what turned out otherwise.
    */
   readonly cost?: ((item: A, index: number) => C) | undefined
+  /**
+   * Told how far the call has come, ten times a second on the program's clock, and once when it ends. If it throws, the
+   * call dies with that.
+   */
+  readonly onProgress?: ((progress: Progress) => void) | undefined
 }
 
 /**

@@ -14,6 +14,7 @@ import type { Gate } from "./gate.ts"
 import type { Host } from "./host.ts"
 import { ofFiber } from "./host.ts"
 import { LimitGate } from "./limitGate.ts"
+import { reportOn } from "./progress.ts"
 import { Run } from "./run.ts"
 import type { Collector } from "./run.ts"
 import { ofIterable } from "./source.ts"
@@ -107,7 +108,15 @@ export const makeRun = <A, B, E>(
     // For a task that in the end waits for itself.
     isTelling: capacityOf(shared) < Infinity
   })
-  return new Run(host, source, own, shared, worker, collector, maxUnread)
+  const run = new Run(host, source, own, shared, worker, collector, maxUnread)
+  const { onProgress } = call.options
+  if (onProgress !== undefined) {
+    reportOn(run, items, onProgress, (error) => {
+      // What it throws while the call ends for that very reason adds nothing.
+      if (run.failure === undefined) run.fail(Cause.die(error))
+    })
+  }
+  return run
 }
 
 /** The effect that a verb without a stream is: a run from its beginning to its end. */

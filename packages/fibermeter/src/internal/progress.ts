@@ -4,35 +4,36 @@
  * By a timer and not by what happens: a task costs nothing more for being reported, and a run that stands still is seen
  * to stand still.
  */
+import type { Progress } from "../Progress.ts"
 import { after } from "./host.ts"
 import type { Counts, Run } from "./run.ts"
 
-export interface Progress extends Counts {
-  readonly total: number | undefined
-  readonly elapsed: number
-  readonly rate: number
+type Report = (progress: Counts & Pick<Progress, "total" | "elapsed" | "rate">) => void
+
+/** Has a run that is about to begin reported on until it ends, then once more. A throw of `report` goes to `onThrow`. */
+export const reportOn = (
+  run: Run<any, any, any>,
+  items: unknown,
+  report: Report,
+  onThrow: (error: unknown) => void
+): void => {
+  run.reporter = new Reporter(run, sizeOf(items), report, onThrow)
 }
 
 /** Between two reports, in milliseconds. */
 const interval = 100
 
-export class Reporter {
+class Reporter {
   private readonly run: Run<any, any, any>
   private readonly total: number | undefined
-  private readonly report: (progress: Progress) => void
-  /** What a throw of `report` comes to. */
+  private readonly report: Report
   private readonly onThrow: (error: unknown) => void
   private readonly began: number
   private disarm: (() => void) | undefined
 
-  constructor(
-    run: Run<any, any, any>,
-    items: unknown,
-    report: (progress: Progress) => void,
-    onThrow: (error: unknown) => void
-  ) {
+  constructor(run: Run<any, any, any>, total: number | undefined, report: Report, onThrow: (error: unknown) => void) {
     this.run = run
-    this.total = sizeOf(items)
+    this.total = total
     this.report = report
     this.onThrow = onThrow
     this.began = this.now()

@@ -111,6 +111,8 @@ export class Run<A, B, F> {
   failure: F | undefined
   /** Called once, when nothing of the call is left. */
   onEnd!: () => void
+  /** Told before that. */
+  reporter: { readonly end: () => void } | undefined
 
   private readonly source: Source<A, F>
   private readonly worker: Worker<A, B, F>
@@ -480,6 +482,7 @@ export class Run<A, B, F> {
 
   private end(): void {
     this.phase = "ended"
+    this.reporter?.end()
     for (const gate of this.gates) gate.part()
     this.onEnd()
   }

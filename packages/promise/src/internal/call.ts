@@ -1,7 +1,7 @@
 /**
  * What the verbs have in common: from arguments to a run, and from a run's end to a promise.
  */
-import { check, LimitGate, namesOf, ofIterable, Reporter, Run } from "fibermeter/engine"
+import { check, LimitGate, namesOf, ofIterable, reportOn, Run } from "fibermeter/engine"
 import type { Gate } from "fibermeter/engine"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { TaskContext } from "../Task.ts"
@@ -131,16 +131,14 @@ export const makeRun = <A, B>(
   }
   for (const gate of shared) gate.enterCall(entry)
   let thrown: Rejection | undefined
-  const reporter =
-    onProgress === undefined
-      ? undefined
-      : new Reporter(run, items, onProgress, (reason) => {
-          thrown ??= { reason }
-          if (run.phase === "open") run.fail(thrown)
-        })
+  if (onProgress !== undefined) {
+    reportOn(run, items, onProgress, (reason) => {
+      thrown ??= { reason }
+      if (run.phase === "open") run.fail(thrown)
+    })
+  }
   run.onEnd = () => {
     for (const gate of shared) gate.endCall(entry)
-    reporter?.end()
     onEnd(worker.callerReason ?? run.failure ?? thrown ?? collector.rejection)
   }
   return { run, abort }
