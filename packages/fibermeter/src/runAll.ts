@@ -95,7 +95,7 @@ export const runAll: {
 const collect = <A, B, E>(call: Call<A, B, E>): Effect.Effect<Array<B>, E, any> =>
   execute(
     call,
-    () => new All<B>(),
+    () => new All<B>(call.items),
     (all) => Exit.succeed(all.results)
   )
 

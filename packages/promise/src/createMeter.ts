@@ -1,6 +1,6 @@
-import { KeyedGates } from "fibermeter/engine"
+import { check, KeyedGates } from "fibermeter/engine"
 import { amap } from "./amap.ts"
-import { checkLimits, GatedMeter } from "./internal/gatedMeter.ts"
+import { checkLimits, GatedMeter, isMeter } from "./internal/gatedMeter.ts"
 import { MeterGate } from "./internal/meterGate.ts"
 import type { Limits } from "./Limits.ts"
 import type { KeyedMeter, Meter } from "./Meter.ts"
@@ -61,20 +61,26 @@ export const createKeyedMeter = <K>(limits: Limits): KeyedMeter<K> => {
 }
 
 class MeterWithVerbs extends GatedMeter implements Meter {
-  readonly runOnEach = this.under(runOnEach)
-  readonly runAll = this.under(runAll)
-  readonly amap = this.under(amap)
-  readonly runAny = this.under(runAny)
+  readonly runOnEach = this.under(runOnEach, false)
+  readonly runAll = this.under(runAll, true)
+  readonly amap = this.under(amap, false)
+  readonly runAny = this.under(runAny, true)
 
-  /** The verb with this meter before those that its options name. */
-  private under<F extends (...args: any) => unknown>(verb: F): F {
-    const withThis = (options: unknown = {}): unknown => {
-      // What is no options at all is for the verb to refuse.
-      if (typeof options !== "object" || options === null || Array.isArray(options)) return options
-      const { meter = [] } = options as { readonly meter?: unknown }
-      return { ...options, meter: [this, ...[meter].flat()] }
-    }
+  /** The verb with this meter before those that its options name. `takesTasks`: its items may be the tasks. */
+  private under<F extends (...args: any) => unknown>(verb: F, takesTasks: boolean): F {
     return ((input: unknown, second: unknown, third: unknown) =>
-      typeof second === "function" ? verb(input, second, withThis(third)) : verb(input, withThis(second), third)) as F
+      takesTasks && typeof second !== "function"
+        ? verb(input, this.addedTo(second))
+        : verb(input, second, this.addedTo(third))) as F
+  }
+
+  private addedTo(options: unknown = {}): unknown {
+    // What is wrong with the options is for the verb to say.
+    if (typeof options !== "object" || options === null || Array.isArray(options) || check.isThenable(options)) {
+      return options
+    }
+    const { meter = [] } = options as { readonly meter?: unknown }
+    const others = [meter].flat()
+    return others.every(isMeter) ? { ...options, meter: [this, ...others] } : options
   }
 }

@@ -58,7 +58,7 @@ export const runAll: {
 }
 
 const collect = (call: Parameters<typeof execute>[0]): Promise<Array<unknown>> =>
-  execute(call, (options) => {
-    const all = new All<unknown>()
+  execute(call, ({ items, options }) => {
+    const all = new All<unknown>(items)
     return { collector: settlingOrTolerating(options, all), result: () => all.results }
   })

@@ -33,7 +33,7 @@ export const runAny: {
 } = (input: unknown, second?: unknown, third?: unknown): Promise<never> =>
   execute(
     () => (typeof second === "function" ? ofItems(input, second, third) : ofTasks(input, second)),
-    (options) => {
+    ({ options }) => {
       const collector = new Any<never, Rejection>(options.until === "settled")
       return { collector, result: () => resultOf(collector) }
     }

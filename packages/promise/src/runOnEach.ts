@@ -33,5 +33,5 @@ import type { Items, ItemTask } from "./Task.ts"
 export const runOnEach = <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: EachOptions<A>): Promise<void> =>
   execute(
     () => ofItems<A, B>(items, task, options),
-    (options) => ({ collector: tolerating(options, nothing), result: () => undefined })
+    ({ options }) => ({ collector: tolerating(options, nothing), result: () => undefined })
   )

@@ -14,6 +14,7 @@ export abstract class Host {
   /** What the task holds that the call is made in. */
   readonly holding: Holding | undefined
   private readonly context: Context.Context<never>
+  private forkIn: ReturnType<typeof Effect.runForkWith<any>> | undefined
 
   constructor(context: Context.Context<never>) {
     this.context = context
@@ -32,8 +33,8 @@ export abstract class Host {
 
   /** Starts a fiber at once; it runs until it first waits, and belongs to no other fiber. */
   fork<A, E>(effect: Effect.Effect<A, E, any>, isUninterruptible = false): Fiber.Fiber<A, E> {
-    const fork = Effect.runForkWith(this.context as Context.Context<any>)
-    return isUninterruptible ? fork(effect, uninterruptible) : fork(effect)
+    this.forkIn ??= Effect.runForkWith(this.context as Context.Context<any>)
+    return isUninterruptible ? this.forkIn(effect, uninterruptible) : this.forkIn(effect)
   }
 }
 

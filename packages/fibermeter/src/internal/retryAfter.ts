@@ -7,10 +7,17 @@
 export const retryAfter = (source: unknown, now: number): number | undefined => {
   const header = headerOf(source, 0)
   if (header === undefined) return undefined
-  if (/^\s*\d+(\.\d+)?\s*$/.test(header)) return Number(header) * 1000
-  // Every HTTP date has letters; without them, `Date.parse` would take a negative number for a year.
-  const at = /[a-z]/i.test(header) ? Date.parse(header) : NaN
-  return Number.isNaN(at) ? undefined : Math.max(0, at - now)
+  if (/^\s*\d+(\.\d+)?\s*$/.test(header)) return finite(Number(header) * 1000)
+  const at = Date.parse(inUtc(header))
+  return finite(Math.max(0, at - now))
+}
+
+const finite = (millis: number): number | undefined => (Number.isFinite(millis) ? millis : undefined)
+
+/** An HTTP date, of which one of the three forms leaves out that it is in UTC; else nothing: `Date.parse` takes a lot for dates. */
+const inUtc = (header: string): string => {
+  if (!/^\s*(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? /i.test(header)) return ""
+  return /\d{4}\s*$/.test(header) ? `${header} GMT` : header
 }
 
 /** A response has headers; an error has them, or a response, or the error that caused it. */
@@ -21,13 +28,25 @@ const maxDepth = 4
 
 const headerOf = (source: unknown, depth: number): string | undefined => {
   if (typeof source !== "object" || source === null || depth > maxDepth) return undefined
-  const found = asHeaders(source)
+  const found = attempt(() => asHeaders(source))
   if (found !== undefined) return found
   for (const place of places) {
-    const header = headerOf((source as Record<string, unknown>)[place], depth + 1)
+    const header = headerOf(
+      attempt(() => (source as Record<string, unknown>)[place]),
+      depth + 1
+    )
     if (header !== undefined) return header
   }
   return undefined
+}
+
+/** What is looked at is anything that has been thrown; a getter, or a `get` that is about something else, may throw. */
+const attempt = <A>(look: () => A): A | undefined => {
+  try {
+    return look()
+  } catch {
+    return undefined
+  }
 }
 
 /** The header of what is a `Headers`, or a plain object with the names of headers. */
@@ -36,6 +55,8 @@ const asHeaders = (source: object): string | undefined => {
   const value =
     typeof get === "function"
       ? (get as (name: string) => unknown).call(source, "retry-after")
-      : Object.entries(source).find(([name]) => name.toLowerCase() === "retry-after")?.[1]
+      : (source as Record<string, unknown>)[
+          Object.keys(source).find((name) => name.toLowerCase() === "retry-after") ?? ""
+        ]
   return typeof value === "string" || typeof value === "number" ? String(value) : undefined
 }

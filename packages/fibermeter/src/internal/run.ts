@@ -133,6 +133,8 @@ export class Run<A, B, F> {
   private successes = 0
   private failures = 0
   private retried = 0
+  /** How many items are between two attempts. */
+  private between = 0
   /** Items whose next attempt may start. */
   private readonly dueAgain: Array<Attempt<A>> = []
   /** The one of them for which a start is being asked. */
@@ -237,11 +239,6 @@ export class Run<A, B, F> {
     return this.ticket?.waitsAt
   }
 
-  /** How many items are between two attempts. */
-  private get between(): number {
-    return this.backOffs.size + this.dueAgain.length + (this.next === undefined ? 0 : 1)
-  }
-
   /** That many results have been read. */
   read(results: number): void {
     const wasHeldUp = this.unread >= this.maxUnread
@@ -260,6 +257,7 @@ export class Run<A, B, F> {
     this.backOffs.clear()
     this.dueAgain.length = 0
     this.next = undefined
+    this.between = 0
     const tasks: Array<Task> = []
     for (let task = this.firstTask; task !== undefined; task = task.next) tasks.push(task)
     // Counted as running, so that the last of them to end does not end the run while this loop goes on.
@@ -329,6 +327,7 @@ export class Run<A, B, F> {
     // What is asked about a retry may be what ends the call.
     if (this.phase !== "open") return
     this.retried++
+    this.between++
     const backOff: BackOff = {}
     this.backOffs.add(backOff)
     backOff.callOff = after(this.host, delay, () => {
@@ -369,7 +368,8 @@ export class Run<A, B, F> {
   /** Whether there is all that a start needs but the gates' leave. */
   private mayStart(): boolean {
     if (this.phase !== "open" || this.isPostponed || this.ticket?.isWaiting === true) return false
-    if ((!this.hasItem && !this.takeUp() && !this.pull()) || this.running >= this.maxAtOnce) return false
+    if ((!this.hasItem && !(this.between > 0 && this.takeUp()) && !this.pull()) || this.running >= this.maxAtOnce)
+      return false
     if (!overdue(this.host.isLive)) return true
     this.isPostponed = true
     later(this.host.dispatcher, () => {
@@ -391,7 +391,7 @@ export class Run<A, B, F> {
   private pull(): boolean {
     if (this.isPulling || this.isExhausted || this.unread >= this.maxUnread) return false
     // As many may be between two attempts as may run: where all fail, an endless source must not be read to the end.
-    if (this.backOffs.size > 0 && this.between >= this.capacity) return false
+    if (this.between > 0 && this.between >= this.capacity) return false
     // Set before the call: a source may answer from within it.
     this.isPulling = true
     const next = this.source.next()
@@ -441,6 +441,7 @@ export class Run<A, B, F> {
       this.worker.start(this, this.source.item, this.started++, 0)
     } else {
       this.next = undefined
+      this.between--
       this.worker.start(this, next.item, next.index, next.attempts)
     }
     this.ticket?.started()

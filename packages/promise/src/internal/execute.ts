@@ -14,14 +14,11 @@ interface Collecting<B, Z> {
 }
 
 /** What `call` throws, the promise rejects with as well. */
-export const execute = <A, B, Z>(
-  call: () => Call<A, B>,
-  collect: (options: Call<A, B>["options"]) => Collecting<B, Z>
-): Promise<Z> =>
+export const execute = <A, B, Z>(call: () => Call<A, B>, collect: (call: Call<A, B>) => Collecting<B, Z>): Promise<Z> =>
   new Promise((resolve, reject) => {
     const checked = call()
     checked.options.signal?.throwIfAborted()
-    const { collector, result } = collect(checked.options)
+    const { collector, result } = collect(checked)
     const onEnd = (rejection: Rejection | undefined): void => {
       unlisten()
       if (rejection !== undefined) return reject(rejection.reason)

@@ -43,15 +43,17 @@ export class GatedMeter implements Limiter {
       new Run(gates, task, options, resolve).begin()
     })
 
-  readonly wrap = <F extends (...args: any) => unknown>(
-    f: F,
-    { cost, ...options }: WrapOptions<Parameters<F>> = {}
-  ): Wrapped<F> => {
-    refuse(check.options(wrapChecks, { cost, ...options }) ?? check.notFunction("what is wrapped", "a function", f))
-    const { run } = this
+  readonly wrap = <F extends (...args: any) => unknown>(f: F, given: WrapOptions<Parameters<F>> = {}): Wrapped<F> => {
+    refuse(check.options(wrapChecks, given) ?? check.notFunction("what is wrapped", "a function", f))
+    const { cost, ...options } = given
+    const { gates, run } = this
     return async function (this: unknown, ...args: Parameters<F>): Promise<unknown> {
-      const amounts = cost === undefined ? undefined : cost(...args)
-      return run(() => f.apply(this, args), { ...options, cost: amounts })
+      const task = (): unknown => f.apply(this, args)
+      if (cost === undefined) return run(task, options)
+      const amounts = cost(...args)
+      // Unlike the option, it has to say something.
+      refuse(check.cost(namesOf(gates()), amounts))
+      return run(task, { ...options, cost: amounts })
     } as Wrapped<F>
   }
 

@@ -2,7 +2,7 @@
  * The gate behind a meter of this package: it knows the calls that use it, so that they can be ended together.
  */
 import { LimitGate } from "fibermeter/engine"
-import type { Gate } from "fibermeter/engine"
+import type { Gate, Ticket } from "fibermeter/engine"
 import type { Rejection } from "./rejection.ts"
 
 /** A call that uses a meter, and has not ended. */
@@ -17,7 +17,8 @@ export class MeterGate extends LimitGate {
   private closed: Rejection | undefined
   /** All calls, but for single ones that wait for their start: those stand in the line. */
   private readonly users = new Set<Call>()
-  private onEmpty: (() => void) | undefined
+  private onEmpty: Array<() => void> | undefined
+  private isClearing = false
 
   throwIfClosed(): void {
     if (this.closed !== undefined) throw this.closed.reason
@@ -29,12 +30,20 @@ export class MeterGate extends LimitGate {
 
   endCall(call: Call): void {
     this.users.delete(call)
-    if (this.users.size === 0) this.onEmpty?.()
+    if (this.onEmpty === undefined || this.users.size > 0) return
+    for (const f of this.onEmpty) f()
+    this.onEmpty = undefined
   }
 
   /** Ends the calls that wait here. */
   clear(reason: unknown): void {
-    for (const call of [...this.waiters, ...this.users].filter(isCall)) if (call.waitsAt === this) call.abort(reason)
+    const isNested = this.isClearing
+    this.isClearing = true
+    const calls = [...this.waiters, ...this.users].filter((each): each is Call => isCall(each) && each.waitsAt === this)
+    for (const call of calls) call.abort(reason)
+    this.isClearing = isNested
+    // Somebody may have come meanwhile.
+    this.wake()
   }
 
   /** Ends all calls. Resolves when they have ended. */
@@ -43,7 +52,12 @@ export class MeterGate extends LimitGate {
     // Those who wait first, or they would get the places of those who run.
     this.clear(reason)
     for (const call of this.users) call.abort(reason)
-    if (this.users.size > 0) await new Promise<void>((resolve) => (this.onEmpty = resolve))
+    if (this.users.size > 0) await new Promise<void>((resolve) => (this.onEmpty ??= []).push(resolve))
+  }
+
+  /** While the line is cleared, nobody passes whom another one has held up. */
+  protected override opensAt(waiter: Ticket): number {
+    return this.isClearing ? Infinity : super.opensAt(waiter)
   }
 
   override isForgettable(): boolean {

@@ -19,6 +19,7 @@ export type AnyTask<A, B> = (item: A, context: TaskContext) => B | PromiseLike<B
 /** An attempt at a task that did not end at once. */
 class Attempt<A, B> extends Task {
   readonly context: Context
+  limit: TimeLimit | undefined
   private readonly worker: PromiseWorker<A, B>
 
   constructor(worker: PromiseWorker<A, B>, context: Context) {
@@ -28,6 +29,8 @@ class Attempt<A, B> extends Task {
   }
 
   cancel(): void {
+    // One that ignores its signal may go on for long, and nobody asks any more how long.
+    this.limit?.callOff()
     this.context.abort(this.worker.reason)
   }
 }
@@ -77,16 +80,16 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
       return this.failed(run, item, index, attempts, reason)
     }
     const attempt = new Attempt(this, context)
-    const limit = this.timeout === undefined ? undefined : this.limit(run, item, index, attempts, attempt)
+    if (this.timeout !== undefined) attempt.limit = this.limit(run, item, index, attempts, attempt)
     promise.then(
       (value) => {
         run.untrack(attempt)
-        if (limit?.end() === false) run.leftLate()
+        if (attempt.limit?.end() === false) run.leftLate()
         else this.succeeded(run, item, index, value)
       },
       (reason) => {
         run.untrack(attempt)
-        if (limit?.end() === false) run.leftLate()
+        if (attempt.limit?.end() === false) run.leftLate()
         else this.failed(run, item, index, attempts, reason)
       }
     )

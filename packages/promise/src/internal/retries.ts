@@ -47,25 +47,30 @@ export class Retries {
     const asked = retryAfter(reason, host().clock.currentTimeMillisUnsafe())
     if (asked !== undefined) this.pause(Math.ceil(asked * 1_000_000))
     const { times = this.schedule === undefined ? 2 : Infinity } = this.retry
-    if (attempt > times || this.retry.while?.(reason, attempt) === false) return undefined
+    if (attempt > times || !this.isWorthIt(reason, attempt)) return undefined
+    if (this.schedule !== undefined && !this.reaches(attempt)) return undefined
     const delay = this.planned(attempt, reason)
-    if (delay === undefined) return undefined
     refuse(check.delay("the delay of a retry", delay))
     return asked ?? millisOf(delay)
   }
 
-  private planned(attempt: number, reason: unknown): Period | undefined {
-    if (this.schedule !== undefined) return this.scheduled(attempt)
+  private isWorthIt(reason: unknown, attempt: number): boolean {
+    return this.retry.while === undefined || this.retry.while(reason, attempt)
+  }
+
+  private planned(attempt: number, reason: unknown): Period {
+    if (this.schedule !== undefined) return this.delays[attempt - 1]!
     const { delay = byDefault } = this.retry
     return typeof delay === "function" ? delay(attempt, reason) : delay
   }
 
-  private scheduled(attempt: number): Period | undefined {
+  /** Whether the schedule has a delay for that attempt. */
+  private reaches(attempt: number): boolean {
     while (this.delays.length < attempt) {
       const next = this.schedule!.next()
-      if (next.done === true) return undefined
+      if (next.done === true) return false
       this.delays.push(next.value)
     }
-    return this.delays[attempt - 1]
+    return true
   }
 }

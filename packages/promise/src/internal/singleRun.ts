@@ -13,6 +13,11 @@ import { refusal } from "./refuse.ts"
 import { millisOf, Retries } from "./retries.ts"
 import { TimeLimit } from "./timeLimit.ts"
 
+/** What the task is told, and how long it may take. */
+class Attempt extends Context {
+  limit: TimeLimit | undefined
+}
+
 export class SingleRun<B> extends Ticket implements Call {
   protected readonly options: RunOptions
   private readonly task: MeterTask<B>
@@ -24,7 +29,7 @@ export class SingleRun<B> extends Ticket implements Call {
   /** The caller's async context, while the task waits. */
   private asyncContext: AsyncContext | undefined
   /** What the task is told, while it runs. */
-  private told: Context | undefined
+  private told: Attempt | undefined
   /** Removes the listener at the caller's signal; once that has been aborted, calls off the time of grace. */
   private unlisten: (() => void) | undefined
 
@@ -59,7 +64,10 @@ export class SingleRun<B> extends Ticket implements Call {
     if (this.isWaiting) this.cancel()
     const { told } = this
     if (told === undefined) return this.reject(reason)
+    // The first reason counts, and the time of grace goes on from there.
+    if (told.cancelled !== undefined) return
     told.abort(reason)
+    told.limit?.end()
     const { grace = 0 } = this.options
     if (grace === 0) return this.reject(reason)
     this.unlisten?.()
@@ -81,6 +89,10 @@ export class SingleRun<B> extends Ticket implements Call {
 
   protected override refused(cause: Parameters<Ticket["refuse"]>[0]): void {
     this.reject(refusal(cause))
+  }
+
+  protected get isOver(): boolean {
+    return this.settle === undefined
   }
 
   /** The promise is settled: nothing more is to come of the call. */
@@ -107,7 +119,7 @@ export class SingleRun<B> extends Ticket implements Call {
 
   private call(): void {
     const { gate } = this
-    const context = gate.isWeighed ? new Context(0, this.holding()) : new Context(0)
+    const context = gate.isWeighed ? new Attempt(0, this.holding()) : new Attempt(0)
     this.told = context
     let promise: PromiseLike<B>
     try {
@@ -119,7 +131,7 @@ export class SingleRun<B> extends Ticket implements Call {
       return this.failed(reason)
     }
     const millis = millisOf(this.options.timeout)
-    if (millis === undefined) {
+    if (millis === undefined || context.cancelled !== undefined) {
       promise.then(
         (value) => this.succeeded(value),
         (reason) => this.failed(reason)
@@ -131,6 +143,7 @@ export class SingleRun<B> extends Ticket implements Call {
       context.abort(error)
       this.gaveUp(error)
     })
+    context.limit = limit
     promise.then(
       (value) => (limit.end() ? this.succeeded(value) : this.leave()),
       (reason) => (limit.end() ? this.failed(reason) : this.leave())
@@ -139,7 +152,7 @@ export class SingleRun<B> extends Ticket implements Call {
 
   private succeeded(value: B): void {
     this.ended()
-    if (this.settle !== undefined) this.finish(value)
+    if (!this.isOver) this.finish(value)
     this.leave()
   }
 
@@ -151,7 +164,7 @@ export class SingleRun<B> extends Ticket implements Call {
   /** The attempt has failed, whether or not it has ended. */
   private gaveUp(reason: unknown): void {
     this.ended()
-    if (this.settle === undefined) return
+    if (this.isOver) return
     try {
       if (!this.isRetried(reason)) this.reject(reason)
     } catch (error) {
@@ -169,7 +182,7 @@ export class SingleRun<B> extends Ticket implements Call {
 
   private reject(reason: unknown): void {
     // Made only where it is handed on, or nobody would handle it.
-    if (this.settle !== undefined) this.finish(Promise.reject(reason))
+    if (!this.isOver) this.finish(Promise.reject(reason))
   }
 
   private finish(result: B | Promise<never>): void {
@@ -210,7 +223,8 @@ export class RetriedRun<B> extends SingleRun<B> {
 
   protected override isRetried(reason: unknown): boolean {
     const delay = this.retries.delayBefore(++this.attempt, reason)
-    if (delay === undefined) return false
+    // What is asked about a retry may be what ends the call.
+    if (delay === undefined || this.isOver) return false
     this.callOff = after(host(), delay, () => this.ask())
     return true
   }

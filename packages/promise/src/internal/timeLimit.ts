@@ -6,7 +6,7 @@ import { host } from "./host.ts"
 
 export class TimeLimit {
   private isOver = false
-  private readonly callOff: () => void
+  readonly callOff: () => void
 
   /** Calls `onOver` with a `TimeoutError` after so many milliseconds. */
   constructor(millis: number, onOver: (error: DOMException) => void) {
