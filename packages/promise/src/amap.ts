@@ -4,6 +4,7 @@ import { makeRun, ofItems } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { listen } from "./internal/cancellation.ts"
 import { settlingOrTolerating } from "./internal/outcomes.ts"
+import type { CallCollector } from "./internal/outcomes.ts"
 import type { Rejection } from "./internal/rejection.ts"
 import type { AmapOptions, Settled } from "./Options.ts"
 import type { Outcome } from "./Outcome.ts"
@@ -49,6 +50,7 @@ interface Reader<B> {
 class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, AsyncDisposable {
   private readonly call: Call<A, B>
   private readonly feed: Feed<B>
+  private readonly collector: CallCollector<B>
   private run: Run<A, B, Rejection> | undefined
   /** Calls of `next` that wait, in the order in which they came. */
   private readonly readers: Array<Reader<B>> = []
@@ -63,6 +65,7 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
   constructor(call: Call<A, B>) {
     this.call = call
     this.feed = new Feed<B>(call.options.ordered === true, () => this.handOn())
+    this.collector = settlingOrTolerating(call.options, this.feed)
   }
 
   next(): Promise<IteratorResult<B, undefined>> {
@@ -102,8 +105,7 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
     if (signal?.aborted === true) return this.end({ reason: signal.reason })
     let begun: ReturnType<typeof makeRun<A, B>>
     try {
-      const collector = settlingOrTolerating(this.call.options, this.feed)
-      begun = makeRun(this.call, collector, (rejection) => this.end(rejection), maxUnread)
+      begun = makeRun(this.call, this.collector, (rejection) => this.end(rejection), maxUnread)
     } catch (reason) {
       return this.end({ reason })
     }
@@ -132,9 +134,6 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
       this.readers.shift()!.resolve({ done: false, value: this.feed.shift() })
       this.run!.read(1)
     }
-    // A failure that is only told in the end takes no place among the results to be read.
-    const skipped = this.feed.takeSkipped()
-    if (skipped > 0) this.run!.read(skipped)
     if (!this.hasEnded || this.feed.size > 0) return
     this.unlisten?.()
     for (const { reject, resolve } of this.readers.splice(0)) {
@@ -149,6 +148,7 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
     return (this.left ??= new Promise((resolve, reject) => {
       this.unlisten?.()
       this.feed.clear()
+      this.collector.forgive?.()
       this.rejection = undefined
       for (const reader of this.readers.splice(0)) reader.resolve(done)
       if (this.run === undefined || this.hasEnded) {

@@ -14,7 +14,7 @@ export const retryAfter = (source: unknown, now: number): number | undefined => 
 
 const finite = (millis: number): number | undefined => (Number.isFinite(millis) ? millis : undefined)
 
-/** An HTTP date, of which one of the three forms leaves out that it is in UTC; else nothing: `Date.parse` takes a lot for dates. */
+/** An HTTP date, with the time zone that one of its three forms leaves out. `Date.parse` takes a lot more for dates. */
 const inUtc = (header: string): string => {
   if (!/^\s*(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? /i.test(header)) return ""
   return /\d{4}\s*$/.test(header) ? `${header} GMT` : header
@@ -52,11 +52,11 @@ const attempt = <A>(look: () => A): A | undefined => {
 /** The header of what is a `Headers`, or a plain object with the names of headers. */
 const asHeaders = (source: object): string | undefined => {
   const { get } = source as { readonly get?: unknown }
-  const value =
-    typeof get === "function"
-      ? (get as (name: string) => unknown).call(source, "retry-after")
-      : (source as Record<string, unknown>)[
-          Object.keys(source).find((name) => name.toLowerCase() === "retry-after") ?? ""
-        ]
+  const value = typeof get === "function" ? get.call(source, name) : (source as Record<string, unknown>)[nameIn(source)]
   return typeof value === "string" || typeof value === "number" ? String(value) : undefined
 }
+
+const name = "retry-after"
+
+/** As it is written there. */
+const nameIn = (headers: object): string => Object.keys(headers).find((key) => key.toLowerCase() === name) ?? name

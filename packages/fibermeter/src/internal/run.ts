@@ -14,6 +14,7 @@ import type { Cost, Holding } from "./holding.ts"
 import { after } from "./host.ts"
 import type { Host } from "./host.ts"
 import type { OwnLimits } from "./limitGate.ts"
+import { RetryQueue } from "./retryQueue.ts"
 import { Next } from "./source.ts"
 import type { Source } from "./source.ts"
 import { Ticket } from "./ticket.ts"
@@ -50,20 +51,10 @@ export interface Worker<A, B, F> {
 export interface Collector<in B, in F> {
   succeeded(index: number, value: B): boolean
   failed(index: number, failure: F): boolean
+  /** How many results nobody will read, since they will not come; those that this has told of are not told again. */
+  takeSkipped?(): number
   /** The run has done all it could for now: the time to hand on what has come together. */
   flush?(): void
-}
-
-/** An item whose task has failed and is to be started again. */
-interface Attempt<A> {
-  readonly item: A
-  readonly index: number
-  /** How many have been made. */
-  readonly attempts: number
-}
-
-interface BackOff {
-  callOff?: () => void
 }
 
 /** How many of a run's tasks there are of each kind. */
@@ -132,15 +123,7 @@ export class Run<A, B, F> {
   private givenUp = 0
   private successes = 0
   private failures = 0
-  private retried = 0
-  /** How many items are between two attempts. */
-  private between = 0
-  /** Items whose next attempt may start. */
-  private readonly dueAgain: Array<Attempt<A>> = []
-  /** The one of them for which a start is being asked. */
-  private next: Attempt<A> | undefined
-  /** The waits before a next attempt. */
-  private readonly backOffs = new Set<BackOff>()
+  private readonly retries = new RetryQueue<A>()
   private firstTask: Task | undefined
   /** An item has been taken from the source and its task not started yet. */
   private hasItem = false
@@ -214,7 +197,7 @@ export class Run<A, B, F> {
     } while (this.pumpAgain)
     this.isPumping = false
     if (!this.isPostponed && this.ticket?.isWaiting === false) this.ticket.rest()
-    if (this.phase === "open" && this.isExhausted && this.running === this.givenUp && this.between === 0) {
+    if (this.phase === "open" && this.isExhausted && this.running === this.givenUp && this.retries.size === 0) {
       if (this.running === 0) this.end()
       else this.stop()
     }
@@ -223,14 +206,14 @@ export class Run<A, B, F> {
 
   /** `total` is the number of items, where that is known. */
   counts(total: number | undefined): Counts {
-    const taken = this.hasItem && this.next === undefined ? 1 : 0
+    const taken = this.hasItem && this.retries.asking === undefined ? 1 : 0
     return {
       started: this.started,
       running: this.running - this.givenUp,
-      waiting: this.between + (total === undefined ? taken : Math.max(0, total - this.started)),
+      waiting: this.retries.size + (total === undefined ? taken : Math.max(0, total - this.started)),
       succeeded: this.successes,
       failed: this.failures,
-      retried: this.retried
+      retried: this.retries.added
     }
   }
 
@@ -253,11 +236,7 @@ export class Run<A, B, F> {
     this.ticket?.cancel()
     this.ticket?.rest()
     this.hasItem = false
-    for (const { callOff } of this.backOffs) callOff?.()
-    this.backOffs.clear()
-    this.dueAgain.length = 0
-    this.next = undefined
-    this.between = 0
+    this.retries.clear()
     const tasks: Array<Task> = []
     for (let task = this.firstTask; task !== undefined; task = task.next) tasks.push(task)
     // Counted as running, so that the last of them to end does not end the run while this loop goes on.
@@ -325,16 +304,7 @@ export class Run<A, B, F> {
    */
   again(item: A, index: number, attempts: number, delay: number): void {
     // What is asked about a retry may be what ends the call.
-    if (this.phase !== "open") return
-    this.retried++
-    this.between++
-    const backOff: BackOff = {}
-    this.backOffs.add(backOff)
-    backOff.callOff = after(this.host, delay, () => {
-      this.backOffs.delete(backOff)
-      this.dueAgain.push({ item, index, attempts })
-      this.pump()
-    })
+    if (this.phase === "open") this.retries.add(this.host, { item, index, attempts }, delay, () => this.pump())
   }
 
   /** An attempt that is not the last has ended. */
@@ -368,8 +338,7 @@ export class Run<A, B, F> {
   /** Whether there is all that a start needs but the gates' leave. */
   private mayStart(): boolean {
     if (this.phase !== "open" || this.isPostponed || this.ticket?.isWaiting === true) return false
-    if ((!this.hasItem && !(this.between > 0 && this.takeUp()) && !this.pull()) || this.running >= this.maxAtOnce)
-      return false
+    if ((!this.hasItem && !this.takeItem()) || this.running >= this.maxAtOnce) return false
     if (!overdue(this.host.isLive)) return true
     this.isPostponed = true
     later(this.host.dispatcher, () => {
@@ -379,19 +348,19 @@ export class Run<A, B, F> {
     return false
   }
 
-  /** Takes an item whose next attempt is due. Its result has a place to be read from already. */
-  private takeUp(): boolean {
-    if (this.dueAgain.length === 0) return false
-    const next = this.dueAgain.shift()!
-    this.next = next
-    this.weigh(next.item, next.index)
+  /** Takes an item to be tried again, whose result has a place to be read from already, or else a new one. */
+  private takeItem(): boolean {
+    const { retries } = this
+    if (retries.size === 0 || !retries.ask()) return this.pull()
+    const { index, item } = retries.asking!
+    this.weigh(item, index)
     return (this.hasItem = this.phase === "open")
   }
 
   private pull(): boolean {
-    if (this.isPulling || this.isExhausted || this.unread >= this.maxUnread) return false
+    if (this.isPulling || this.isExhausted || !this.hasRoom()) return false
     // As many may be between two attempts as may run: where all fail, an endless source must not be read to the end.
-    if (this.between > 0 && this.between >= this.capacity) return false
+    if (this.retries.size > 0 && this.retries.size >= this.capacity) return false
     // Set before the call: a source may answer from within it.
     this.isPulling = true
     const next = this.source.next()
@@ -405,6 +374,14 @@ export class Run<A, B, F> {
     this.isExhausted = true
     if (next === Next.failed) this.fail(this.source.failure)
     return false
+  }
+
+  /** Whether one more result has a place to be read from. */
+  private hasRoom(): boolean {
+    if (this.unread < this.maxUnread) return true
+    // Asked only now: most collectors never have any.
+    this.unread -= this.collector.takeSkipped?.() ?? 0
+    return this.unread < this.maxUnread
   }
 
   private weigh(item: A, index: number): void {
@@ -435,14 +412,13 @@ export class Run<A, B, F> {
   private start(): void {
     this.hasItem = false
     this.running++
-    const { next } = this
-    if (next === undefined) {
+    const again = this.retries.asking
+    if (again === undefined) {
       this.unread++
       this.worker.start(this, this.source.item, this.started++, 0)
     } else {
-      this.next = undefined
-      this.between--
-      this.worker.start(this, next.item, next.index, next.attempts)
+      this.retries.started()
+      this.worker.start(this, again.item, again.index, again.attempts)
     }
     this.ticket?.started()
   }

@@ -9,6 +9,8 @@ import type { Rejection, TaskRejection } from "./rejection.ts"
 /** A collector that may have the call fail when all is done. */
 export interface CallCollector<in B> extends Collector<B, Rejection> {
   readonly rejection?: Rejection | undefined
+  /** The call ends before all is done: it does not fail with that. */
+  forgive?(): void
 }
 
 /** A collector that may be told that a result will not come. */
@@ -68,6 +70,14 @@ class Gathering<B> implements CallCollector<B> {
     this.failures[index] = failure
     this.results.skip?.(index)
     return false
+  }
+
+  forgive(): void {
+    this.failures.length = 0
+  }
+
+  takeSkipped(): number {
+    return this.results.takeSkipped?.() ?? 0
   }
 
   flush(): void {

@@ -67,7 +67,7 @@ export class SingleRun<B> extends Ticket implements Call {
     // The first reason counts, and the time of grace goes on from there.
     if (told.cancelled !== undefined) return
     told.abort(reason)
-    told.limit?.end()
+    told.limit?.callOff()
     const { grace = 0 } = this.options
     if (grace === 0) return this.reject(reason)
     this.unlisten?.()
@@ -111,7 +111,7 @@ export class SingleRun<B> extends Ticket implements Call {
     return this.gates[0] as MeterGate
   }
 
-  private start(): void {
+  private start(this: this): void {
     this.call()
     this.started()
     this.rest()
