@@ -11,12 +11,12 @@ export const nothing: Collector<unknown, unknown> = {
 
 /** Keeps every result in its place; the first failure decides. For `runAll`. */
 export class All<B> implements Collector<B, unknown> {
-  private readonly places: Array<B>
+  private readonly places: Array<B> = []
   private count = 0
 
   /** Where it is known how many results there will be, an array that need not grow takes half the time. */
   constructor(items: unknown) {
-    this.places = new Array<B>(Array.isArray(items) ? items.length : 0)
+    if (Array.isArray(items)) this.places.length = items.length
   }
 
   succeeded(index: number, value: B): boolean {

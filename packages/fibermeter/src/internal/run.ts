@@ -87,7 +87,7 @@ class RunTicket extends Ticket {
   }
 
   protected override admitted(): void {
-    this.run.inContext(this.run.admitted)
+    this.run.inContext(() => this.run.admitted())
   }
 
   protected override refused(cause: Cause.Cause<any>): void {
@@ -178,10 +178,9 @@ export class Run<A, B, F> {
     return this.gates.some((gate) => gate.isWeighed)
   }
 
-  /** Calls one of this run's methods in its caller's async context. */
-  inContext(f: (this: this) => void): void {
-    if (this.context === undefined) f.call(this)
-    else this.context.runInAsyncScope(f, this)
+  inContext(f: () => void): void {
+    if (this.context === undefined) f()
+    else this.context.runInAsyncScope(f)
   }
 
   /** Starts what may be started. To be called at the beginning, and whenever the source or the reader allow for more. */

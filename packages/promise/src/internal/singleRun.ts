@@ -84,7 +84,7 @@ export class SingleRun<B> extends Ticket implements Call {
     // Without one, this is still the step in which the call was made.
     if (context === undefined) return this.start()
     this.asyncContext = undefined
-    context.runInAsyncScope(this.start, this)
+    context.runInAsyncScope(() => this.start())
   }
 
   protected override refused(cause: Parameters<Ticket["refuse"]>[0]): void {
@@ -111,7 +111,7 @@ export class SingleRun<B> extends Ticket implements Call {
     return this.gates[0] as MeterGate
   }
 
-  private start(this: this): void {
+  private start(): void {
     this.call()
     this.started()
     this.rest()
