@@ -20,8 +20,8 @@ interface BackOff {
 export class RetryQueue<A> {
   /** How many items are between two attempts; the one for which a start is being asked is one of them. */
   size = 0
-  /** How many have ever been added. */
-  added = 0
+  /** How many attempts have been made that were not an item's first. */
+  made = 0
   /** The one for which a start is being asked. */
   asking: Attempt<A> | undefined
   private readonly due: Array<Attempt<A>> = []
@@ -30,7 +30,6 @@ export class RetryQueue<A> {
   /** `onDue` is called when the attempt may begin: after so many milliseconds. */
   add(host: Host, attempt: Attempt<A>, delay: number, onDue: () => void): void {
     this.size++
-    this.added++
     const backOff: BackOff = {}
     this.backOffs.add(backOff)
     backOff.callOff = after(host, delay, () => {
@@ -50,6 +49,7 @@ export class RetryQueue<A> {
   started(): void {
     this.asking = undefined
     this.size--
+    this.made++
   }
 
   clear(): void {

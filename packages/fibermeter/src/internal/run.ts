@@ -212,7 +212,7 @@ export class Run<A, B, F> {
       waiting: this.retries.size + (total === undefined ? taken : Math.max(0, total - this.started)),
       succeeded: this.successes,
       failed: this.failures,
-      retried: this.retries.added
+      retried: this.retries.made
     }
   }
 
@@ -459,7 +459,7 @@ export class Run<A, B, F> {
   private end(): void {
     this.phase = "ended"
     this.reporter?.end()
-    for (const gate of this.gates) gate.part()
     this.onEnd()
+    for (const gate of this.gates) gate.part()
   }
 }

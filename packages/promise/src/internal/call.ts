@@ -119,15 +119,13 @@ export const makeRun = <A, B>(
   const source = isAsyncIterable(items) ? new AsyncSource(items) : ofIterable(items, toRejection)
   const run = new Run(host(), source, own, shared, worker, collector, maxUnread)
   const abort = (reason: unknown): void => {
-    if (run.phase !== "open") return
-    worker.callerReason = { reason }
+    // The last report may abort a call that has ended, and whose caller has not been told yet.
+    if (run.phase === "open" || (run.phase === "ended" && run.failure === undefined)) worker.callerReason = { reason }
     run.stop()
   }
   const entry: MeterCall = {
     abort,
-    get waitsAt() {
-      return run.waitsAt
-    }
+    isWaitingAt: (gate) => run.waitsAt === gate
   }
   for (const gate of shared) gate.enterCall(entry)
   let thrown: Rejection | undefined

@@ -7,8 +7,8 @@ import type { Rejection } from "./rejection.ts"
 
 /** A call that uses a meter, and has not ended. */
 export interface Call {
-  /** The gate where it waits for a start, if it does. */
-  readonly waitsAt: Gate | undefined
+  /** Whether it has a task that waits for its start there. */
+  isWaitingAt(gate: Gate): boolean
   abort(reason: unknown): void
 }
 
@@ -39,7 +39,7 @@ export class MeterGate extends LimitGate {
   clear(reason: unknown): void {
     const isNested = this.isClearing
     this.isClearing = true
-    const calls = [...this.waiters, ...this.users].filter((each): each is Call => isCall(each) && each.waitsAt === this)
+    const calls = [...this.waiters, ...this.users].filter(isCall).filter((call) => call.isWaitingAt(this))
     for (const call of calls) call.abort(reason)
     this.isClearing = isNested
     // Somebody may have come meanwhile.
@@ -53,6 +53,8 @@ export class MeterGate extends LimitGate {
     this.clear(reason)
     for (const call of this.users) call.abort(reason)
     if (this.users.size > 0) await new Promise<void>((resolve) => (this.onEmpty ??= []).push(resolve))
+    // Their promises are settled. This goes on when whoever waits for those has been told.
+    for (let i = 0; i < ticksToTell; i++) await undefined
   }
 
   /** While the line is cleared, nobody passes whom another one has held up. */
@@ -64,5 +66,8 @@ export class MeterGate extends LimitGate {
     return this.closed === undefined && super.isForgettable()
   }
 }
+
+/** Microtasks from a rejection to the callers, through the promises of an async function and of what it returns. */
+const ticksToTell = 8
 
 const isCall = (value: object): value is Call => "abort" in value

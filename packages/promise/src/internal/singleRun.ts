@@ -2,7 +2,7 @@
  * One task under a meter: what `Run` is for many.
  */
 import { after, captureContext, check, Ticket } from "fibermeter/engine"
-import type { AsyncContext, Host } from "fibermeter/engine"
+import type { AsyncContext, Gate, Host } from "fibermeter/engine"
 import type { MeterTask, RunOptions } from "../Limiter.ts"
 import type { Cost } from "../Limits.ts"
 import { listen } from "./cancellation.ts"
@@ -57,6 +57,10 @@ export class SingleRun<B> extends Ticket implements Call {
     const { signal } = this.options
     if (signal !== undefined) this.unlisten = listen(signal, (reason) => this.abort(reason))
     this.ask()
+  }
+
+  isWaitingAt(gate: Gate): boolean {
+    return this.waitsAt === gate
   }
 
   /** Ends the call before its time. */
@@ -211,6 +215,11 @@ export class RetriedRun<B> extends SingleRun<B> {
     super.begin()
   }
 
+  /** Between two attempts it waits as well, as its caller sees it. */
+  override isWaitingAt(gate: Gate): boolean {
+    return this.callOff !== undefined || super.isWaitingAt(gate)
+  }
+
   override abort(reason: unknown): void {
     this.callOff?.()
     super.abort(reason)
@@ -225,7 +234,10 @@ export class RetriedRun<B> extends SingleRun<B> {
     const delay = this.retries.delayBefore(++this.attempt, reason)
     // What is asked about a retry may be what ends the call.
     if (delay === undefined || this.isOver) return false
-    this.callOff = after(host(), delay, () => this.ask())
+    this.callOff = after(host(), delay, () => {
+      this.callOff = undefined
+      this.ask()
+    })
     return true
   }
 }
