@@ -13,7 +13,7 @@ import type { Fiber, Semaphore } from "effect"
 import { dual } from "effect/Function"
 import * as check from "./internal/check.ts"
 import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
-import { capacityOf, inOrder, namesOf } from "./internal/gate.ts"
+import { capacityOf, inOrder, namesOf, together } from "./internal/gate.ts"
 import type { Gate } from "./internal/gate.ts"
 import { CurrentHolding } from "./internal/holding.ts"
 import type { Cost, Holding } from "./internal/holding.ts"
@@ -300,7 +300,7 @@ export const fromSchedule = <Output, E, R>(
  */
 export const all = <const M extends ReadonlyArray<Meter<any, any>>>(
   ...meters: M
-): Meter<MeterError<M>, MeterServices<M>> => lazily(() => meters.flatMap(gatesOf))
+): Meter<MeterError<M>, MeterServices<M>> => lazily(() => together(meters.map((meter) => () => gatesOf(meter))))
 
 /**
  * The pacing behind `maxPerSecond` as a `Schedule`, to be used with Effect's own operators. Stepped at a start, its

@@ -1,17 +1,21 @@
 /** The types a caller sees: results in their shapes, the options exact, nothing of Effect. */
 import { describe, expectTypeOf, it } from "vitest"
-import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
+import { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
 import type {
   AmapOptions,
+  Cost,
   EachOptions,
   ItemTask,
   Limits,
   Meter,
   Options,
+  Outcome,
   RunAllOptions,
   RunAnyOptions,
+  RunOptions,
   Task,
-  TaskContext
+  TaskContext,
+  WrapOptions
 } from "../src/index.ts"
 
 const numbers: ReadonlyArray<number> = [1, 2, 3]
@@ -19,6 +23,12 @@ declare const later: AsyncIterable<string>
 declare const stream: ReadableStream<Uint8Array>
 declare const meter: Meter
 declare const signal: AbortSignal
+
+interface Get {
+  (id: number): Promise<string>
+  (name: string, deep?: boolean): Promise<number>
+}
+declare const overloaded: Get
 
 describe("runOnEach", () => {
   it("gives nothing", () => {
@@ -235,6 +245,203 @@ describe("createMeter", () => {
     void api.run(() => 1, { signal, grace: 10 })
     // @ts-expect-error -- a promise has already started
     void api.run(Promise.resolve(1))
+  })
+})
+
+describe("meter.run", () => {
+  it("takes the options of a single task", () => {
+    const options: RunOptions = { signal, grace: 10, cost: { tokens: 5 }, timeout: "5 seconds", retry: { times: 2 } }
+    expectTypeOf(meter.run(async () => 1, options)).toEqualTypeOf<Promise<number>>()
+    expectTypeOf<keyof RunOptions>().toEqualTypeOf<"signal" | "grace" | "cost" | "timeout" | "retry">()
+    void meter.run(() => 1, { retry: { delay: (attempt, reason) => (reason === undefined ? attempt : "1 second") } })
+    void meter.run(() => 1, { retry: { schedule: [100, "1 second"], while: (reason) => reason instanceof Error } })
+    void meter.run(({ correct }) => correct({ tokens: 1 }))
+    // @ts-expect-error -- a limit is the meter's business
+    void meter.run(() => 1, { maxAtOnce: 5 })
+    // @ts-expect-error -- a single task is not one of many
+    void meter.run(({ index }) => index)
+    // @ts-expect-error -- for a single task it is known
+    void meter.run(() => 1, { cost: () => ({ tokens: 1 }) })
+    // @ts-expect-error -- a number of times
+    void meter.run(() => 1, { retry: 3 })
+    // @ts-expect-error -- it is called times
+    void meter.run(() => 1, { retry: { tries: 3 } })
+    // @ts-expect-error -- no length of time
+    void meter.run(() => 1, { timeout: "soon" })
+  })
+})
+
+describe("meter.wrap", () => {
+  it("keeps the type of an async function, generic and overloaded ones included", () => {
+    const load = async (id: number, signal?: AbortSignal) => ({ id, signal })
+    expectTypeOf(meter.wrap(load)).toEqualTypeOf<typeof load>()
+
+    const first = async <T>(list: ReadonlyArray<T>): Promise<T | undefined> => list[0]
+    const wrapped: typeof first = meter.wrap(first)
+    expectTypeOf(wrapped).toEqualTypeOf<typeof first>()
+    expectTypeOf(meter.wrap(first)(["a"])).toEqualTypeOf<Promise<string | undefined>>()
+
+    const get = meter.wrap(overloaded)
+    expectTypeOf(get).toEqualTypeOf<Get>()
+    expectTypeOf(get(1)).toEqualTypeOf<Promise<string>>()
+    expectTypeOf(get("a", true)).toEqualTypeOf<Promise<number>>()
+
+    const rest = async (...parts: ReadonlyArray<string>) => parts.length
+    expectTypeOf(meter.wrap(rest)).toEqualTypeOf<typeof rest>()
+    expectTypeOf(
+      meter.wrap(async function (this: Date, n: number) {
+        return this.getTime() + n
+      })
+    ).toEqualTypeOf<(this: Date, n: number) => Promise<number>>()
+  })
+
+  it("makes a function that gives a value one that gives a promise", () => {
+    expectTypeOf(meter.wrap((a: number, b?: string) => `${a}${b}`)).toEqualTypeOf<
+      (a: number, b?: string) => Promise<string>
+    >()
+    expectTypeOf(meter.wrap(() => {})).returns.toEqualTypeOf<Promise<void>>()
+    expectTypeOf(meter.wrap((n: number): number | Promise<string> => n)).returns.toEqualTypeOf<
+      Promise<number | string>
+    >()
+    expectTypeOf(meter.wrap((n: number): PromiseLike<number> => Promise.resolve(n))).returns.toEqualTypeOf<
+      Promise<number>
+    >()
+    expectTypeOf(
+      meter.wrap(function (this: Date) {
+        return this.getTime()
+      })
+    ).toEqualTypeOf<(this: Date) => Promise<number>>()
+  })
+
+  it("knows the arguments where the cost goes by them", () => {
+    void meter.wrap(async (text: string, n: number) => text.repeat(n), {
+      cost: (text, n) => {
+        expectTypeOf(text).toEqualTypeOf<string>()
+        expectTypeOf(n).toEqualTypeOf<number>()
+        return { tokens: text.length * n }
+      }
+    })
+    void meter.wrap(async (_: string) => 1, { cost: () => ({ tokens: 1 }), grace: 1, timeout: 5, retry: {}, signal })
+    expectTypeOf<keyof WrapOptions<[]>>().toEqualTypeOf<keyof RunOptions>()
+    expectTypeOf<WrapOptions<[number]>["cost"]>().toEqualTypeOf<((n: number) => Cost) | undefined>()
+    // @ts-expect-error -- a function of the arguments
+    void meter.wrap(async () => 1, { cost: { tokens: 1 } })
+    // @ts-expect-error -- of these arguments
+    void meter.wrap(async (_: string) => 1, { cost: (n: number) => ({ tokens: n }) })
+    // @ts-expect-error -- a limit is the meter's business
+    void meter.wrap(async () => 1, { maxAtOnce: 1 })
+    // @ts-expect-error -- a promise has already started
+    void meter.wrap(Promise.resolve(1))
+  })
+})
+
+describe("the verbs of a meter", () => {
+  it("are those of the package", () => {
+    expectTypeOf(meter.runOnEach).toEqualTypeOf<typeof runOnEach>()
+    expectTypeOf(meter.runAll).toEqualTypeOf<typeof runAll>()
+    expectTypeOf(meter.amap).toEqualTypeOf<typeof amap>()
+    expectTypeOf(meter.runAny).toEqualTypeOf<typeof runAny>()
+    const ofKey = createKeyedMeter<number>({ maxAtOnce: 1 }).for(5)
+    expectTypeOf(ofKey).toEqualTypeOf<Meter>()
+  })
+
+  it("keep tuples and records", () => {
+    expectTypeOf(meter.runAll([async () => 1, () => "a"])).resolves.toEqualTypeOf<[number, string]>()
+    expectTypeOf(meter.runAll({ a: () => 1, b: async () => "a" })).resolves.toEqualTypeOf<{ a: number; b: string }>()
+    expectTypeOf(meter.runAll(numbers, (n) => `${n}`)).resolves.toEqualTypeOf<Array<string>>()
+    expectTypeOf(meter.runAny([async () => 1, () => "a"])).resolves.toEqualTypeOf<number | string>()
+  })
+
+  it("take further meters", () => {
+    void meter.runOnEach(numbers, () => {}, { meter: [meter, createMeter({})], maxAtOnce: 1 })
+    // @ts-expect-error -- a meter, not limits
+    void meter.runAll(numbers, () => {}, { meter: { maxAtOnce: 1 } })
+    // @ts-expect-error -- it is called maxAtOnce
+    void meter.runAll([() => 1], { concurrency: 5 })
+  })
+
+  it("may be disposed of", () => {
+    expectTypeOf(meter).toExtend<AsyncDisposable>()
+    expectTypeOf(meter.close).toEqualTypeOf<(reason?: unknown) => Promise<void>>()
+    expectTypeOf(meter.clear).toEqualTypeOf<(reason?: unknown) => void>()
+    expectTypeOf(meter.idle).toEqualTypeOf<() => Promise<void>>()
+  })
+})
+
+describe("settled", () => {
+  const settled = { settled: true } as const
+
+  it("gives outcomes, of items with the item", () => {
+    expectTypeOf(runAll(numbers, async (n) => `${n}`, settled)).resolves.toEqualTypeOf<Array<Outcome<string, number>>>()
+    expectTypeOf(meter.runAll(later, () => 1, { settled: true, maxAtOnce: 2 })).resolves.toEqualTypeOf<
+      Array<Outcome<number, string>>
+    >()
+  })
+
+  it("gives outcomes in the shape of a tuple or a record, with the function", () => {
+    const one = async () => 1
+    const two = () => "a"
+    expectTypeOf(runAll([one, two], settled)).resolves.toEqualTypeOf<
+      [Outcome<number, typeof one>, Outcome<string, typeof two>]
+    >()
+    expectTypeOf(meter.runAll({ one, two }, { settled: true })).resolves.toEqualTypeOf<{
+      one: Outcome<number, typeof one>
+      two: Outcome<string, typeof two>
+    }>()
+    const list: Array<() => Promise<number>> = []
+    expectTypeOf(runAll(list, settled)).resolves.toEqualTypeOf<Array<Outcome<number, () => Promise<number>>>>()
+  })
+
+  it("gives amap's outcomes one by one", async () => {
+    for await (const outcome of amap(numbers, (n) => `${n}`, { settled: true, ordered: true })) {
+      expectTypeOf(outcome).toEqualTypeOf<Outcome<string, number>>()
+      if (outcome.status === "fulfilled") expectTypeOf(outcome.value).toEqualTypeOf<string>()
+      else expectTypeOf(outcome.reason).toEqualTypeOf<unknown>()
+      expectTypeOf(outcome.item).toEqualTypeOf<number>()
+      expectTypeOf(outcome.index).toEqualTypeOf<number>()
+    }
+    for await (const outcome of meter.amap(later, () => 1, settled)) {
+      expectTypeOf(outcome).toEqualTypeOf<Outcome<number, string>>()
+    }
+  })
+
+  it("false, or left out, gives the results", () => {
+    expectTypeOf(runAll(numbers, (n) => n, { settled: false })).resolves.toEqualTypeOf<Array<number>>()
+    expectTypeOf(runAll([() => 1], { settled: undefined })).resolves.toEqualTypeOf<[number]>()
+    expectTypeOf(amap(numbers, (n) => n, { settled: false }).next()).resolves.toEqualTypeOf<
+      IteratorResult<number, undefined>
+    >()
+  })
+
+  it("is for runAll and amap alone", () => {
+    // @ts-expect-error -- it gives no results
+    void runOnEach(numbers, () => {}, { settled: true })
+    // @ts-expect-error -- it gives one result
+    void runAny(numbers, () => {}, { settled: true })
+  })
+})
+
+describe("stopOnError, retry and timeout", () => {
+  it("stopOnError is for the verbs that run every task, and changes no result", () => {
+    expectTypeOf(runAll(numbers, (n) => n, { stopOnError: false })).resolves.toEqualTypeOf<Array<number>>()
+    void runOnEach(numbers, () => {}, { stopOnError: false })
+    amap(numbers, () => {}, { stopOnError: false })
+    // @ts-expect-error -- failures do not stop it anyway
+    void runAny(numbers, () => {}, { stopOnError: false })
+  })
+
+  it("retry and timeout are for all", () => {
+    const options = { timeout: "5 seconds", retry: { times: 2, delay: 100, while: () => true } } as const
+    void runOnEach(numbers, () => {}, options)
+    void runAll([() => {}], options)
+    void runAny([() => {}], options)
+    amap(numbers, () => {}, options)
+    // @ts-expect-error -- how often is its times
+    void runAll([() => {}], { retry: 2 })
+    // @ts-expect-error -- numbers are milliseconds, texts have a unit
+    void runAll([() => {}], { timeout: "5" })
+    // @ts-expect-error -- yes or no
+    void runAll([() => {}], { retry: { while: async () => true } })
   })
 })
 

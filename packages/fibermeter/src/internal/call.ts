@@ -9,7 +9,7 @@ import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import * as check from "./check.ts"
 import { Any } from "./collect.ts"
 import { FiberWorker } from "./fiberWorker.ts"
-import { capacityOf, namesOf } from "./gate.ts"
+import { capacityOf, namesOf, together } from "./gate.ts"
 import type { Gate } from "./gate.ts"
 import type { Host } from "./host.ts"
 import { ofFiber } from "./host.ts"
@@ -67,7 +67,7 @@ export const ofEffects = <B, E>(effects: unknown, options: unknown): Call<any, B
 /** The gates of the meters that a call shares with others. */
 const sharedGates = ({ meter }: AllOptions): ReadonlyArray<Gate> => {
   const meters: ReadonlyArray<Meters> = meter === undefined ? [] : Array.isArray(meter) ? meter : [meter]
-  return meters.flatMap((each) => gatesOf(each as AnyMeter))
+  return together(meters.map((each) => () => gatesOf(each as AnyMeter)))
 }
 
 type Weigh = (item: any, index: number) => Cost

@@ -47,7 +47,9 @@ const time =
   (wanted: string, isValid: (millis: number) => boolean): Check =>
   (name, value) => {
     const duration = Duration.fromInput(value as Duration.Input)
-    if (Option.isNone(duration)) return type(name, wanted, value)
+    // Effect takes any object for one, with nothing of it known for zero.
+    const isNone = isObject(value) && !Duration.isDuration(value) && Object.keys(value).length === 0
+    if (Option.isNone(duration) || isNone || isThenable(value)) return type(name, wanted, value)
     // Effect takes NaN for zero.
     if (Number.isNaN(value)) return { ...type(name, wanted, value), kind: "range" }
     return isValid(Duration.toMillis(duration.value)) ? undefined : { ...type(name, wanted, value), kind: "range" }
@@ -130,7 +132,8 @@ export const count = number(
   (value) => value === Infinity || (Number.isSafeInteger(value) && value >= 0)
 )
 
-export const iterable: Check = (name, value) => (isIterable(value) ? undefined : type(name, "an Iterable", value))
+export const iterable: Check = (name, value) =>
+  isIterable(value) && typeof value !== "string" ? undefined : type(name, "an Iterable of them", value)
 
 /** A function, or what the other check is for. */
 export const functionOr =

@@ -403,3 +403,19 @@ export const capacityOf = (gates: ReadonlyArray<Gate>): number =>
 /** The names that the windows of these gates have. */
 export const namesOf = (gates: ReadonlyArray<Holdable>): ReadonlySet<string> =>
   new Set(gates.flatMap((gate) => Array.from(gate.names)))
+
+/**
+ * The gates that all of these give. Each is held while the others are asked for: that may be what has the idle gate of a
+ * key forgotten.
+ */
+export const together = <G extends Gate>(gatesOf: ReadonlyArray<() => ReadonlyArray<G>>): ReadonlyArray<G> => {
+  const held: Array<G> = []
+  for (const each of gatesOf) {
+    for (const gate of each()) {
+      gate.join()
+      held.push(gate)
+    }
+  }
+  for (const gate of held) gate.part()
+  return held
+}

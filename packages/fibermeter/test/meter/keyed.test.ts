@@ -214,3 +214,18 @@ describe("what is known of a key", () => {
     expect(hosts.size).toBe(0)
   })
 })
+
+describe("several keys of a family at once", () => {
+  it.each([
+    ["named by a call", (a: Meter.Meter, b: Meter.Meter) => [a, b]],
+    ["as one meter", (a: Meter.Meter, b: Meter.Meter) => Meter.all(a, b)]
+  ])("%s: each of them is held", async (_, of) => {
+    const log = new Log()
+    const hosts = Meter.keyed<string>({ maxAtOnce: 1 })
+    const one = (key: string) => Meter.metered(log.task(key), hosts.for(key))
+    const both = runOnEach(["both"], (name) => log.task(name, 100), { meter: of(hosts.for("a"), hosts.for("b")) })
+    await log.play([0, both], [10, one("a")], [20, one("b")])
+    expect(log.starts.toSorted()).toEqual(["a 100", "b 100", "both 0"])
+    log.expectRest()
+  })
+})

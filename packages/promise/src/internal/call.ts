@@ -1,7 +1,7 @@
 /**
  * What the verbs have in common: from arguments to a run, and from a run's end to a promise.
  */
-import { check, LimitGate, namesOf, ofIterable, reportOn, Run } from "fibermeter/engine"
+import { check, LimitGate, namesOf, ofIterable, reportOn, Run, together } from "fibermeter/engine"
 import type { Gate } from "fibermeter/engine"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { TaskContext } from "../Task.ts"
@@ -104,7 +104,7 @@ export const makeRun = <A, B>(
   maxUnread: number | undefined
 ): Begun<A, B> => {
   const { cost, grace = 0, meter, onProgress, retry, timeout } = options
-  const shared = metersOf(meter).map(({ gate }) => gate)
+  const shared = together(metersOf(meter).map((each) => () => [each.gate]))
   for (const gate of shared) gate.throwIfClosed()
   const own = LimitGate.forCall(options, retry !== undefined && shared.length === 0)
   const pausable = shared[0] ?? own.gates[0]

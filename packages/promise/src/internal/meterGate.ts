@@ -37,11 +37,10 @@ export class MeterGate extends LimitGate {
 
   /** Ends the calls that wait here. */
   clear(reason: unknown): void {
-    const isNested = this.isClearing
     this.isClearing = true
     const calls = [...this.waiters, ...this.users].filter(isCall).filter((call) => call.isWaitingAt(this))
     for (const call of calls) call.abort(reason)
-    this.isClearing = isNested
+    this.isClearing = false
     // Somebody may have come meanwhile.
     this.wake()
   }
@@ -54,7 +53,7 @@ export class MeterGate extends LimitGate {
     for (const call of this.users) call.abort(reason)
     if (this.users.size > 0) await new Promise<void>((resolve) => (this.onEmpty ??= []).push(resolve))
     // Their promises are settled. This goes on when whoever waits for those has been told.
-    for (let i = 0; i < ticksToTell; i++) await undefined
+    for (let i = 0; i < ticksToTell; i++) await Promise.resolve()
   }
 
   /** While the line is cleared, nobody passes whom another one has held up. */

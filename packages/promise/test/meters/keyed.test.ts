@@ -260,3 +260,19 @@ it("limits that are no limits, and races, work as with any meter", async () => {
   await pass(10)
   expect(meters.size).toBe(0)
 })
+
+describe("several keys of a family in one call", () => {
+  it("each of them is held", async () => {
+    const hosts = createKeyedMeter<string>({ maxAtOnce: 1 })
+    const starts: Array<[string, number]> = []
+    const note = (name: string) => starts.push([name, now()])
+    const options = { meter: [hosts.for("a"), hosts.for("b")] }
+    const calls = [
+      runAll([() => (note("both"), sleep(100))], options),
+      hosts.for("a").run(() => note("a")),
+      hosts.for("b").run(() => note("b"))
+    ]
+    await value(Promise.all(calls))
+    expect(Object.fromEntries(starts)).toEqual({ both: 0, a: 100, b: 100 })
+  })
+})
