@@ -1,5 +1,5 @@
 /** What a task is given: its item, its index, and a signal that exists only if the task looks at it. */
-import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
 import type { TaskContext } from "../src/index.ts"
 import {
@@ -295,4 +295,30 @@ describe("the signal's reason", () => {
       for (const listener of others) process.on("uncaughtException", listener)
     }
   })
+
+  it("nor where the platform hands it to whoever aborts, as Cloudflare's does", async () => {
+    const queued: Array<() => void> = []
+    const queue = vi.spyOn(globalThis, "queueMicrotask").mockImplementation((f) => void queued.push(f))
+    const abort = vi.spyOn(AbortController.prototype, "abort").mockImplementationOnce(() => {
+      throw "from the listener"
+    })
+    try {
+      const task = ({ signal }: TaskContext) => sleep(1000, signal)
+      expect(await value(runAny([task, task, () => sleep(10).then(() => "won")]))).toBe("won")
+      expect(abort).toHaveBeenCalledTimes(2)
+      expect(queued.map((f) => caught(f))).toEqual(["from the listener"])
+    } finally {
+      queue.mockRestore()
+      abort.mockRestore()
+    }
+  })
 })
+
+const caught = (f: () => void): unknown => {
+  try {
+    f()
+    return undefined
+  } catch (error) {
+    return error
+  }
+}

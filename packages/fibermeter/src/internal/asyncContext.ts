@@ -27,11 +27,14 @@ const findContextOf = (
   { AsyncLocalStorage }: AsyncHooks,
   capture: () => AsyncContext
 ): ((resource: AsyncContext) => unknown) | undefined => {
+  const keys = Object.getOwnPropertySymbols(capture())
+  // A host that has none, as workerd, need not have all that is done next either.
+  if (keys.length === 0) return undefined
   const storage = new AsyncLocalStorage()
   const [one, same] = storage.run(1, () => [capture(), capture()] as const)
   const other = storage.run(2, capture)
   storage.disable()
-  return Object.getOwnPropertySymbols(one)
+  return keys
     .map((key) => (resource: object) => (resource as Readonly<Record<symbol, unknown>>)[key])
     .find((contextOf) => {
       const context = contextOf(one)

@@ -28,7 +28,7 @@ class Reporter {
   private readonly total: number | undefined
   private readonly report: Report
   private readonly onThrow: (error: unknown) => void
-  private readonly began: number
+  private readonly began: bigint
   private disarm: (() => void) | undefined
 
   constructor(run: Run<any, any, any>, total: number | undefined, report: Report, onThrow: (error: unknown) => void) {
@@ -56,7 +56,7 @@ class Reporter {
 
   private tell(): void {
     const counts = this.run.counts(this.total)
-    const elapsed = this.now() - this.began
+    const elapsed = Number(this.now() - this.began) / 1_000_000
     const rate = elapsed === 0 ? 0 : ((counts.succeeded + counts.failed) * 1000) / elapsed
     try {
       this.report({ ...counts, total: this.total, elapsed, rate })
@@ -65,8 +65,8 @@ class Reporter {
     }
   }
 
-  private now(): number {
-    return Number(this.run.host.clock.monotonicTimeNanosUnsafe()) / 1_000_000
+  private now(): bigint {
+    return this.run.host.clock.monotonicTimeNanosUnsafe()
   }
 }
 

@@ -42,6 +42,14 @@ export class Context implements TaskContext {
   /** The first reason counts. */
   abort(reason: unknown): void {
     this.cancelled ??= { reason }
-    this.controller?.abort(reason)
+    try {
+      this.controller?.abort(reason)
+    } catch (error) {
+      // What a listener throws is no affair of who aborts. In Cloudflare Workers it comes out here all the same; now it
+      // is reported as elsewhere.
+      queueMicrotask(() => {
+        throw error
+      })
+    }
   }
 }

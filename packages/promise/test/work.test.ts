@@ -1,0 +1,942 @@
+/**
+ * The shape of the work, counted and not timed: what is done for one task is the same whether there are a hundred or ten
+ * thousand of them, and whether one waits or ten thousand do.
+ *
+ * Each table says how much of each kind of work a task may make. To say so for several sizes, with next to nothing on
+ * top, is to say that it does not grow; and a change that has more done for each task has to say so here.
+ */
+import { AsyncLocalStorage, AsyncResource, createHook } from "node:async_hooks"
+import { captureContext, LimitGate, ofDefaults, Run, Ticket } from "fibermeter/engine"
+import { describe, expect, it, vi } from "vitest"
+import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
+import type { Limits, Options, TaskContext } from "../src/index.ts"
+import { expectNoUnhandledRejection, listeners, useVirtualTime, value } from "./support.ts"
+
+useVirtualTime()
+expectNoUnhandledRejection()
+
+const sizes = [100, 1000, 10_000]
+/** For what differs little from what is counted for ten thousand. */
+const fewer = [100, 1000]
+
+// --- what is counted -------------------------------------------------------------------------------------------------
+
+interface Work {
+  /** Tasks of the scheduler. */
+  steps: number
+  timers: number
+  /** Promises that were made, those of the tasks themselves included. */
+  promises: number
+  /** Looks at the clock. */
+  reads: number
+  /** Starts that were asked for. */
+  asks: number
+  /** Questions whether a gate is open. */
+  looks: number
+  /** Rounds of the loops that start tasks and let waiters pass. */
+  rounds: number
+  /** Steps along the links between those who wait, and between the tasks that run. */
+  links: number
+  /** Elements of arrays, sets and maps that were gone through or moved by their methods and iterators. */
+  elements: number
+  /** Async contexts that were captured. */
+  captures: number
+  controllers: number
+  /** Listeners that were put on a signal. */
+  listeners: number
+}
+
+const noWork: Work = {
+  steps: 0,
+  timers: 0,
+  promises: 0,
+  reads: 0,
+  asks: 0,
+  looks: 0,
+  rounds: 0,
+  links: 0,
+  elements: 0,
+  captures: 0,
+  controllers: 0,
+  listeners: 0
+}
+
+const kinds = Object.keys(noWork) as ReadonlyArray<keyof Work>
+
+/**
+ * What may be on top, however many tasks there are: what is done once for a call. Beyond that, the event loop gets its
+ * turn after some thousands of tasks, which is far less than one for a hundred.
+ */
+const onTop: Work = {
+  ...noWork,
+  steps: 4,
+  promises: 80,
+  reads: 20,
+  looks: 20,
+  rounds: 20,
+  links: 40,
+  elements: 300,
+  captures: 4,
+  listeners: 1
+}
+
+/** The methods that take longer the more there is in what they are called on. */
+const linear: ReadonlyArray<readonly [prototype: object, names: string]> = [
+  [Array.prototype, "every find findIndex findLast findLastIndex includes indexOf lastIndexOf some"],
+  [Array.prototype, "concat filter flat flatMap forEach join map reduce reduceRight slice"],
+  [Array.prototype, "copyWithin fill reverse shift sort splice unshift"],
+  [Array.prototype, "toReversed toSorted toSpliced with"],
+  [Set.prototype, "forEach"],
+  [Map.prototype, "forEach"]
+]
+
+/** What `for…of`, spreads and the like go by, an element at a time. */
+const iterators: ReadonlyArray<object> = [[], new Set(), new Map()].map((each) =>
+  Object.getPrototypeOf(each[Symbol.iterator]())
+)
+
+interface Links {
+  previous: unknown
+  next: unknown
+}
+
+type Method = (this: unknown, ...args: Array<unknown>) => unknown
+
+/**
+ * Links that count how often they are read. The accessors are the same for all that are linked: with some of its own,
+ * each would be of a shape of its own to the engine, and slow.
+ */
+const countedLinks = (counted: Work): PropertyDescriptorMap & ThisType<{ readonly links: Links }> => ({
+  previous: {
+    get() {
+      counted.links++
+      return this.links.previous
+    },
+    set(to) {
+      this.links.previous = to
+    }
+  },
+  next: {
+    get() {
+      counted.links++
+      return this.links.next
+    },
+    set(to) {
+      this.links.next = to
+    }
+  }
+})
+
+/** Counts what is done while it is in place. */
+class Tally {
+  /** The contexts that something was called in. */
+  readonly contexts = new Set<unknown>()
+  /** Timers that are armed now. */
+  readonly armed = new Set<unknown>()
+  mostArmed = 0
+  private readonly counted: Work = { ...noWork }
+  private readonly countedLinks = countedLinks(this.counted)
+  private readonly undo: Array<() => void> = []
+  private before: Work = noWork
+
+  /** What has been done since `begin` was last called. */
+  get work(): Work {
+    const work = { ...this.counted }
+    for (const kind of kinds) work[kind] -= this.before[kind]
+    return work
+  }
+
+  begin(): void {
+    this.before = { ...this.counted }
+  }
+
+  install(): void {
+    const { counted } = this
+    this.onCall(Ticket.prototype, "request", () => counted.asks++)
+    this.onCall(Gate, "lookFor", () => counted.looks++)
+    this.onCall(Gate, "pump", () => counted.rounds++)
+    this.onCall(Run.prototype, "pump", () => counted.rounds++)
+    this.onCall(Gate, "enqueue", (_, waiter) => this.countLinks(waiter as object))
+    this.onCall(Run.prototype, "track", (_, task) => this.countLinks(task as object))
+    this.onCall(Object.getPrototypeOf(ofDefaults().dispatcher) as object, "scheduleTask", () => counted.steps++)
+    this.onCall(process.hrtime, "bigint", () => counted.reads++)
+    this.onCall(AsyncResource.prototype, "runInAsyncScope", (self) => this.contexts.add(self))
+    this.onCall(EventTarget.prototype, "addEventListener", (self) => {
+      if (self instanceof AbortSignal) counted.listeners++
+    })
+    for (const [prototype, names] of linear) {
+      for (const name of names.split(" ")) {
+        this.onCall(prototype, name, (self) => {
+          const { length, size } = self as { readonly length?: number; readonly size?: number }
+          counted.elements += length ?? size ?? 0
+        })
+      }
+    }
+    for (const prototype of iterators) this.onCall(prototype, "next", () => counted.elements++)
+    this.countTimers()
+    this.countControllers()
+    const hook = createHook({
+      init: (_, type) => {
+        if (type === "fibermeter") counted.captures++
+        if (type === "PROMISE") counted.promises++
+      }
+    })
+    hook.enable()
+    this.undo.push(() => hook.disable())
+  }
+
+  uninstall(): void {
+    for (const undo of this.undo.splice(0).toReversed()) undo()
+  }
+
+  private onCall(holder: object, name: string, see: (self: unknown, first: unknown) => void): void {
+    const methods = holder as Record<string, Method | undefined>
+    const method = methods[name]
+    if (method === undefined) throw new Error(`there is no ${name} to be counted any more`)
+    methods[name] = function (...args) {
+      see(this, args[0])
+      return method.apply(this, args)
+    }
+    this.undo.push(() => {
+      methods[name] = method
+    })
+  }
+
+  private countTimers(): void {
+    const { clearTimeout, setInterval, setTimeout } = globalThis
+    const arm = (f: () => void, millis?: number): unknown => {
+      this.counted.timers++
+      const timer = setTimeout(() => {
+        this.armed.delete(timer)
+        f()
+      }, millis)
+      this.armed.add(timer)
+      this.mostArmed = Math.max(this.mostArmed, this.armed.size)
+      return timer
+    }
+    globalThis.setTimeout = arm as typeof setTimeout
+    globalThis.setInterval = (() => {
+      throw new Error("an interval is more than one timer")
+    }) as never
+    globalThis.clearTimeout = (timer) => {
+      this.armed.delete(timer)
+      clearTimeout(timer)
+    }
+    this.undo.push(() => Object.assign(globalThis, { clearTimeout, setInterval, setTimeout }))
+  }
+
+  private countControllers(): void {
+    const { AbortController } = globalThis
+    const made = () => this.counted.controllers++
+    globalThis.AbortController = class extends AbortController {
+      constructor() {
+        super()
+        made()
+      }
+    }
+    this.undo.push(() => {
+      globalThis.AbortController = AbortController
+    })
+  }
+
+  /** No method is called to go along a link: fields are made accessors. */
+  private countLinks(node: object): void {
+    if (Object.hasOwn(node, "links")) return
+    for (const name of ["previous", "next"]) {
+      if (!Object.hasOwn(node, name)) throw new Error(`there is no link ${name} to be counted any more`)
+    }
+    const { next, previous } = node as Links
+    Object.assign(node, { links: { previous, next } })
+    Object.defineProperties(node, this.countedLinks)
+  }
+}
+
+/** What all gates have in common. */
+const Gate = Object.getPrototypeOf(LimitGate.prototype) as object
+
+/** Does it, which has to leave no timer behind. */
+const see = async (scenario: (tally: Tally) => Promise<unknown>): Promise<Tally> => {
+  await freshTurn()
+  const tally = new Tally()
+  tally.install()
+  try {
+    await scenario(tally)
+  } finally {
+    tally.uninstall()
+  }
+  expect(tally.armed.size, "timers left").toBe(0)
+  expect(vi.getTimerCount(), "timers left").toBe(0)
+  return tally
+}
+
+/** What is looked up the first time only, and when the present turn has begun, would be a difference between sizes. */
+const freshTurn = async (): Promise<void> => {
+  captureContext()
+  // A turn of the event loop begins with a timer that fires.
+  const meter = createMeter({ maxPerSecond: 1000 })
+  await value(Promise.all([meter.run(() => {}), meter.run(() => {})]))
+}
+
+/**
+ * Each of `count` may have made that much work; what is not named may not be done for each of them at all. The faked
+ * timers of the tests go through short arrays, so for these there is one limit.
+ */
+const expectForEach = (count: number, work: Work, forEach: Partial<Work>): void => {
+  const limits: Work = { ...noWork, elements: 100, ...forEach }
+  for (const kind of kinds) {
+    expect(work[kind], `${kind}, for ${count}`).toBeLessThanOrEqual(limits[kind] * count + onTop[kind])
+  }
+}
+
+/** What it takes to see that a timer of the virtual clock has fired. */
+const promisesForATimer = 3
+
+/** Moves the virtual clock on until it has settled, with less ado than the other tests, which count nothing. */
+const finish = async (promise: Promise<unknown>): Promise<void> => {
+  let isPending = true
+  const settled = () => {
+    isPending = false
+  }
+  promise.then(settled, settled)
+  for (;;) {
+    await turn()
+    if (!isPending) return
+    if (vi.getTimerCount() > 0) vi.advanceTimersToNextTimer()
+  }
+}
+
+const immediate = globalThis.setImmediate
+/** A turn of the event loop. */
+const turn = (): Promise<void> => new Promise((resolve) => immediate(resolve))
+
+const range = (count: number): Array<number> => Array.from({ length: count }, (_, index) => index)
+
+// --- the tests -------------------------------------------------------------------------------------------------------
+
+interface Verb {
+  readonly name: string
+  readonly run: (
+    items: Iterable<number>,
+    task: (item: number, context: TaskContext) => unknown,
+    options?: Options
+  ) => Promise<unknown>
+  /** How many promises it makes for each result. */
+  readonly promises: number
+}
+
+const read = async (results: AsyncIterable<unknown>): Promise<void> => {
+  for await (const _ of results) continue
+}
+
+const verbs: ReadonlyArray<Verb> = [
+  { name: "runOnEach", run: (items, task, options) => runOnEach(items, task, options), promises: 0 },
+  { name: "runAll", run: (items, task, options) => runAll(items, task, options), promises: 0 },
+  { name: "amap", run: (items, task, options) => read(amap(items, task, options)), promises: 2 },
+  {
+    name: "amap in order",
+    run: (items, task, options) => read(amap(items, task, { ...options, ordered: true })),
+    promises: 2
+  },
+  { name: "runAny", run: (items, task, options) => runAny(items, task, options), promises: 0 }
+]
+
+describe("the work for a task does not grow with the number of tasks", () => {
+  interface Limit {
+    readonly name: string
+    readonly counts: ReadonlyArray<number>
+    readonly make: () => Options
+    /** What a task makes that ends at once, and one that gives a promise. */
+    readonly plain: Partial<Work>
+    readonly promised: Partial<Work>
+    /** The limits that go by the time. */
+    readonly timed: number
+  }
+  const limits: ReadonlyArray<Limit> = [
+    {
+      name: "no limit",
+      counts: sizes,
+      make: () => ({}),
+      plain: { rounds: 1 },
+      promised: { rounds: 1, links: 4 },
+      timed: 0
+    },
+    {
+      name: "maxAtOnce",
+      counts: sizes,
+      make: () => ({ maxAtOnce: 10 }),
+      plain: { rounds: 2 },
+      promised: { rounds: 2, links: 4 },
+      timed: 0
+    },
+    {
+      name: "a shared meter",
+      counts: sizes,
+      make: () => ({ meter: createMeter({ maxAtOnce: 10 }) }),
+      plain: { asks: 1, looks: 1, rounds: 2 },
+      promised: { asks: 1, looks: 3, rounds: 4, links: 8 },
+      timed: 0
+    },
+    {
+      name: "two meters",
+      counts: fewer,
+      make: () => ({ meter: [createMeter({ maxAtOnce: 10 }), createMeter({ maxAtOnce: 100 })] }),
+      plain: { asks: 1, looks: 2, rounds: 2 },
+      promised: { asks: 1, looks: 5, rounds: 5, links: 8 },
+      timed: 0
+    },
+    {
+      name: "maxPerSecond",
+      counts: fewer,
+      make: () => ({ maxPerSecond: 1000 }),
+      plain: { asks: 1, timers: 1, looks: 3, reads: 4, rounds: 4, links: 4 },
+      promised: { asks: 1, timers: 1, looks: 4, reads: 5, rounds: 5, links: 7 },
+      timed: 1
+    },
+    {
+      name: "a window",
+      counts: fewer,
+      make: () => ({ windows: { requests: { limit: 10, per: 1000 } } }),
+      // A timer lets a whole window through.
+      plain: { asks: 1, timers: 0.1, looks: 1.2, reads: 2.2, rounds: 1.3, links: 0.4 },
+      promised: { asks: 1, timers: 0.1, looks: 2.2, reads: 3.2, rounds: 2.3, links: 4.3 },
+      timed: 1
+    },
+    {
+      name: "maxPerSecond and a slower meter",
+      counts: fewer,
+      make: () => ({ maxPerSecond: 1000, meter: createMeter({ maxPerSecond: 900 }) }),
+      // One wait after the other, but for those that fall on the same millisecond.
+      plain: { asks: 1, timers: 1.5, looks: 6, reads: 9.5, rounds: 6.5, links: 6 },
+      promised: { asks: 1, timers: 1.5, looks: 7, reads: 10.6, rounds: 7.5, links: 9 },
+      timed: 2
+    }
+  ]
+  const tasks = [
+    { gives: "a plain value", makes: "plain", after: undefined },
+    { gives: "a promise that has resolved", makes: "promised", after: async () => {} },
+    { gives: "a promise that resolves in a later turn", makes: "promised", after: turn }
+  ] as const
+
+  describe.each(limits)("under $name", ({ counts, make, timed, ...forEach }) => {
+    describe.each(tasks)("of tasks that give $gives", ({ after, makes }) => {
+      it.each(verbs)("$name", async ({ name, promises, run }) => {
+        for (const count of counts) {
+          let calls = 0
+          const end = (index: number): number => {
+            // Of those of `runAny`, the last is the one to succeed.
+            if (name === "runAny" && index < count - 1) throw index
+            return index
+          }
+          const task = (index: number): unknown => {
+            calls++
+            return after === undefined ? end(index) : after().then(() => end(index))
+          }
+          const { mostArmed, work } = await see(() => {
+            const promise = run(range(count), task, make())
+            return timed === 0 ? promise : finish(promise)
+          })
+          expect(calls).toBe(count)
+          const each = forEach[makes]
+          expectForEach(count, work, {
+            ...each,
+            // Two are the task's own, and one is made to hear of its end.
+            promises: promises + (after === undefined ? 0 : 3) + promisesForATimer * (each.timers ?? 0)
+          })
+          expect(mostArmed, "timers armed at a time").toBeLessThanOrEqual(timed)
+        }
+      })
+    })
+  })
+
+  it("a call that its first task decides does no work for the others", async () => {
+    for (const count of sizes) {
+      const items = range(count)
+      const first = await see(() => runAny(items, async (item) => item, { maxAtOnce: 4 }))
+      expectForEach(count, first.work, { elements: 0 })
+      const failed = await see(() => runAll(items, () => Promise.reject(0), { maxAtOnce: 4 }).catch(() => {}))
+      expectForEach(count, failed.work, { elements: 0 })
+      const read = await see(async () => {
+        for await (const _ of amap(items, async (item) => item, { maxAtOnce: 4 })) break
+      })
+      expectForEach(count, read.work, { elements: 0 })
+    }
+  })
+
+  it.each(["the caller aborts", "one of them fails", "the reader leaves", "the meter is closed"])(
+    "running tasks that are cancelled, as %s",
+    async (why) => {
+      for (const count of sizes) {
+        const controller = new AbortController()
+        const meter = createMeter({})
+        let calls = 0
+        let fail = (_: unknown): void => {}
+        const task = (): Promise<never> => {
+          calls++
+          return new Promise((_, reject) => {
+            fail = reject
+          })
+        }
+        const { work } = await see(async (tally) => {
+          const results = amap(range(count), task, { signal: controller.signal, meter })
+          const next = results.next()
+          next.catch(() => {})
+          tally.begin()
+          if (why === "the caller aborts") controller.abort()
+          else if (why === "one of them fails") fail(0)
+          else if (why === "the meter is closed") void meter.close()
+          else await results.return?.()
+          await finish(next)
+        })
+        expect(calls).toBe(count)
+        expectForEach(count, work, { links: 8 })
+      }
+    }
+  )
+})
+
+describe("the work for a waiter does not grow with the number of waiters", () => {
+  interface Line {
+    readonly name: string
+    readonly counts: ReadonlyArray<number>
+    readonly limits: Limits
+    readonly passing: Partial<Work>
+    readonly leaving: Partial<Work>
+    /** The limits that go by the time. */
+    readonly timed: number
+  }
+  // Five promises are made for each of them: the call's, the task's own two, one to hear of its end, and one by the test.
+  const passing = { asks: 1, looks: 2, rounds: 1, links: 5, captures: 1, promises: 5 }
+  const paced = { ...passing, timers: 1, looks: 3, reads: 4, rounds: 2, promises: 5 + promisesForATimer }
+  const leaving = { looks: 1, rounds: 1, links: 6, promises: 3 }
+  const lines: ReadonlyArray<Line> = [
+    { name: "at once", counts: sizes, limits: { maxAtOnce: 3 }, passing, leaving, timed: 0 },
+    {
+      name: "a second",
+      counts: sizes,
+      limits: { maxPerSecond: 1000 },
+      passing: paced,
+      leaving: { ...leaving, reads: 1 },
+      timed: 1
+    },
+    {
+      name: "at once and a second",
+      counts: fewer,
+      limits: { maxAtOnce: 3, maxPerSecond: 1000 },
+      passing: paced,
+      leaving: { ...leaving, reads: 1 },
+      timed: 1
+    },
+    {
+      name: "in a window",
+      counts: fewer,
+      limits: { windows: { requests: { limit: 10, per: 1000 } } },
+      // A timer lets a whole window through.
+      passing: { ...passing, timers: 0.1, looks: 2.1, reads: 3.1, rounds: 1.1, promises: 5.4 },
+      leaving: { ...leaving, reads: 1 },
+      timed: 1
+    }
+  ]
+  describe.each(lines)("on a meter with limits $name", ({ counts, leaving, limits, passing, timed }) => {
+    it("when all pass, one after the other", async () => {
+      for (const count of counts) {
+        let passed = 0
+        const task = (): Promise<void> => turn().then(() => void passed++)
+        const { mostArmed, work } = await see(() => {
+          const meter = createMeter(limits)
+          const all = Promise.all(range(count).map(() => meter.run(task)))
+          return timed === 0 ? all : finish(all)
+        })
+        expect(passed).toBe(count)
+        expectForEach(count, work, passing)
+        expect(mostArmed, "timers armed at a time").toBeLessThanOrEqual(timed)
+      }
+    })
+
+    const orders = [
+      {
+        from: "the middle",
+        sizes: counts,
+        nth: (n: number, count: number) => (Math.floor(count / 2) + n * 7919) % count
+      },
+      { from: "the front", sizes: fewer, nth: (n: number) => n },
+      { from: "the back", sizes: fewer, nth: (n: number, count: number) => count - 1 - n }
+    ]
+    it.each(orders)("when they give up, from $from", async ({ nth, sizes }) => {
+      for (const count of sizes) {
+        const meter = createMeter(limits)
+        const controllers = range(count).map(() => new AbortController())
+        let rejected = 0
+        const { work } = await see(async (tally) => {
+          const ends: Array<Promise<void>> = []
+          const end = Promise.withResolvers<void>()
+          for (const { signal } of controllers) {
+            ends.push(meter.run(() => end.promise, { signal }).catch(() => void rejected++))
+          }
+          const { running, waiting } = meter.snapshot()
+          expect(waiting).toBe(count - running)
+          tally.begin()
+          for (let n = 0; n < count; n++) {
+            const i = nth(n, count)
+            if (i >= running) controllers[i]!.abort(0)
+          }
+          expect(meter.snapshot().waiting).toBe(0)
+          // The timer goes with the last who has waited for it, not when all is over.
+          expect(tally.armed.size, "timers left").toBe(0)
+          end.resolve()
+          await Promise.all(ends)
+          expect(rejected).toBe(waiting)
+        })
+        expectForEach(count, work, leaving)
+        expect(controllers.filter(({ signal }) => listeners(signal) > 0)).toEqual([])
+      }
+    })
+
+    it.each(["clear", "close"] as const)("when the meter is told to %s", async (how) => {
+      for (const count of fewer) {
+        let rejected = 0
+        const { work } = await see(async (tally) => {
+          const meter = createMeter(limits)
+          const ends = range(count).map(() => meter.run(turn).catch(() => void rejected++))
+          tally.begin()
+          void meter[how]()
+          expect(meter.snapshot().waiting).toBe(0)
+          await Promise.all(ends)
+        })
+        expect(rejected).toBeGreaterThan(0)
+        expectForEach(count, work, leaving)
+      }
+    })
+  })
+
+  describe("in calls that wait for two meters, the wider one open", () => {
+    const calls = (count: number, task: () => unknown, options: (index: number) => Options): Array<Promise<void>> => {
+      const narrow = createMeter({ maxAtOnce: 1 })
+      const meter = [createMeter({ maxAtOnce: 1_000_000 }), narrow]
+      return range(count).map((index) => runOnEach([0], task, { meter, ...options(index) }))
+    }
+
+    it("when all pass, one after the other", async () => {
+      for (const count of sizes) {
+        let passed = 0
+        const task = (): Promise<void> => turn().then(() => void passed++)
+        const { work } = await see(() => Promise.all(calls(count, task, () => ({}))))
+        expect(passed).toBe(count)
+        // The first of those who wait goes on to wait at the other one.
+        expectForEach(count, work, { asks: 1, looks: 6, rounds: 9, links: 13, captures: 1, promises: 6 })
+      }
+    })
+
+    it.each(["the first first", "the last first"])("when they give up, %s", async (order) => {
+      for (const count of sizes) {
+        const controllers = range(count).map(() => new AbortController())
+        const end = Promise.withResolvers<void>()
+        let rejected = 0
+        const { work } = await see(async (tally) => {
+          const all = calls(
+            count,
+            () => end.promise,
+            (index) => ({ signal: controllers[index]!.signal })
+          )
+          const ends = all.map((call) => call.catch(() => void rejected++))
+          tally.begin()
+          if (order === "the last first") controllers.reverse()
+          for (const controller of controllers) controller.abort(0)
+          await Promise.all(ends)
+          end.resolve()
+        })
+        expect(rejected).toBe(count)
+        expectForEach(count, work, { looks: 4, rounds: 3, links: 9, promises: 1 })
+      }
+    })
+  })
+})
+
+describe("timers", () => {
+  it("are not armed where nothing is paced", async () => {
+    const meter = createMeter({ maxAtOnce: 2 })
+    const { work } = await see(() =>
+      Promise.all([
+        ...range(1000).map(() => runOnEach(range(3), turn, { meter, maxAtOnce: 1 })),
+        ...range(1000).map(() => meter.run(turn))
+      ])
+    )
+    expect(work.asks).toBe(4000)
+    expect(work.timers).toBe(0)
+    // There is nothing to look at a clock for, either.
+    expect(work.reads).toBe(0)
+  })
+
+  it("are not armed for those who need not wait for a pace", async () => {
+    const meter = createMeter({
+      maxPerSecond: 1000,
+      maxBurst: 1000,
+      windows: { requests: { limit: 1000, per: 60_000 } }
+    })
+    const { work } = await see(() => Promise.all(range(1000).map(() => meter.run(turn))))
+    expect(work.asks).toBe(1000)
+    expect(work.timers).toBe(0)
+  })
+
+  it("are armed by the first in line, and stay when others come to stand behind or the first ones give up", async () => {
+    for (const count of sizes) {
+      const meter = createMeter({ maxPerSecond: 1 })
+      const controllers = range(count).map(() => new AbortController())
+      const { work } = await see(async (tally) => {
+        const ends: Array<Promise<void>> = []
+        for (const { signal } of controllers) {
+          ends.push(meter.run(() => {}, { signal }).catch(() => {}))
+          if (ends.length % 100 === 0) await turn()
+        }
+        expect(tally.armed.size, "timers armed").toBe(1)
+        for (const controller of controllers.slice(0, -1)) {
+          controller.abort(0)
+          if (tally.armed.size !== 1) expect.fail(`${tally.armed.size} timers armed`)
+        }
+        controllers.at(-1)!.abort(0)
+        expect(tally.armed.size, "timers left").toBe(0)
+        await Promise.all(ends)
+      })
+      expect(work.timers, `for ${count}`).toBe(1)
+    }
+  })
+
+  it("are one at a time for a meter at most, whoever waits for it", async () => {
+    const meter = createMeter({ maxAtOnce: 50, maxPerSecond: 200, maxBurst: 3 })
+    const { mostArmed, work } = await see(() =>
+      finish(
+        Promise.all([
+          ...range(300).map(() => meter.run(turn)),
+          ...verbs.map(({ run }) => run(range(20), turn, { meter })),
+          ...range(10).map(() => runOnEach(range(10), turn, { meter }))
+        ])
+      )
+    )
+    expect(work.asks).toBeGreaterThan(480)
+    expect(work.timers).toBeGreaterThan(100)
+    expect(mostArmed).toBe(1)
+  })
+
+  it("are one at a time for each of several meters at most, in whatever company they are used", async () => {
+    const [one, two, three] = [
+      createMeter({ maxPerSecond: 90 }),
+      createMeter({ maxPerSecond: 80 }),
+      createMeter({ maxPerSecond: 70 })
+    ]
+    const companies = [[one], [two], [three], [one, two], [three, one], [two, three], [one, two, three]]
+    const { mostArmed, work } = await see(() =>
+      finish(Promise.all(companies.flatMap((meter) => range(20).map(() => runOnEach(range(2), turn, { meter })))))
+    )
+    expect(work.asks).toBe(2 * 20 * companies.length)
+    expect(mostArmed).toBe(3)
+  })
+
+  it("are armed for a pause once, and not at all for one without an end", async () => {
+    const meter = createMeter({ maxAtOnce: 1000 })
+    const { mostArmed, work } = await see(async (tally) => {
+      meter.pause()
+      const first = Promise.all(range(500).map(() => meter.run(turn)))
+      await turn()
+      expect(tally.armed.size, "timers, for ever").toBe(0)
+      meter.resume()
+      await first
+      meter.pause(1000)
+      await finish(Promise.all(range(500).map(() => meter.run(turn))))
+    })
+    expect(work.timers).toBe(1)
+    expect(mostArmed).toBe(1)
+  })
+
+  it("are taken back when the pace is lifted", async () => {
+    const meter = createMeter({ maxPerSecond: 1 })
+    const { work } = await see(async (tally) => {
+      const call = runOnEach(range(100), turn, { meter })
+      expect(tally.armed.size, "timers armed").toBe(1)
+      meter.resize({ maxPerSecond: Infinity })
+      expect(tally.armed.size, "timers left").toBe(0)
+      await call
+    })
+    expect(work.timers).toBe(1)
+  })
+
+  it("are armed for a report on the progress one at a time, by the time and not by the tasks", async () => {
+    for (const count of fewer) {
+      const sleeping = new Promise<void>((resolve) => setTimeout(resolve, 1050))
+      let told = 0
+      const onProgress = (): void => void told++
+      const { mostArmed, work } = await see(() => finish(runOnEach(range(count), () => sleeping, { onProgress })))
+      // Ten at their time, and the last at the end, by when another timer was armed.
+      expect([told, work.timers, mostArmed], `for ${count}`).toEqual([11, 11, 1])
+    }
+  })
+
+  it("are armed for a time limit by each attempt that runs, and taken back", async () => {
+    for (const { run, name } of verbs) {
+      if (name === "runAny") continue
+      const { mostArmed, work } = await see(() => run(range(1000), turn, { maxAtOnce: 10, timeout: 1000 }))
+      expect([work.timers, mostArmed], name).toEqual([1000, 10])
+    }
+  })
+})
+
+describe("async contexts", () => {
+  const counts = [100, 1000, 5000]
+
+  it.each(verbs)("$name captures one for a call on a shared meter, and none without one", async ({ run }) => {
+    for (const count of counts) {
+      const meter = createMeter({ maxAtOnce: 10 })
+      const shared = await see(() => run(range(count), turn, { meter }))
+      expect(shared.work.captures, `with a meter, for ${count}`).toBe(1)
+      const own = await see(() => run(range(count), turn, { maxAtOnce: 10 }))
+      expect(own.work.captures, `without, for ${count}`).toBe(0)
+    }
+  })
+
+  it("none is captured for a task that starts at once", async () => {
+    const meter = createMeter({ maxAtOnce: 1000 })
+    const { work } = await see(() => Promise.all(range(1000).map(() => meter.run(turn))))
+    expect(work.asks).toBe(1000)
+    expect(work.captures).toBe(0)
+  })
+
+  // Before, nobody can tell that two contexts are the same.
+  const canTell = Number(process.versions.node.split(".")[0]) >= 24
+  it.runIf(canTell)("those who wait in the same one share what was captured of it", async () => {
+    const storage = new AsyncLocalStorage<string>()
+    for (const count of counts) {
+      const meter = createMeter({ maxAtOnce: 1 })
+      const seen = new Map<string | undefined, number>()
+      const queue = (): ReadonlyArray<Promise<unknown>> =>
+        range(count).map(() =>
+          meter.run(() => {
+            seen.set(storage.getStore(), (seen.get(storage.getStore()) ?? 0) + 1)
+            return turn()
+          })
+        )
+      const { contexts } = await see(() =>
+        Promise.all([...queue(), ...storage.run("one", queue), ...storage.run("two", queue)])
+      )
+      expect([...seen]).toEqual([
+        [undefined, count],
+        ["one", count],
+        ["two", count]
+      ])
+      expect(contexts.size, `contexts kept, for ${count}`).toBe(3)
+    }
+  })
+})
+
+describe("abort controllers", () => {
+  const meter = createMeter({ maxAtOnce: 3 })
+  const looking = async (_: unknown, context: TaskContext): Promise<boolean> => {
+    const { signal } = context
+    await turn()
+    // Twice is once.
+    return signal === context.signal
+  }
+
+  it.each(verbs)("$name makes none, but one for each task that looks at its signal", async ({ name, run }) => {
+    const caller = new AbortController()
+    const options: Options = { meter, maxAtOnce: 10, signal: caller.signal }
+    for (const count of fewer) {
+      const unread = await see(() => run(range(count), (item, { index }) => turn().then(() => item === index), options))
+      expect(unread.work.controllers, `unread, for ${count}`).toBe(0)
+      let calls = 0
+      const read = await see(() =>
+        run(
+          range(count),
+          (item, context) => {
+            calls++
+            return looking(item, context)
+          },
+          options
+        )
+      )
+      expect(read.work.controllers, `read, for ${count}`).toBe(calls)
+      if (name !== "runAny") expect(calls).toBe(count)
+      const some = await see(() =>
+        run(
+          range(count),
+          async (item, context) => {
+            if (item % 10 === 9 && !(await looking(item, context))) return
+            throw item
+          },
+          name === "runAny" ? options : ({ ...options, stopOnError: false, settled: true } as Options)
+        ).catch(() => {})
+      )
+      expect(some.work.controllers, `read by one in ten, for ${count}`).toBe(count / 10)
+    }
+  })
+
+  it("a meter's own run makes none, but one for each task that looks at its signal", async () => {
+    const caller = new AbortController()
+    const options = { signal: caller.signal }
+    for (const count of fewer) {
+      const unread = await see(() => Promise.all(range(count).map(() => meter.run(turn, options))))
+      expect(unread.work.controllers, `unread, for ${count}`).toBe(0)
+      const read = await see(() =>
+        Promise.all(
+          range(count).map((index) =>
+            meter.run(async (context) => {
+              await turn()
+              return index % 10 === 0 && context.signal === context.signal
+            }, options)
+          )
+        )
+      )
+      expect(read.work.controllers, `read by one in ten, for ${count}`).toBe(count / 10)
+    }
+    expect(listeners(caller.signal)).toBe(0)
+  })
+
+  it("none is made to cancel tasks, and one for each that looks only afterwards", async () => {
+    const caller = new AbortController()
+    const aborted: Array<boolean> = []
+    const { work } = await see(async (tally) => {
+      const end = Promise.withResolvers<void>()
+      const call = runOnEach(
+        range(1000),
+        async (item, context) => {
+          await end.promise
+          if (item % 10 === 0) aborted.push(context.signal.aborted)
+        },
+        { signal: caller.signal }
+      )
+      caller.abort(0)
+      expect(await call.catch((reason: unknown) => reason)).toBe(0)
+      expect(tally.work.controllers, "to cancel").toBe(0)
+      end.resolve()
+      await turn()
+    })
+    expect(aborted).toEqual(range(100).map(() => true))
+    expect(work.controllers).toBe(100)
+  })
+})
+
+describe("listeners on the caller's signal", () => {
+  it.each(verbs)("$name puts one there for a call, and takes it away", async ({ run }) => {
+    const { signal } = new AbortController()
+    for (const count of fewer) {
+      const { work } = await see(async () => {
+        const call = run(range(count), turn, { signal, maxAtOnce: 10 })
+        expect(listeners(signal), "while it runs").toBe(1)
+        await call
+      })
+      expect(listeners(signal), "afterwards").toBe(0)
+      expect(work.listeners, `for ${count}`).toBe(1)
+    }
+  })
+})
+
+it("all that is counted here is seen where it happens", async () => {
+  const meter = createMeter({ maxAtOnce: 1, maxPerSecond: 1000 })
+  const { signal } = new AbortController()
+  const { contexts, work } = await see(async () => {
+    await finish(
+      runOnEach(range(100), (_, context) => (context.signal.aborted ? undefined : turn()), { signal, meter })
+    )
+    // So many in a turn that the event loop gets one in between.
+    await runOnEach(range(20_000), () => {})
+  })
+  for (const kind of kinds) expect(work[kind], kind).toBeGreaterThan(0)
+  expect(contexts.size).toBeGreaterThan(0)
+})
