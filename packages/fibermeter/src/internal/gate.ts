@@ -141,7 +141,7 @@ export abstract class Gate implements Holdable {
 
   private tellIdle(): void {
     if (!this.isIdle) return
-    const told = this.onIdle ?? []
+    const told = this.onIdle!
     this.onIdle = undefined
     for (const f of told) f()
   }

@@ -52,7 +52,7 @@ export interface Collector<in B, in F> {
   succeeded(index: number, value: B): boolean
   failed(index: number, failure: F): boolean
   /** How many results nobody will read, since they will not come; those that this has told of are not told again. */
-  takeSkipped?(): number
+  readonly takeSkipped?: (() => number) | undefined
   /** The run has done all it could for now: the time to hand on what has come together. */
   flush?(): void
 }

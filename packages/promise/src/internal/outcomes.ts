@@ -50,9 +50,11 @@ export const fulfilled = <A, B>(value: B, index: number, item: A): Outcome<B, A>
 class Gathering<B> implements CallCollector<B> {
   private readonly results: Results<B>
   private readonly failures: Array<Rejection> = []
+  readonly takeSkipped: (() => number) | undefined
 
   constructor(results: Results<B>) {
     this.results = results
+    this.takeSkipped = results.takeSkipped?.bind(results)
   }
 
   get rejection(): Rejection | undefined {
@@ -74,10 +76,6 @@ class Gathering<B> implements CallCollector<B> {
 
   forgive(): void {
     this.failures.length = 0
-  }
-
-  takeSkipped(): number {
-    return this.results.takeSkipped?.() ?? 0
   }
 
   flush(): void {
