@@ -6,7 +6,7 @@
  * top, is to say that it does not grow; and a change that has more done for each task has to say so here.
  */
 import { createHook } from "node:async_hooks"
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import { Effect, Fiber, Schedule, Semaphore } from "effect"
 import { Meter, runAll, runAny, runOnEach } from "../src/index.ts"
 import { captureContext } from "../src/internal/asyncContext.ts"
@@ -17,6 +17,9 @@ import { turnBegins } from "../src/internal/turn.ts"
 import { range } from "./support/Spy.ts"
 import { type TestOptions, verbs } from "./support/verbs.ts"
 import { World, type WorldOptions } from "./support/World.ts"
+
+// Ten thousand of anything, counted one by one, take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 const sizes = [100, 1000, 10_000]
 /** For what differs little from what is counted for ten thousand. */
@@ -540,6 +543,21 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
         expectForEach(count, work, leaving)
       }
     })
+  })
+
+  it("in the tasks of a call under another meter, on two meters, the wider one open", async () => {
+    for (const count of sizes) {
+      const outer = Meter.makeUnsafe({ maxAtOnce: count })
+      const inner = Meter.all(Meter.makeUnsafe({ maxAtOnce: 1 }), Meter.makeUnsafe({ maxAtOnce: count }))
+      let passed = 0
+      const task = Effect.andThen(
+        Effect.yieldNow,
+        Effect.sync(() => passed++)
+      )
+      const { work } = await see(() => runOnEach(range(count), () => Meter.metered(task, inner), { meter: outer }))
+      expect(passed).toBe(count)
+      expectForEach(count, work, { steps: 1, fibers: 1, asks: 2, looks: 7, rounds: 8, links: 13 })
+    }
   })
 })
 

@@ -1,4 +1,4 @@
-import { Feed } from "fibermeter/engine"
+import { Feed, Fifo } from "fibermeter/engine"
 import type { Run } from "fibermeter/engine"
 import { makeRun, ofItems } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
@@ -53,7 +53,7 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
   private readonly collector: CallCollector<B>
   private run: Run<A, B, Rejection> | undefined
   /** Calls of `next` that wait, in the order in which they came. */
-  private readonly readers: Array<Reader<B>> = []
+  private readonly readers = new Fifo<Reader<B>>()
   /** The run has ended; results may still wait to be read. */
   private hasEnded = false
   /** How the call rejects, until somebody has been told. */
@@ -130,13 +130,13 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
 
   /** Gives those who wait what there is for them. */
   private handOn(): void {
-    while (this.readers.length > 0 && this.feed.size > 0) {
-      this.readers.shift()!.resolve({ done: false, value: this.feed.shift() })
+    while (this.readers.size > 0 && this.feed.size > 0) {
+      this.readers.shift().resolve({ done: false, value: this.feed.shift() })
       this.run!.read(1)
     }
     if (!this.hasEnded || this.feed.size > 0) return
     this.unlisten?.()
-    for (const { reject, resolve } of this.readers.splice(0)) {
+    for (const { reject, resolve } of this.readers.take(Infinity)) {
       if (this.rejection === undefined) resolve(done)
       else reject(this.rejection.reason)
       this.rejection = undefined
@@ -150,7 +150,7 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
       this.feed.clear()
       this.collector.forgive?.()
       this.rejection = undefined
-      for (const reader of this.readers.splice(0)) reader.resolve(done)
+      for (const reader of this.readers.take(Infinity)) reader.resolve(done)
       if (this.run === undefined || this.hasEnded) {
         this.hasEnded = true
         return resolve()

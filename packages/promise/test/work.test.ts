@@ -12,6 +12,9 @@ import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
 import type { Limits, Options, TaskContext } from "../src/index.ts"
 import { expectNoUnhandledRejection, listeners, useVirtualTime, value } from "./support.ts"
 
+// Ten thousand of anything, counted one by one, take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
+
 useVirtualTime()
 expectNoUnhandledRejection()
 
@@ -459,6 +462,16 @@ describe("the work for a task does not grow with the number of tasks", () => {
         for await (const _ of amap(items, async (item) => item, { maxAtOnce: 4 })) break
       })
       expectForEach(count, read.work, { elements: 0 })
+    }
+  })
+
+  it("results that are all asked for at once", async () => {
+    for (const count of sizes) {
+      const { work } = await see(() => {
+        const results = amap(range(count), turn, { maxAtOnce: 10 })
+        return Promise.all(range(count).map(() => results.next()))
+      })
+      expectForEach(count, work, { rounds: 2, links: 4, promises: 6 })
     }
   })
 
@@ -923,6 +936,18 @@ describe("listeners on the caller's signal", () => {
       })
       expect(listeners(signal), "afterwards").toBe(0)
       expect(work.listeners, `for ${count}`).toBe(1)
+    }
+  })
+})
+
+describe("calls of a meter's run with the same signal", () => {
+  it("put one listener there together", async () => {
+    for (const count of sizes) {
+      const meter = createMeter({ maxAtOnce: 1 })
+      const { signal } = new AbortController()
+      const { work } = await see(() => Promise.all(range(count).map(() => meter.run(turn, { signal }))))
+      expect(work.listeners, `for ${count}`).toBe(1)
+      expect(listeners(signal), "afterwards").toBe(0)
     }
   })
 })

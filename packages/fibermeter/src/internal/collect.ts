@@ -1,6 +1,7 @@
 /**
  * What becomes of the outcomes of tasks, verb by verb.
  */
+import { Fifo } from "./fifo.ts"
 import type { Collector } from "./run.ts"
 
 /** Keeps nothing; the first failure decides. For `runOnEach`. */
@@ -65,9 +66,8 @@ export class Feed<B> implements Collector<B, unknown> {
   private readonly isOrdered: boolean
   /** Called whenever the run has come to a rest. */
   readonly flush: () => void
-  /** Results that may be read, from `head` on. */
-  private ready: Array<B> = []
-  private head = 0
+  /** Results that may be read. */
+  private readonly ready = new Fifo<B>()
   /** With `ordered`: results that came before their turn. */
   private readonly early = new Map<number, B | typeof none>()
   private turn = 0
@@ -79,7 +79,7 @@ export class Feed<B> implements Collector<B, unknown> {
   }
 
   get size(): number {
-    return this.ready.length - this.head
+    return this.ready.size
   }
 
   succeeded(index: number, value: B): boolean {
@@ -128,35 +128,17 @@ export class Feed<B> implements Collector<B, unknown> {
 
   /** The next result; there has to be one. */
   shift(): B {
-    const value = this.ready[this.head]!
-    this.ready[this.head++] = undefined!
-    if (this.head === this.ready.length) {
-      this.ready = []
-      this.head = 0
-    } else if (this.head > 1024 && this.head * 2 > this.ready.length) {
-      // Half of it and more has been read: what is copied was paid for by that.
-      this.ready = this.ready.slice(this.head)
-      this.head = 0
-    }
-    return value
+    return this.ready.shift()
   }
 
   /** The next results, at most so many. */
   take(most: number): Array<B> {
-    if (this.head === 0 && this.ready.length <= most) {
-      const all = this.ready
-      this.ready = []
-      return all
-    }
-    const taken: Array<B> = []
-    while (taken.length < most && this.size > 0) taken.push(this.shift())
-    return taken
+    return this.ready.take(most)
   }
 
   /** Drops what has not been read. */
   clear(): void {
-    this.ready = []
-    this.head = 0
+    this.ready.clear()
     this.early.clear()
   }
 }

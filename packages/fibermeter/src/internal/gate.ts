@@ -67,8 +67,8 @@ export abstract class Gate implements Holdable {
   private last: Waiter | undefined
   /** The waiter that this gate was open to and that waits at an older one. Who may pass it is for `next` to say. */
   private front: Waiter | undefined
-  /** How many of those who wait in the line do so inside of another task. */
-  private insiders = 0
+  /** How many of those who wait in the line run inside a task that holds a place of a gate, gate by gate. */
+  private readonly insiders = new Map<unknown, number>()
   protected pausedUntil = -Infinity
   /** The one timer of this gate, armed only while the first in line waits for nothing but time. */
   private timer: Fiber.Fiber<void> | undefined
@@ -242,7 +242,7 @@ export abstract class Gate implements Holdable {
   /** Lets the waiter wait here, behind all others, or before all others if it had been the first in line already. */
   enqueue(waiter: Waiter, asFirst: boolean): void {
     this.waiting++
-    if (waiter.host.holding !== undefined) this.insiders++
+    this.countInside(waiter, 1)
     if (this.first === undefined) {
       this.first = this.last = waiter
     } else if (asFirst) {
@@ -260,7 +260,7 @@ export abstract class Gate implements Holdable {
   /** Takes the waiter out of the line. */
   dequeue(waiter: Waiter): void {
     this.waiting--
-    if (waiter.host.holding !== undefined) this.insiders--
+    this.countInside(waiter, -1)
     if (waiter.previous === undefined) this.first = waiter.next
     else waiter.previous.next = waiter.next
     if (waiter.next === undefined) this.last = waiter.previous
@@ -274,7 +274,7 @@ export abstract class Gate implements Holdable {
     this.front = waiter
     this.disarm()
     this.hold()
-    if (this.insiders > 0) this.pump()
+    if (this.insiders.size > 0) this.pump()
   }
 
   /** Undoes `keepFor`. */
@@ -345,11 +345,21 @@ export abstract class Gate implements Holdable {
   /** Who is to pass next. */
   private next(): Waiter | undefined {
     if (this.front === undefined) return this.first
-    if (this.insiders === 0) return undefined
+    if (!this.insiders.has(this.front.waitsAt)) return undefined
     // While one waits for a place that a task holds elsewhere, that task must be able to go on.
     let waiter = this.first
     while (waiter !== undefined && !waiter.isInside(this.front.waitsAt)) waiter = waiter.next
     return waiter
+  }
+
+  private countInside(waiter: Waiter, by: 1 | -1): void {
+    for (let each = waiter.host.holding; each !== undefined; each = each.outer) {
+      for (const gate of each.gates) {
+        const count = (this.insiders.get(gate) ?? 0) + by
+        if (count === 0) this.insiders.delete(gate)
+        else this.insiders.set(gate, count)
+      }
+    }
   }
 
   private postpone(host: Host): void {

@@ -12,10 +12,37 @@ export const cancellationChecks = {
   grace: check.millis
 } satisfies check.Checks
 
-/** Calls `abort` with the signal's reason when it aborts. Returns what removes the listener. */
-export const listen = (signal: AbortSignal | undefined, abort: (reason: unknown) => void): (() => void) => {
-  if (signal === undefined) return () => {}
-  const listener = (): void => abort(signal.reason)
-  signal.addEventListener("abort", listener)
-  return () => signal.removeEventListener("abort", listener)
+type Abort = (reason: unknown) => void
+
+/** Those who listen at the same signal, behind one listener: to add another one takes the longer the more there are. */
+class Crowd {
+  private readonly signal: AbortSignal
+  private readonly members = new Set<Abort>()
+
+  constructor(signal: AbortSignal) {
+    this.signal = signal
+    signal.addEventListener("abort", this.tell)
+    crowds.set(signal, this)
+  }
+
+  /** Returns what ends it, which may be called more than once. */
+  join(abort: Abort): () => void {
+    this.members.add(abort)
+    return () => {
+      if (!this.members.delete(abort) || this.members.size > 0) return
+      this.signal.removeEventListener("abort", this.tell)
+      crowds.delete(this.signal)
+    }
+  }
+
+  private readonly tell = (): void => {
+    // One that is told may call off others.
+    for (const abort of Array.from(this.members)) if (this.members.has(abort)) abort(this.signal.reason)
+  }
 }
+
+const crowds = new WeakMap<AbortSignal, Crowd>()
+
+/** Calls `abort` with the signal's reason when it aborts. Returns what calls that off. */
+export const listen = (signal: AbortSignal | undefined, abort: Abort): (() => void) =>
+  signal === undefined ? () => {} : (crowds.get(signal) ?? new Crowd(signal)).join(abort)

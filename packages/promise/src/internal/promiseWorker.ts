@@ -40,6 +40,7 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
   readonly weigh: Weigh<A> | undefined
   /** What cancelled tasks see as the reason, if the caller has given one. */
   callerReason: Rejection | undefined
+  private ownReason: DOMException | undefined
   private readonly task: AnyTask<A, B>
   private readonly timeout: number | undefined
   private readonly retries: Retries | undefined
@@ -62,10 +63,13 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
     this.isSettling = options.isSettling
   }
 
+  /** Made for the first that asks: an exception takes longer than all the rest of a cancellation. */
   get reason(): unknown {
-    return this.callerReason === undefined
-      ? new DOMException("the task was cancelled: the call that it belongs to has ended", "AbortError")
-      : this.callerReason.reason
+    if (this.callerReason !== undefined) return this.callerReason.reason
+    return (this.ownReason ??= new DOMException(
+      "the task was cancelled: the call that it belongs to has ended",
+      "AbortError"
+    ))
   }
 
   start(run: Run<A, B, Rejection>, item: A, index: number, attempts: number): void {

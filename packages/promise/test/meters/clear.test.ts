@@ -81,7 +81,7 @@ describe("single calls", () => {
     const { signal } = controller
     const running = watch(meter.run(() => sleep(100), { signal }))
     const waiting = [watch(meter.run(() => 1, { signal })), watch(meter.run(() => 1, { signal, retry: {}, grace: 50 }))]
-    expect(listeners(signal)).toBe(3)
+    expect(listeners(signal)).toBe(1)
     meter.clear("cleared")
     expect(listeners(signal)).toBe(1)
     controller.abort("stop")

@@ -122,7 +122,7 @@ describe("single calls", () => {
       watch(meter.run(() => sleep(200), { signal, ...options }))
     )
     await flush()
-    expect(listeners(signal)).toBe(4)
+    expect(listeners(signal)).toBe(1)
     void meter.close("end")
     expect(listeners(signal), "not even while the grace is taken").toBe(0)
     await pass(1000)

@@ -222,7 +222,7 @@ describe("the signal of a wrapped function", () => {
     )
     const all = [0, 1, 2].map((n) => watch(wrapped(n)))
     const behind = watch(meter.run(() => now()))
-    expect(listeners(controller.signal)).toBe(3)
+    expect(listeners(controller.signal)).toBe(1)
     await pass(50)
     controller.abort("stop")
     await flush()
