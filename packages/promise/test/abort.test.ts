@@ -1,6 +1,7 @@
 /** `signal` in the options: aborted before, at any moment during, and after a call. */
 import { describe, expect, it, vi } from "vitest"
 import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
+import type { TaskContext } from "../src/index.ts"
 import {
   expectFree,
   expectNoUnhandledRejection,
@@ -536,5 +537,26 @@ describe("a call inside a call", () => {
     expect(await settle(call)).toEqual({ status: "rejected", reason: "stop", at: 30 })
     await flush()
     expect(inner).toEqual(["stop", "stop"])
+  })
+})
+
+describe("one signal of several calls", () => {
+  it("whoever leaves because another one is told is not told any more", async () => {
+    const controller = new AbortController()
+    const { signal } = controller
+    let left: Promise<unknown> | undefined
+    const task = (_: number, context: TaskContext) => {
+      context.signal.addEventListener("abort", () => (left = results.return!()))
+      return sleep(100, context.signal)
+    }
+    const first = watch(runAll([1], task, { signal }))
+    const results = amap([1, 2], (n) => n, { signal })
+    expect(await value(results.next())).toEqual({ done: false, value: 1 })
+    await pass(10)
+    controller.abort("stop")
+    expect(await value(left!)).toEqual({ done: true, value: undefined })
+    expect(await value(results.next())).toEqual({ done: true, value: undefined })
+    expect(first.outcome).toMatchObject({ status: "rejected", reason: "stop" })
+    expect(listeners(signal)).toBe(0)
   })
 })
