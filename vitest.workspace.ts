@@ -5,6 +5,8 @@ import { docExamples } from "./scripts/doc-examples.ts"
 export default defineConfig({
   test: {
     allowOnly: false,
+    // Ends what hangs, and nothing else: how long a test takes says as much about the machine as about the code.
+    testTimeout: 60_000,
     // A test that asserts nothing fails. Documentation may show something that has no value to compare.
     expect: { requireAssertions: true },
     coverage: {
