@@ -11,6 +11,7 @@ import { Effect, Fiber, Schedule, Semaphore } from "effect"
 import { Meter, runAll, runAny, runOnEach } from "../src/index.ts"
 import { captureContext } from "../src/internal/asyncContext.ts"
 import { Gate } from "../src/internal/gate.ts"
+import { Line } from "../src/internal/line.ts"
 import { Run } from "../src/internal/run.ts"
 import { Ticket } from "../src/internal/ticket.ts"
 import { turnBegins } from "../src/internal/turn.ts"
@@ -40,8 +41,8 @@ interface Work {
   looks: number
   /** Rounds of the loops that start tasks and let waiters pass. */
   rounds: number
-  /** Steps along the links between those who wait, and between the tasks that run. */
-  links: number
+  /** Looks at the places of lines: of those who wait, of the tasks that run and of the calls of a meter. */
+  places: number
   /** Elements of arrays, sets and maps that were gone through or moved by their methods and iterators. */
   elements: number
   /** Async contexts that were captured. */
@@ -57,7 +58,7 @@ const noWork: Work = {
   asks: 0,
   looks: 0,
   rounds: 0,
-  links: 0,
+  places: 0,
   elements: 0,
   captures: 0,
   controllers: 0
@@ -74,14 +75,9 @@ const onTop: Work = {
   reads: 20,
   looks: 20,
   rounds: 30,
-  links: 20,
+  places: 120,
   elements: 300,
   captures: 4
-}
-
-interface Links {
-  previous: unknown
-  next: unknown
 }
 
 type Method = (this: unknown, ...args: Array<unknown>) => unknown
@@ -101,36 +97,24 @@ const iterators: ReadonlyArray<object> = [[], new Set(), new Map()].map((each) =
   Object.getPrototypeOf(each[Symbol.iterator]())
 )
 
-/**
- * Links that count how often they are read. The accessors are the same for all that are linked: with some of its own,
- * each would be of a shape of its own to the engine, and slow.
- */
-const countedLinks = (counted: Work): PropertyDescriptorMap & ThisType<{ readonly links: Links }> => ({
-  previous: {
-    get() {
-      counted.links++
-      return this.links.previous
+/** What there is in a line, counting how often any of it is looked at or changed. */
+const countedPlaces = (places: Array<unknown>, counted: Work): Array<unknown> =>
+  new Proxy(places, {
+    get(target, key) {
+      counted.places++
+      return Reflect.get(target, key) as unknown
     },
-    set(to) {
-      this.links.previous = to
+    set(target, key, value) {
+      counted.places++
+      return Reflect.set(target, key, value)
     }
-  },
-  next: {
-    get() {
-      counted.links++
-      return this.links.next
-    },
-    set(to) {
-      this.links.next = to
-    }
-  }
-})
+  })
 
 /** Counts what is done while it is in place. */
 class Tally {
   private readonly world: World
   private readonly counted: Work = { ...noWork }
-  private readonly countedLinks = countedLinks(this.counted)
+  private readonly countedPlaces = new WeakSet<object>()
   private readonly undo: Array<() => void> = []
   private before: Work = noWork
 
@@ -159,8 +143,7 @@ class Tally {
     this.onCall(Gate.prototype, "lookFor", () => this.counted.looks++)
     this.onCall(Gate.prototype, "pump", () => this.counted.rounds++)
     this.onCall(Run.prototype, "pump", () => this.counted.rounds++)
-    this.onCall(Gate.prototype, "enqueue", (_, waiter) => this.countLinks(waiter as object))
-    this.onCall(Run.prototype, "track", (_, task) => this.countLinks(task as object))
+    this.onCall(Line.prototype, "add", (line) => this.countPlaces(line as { places: Array<unknown> }))
     for (const [prototype, names] of linear) {
       for (const name of names.split(" ")) {
         this.onCall(prototype, name, (self) => {
@@ -207,15 +190,12 @@ class Tally {
     })
   }
 
-  /** No method is called to go along a link: fields are made accessors. */
-  private countLinks(node: object): void {
-    if (Object.hasOwn(node, "links")) return
-    for (const name of ["previous", "next"]) {
-      if (!Object.hasOwn(node, name)) throw new Error(`there is no link ${name} to be counted any more`)
-    }
-    const { next, previous } = node as Links
-    Object.assign(node, { links: { previous, next } })
-    Object.defineProperties(node, this.countedLinks)
+  /** No method is called to look at an element of an array: the array is put behind something that sees it. */
+  private countPlaces(line: { places: Array<unknown> }): void {
+    if (this.countedPlaces.has(line.places)) return
+    if (!Array.isArray(line.places)) throw new Error("there are no places to be counted any more")
+    line.places = countedPlaces(line.places, this.counted)
+    this.countedPlaces.add(line.places)
   }
 }
 
@@ -271,16 +251,16 @@ describe("the work for a task does not grow with the number of tasks", () => {
     /** The limits that go by the time. */
     readonly timed: number
   }
-  const gated = { asks: 1, looks: 3, rounds: 4, links: 8 }
-  const paced = { asks: 1, timers: 1, steps: 1, fibers: 1, looks: 3, reads: 4, rounds: 4, links: 4 }
-  const pacedAfterAStep = { ...paced, steps: 2, fibers: 2, looks: 4, reads: 5, rounds: 5, links: 7 }
+  const gated = { asks: 1, looks: 3, rounds: 4, places: 10.2 }
+  const paced = { asks: 1, timers: 1, steps: 1, fibers: 1, looks: 3, reads: 4, rounds: 4, places: 6 }
+  const pacedAfterAStep = { ...paced, steps: 2, fibers: 2, looks: 4, reads: 5, rounds: 5, places: 10 }
   const limits: ReadonlyArray<Limit> = [
     {
       name: "no limit",
       counts: sizes,
       make: () => ({}),
       atOnce: { rounds: 1 },
-      afterAStep: { steps: 1, fibers: 1, rounds: 1, links: 4 },
+      afterAStep: { steps: 1, fibers: 1, rounds: 1, places: 6 },
       timed: 0
     },
     {
@@ -288,7 +268,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
       counts: sizes,
       make: () => ({ maxAtOnce: 10 }),
       atOnce: { rounds: 1.2 },
-      afterAStep: { steps: 1, fibers: 1, rounds: 1, links: 4 },
+      afterAStep: { steps: 1, fibers: 1, rounds: 1, places: 4.2 },
       timed: 0
     },
     {
@@ -312,7 +292,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
       counts: fewer,
       make: () => ({ meter: Meter.fromSemaphore(Semaphore.makeUnsafe(10)) }),
       atOnce: { asks: 1, looks: 1, rounds: 1.2, fibers: 1 },
-      afterAStep: { asks: 1, looks: 2.2, rounds: 2.3, links: 4.3, steps: 2, fibers: 2 },
+      afterAStep: { asks: 1, looks: 2.2, rounds: 2.3, places: 5.6, steps: 2, fibers: 2 },
       timed: 0
     },
     {
@@ -328,8 +308,8 @@ describe("the work for a task does not grow with the number of tasks", () => {
       counts: fewer,
       make: () => ({ windows: { requests: { limit: 10, per: "1 second" } } }),
       // A timer lets a whole window through.
-      atOnce: { asks: 1, timers: 0.1, steps: 0.1, fibers: 0.1, looks: 1.2, reads: 2.2, rounds: 1.3, links: 0.4 },
-      afterAStep: { asks: 1, timers: 0.1, steps: 1.1, fibers: 1.1, looks: 2.2, reads: 3.2, rounds: 2.3, links: 4.3 },
+      atOnce: { asks: 1, timers: 0.1, steps: 0.1, fibers: 0.1, looks: 1.2, reads: 2.2, rounds: 1.3, places: 0.6 },
+      afterAStep: { asks: 1, timers: 0.1, steps: 1.1, fibers: 1.1, looks: 2.2, reads: 3.2, rounds: 2.3, places: 5.6 },
       timed: 1
     },
     {
@@ -346,8 +326,8 @@ describe("the work for a task does not grow with the number of tasks", () => {
       counts: fewer,
       make: () => ({ maxPerSecond: 1000, meter: Meter.makeUnsafe({ maxPerSecond: 900 }) }),
       // One wait after the other.
-      atOnce: { asks: 1, timers: 2, steps: 2, fibers: 2, looks: 8, reads: 12, rounds: 8, links: 8 },
-      afterAStep: { asks: 1, timers: 2, steps: 3, fibers: 3, looks: 9, reads: 13, rounds: 9, links: 11 },
+      atOnce: { asks: 1, timers: 2, steps: 2, fibers: 2, looks: 8, reads: 12, rounds: 8, places: 14 },
+      afterAStep: { asks: 1, timers: 2, steps: 3, fibers: 3, looks: 9, reads: 13, rounds: 9, places: 18 },
       timed: 2
     }
   ]
@@ -408,7 +388,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
         })
       )
       expect(interrupted).toBeGreaterThanOrEqual(count)
-      expectForEach(count, work, { links: 8 })
+      expectForEach(count, work, { places: 6 })
     }
   })
 })
@@ -425,9 +405,9 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
     /** The limits that go by the time. */
     readonly timed: number
   }
-  const passing = { asks: 1, steps: 1, fibers: 1, looks: 2, rounds: 1, links: 5 }
-  const paced = { asks: 1, timers: 1, steps: 2, fibers: 2, looks: 3, reads: 4, rounds: 2, links: 5 }
-  const leaving = { looks: 1, rounds: 1, links: 6 }
+  const passing = { asks: 1, steps: 1, fibers: 1, looks: 2, rounds: 1, places: 9 }
+  const paced = { asks: 1, timers: 1, steps: 2, fibers: 2, looks: 3, reads: 4, rounds: 2, places: 10 }
+  const leaving = { looks: 1, rounds: 1, places: 6 }
   const lines: ReadonlyArray<Line> = [
     { name: "at once", counts: sizes, make: () => Meter.makeUnsafe({ maxAtOnce: 3 }), passing, leaving, timed: 0 },
     {
@@ -451,7 +431,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
       counts: fewer,
       make: () => Meter.makeUnsafe({ windows: { requests: { limit: 10, per: "1 second" } } }),
       // A timer lets a whole window through.
-      passing: { asks: 1, timers: 0.1, steps: 1.1, fibers: 1.1, looks: 2.1, reads: 3.1, rounds: 1.1, links: 5 },
+      passing: { asks: 1, timers: 0.1, steps: 1.1, fibers: 1.1, looks: 2.1, reads: 3.1, rounds: 1.1, places: 8 },
       leaving: { ...leaving, reads: 1 },
       timed: 1
     },
@@ -476,16 +456,16 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
       counts: sizes,
       make: () => Meter.all(Meter.makeUnsafe({ maxAtOnce: 3 }), Meter.makeUnsafe({ maxAtOnce: 1_000_000 })),
       // The first of those who wait goes on to wait at the other one.
-      passing: { ...passing, looks: 6, rounds: 6, links: 9 },
-      leaving: { looks: 4, rounds: 3, links: 9 },
+      passing: { ...passing, looks: 6, rounds: 6, places: 15 },
+      leaving: { looks: 4, rounds: 3, places: 11 },
       timed: 0
     },
     {
       name: "of two with a pace each",
       counts: fewer,
       make: () => Meter.all(Meter.makeUnsafe({ maxPerSecond: 900 }), Meter.makeUnsafe({ maxPerSecond: 1000 })),
-      passing: { asks: 1, timers: 2, steps: 3, fibers: 3, looks: 8, reads: 12, rounds: 8, links: 9 },
-      leaving: { looks: 4, rounds: 3, links: 9, reads: 2 },
+      passing: { asks: 1, timers: 2, steps: 3, fibers: 3, looks: 8, reads: 12, rounds: 8, places: 16 },
+      leaving: { looks: 4, rounds: 3, places: 5, reads: 2 },
       timed: 2
     }
   ]
@@ -556,7 +536,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
       )
       const { work } = await see(() => runOnEach(range(count), () => Meter.metered(task, inner), { meter: outer }))
       expect(passed).toBe(count)
-      expectForEach(count, work, { steps: 1, fibers: 1, asks: 2, looks: 7, rounds: 8, links: 13 })
+      expectForEach(count, work, { steps: 1, fibers: 1, asks: 2, looks: 7, rounds: 8, places: 21 })
     }
   })
 })

@@ -13,6 +13,23 @@ type Settle = (value?: unknown) => void
 
 const thenable = (then: (resolve: Settle, reject: Settle) => void): unknown => ({ then })
 
+/** A promise whose `then` calls back before it returns, twice. */
+class Impatient extends Promise<unknown> {
+  outcome: unknown
+  isFailure = false
+
+  static of(outcome: unknown, isFailure = false): Impatient {
+    return Object.assign(new Impatient(() => {}), { outcome, isFailure })
+  }
+
+  override then(resolve?: unknown, reject?: unknown): never {
+    const tell = (this.isFailure ? reject : resolve) as Settle
+    tell(this.outcome)
+    tell(this.outcome)
+    return undefined as never
+  }
+}
+
 /** A probe whose one task gives back exactly this. */
 const giving = (give: () => unknown): Probe => ({
   task: () => give() as Promise<unknown>,
@@ -95,10 +112,12 @@ describe.each(verbs)("$name", (verb) => {
       same
     ],
     ["a promise that resolves with a thenable", () => Promise.resolve(thenable((resolve) => resolve(same))), same],
+    ["a promise of another kind, whose then calls back at once", () => Impatient.of(same), same],
     ["a function with a then", () => Object.assign(() => {}, { then: (resolve: Settle) => resolve(same) }), same]
   ])("%s is a result", (_, give, expected) => expectResult(verb, give, expected))
 
   it.each<readonly [string, () => unknown]>([
+    ["a promise of another kind, whose then calls back at once", () => Impatient.of(bad, true)],
     ["a thenable that rejects before then() returns", () => thenable((_, reject) => reject(bad))],
     ["a thenable that rejects later", () => thenable((_, reject) => setTimeout(() => reject(bad), 10))],
     [

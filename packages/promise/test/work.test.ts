@@ -6,7 +6,7 @@
  * top, is to say that it does not grow; and a change that has more done for each task has to say so here.
  */
 import { AsyncLocalStorage, AsyncResource, createHook } from "node:async_hooks"
-import { captureContext, LimitGate, ofDefaults, Run, Ticket } from "fibermeter/engine"
+import { captureContext, LimitGate, Line, ofDefaults, Run, Ticket } from "fibermeter/engine"
 import { describe, expect, it, vi } from "vitest"
 import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
 import type { Limits, Options, TaskContext } from "../src/index.ts"
@@ -38,8 +38,8 @@ interface Work {
   looks: number
   /** Rounds of the loops that start tasks and let waiters pass. */
   rounds: number
-  /** Steps along the links between those who wait, and between the tasks that run. */
-  links: number
+  /** Looks at the places of lines: of those who wait, of the tasks that run and of the calls of a meter. */
+  places: number
   /** Elements of arrays, sets and maps that were gone through or moved by their methods and iterators. */
   elements: number
   /** Async contexts that were captured. */
@@ -57,7 +57,7 @@ const noWork: Work = {
   asks: 0,
   looks: 0,
   rounds: 0,
-  links: 0,
+  places: 0,
   elements: 0,
   captures: 0,
   controllers: 0,
@@ -77,7 +77,7 @@ const onTop: Work = {
   reads: 20,
   looks: 20,
   rounds: 20,
-  links: 40,
+  places: 120,
   elements: 300,
   captures: 4,
   listeners: 1
@@ -98,37 +98,20 @@ const iterators: ReadonlyArray<object> = [[], new Set(), new Map()].map((each) =
   Object.getPrototypeOf(each[Symbol.iterator]())
 )
 
-interface Links {
-  previous: unknown
-  next: unknown
-}
-
 type Method = (this: unknown, ...args: Array<unknown>) => unknown
 
-/**
- * Links that count how often they are read. The accessors are the same for all that are linked: with some of its own,
- * each would be of a shape of its own to the engine, and slow.
- */
-const countedLinks = (counted: Work): PropertyDescriptorMap & ThisType<{ readonly links: Links }> => ({
-  previous: {
-    get() {
-      counted.links++
-      return this.links.previous
+/** What there is in a line, counting how often any of it is looked at or changed. */
+const countedPlaces = (places: Array<unknown>, counted: Work): Array<unknown> =>
+  new Proxy(places, {
+    get(target, key) {
+      counted.places++
+      return Reflect.get(target, key) as unknown
     },
-    set(to) {
-      this.links.previous = to
+    set(target, key, value) {
+      counted.places++
+      return Reflect.set(target, key, value)
     }
-  },
-  next: {
-    get() {
-      counted.links++
-      return this.links.next
-    },
-    set(to) {
-      this.links.next = to
-    }
-  }
-})
+  })
 
 /** Counts what is done while it is in place. */
 class Tally {
@@ -138,7 +121,7 @@ class Tally {
   readonly armed = new Set<unknown>()
   mostArmed = 0
   private readonly counted: Work = { ...noWork }
-  private readonly countedLinks = countedLinks(this.counted)
+  private readonly countedPlaces = new WeakSet<object>()
   private readonly undo: Array<() => void> = []
   private before: Work = noWork
 
@@ -159,8 +142,7 @@ class Tally {
     this.onCall(Gate, "lookFor", () => counted.looks++)
     this.onCall(Gate, "pump", () => counted.rounds++)
     this.onCall(Run.prototype, "pump", () => counted.rounds++)
-    this.onCall(Gate, "enqueue", (_, waiter) => this.countLinks(waiter as object))
-    this.onCall(Run.prototype, "track", (_, task) => this.countLinks(task as object))
+    this.onCall(Line.prototype, "add", (line) => this.countPlaces(line as { places: Array<unknown> }))
     this.onCall(Object.getPrototypeOf(ofDefaults().dispatcher) as object, "scheduleTask", () => counted.steps++)
     this.onCall(process.hrtime, "bigint", () => counted.reads++)
     this.onCall(AsyncResource.prototype, "runInAsyncScope", (self) => this.contexts.add(self))
@@ -242,15 +224,12 @@ class Tally {
     })
   }
 
-  /** No method is called to go along a link: fields are made accessors. */
-  private countLinks(node: object): void {
-    if (Object.hasOwn(node, "links")) return
-    for (const name of ["previous", "next"]) {
-      if (!Object.hasOwn(node, name)) throw new Error(`there is no link ${name} to be counted any more`)
-    }
-    const { next, previous } = node as Links
-    Object.assign(node, { links: { previous, next } })
-    Object.defineProperties(node, this.countedLinks)
+  /** No method is called to look at an element of an array: the array is put behind something that sees it. */
+  private countPlaces(line: { places: Array<unknown> }): void {
+    if (this.countedPlaces.has(line.places)) return
+    if (!Array.isArray(line.places)) throw new Error("there are no places to be counted any more")
+    line.places = countedPlaces(line.places, this.counted)
+    this.countedPlaces.add(line.places)
   }
 }
 
@@ -360,7 +339,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
       counts: sizes,
       make: () => ({}),
       plain: { rounds: 1 },
-      promised: { rounds: 1, links: 4 },
+      promised: { rounds: 1, places: 6 },
       timed: 0
     },
     {
@@ -368,7 +347,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
       counts: sizes,
       make: () => ({ maxAtOnce: 10 }),
       plain: { rounds: 2 },
-      promised: { rounds: 2, links: 4 },
+      promised: { rounds: 2, places: 4.2 },
       timed: 0
     },
     {
@@ -376,7 +355,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
       counts: sizes,
       make: () => ({ meter: createMeter({ maxAtOnce: 10 }) }),
       plain: { asks: 1, looks: 1, rounds: 2 },
-      promised: { asks: 1, looks: 3, rounds: 4, links: 8 },
+      promised: { asks: 1, looks: 3, rounds: 4, places: 10.2 },
       timed: 0
     },
     {
@@ -384,15 +363,15 @@ describe("the work for a task does not grow with the number of tasks", () => {
       counts: fewer,
       make: () => ({ meter: [createMeter({ maxAtOnce: 10 }), createMeter({ maxAtOnce: 100 })] }),
       plain: { asks: 1, looks: 2, rounds: 2 },
-      promised: { asks: 1, looks: 5, rounds: 5, links: 8 },
+      promised: { asks: 1, looks: 5, rounds: 5, places: 10.2 },
       timed: 0
     },
     {
       name: "maxPerSecond",
       counts: fewer,
       make: () => ({ maxPerSecond: 1000 }),
-      plain: { asks: 1, timers: 1, looks: 3, reads: 4, rounds: 4, links: 4 },
-      promised: { asks: 1, timers: 1, looks: 4, reads: 5, rounds: 5, links: 7 },
+      plain: { asks: 1, timers: 1, looks: 3, reads: 4, rounds: 4, places: 6 },
+      promised: { asks: 1, timers: 1, looks: 4, reads: 5, rounds: 5, places: 10 },
       timed: 1
     },
     {
@@ -400,8 +379,8 @@ describe("the work for a task does not grow with the number of tasks", () => {
       counts: fewer,
       make: () => ({ windows: { requests: { limit: 10, per: 1000 } } }),
       // A timer lets a whole window through.
-      plain: { asks: 1, timers: 0.1, looks: 1.2, reads: 2.2, rounds: 1.3, links: 0.4 },
-      promised: { asks: 1, timers: 0.1, looks: 2.2, reads: 3.2, rounds: 2.3, links: 4.3 },
+      plain: { asks: 1, timers: 0.1, looks: 1.2, reads: 2.2, rounds: 1.3, places: 0.6 },
+      promised: { asks: 1, timers: 0.1, looks: 2.2, reads: 3.2, rounds: 2.3, places: 5.6 },
       timed: 1
     },
     {
@@ -409,8 +388,8 @@ describe("the work for a task does not grow with the number of tasks", () => {
       counts: fewer,
       make: () => ({ maxPerSecond: 1000, meter: createMeter({ maxPerSecond: 900 }) }),
       // One wait after the other, but for those that fall on the same millisecond.
-      plain: { asks: 1, timers: 1.5, looks: 6, reads: 9.5, rounds: 6.5, links: 6 },
-      promised: { asks: 1, timers: 1.5, looks: 7, reads: 10.6, rounds: 7.5, links: 9 },
+      plain: { asks: 1, timers: 1.5, looks: 6, reads: 9.5, rounds: 6.5, places: 10.5 },
+      promised: { asks: 1, timers: 1.5, looks: 7, reads: 10.6, rounds: 7.5, places: 14.5 },
       timed: 2
     }
   ]
@@ -471,7 +450,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
         const results = amap(range(count), turn, { maxAtOnce: 10 })
         return Promise.all(range(count).map(() => results.next()))
       })
-      expectForEach(count, work, { rounds: 2, links: 4, promises: 6 })
+      expectForEach(count, work, { rounds: 2, places: 4.2, promises: 6 })
     }
   })
 
@@ -501,7 +480,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
           await finish(next)
         })
         expect(calls).toBe(count)
-        expectForEach(count, work, { links: 8 })
+        expectForEach(count, work, { places: 2 })
       }
     }
   )
@@ -518,9 +497,9 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
     readonly timed: number
   }
   // Five promises are made for each of them: the call's, the task's own two, one to hear of its end, and one by the test.
-  const passing = { asks: 1, looks: 2, rounds: 1, links: 5, captures: 1, promises: 5 }
+  const passing = { asks: 1, looks: 2, rounds: 1, places: 15, captures: 1, promises: 5 }
   const paced = { ...passing, timers: 1, looks: 3, reads: 4, rounds: 2, promises: 5 + promisesForATimer }
-  const leaving = { looks: 1, rounds: 1, links: 6, promises: 3 }
+  const leaving = { looks: 1, rounds: 1, places: 7, promises: 3 }
   const lines: ReadonlyArray<Line> = [
     { name: "at once", counts: sizes, limits: { maxAtOnce: 3 }, passing, leaving, timed: 0 },
     {
@@ -635,7 +614,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
         const { work } = await see(() => Promise.all(calls(count, task, () => ({}))))
         expect(passed).toBe(count)
         // The first of those who wait goes on to wait at the other one.
-        expectForEach(count, work, { asks: 1, looks: 6, rounds: 9, links: 13, captures: 1, promises: 6 })
+        expectForEach(count, work, { asks: 1, looks: 6, rounds: 9, places: 34, captures: 1, promises: 6 })
       }
     })
 
@@ -658,7 +637,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
           end.resolve()
         })
         expect(rejected).toBe(count)
-        expectForEach(count, work, { looks: 4, rounds: 3, links: 9, promises: 1 })
+        expectForEach(count, work, { looks: 4, rounds: 3, places: 21, promises: 1 })
       }
     })
   })

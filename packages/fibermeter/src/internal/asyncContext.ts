@@ -5,7 +5,7 @@
 
 /** The part of Node's `AsyncResource` that is needed; Deno and Bun have it as well. */
 export interface AsyncContext {
-  readonly runInAsyncScope: (f: () => void) => void
+  readonly runInAsyncScope: <T>(f: (this: T) => void, self?: T) => void
 }
 
 interface AsyncHooks {
@@ -16,7 +16,7 @@ interface AsyncHooks {
   }
 }
 
-const none: AsyncContext = { runInAsyncScope: (f) => f() }
+const none: AsyncContext = { runInAsyncScope: (f, self) => f.call(self!) }
 
 /**
  * Reads off a resource the whole context that it was made in, where resources have that. Which of their properties it is

@@ -7,11 +7,13 @@ import type { Fiber } from "effect"
 import { Deadlock } from "./errors.ts"
 import type { Cost, Holdable } from "./holding.ts"
 import type { Host } from "./host.ts"
+import { Line } from "./line.ts"
+import type { Placed } from "./line.ts"
 import { Timeline } from "./timeline.ts"
 import { later, overdue, turnBegins } from "./turn.ts"
 
 /** Somebody in the line. */
-export interface Waiter {
+export interface Waiter extends Placed {
   readonly host: Host
   readonly cost: Cost | undefined
   readonly isWaiting: boolean
@@ -21,8 +23,6 @@ export interface Waiter {
   isInside(gate: Gate | undefined): boolean
   /** Whether a task that holds a place waits because this does. */
   readonly isBlocked: boolean
-  previous: Waiter | undefined
-  next: Waiter | undefined
   /** Why it will never pass all of its gates, if so. */
   objection(): Cause.Cause<any> | undefined
   /** It is the first, and the gate is open to it. It has been taken out of the line. */
@@ -63,8 +63,7 @@ export abstract class Gate implements Holdable {
   protected broken: Cause.Cause<any> | undefined
 
   /** Those who wait here, in the order of their coming. */
-  private first: Waiter | undefined
-  private last: Waiter | undefined
+  private readonly line = new Line<Waiter>()
   /** The waiter that this gate was open to and that waits at an older one. Who may pass it is for `next` to say. */
   private front: Waiter | undefined
   /** How many of those who wait in the line run inside a task that holds a place of a gate, gate by gate. */
@@ -148,9 +147,7 @@ export abstract class Gate implements Holdable {
 
   /** All who wait here, in the order of their coming. */
   get waiters(): ReadonlyArray<Waiter> {
-    const all = this.front === undefined ? [] : [this.front]
-    for (let each = this.first; each !== undefined; each = each.next) all.push(each)
-    return all
+    return this.front === undefined ? this.line.members : [this.front, ...this.line.members]
   }
 
   /** Somebody passes. */
@@ -204,7 +201,7 @@ export abstract class Gate implements Holdable {
   }
 
   isEmpty(): boolean {
-    return this.first === undefined && this.front === undefined
+    return this.line.size === 0 && this.front === undefined
   }
 
   /** Notes that a task which holds a place here waits for another one. Says whether nobody can go on any more. */
@@ -243,29 +240,16 @@ export abstract class Gate implements Holdable {
   enqueue(waiter: Waiter, asFirst: boolean): void {
     this.waiting++
     this.countInside(waiter, 1)
-    if (this.first === undefined) {
-      this.first = this.last = waiter
-    } else if (asFirst) {
-      waiter.next = this.first
-      this.first.previous = waiter
-      this.first = waiter
-    } else {
-      waiter.previous = this.last
-      this.last!.next = waiter
-      this.last = waiter
-    }
-    if (this.first === waiter || this.front !== undefined) this.pump()
+    if (asFirst) this.line.addFirst(waiter)
+    else this.line.add(waiter)
+    if (this.line.first === waiter || this.front !== undefined) this.pump()
   }
 
   /** Takes the waiter out of the line. */
   dequeue(waiter: Waiter): void {
     this.waiting--
     this.countInside(waiter, -1)
-    if (waiter.previous === undefined) this.first = waiter.next
-    else waiter.previous.next = waiter.next
-    if (waiter.next === undefined) this.last = waiter.previous
-    else waiter.next.previous = waiter.previous
-    waiter.previous = waiter.next = undefined
+    this.line.remove(waiter)
   }
 
   /** The waiter, first in line here, goes on to wait at an older gate. */
@@ -295,14 +279,13 @@ export abstract class Gate implements Holdable {
 
   private breakDeadlock(): void {
     if (!this.isDeadlocked()) return
-    let newest = this.last
-    while (newest !== undefined && !newest.isBlocked) newest = newest.previous
+    const newest = this.line.findLast((waiter) => waiter.isBlocked)
     newest?.refuse(Cause.die(new Deadlock({ held: this.running })))
   }
 
   /** To be called when the gate may have opened. */
   protected wake(): void {
-    if (this.first !== undefined) this.pump()
+    if (this.line.size > 0) this.pump()
   }
 
   /** Lets pass who may. */
@@ -344,12 +327,10 @@ export abstract class Gate implements Holdable {
 
   /** Who is to pass next. */
   private next(): Waiter | undefined {
-    if (this.front === undefined) return this.first
-    if (!this.insiders.has(this.front.waitsAt)) return undefined
+    if (this.front === undefined) return this.line.first
+    const { waitsAt } = this.front
     // While one waits for a place that a task holds elsewhere, that task must be able to go on.
-    let waiter = this.first
-    while (waiter !== undefined && !waiter.isInside(this.front.waitsAt)) waiter = waiter.next
-    return waiter
+    return this.insiders.has(waitsAt) ? this.line.find((waiter) => waiter.isInside(waitsAt)) : undefined
   }
 
   private countInside(waiter: Waiter, by: 1 | -1): void {

@@ -14,6 +14,8 @@ import type { Cost, Holding } from "./holding.ts"
 import { after } from "./host.ts"
 import type { Host } from "./host.ts"
 import type { OwnLimits } from "./limitGate.ts"
+import { Line } from "./line.ts"
+import type { Placed } from "./line.ts"
 import { RetryQueue } from "./retryQueue.ts"
 import { Next } from "./source.ts"
 import type { Source } from "./source.ts"
@@ -21,9 +23,8 @@ import { Ticket } from "./ticket.ts"
 import { later, overdue } from "./turn.ts"
 
 /** A task that is running. */
-export abstract class Task {
-  previous: Task | undefined
-  next: Task | undefined
+export abstract class Task implements Placed {
+  place = 0
   /** Asks the task to end. It tells the run when it has. */
   abstract cancel(): void
 }
@@ -124,7 +125,8 @@ export class Run<A, B, F> {
   private successes = 0
   private failures = 0
   private readonly retries = new RetryQueue<A>()
-  private firstTask: Task | undefined
+  /** Those that have not ended at once. */
+  private readonly tasks = new Line<Task>()
   /** An item has been taken from the source and its task not started yet. */
   private hasItem = false
   private isPulling = false
@@ -236,11 +238,9 @@ export class Run<A, B, F> {
     this.ticket?.rest()
     this.hasItem = false
     this.retries.clear()
-    const tasks: Array<Task> = []
-    for (let task = this.firstTask; task !== undefined; task = task.next) tasks.push(task)
     // Counted as running, so that the last of them to end does not end the run while this loop goes on.
     this.running++
-    for (const task of tasks) task.cancel()
+    for (const task of this.tasks.members) task.cancel()
     this.running--
     this.windUp()
   }
@@ -320,18 +320,13 @@ export class Run<A, B, F> {
 
   /** Registers a task that did not end at once. */
   track(task: Task): void {
-    task.next = this.firstTask
-    if (this.firstTask !== undefined) this.firstTask.previous = task
-    this.firstTask = task
+    this.tasks.add(task)
     // The task itself, in its first step, may have been what ended the call.
     if (this.phase !== "open") task.cancel()
   }
 
   untrack(task: Task): void {
-    if (task.previous === undefined) this.firstTask = task.next
-    else task.previous.next = task.next
-    if (task.next !== undefined) task.next.previous = task.previous
-    task.previous = task.next = undefined
+    this.tasks.remove(task)
   }
 
   /** Whether there is all that a start needs but the gates' leave. */

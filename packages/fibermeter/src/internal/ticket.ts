@@ -41,8 +41,7 @@ export abstract class Ticket implements Waiter {
   private holdUp: { readonly holders: ReadonlyArray<Holding>; readonly gate: Gate } | undefined
   /** The index of the gate where it waits. */
   private at = notWaiting
-  previous: Waiter | undefined
-  next: Waiter | undefined
+  place = 0
 
   /** `gates` from the youngest to the oldest. */
   constructor(gates: ReadonlyArray<Gate>) {

@@ -10,7 +10,7 @@ import { cancellationChecks } from "./cancellation.ts"
 import { isMeter } from "./gatedMeter.ts"
 import type { GatedMeter } from "./gatedMeter.ts"
 import { host } from "./host.ts"
-import type { Call as MeterCall } from "./meterGate.ts"
+import type { Call as MeterCall, MeterGate } from "./meterGate.ts"
 import { Settling } from "./outcomes.ts"
 import type { CallCollector } from "./outcomes.ts"
 import { PromiseWorker } from "./promiseWorker.ts"
@@ -123,11 +123,12 @@ export const makeRun = <A, B>(
     if (run.phase === "open" || (run.phase === "ended" && run.failure === undefined)) worker.callerReason = { reason }
     run.stop()
   }
-  const entry: MeterCall = {
-    abort,
-    isWaitingAt: (gate) => run.waitsAt === gate
-  }
-  for (const gate of shared) gate.enterCall(entry)
+  // One for each meter: an entry has a place in one line.
+  const entries = shared.map((gate): readonly [MeterGate, MeterCall] => [
+    gate,
+    { abort, isWaitingAt: (at) => run.waitsAt === at, place: 0 }
+  ])
+  for (const [gate, entry] of entries) gate.enterCall(entry)
   let thrown: Rejection | undefined
   if (onProgress !== undefined) {
     reportOn(run, items, onProgress, (reason) => {
@@ -136,7 +137,7 @@ export const makeRun = <A, B>(
     })
   }
   run.onEnd = () => {
-    for (const gate of shared) gate.endCall(entry)
+    for (const [gate, entry] of entries) gate.endCall(entry)
     onEnd(worker.callerReason ?? run.failure ?? thrown ?? collector.rejection)
   }
   return { run, abort }

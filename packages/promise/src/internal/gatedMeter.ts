@@ -10,11 +10,20 @@ import type { MeterGate } from "./meterGate.ts"
 import { refuse } from "./refuse.ts"
 import { taskChecks } from "./retries.ts"
 import { RetriedRun, SingleRun } from "./singleRun.ts"
+import type { Settle } from "./singleRun.ts"
 
 /** Throws what is wrong with a meter's limits, if anything. */
 export const checkLimits = (limits: unknown): void => refuse(check.required(check.limits, limits))
 
 const noOptions: RunOptions = {}
+
+/** What settles the promise that is just being made. */
+let settle: Settle<any> | undefined
+
+/** One executor for all: to have one made for each call is two objects more. */
+const keepSettle = (resolve: Settle<any>): void => {
+  settle = resolve
+}
 
 const runChecks: check.Checks = { ...cancellationChecks, ...taskChecks, cost: check.anything }
 
@@ -32,16 +41,24 @@ export class GatedMeter implements Limiter {
     return this.gates()[0]
   }
 
-  readonly run = <B>(task: MeterTask<B>, options: RunOptions = noOptions): Promise<B> =>
-    new Promise((resolve) => {
+  readonly run = <B>(task: MeterTask<B>, options?: RunOptions): Promise<B> => {
+    try {
       refuse(check.options(runChecks, options) ?? check.notFunction("the task", "a function", task))
       const gates = this.gates()
-      if (options.cost !== undefined) refuse(check.cost(namesOf(gates), options.cost))
-      options.signal?.throwIfAborted()
+      if (options?.cost !== undefined) refuse(check.cost(namesOf(gates), options.cost))
+      options?.signal?.throwIfAborted()
       gates[0].throwIfClosed()
-      const Run = options.retry === undefined ? SingleRun : RetriedRun
-      new Run(gates, task, options, resolve).begin()
-    })
+      const Run = options?.retry === undefined ? SingleRun : RetriedRun
+      const promise = new Promise<B>(keepSettle)
+      const run = new Run<B>(gates, task, options ?? noOptions, settle!)
+      // What is kept here would be kept until the next call.
+      settle = undefined
+      run.begin()
+      return promise
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
 
   readonly wrap = <F extends (...args: any) => unknown>(f: F, given: WrapOptions<Parameters<F>> = {}): Wrapped<F> => {
     refuse(check.options(wrapChecks, given) ?? check.notFunction("what is wrapped", "a function", f))

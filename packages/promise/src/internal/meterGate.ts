@@ -1,12 +1,12 @@
 /**
  * The gate behind a meter of this package: it knows the calls that use it, so that they can be ended together.
  */
-import { LimitGate } from "fibermeter/engine"
-import type { Gate, Ticket } from "fibermeter/engine"
+import { LimitGate, Line } from "fibermeter/engine"
+import type { Gate, Placed, Ticket } from "fibermeter/engine"
 import type { Rejection } from "./rejection.ts"
 
 /** A call that uses a meter, and has not ended. */
-export interface Call {
+export interface Call extends Placed {
   /** Whether it has a task that waits for its start there. */
   isWaitingAt(gate: Gate): boolean
   abort(reason: unknown): void
@@ -16,7 +16,7 @@ export class MeterGate extends LimitGate {
   /** Why nothing may begin here any more, if so. */
   private closed: Rejection | undefined
   /** All calls, but for single ones that wait for their start: those stand in the line. */
-  private readonly users = new Set<Call>()
+  private readonly users = new Line<Call>()
   private onEmpty: Array<() => void> | undefined
   private isClearing = false
 
@@ -25,11 +25,11 @@ export class MeterGate extends LimitGate {
   }
 
   enterCall(call: Call): void {
-    this.users.add(call)
+    if (!this.users.has(call)) this.users.add(call)
   }
 
   endCall(call: Call): void {
-    this.users.delete(call)
+    if (this.users.has(call)) this.users.remove(call)
     if (this.onEmpty === undefined || this.users.size > 0) return
     for (const f of this.onEmpty) f()
     this.onEmpty = undefined
@@ -38,7 +38,7 @@ export class MeterGate extends LimitGate {
   /** Ends the calls that wait here. */
   clear(reason: unknown): void {
     this.isClearing = true
-    const calls = [...this.waiters, ...this.users].filter(isCall).filter((call) => call.isWaitingAt(this))
+    const calls = [...this.waiters, ...this.users.members].filter(isCall).filter((call) => call.isWaitingAt(this))
     for (const call of calls) call.abort(reason)
     this.isClearing = false
     // Somebody may have come meanwhile.
@@ -50,7 +50,7 @@ export class MeterGate extends LimitGate {
     this.closed ??= { reason }
     // Those who wait first, or they would get the places of those who run.
     this.clear(reason)
-    for (const call of this.users) call.abort(reason)
+    for (const call of this.users.members) call.abort(reason)
     if (this.users.size > 0) await new Promise<void>((resolve) => (this.onEmpty ??= []).push(resolve))
     // Their promises are settled. This goes on when whoever waits for those has been told.
     for (let i = 0; i < ticksToTell; i++) await Promise.resolve()

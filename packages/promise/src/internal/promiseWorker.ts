@@ -78,8 +78,8 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
     try {
       const result = this.task(item, context)
       if (!check.isThenable(result)) return this.succeeded(run, item, index, result)
-      // Foreign thenables may call back at once, twice, or throw; a promise around them does not.
-      promise = result instanceof Promise ? result : Promise.resolve(result)
+      // Foreign thenables may call back at once, twice, or throw; a promise around them does not. Others stay as they are.
+      promise = Promise.resolve(result)
     } catch (reason) {
       return this.failed(run, item, index, attempts, reason)
     }

@@ -13,6 +13,9 @@ import { refusal } from "./refuse.ts"
 import { millisOf, Retries } from "./retries.ts"
 import { TimeLimit } from "./timeLimit.ts"
 
+/** Settles a promise. */
+export type Settle<B> = (result: B | Promise<never>) => void
+
 /** What the task is told, and how long it may take. */
 class Attempt extends Context {
   limit: TimeLimit | undefined
@@ -25,7 +28,7 @@ export class SingleRun<B> extends Ticket implements Call {
    * Settles the promise; gone once it has. A promise's `reject` is an object of its own, and of a hundred thousand that
    * wait the garbage collector carries each along: one is enough.
    */
-  private settle: ((result: B | Promise<never>) => void) | undefined
+  private settle: Settle<B> | undefined
   /** The caller's async context, while the task waits. */
   private asyncContext: AsyncContext | undefined
   /** What the task is told, while it runs. */
@@ -33,12 +36,7 @@ export class SingleRun<B> extends Ticket implements Call {
   /** Removes the listener at the caller's signal; once that has been aborted, calls off the time of grace. */
   private unlisten: (() => void) | undefined
 
-  constructor(
-    gates: readonly [MeterGate],
-    task: MeterTask<B>,
-    options: RunOptions,
-    settle: (result: B | Promise<never>) => void
-  ) {
+  constructor(gates: readonly [MeterGate], task: MeterTask<B>, options: RunOptions, settle: Settle<B>) {
     super(gates)
     this.task = task
     this.options = options
@@ -88,7 +86,7 @@ export class SingleRun<B> extends Ticket implements Call {
     // Without one, this is still the step in which the call was made.
     if (context === undefined) return this.start()
     this.asyncContext = undefined
-    context.runInAsyncScope(() => this.start())
+    context.runInAsyncScope(this.start, this)
   }
 
   protected override refused(cause: Parameters<Ticket["refuse"]>[0]): void {
@@ -101,7 +99,7 @@ export class SingleRun<B> extends Ticket implements Call {
 
   /** The promise is settled: nothing more is to come of the call. */
   protected over(): void {
-    this.gate.endCall(this)
+    this.gate.endCall(this.entry)
     this.unlisten?.()
     this.asyncContext = undefined
   }
@@ -109,6 +107,11 @@ export class SingleRun<B> extends Ticket implements Call {
   /** Says whether there will be another attempt. */
   protected isRetried(_reason: unknown): boolean {
     return false
+  }
+
+  /** What it is listed as among the calls of the meter, while it is not in the meter's line. */
+  protected get entry(): Call {
+    return this
   }
 
   protected get gate(): MeterGate {
@@ -127,21 +130,26 @@ export class SingleRun<B> extends Ticket implements Call {
     this.told = context
     let promise: PromiseLike<B>
     try {
-      gate.enterCall(this)
+      gate.enterCall(this.entry)
       const result = this.task(context)
       if (!check.isThenable(result)) return this.succeeded(result)
-      promise = result instanceof Promise ? result : Promise.resolve(result)
+      promise = Promise.resolve(result)
     } catch (reason) {
       return this.failed(reason)
     }
     const millis = millisOf(this.options.timeout)
-    if (millis === undefined || context.cancelled !== undefined) {
-      promise.then(
-        (value) => this.succeeded(value),
-        (reason) => this.failed(reason)
-      )
-      return
-    }
+    if (millis === undefined || context.cancelled !== undefined) this.follow(promise)
+    else this.followFor(millis, promise, context)
+  }
+
+  private follow(promise: PromiseLike<B>): void {
+    promise.then(
+      (value) => this.succeeded(value),
+      (reason) => this.failed(reason)
+    )
+  }
+
+  private followFor(millis: number, promise: PromiseLike<B>, context: Attempt): void {
     const limit = new TimeLimit(millis, (error) => {
       this.told = undefined
       context.abort(error)
@@ -202,16 +210,26 @@ export class RetriedRun<B> extends SingleRun<B> {
   private readonly retries: Retries
   private attempt = 0
   private callOff: (() => void) | undefined
+  private readonly listed: Call = {
+    place: 0,
+    isWaitingAt: (gate) => this.isWaitingAt(gate),
+    abort: (reason) => this.abort(reason)
+  }
 
   constructor(...args: ConstructorParameters<typeof SingleRun<B>>) {
     super(...args)
     this.retries = new Retries(this.options.retry!, (nanos) => this.gate.pause(host(), nanos))
   }
 
+  /** It is listed all the time, also when it stands in the line. */
+  protected override get entry(): Call {
+    return this.listed
+  }
+
   override begin(): void {
     // Between two attempts it neither runs nor waits for its start, but is not over.
     this.gate.join()
-    this.gate.enterCall(this)
+    this.gate.enterCall(this.entry)
     super.begin()
   }
 

@@ -148,8 +148,8 @@ describe.each(verbs)("a call of $name", (verb) => {
     expect(call.outcome).toEqual({ status: "rejected", reason: "cleared", at: 50 })
     expect(p.order).toEqual([0, 1])
     expect([...p.aborted]).toEqual([
-      [1, "cleared"],
-      [0, "cleared"]
+      [0, "cleared"],
+      [1, "cleared"]
     ])
     expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
     await expectFree(meter, 2)

@@ -1,0 +1,99 @@
+/** The line of those who wait, against a plain list that does the same. */
+import { describe, expect, it } from "@effect/vitest"
+import fc from "fast-check"
+import { Line } from "../src/internal/line.ts"
+import type { Placed } from "../src/internal/line.ts"
+
+interface Member extends Placed {
+  readonly id: number
+}
+
+const member = (id: number): Member => ({ id, place: 0 })
+
+const expectSame = (line: Line<Member>, list: ReadonlyArray<Member>): void => {
+  expect(line.members).toEqual(list)
+  expect(line.size).toBe(list.length)
+  expect(line.first).toBe(list[0])
+}
+
+describe("a line", () => {
+  it("does what a list would do, whoever comes and leaves", () => {
+    const steps = fc.array(
+      fc.oneof(
+        { weight: 6, arbitrary: fc.record({ does: fc.constant("add" as const), at: fc.nat() }) },
+        { weight: 1, arbitrary: fc.record({ does: fc.constant("add first" as const), at: fc.nat() }) },
+        { weight: 3, arbitrary: fc.record({ does: fc.constant("remove" as const), at: fc.nat() }) },
+        { weight: 3, arbitrary: fc.record({ does: fc.constant("remove the first" as const), at: fc.nat() }) },
+        // Many at a time, so that gaps are closed.
+        { weight: 2, arbitrary: fc.record({ does: fc.constant("add many" as const), at: fc.nat(1000) }) },
+        { weight: 2, arbitrary: fc.record({ does: fc.constant("remove many" as const), at: fc.nat(1000) }) }
+      ),
+      { maxLength: 60 }
+    )
+    fc.assert(
+      fc.property(steps, (all) => {
+        const line = new Line<Member>()
+        const list: Array<Member> = []
+        let born = 0
+        const add = (): void => {
+          const each = member(born++)
+          line.add(each)
+          list.push(each)
+        }
+        const remove = (at: number): void => {
+          if (list.length === 0) return
+          const [gone] = list.splice(at % list.length, 1)
+          expect(line.has(gone!)).toBe(true)
+          line.remove(gone!)
+          expect(line.has(gone!)).toBe(false)
+        }
+        for (const { at, does } of all) {
+          if (does === "add") add()
+          else if (does === "remove") remove(at)
+          else if (does === "remove the first") remove(0)
+          else if (does === "add many") for (let i = 0; i < at; i++) add()
+          else if (does === "remove many") for (let i = 0; i < at; i++) remove(i * 7919)
+          else {
+            const each = member(born++)
+            line.addFirst(each)
+            list.unshift(each)
+          }
+          expectSame(line, list)
+        }
+        for (const each of list) {
+          const isThis = (other: Member): boolean => other.id % 10 === each.id % 10
+          expect(line.find(isThis)).toBe(list.find(isThis))
+          expect(line.findLast(isThis)).toBe(list.findLast(isThis))
+        }
+        expect(line.find(() => false)).toBe(undefined)
+        expect(line.findLast(() => false)).toBe(undefined)
+      }),
+      { numRuns: 100 }
+    )
+  })
+
+  it("whoever is put first comes before the others, also where nobody has ever left", () => {
+    const line = new Line<Member>()
+    const [a, b, c] = [member(1), member(2), member(3)]
+    line.add(a)
+    line.add(b)
+    line.addFirst(c)
+    expectSame(line, [c, a, b])
+    line.remove(c)
+    line.addFirst(c)
+    expectSame(line, [c, a, b])
+  })
+
+  it("keeps no more places than twice as many as there are members, and some", () => {
+    const line = new Line<Member>()
+    const all = Array.from({ length: 10_000 }, (_, id) => member(id))
+    const places = (): number => (line as unknown as { readonly places: ReadonlyArray<unknown> }).places.length
+    for (const each of all) line.add(each)
+    for (const each of all.slice(10).toReversed()) line.remove(each)
+    expectSame(line, all.slice(0, 10))
+    expect(places()).toBeLessThan(300)
+    for (const each of all.slice(0, 10)) line.remove(each)
+    expect(places()).toBeLessThan(300)
+    expectSame(line, [])
+  })
+})
