@@ -16,6 +16,8 @@ interface AsyncHooks {
   }
 }
 
+const settled = Promise.resolve()
+
 const none: AsyncContext = { runInAsyncScope: (f, self) => f.call(self!) }
 
 /**
@@ -45,8 +47,8 @@ const findContextOf = (
 /**
  * Captures the present context. Where the host has no such thing, nothing is done.
  *
- * Of a hundred thousand that wait, most have the same context. They share what was captured, where it can be told to be
- * the same, so that the garbage collector has one to look after instead of each.
+ * A hundred thousand that are begun at once have the same context, most of them. They share what was captured, where it can
+ * be told to be the same, so that the garbage collector has one to look after instead of each.
  */
 export const captureContext: () => AsyncContext = (() => {
   // Asked of the process, not imported: this has to load in browsers as well.
@@ -55,16 +57,20 @@ export const captureContext: () => AsyncContext = (() => {
   if (hooks === undefined) return () => none
   const capture = (): AsyncContext => new hooks.AsyncResource("fibermeter")
   let contextOf: ReturnType<typeof findContextOf> | "not looked for" = "not looked for"
-  // Weak, since a context can hold much, and the last to wait may have been long ago.
-  let last: WeakRef<AsyncContext> | undefined
+  // Kept until the present job is over, since a context can hold much. A `WeakRef` would do without the job, but to make
+  // one, or only to look at it, takes longer than all the rest of this.
+  let last: AsyncContext | undefined
+  const forget = (): void => {
+    last = undefined
+  }
   return () => {
     // Not while this loads: a module is not to do anything then.
     if (contextOf === "not looked for") contextOf = findContextOf(hooks, capture)
     const captured = capture()
     if (contextOf === undefined) return captured
-    const shared = last?.deref()
-    if (shared !== undefined && contextOf(shared) === contextOf(captured)) return shared
-    last = new WeakRef(captured)
+    if (last !== undefined && contextOf(last) === contextOf(captured)) return last
+    if (last === undefined) void settled.then(forget)
+    last = captured
     return captured
   }
 })()

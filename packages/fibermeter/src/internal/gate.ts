@@ -5,7 +5,7 @@
 import { Cause, Duration } from "effect"
 import type { Fiber } from "effect"
 import { Deadlock } from "./errors.ts"
-import type { Cost, Holdable } from "./holding.ts"
+import type { Cost, Holdable, Holding } from "./holding.ts"
 import type { Host } from "./host.ts"
 import { Line } from "./line.ts"
 import type { Placed } from "./line.ts"
@@ -239,7 +239,8 @@ export abstract class Gate implements Holdable {
   /** Lets the waiter wait here, behind all others, or before all others if it had been the first in line already. */
   enqueue(waiter: Waiter, asFirst: boolean): void {
     this.waiting++
-    this.countInside(waiter, 1)
+    const { holding } = waiter.host
+    if (holding !== undefined) this.countInside(holding, 1)
     if (asFirst) this.line.addFirst(waiter)
     else this.line.add(waiter)
     if (this.line.first === waiter || this.front !== undefined) this.pump()
@@ -248,7 +249,8 @@ export abstract class Gate implements Holdable {
   /** Takes the waiter out of the line. */
   dequeue(waiter: Waiter): void {
     this.waiting--
-    this.countInside(waiter, -1)
+    const { holding } = waiter.host
+    if (holding !== undefined) this.countInside(holding, -1)
     this.line.remove(waiter)
   }
 
@@ -333,8 +335,8 @@ export abstract class Gate implements Holdable {
     return this.insiders.has(waitsAt) ? this.line.find((waiter) => waiter.isInside(waitsAt)) : undefined
   }
 
-  private countInside(waiter: Waiter, by: 1 | -1): void {
-    for (let each = waiter.host.holding; each !== undefined; each = each.outer) {
+  private countInside(holding: Holding, by: 1 | -1): void {
+    for (let each: Holding | undefined = holding; each !== undefined; each = each.outer) {
       for (const gate of each.gates) {
         const count = (this.insiders.get(gate) ?? 0) + by
         if (count === 0) this.insiders.delete(gate)

@@ -31,9 +31,12 @@ interface Booking {
   readonly spent: ReadonlyArray<Spending>
 }
 
-interface Spending {
+interface NamedWindow {
   readonly name: string
   readonly window: Window
+}
+
+interface Spending extends NamedWindow {
   readonly number: number
   cost: number
 }
@@ -45,6 +48,11 @@ export const nanosOf = (time: Duration.Input): number =>
 /** Leaves out the limits that are none. */
 const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
   Object.entries(windows).filter((each): each is [string, WindowLimit] => each[1] !== undefined)
+
+const named = ([name, { limit, per }]: readonly [string, WindowLimit]): NamedWindow => ({
+  name,
+  window: new Window(limit, nanosOf(per))
+})
 
 /** The limits of a call that nobody else has to keep to. */
 export interface OwnLimits {
@@ -58,7 +66,8 @@ export class LimitGate extends Gate {
   private rate: number
   private burst: number
   private pace: Pace | undefined
-  private readonly windows: Map<string, Window>
+  /** An array, since the most frequent question is about all of them, mostly none. */
+  private readonly windows: Array<NamedWindow>
   /** The time of the last start. */
   private lastStart = -Infinity
   private isResized = false
@@ -69,7 +78,7 @@ export class LimitGate extends Gate {
     this.rate = maxPerSecond
     this.burst = maxBurst
     this.pace = paceOf(maxPerSecond, maxBurst)
-    this.windows = new Map(windowsOf(windows).map(([name, { limit, per }]) => [name, new Window(limit, nanosOf(per))]))
+    this.windows = windowsOf(windows).map(named)
   }
 
   /**
@@ -83,24 +92,24 @@ export class LimitGate extends Gate {
   }
 
   get names(): Iterable<string> {
-    return this.windows.keys()
+    return this.windows.map(({ name }) => name)
   }
 
   override get isWeighed(): boolean {
-    return this.windows.size > 0
+    return this.windows.length > 0
   }
 
   /** How much may be spent in each window now. */
   rooms(host: Host): Readonly<Record<string, number>> {
-    if (this.windows.size === 0) return {}
+    if (this.windows.length === 0) return {}
     this.look(host)
-    return Object.fromEntries(Array.from(this.windows, ([name, window]) => [name, window.room(this.time.now)]))
+    return Object.fromEntries(this.windows.map(({ name, window }) => [name, window.room(this.time.now)]))
   }
 
   /** Whether nothing would change if this were made anew: nobody is here, no window reaches a start, the limits are as made. */
   isForgettable(): boolean {
     this.time.look()
-    const reach = Math.max(this.pace?.window ?? 0, ...Array.from(this.windows.values(), ({ per }) => per))
+    const reach = Math.max(this.pace?.window ?? 0, ...this.windows.map(({ window }) => window.per))
     const past = Math.max(this.lastStart + reach, this.pausedUntil)
     return !this.isResized && this.isIdle && past <= this.time.now
   }
@@ -118,10 +127,11 @@ export class LimitGate extends Gate {
       this.pace =
         (isPaced && this.pace?.resized(maxPerSecond, maxBurst, this.time.now)) || paceOf(maxPerSecond, maxBurst)
     }
-    for (const [name, { limit, per }] of windowsOf(windows)) {
-      const window = this.windows.get(name)
-      if (window === undefined) this.windows.set(name, new Window(limit, nanosOf(per)))
-      else window.resize(limit, nanosOf(per), this.time.now)
+    for (const each of windowsOf(windows)) {
+      const [name, { limit, per }] = each
+      const known = this.windows.find((window) => window.name === name)
+      if (known === undefined) this.windows.push(named(each))
+      else known.window.resize(limit, nanosOf(per), this.time.now)
     }
     this.refuseHopeless()
     this.wake()
@@ -141,7 +151,7 @@ export class LimitGate extends Gate {
 
   override objection(cost: Cost | undefined): Cause.Cause<any> | undefined {
     if (cost === undefined) return undefined
-    for (const [name, window] of this.windows) {
+    for (const { name, window } of this.windows) {
       const wanted = cost[name] ?? 1
       if (wanted > window.limit) {
         return Cause.fail(new ExcessiveCost({ window: name, cost: wanted, limit: window.limit }))
@@ -159,7 +169,7 @@ export class LimitGate extends Gate {
   }
 
   get isTimed(): boolean {
-    return this.pace !== undefined || this.windows.size > 0
+    return this.pace !== undefined || this.windows.length > 0
   }
 
   protected opensAt(waiter: Waiter): number {
@@ -168,7 +178,7 @@ export class LimitGate extends Gate {
       return Infinity
     }
     let opensAt = -Infinity
-    for (const [name, window] of this.windows) {
+    for (const { name, window } of this.windows) {
       opensAt = Math.max(opensAt, window.opensAt(waiter.cost?.[name] ?? 1, this.time.now))
     }
     if (this.pace === undefined) return opensAt
@@ -178,7 +188,7 @@ export class LimitGate extends Gate {
 
   protected opensNext(): number {
     if (this.running >= this.capacity) return Infinity
-    const windows = Array.from(this.windows.values(), (window) => window.opensAt(1, this.time.now))
+    const windows = this.windows.map(({ window }) => window.opensAt(1, this.time.now))
     return Math.max(this.pace?.due() ?? -Infinity, ...windows)
   }
 
@@ -187,7 +197,7 @@ export class LimitGate extends Gate {
     const at = this.time.now
     this.lastStart = at
     const spent: Array<Spending> = []
-    for (const [name, window] of this.windows) {
+    for (const { name, window } of this.windows) {
       const cost = waiter.cost?.[name] ?? 1
       spent.push({ name, window, number: window.spend(cost, at), cost })
     }
@@ -207,7 +217,7 @@ export class LimitGate extends Gate {
   protected shift(delta: number): void {
     this.lastStart += delta
     this.pace?.shift(delta)
-    for (const window of this.windows.values()) window.shift(delta)
+    for (const { window } of this.windows) window.shift(delta)
   }
 
   private turn(mode: "held" | "idle"): void {
