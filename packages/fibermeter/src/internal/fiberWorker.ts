@@ -10,36 +10,54 @@ import type { Run, Worker } from "./run.ts"
 import { withoutInterrupts } from "./streamSource.ts"
 
 /**
- * Whether a value is of Effect's making. Its own tests, `isExit` and `isEffect`, take several times as long, more than all
- * the rest of a task that has its result at once.
+ * Whether a value is of Effect's making. Its own tests, `isExit` and `isEffect`, ask by `in`, which is looked for along
+ * the prototypes each time and takes longer than all the rest of a task that has its result at once. What is read is
+ * found from a cache.
  */
-const has = (value: unknown, typeId: string): boolean =>
-  ((typeof value === "object" && value !== null) || typeof value === "function") && typeId in value
+const isExit = (value: unknown): boolean => (value as Marked | undefined | null)?.[exitTypeId] !== undefined
+const isEffect = (value: unknown): boolean => (value as Marked | undefined | null)?.[Effect.TypeId] !== undefined
 
 const exitTypeId = "~effect/Exit" satisfies keyof Exit.Exit<unknown>
 
-class FiberTask extends Task {
-  private readonly fiber: Fiber.Fiber<unknown, unknown>
-  private readonly parent: number
+interface Marked {
+  readonly [exitTypeId]?: unknown
+  readonly [Effect.TypeId]?: unknown
+}
 
-  constructor(fiber: Fiber.Fiber<unknown, unknown>, parent: number) {
+class FiberTask<A, B, E> extends Task {
+  fiber: Fiber.Fiber<B, E> | undefined
+  index = 0
+  readonly onExit: (exit: Exit.Exit<B, E>) => void
+  private readonly worker: FiberWorker<A, B, E>
+
+  constructor(worker: FiberWorker<A, B, E>, run: Run<A, B, Cause.Cause<E>>) {
     super()
-    this.fiber = fiber
-    this.parent = parent
+    this.worker = worker
+    this.onExit = (exit) => {
+      run.untrack(this)
+      this.fiber = undefined
+      // Before the run is told, since that is what starts the next.
+      worker.spare = this
+      settle(run, this.index, exit)
+    }
   }
 
   cancel(): void {
-    this.fiber.interruptUnsafe(this.parent)
+    // It may have ended meanwhile, by the end of one that was cancelled before it.
+    this.fiber?.interruptUnsafe(this.worker.parent)
   }
 }
 
+/** Serves one run. */
 export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   /** A call is over when its fibers are. */
   readonly grace = Infinity
   readonly weigh: ((item: A, index: number) => Cost) | undefined
   private readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
   /** The id of the fiber that makes the call. */
-  private readonly parent: number
+  readonly parent: number
+  /** Of a task that has ended, to be used for the next one: most start where another has ended, and need none made. */
+  spare: FiberTask<A, B, E> | undefined
   private readonly isUninterruptible: boolean
   /** Whether tasks are told what they hold, even if there is nothing in it to correct. */
   private readonly isTelling: boolean
@@ -66,19 +84,23 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
       return run.failed(index, this.crash(error))
     }
     // An exit is an effect that has no steps: nobody could tell it from a fiber that has ended.
-    if (has(effect, exitTypeId)) return settle(run, index, effect as Exit.Exit<B, E>)
-    if (!has(effect, Effect.TypeId)) return run.failed(index, Cause.die(notAnEffect(effect)))
+    if (isExit(effect)) return settle(run, index, effect as Exit.Exit<B, E>)
+    this.fork(run, effect, index)
+  }
+
+  private fork(run: Run<A, B, Cause.Cause<E>>, effect: Effect.Effect<B, E, any>, index: number): void {
+    if (!isEffect(effect)) return run.failed(index, Cause.die(notAnEffect(effect)))
     // `f` itself may have ended the call.
     if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
     if (this.isTelling || run.isWeighed) effect = telling(effect, run.holding())
     const fiber = run.host.fork(effect, this.isUninterruptible)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return settle(run, index, exit)
-    const task = new FiberTask(fiber, this.parent)
-    fiber.addObserver((exit) => {
-      run.untrack(task)
-      settle(run, index, exit)
-    })
+    const task = this.spare ?? new FiberTask(this, run)
+    this.spare = undefined
+    task.fiber = fiber
+    task.index = index
+    fiber.addObserver(task.onExit)
     run.track(task)
   }
 

@@ -17,6 +17,7 @@ import type { OwnLimits } from "./limitGate.ts"
 import { Line } from "./line.ts"
 import type { Placed } from "./line.ts"
 import { RetryQueue } from "./retryQueue.ts"
+import type { Attempt } from "./retryQueue.ts"
 import { Next } from "./source.ts"
 import type { Source } from "./source.ts"
 import { Ticket } from "./ticket.ts"
@@ -106,9 +107,13 @@ export class Run<A, B, F> {
   /** Told before that. */
   reporter: { readonly end: () => void } | undefined
 
+  /** Of its host, at hand: it is asked for each start. */
+  private readonly isLive: boolean
   private readonly source: Source<A, F>
   private readonly worker: Worker<A, B, F>
   private readonly collector: Collector<B, F>
+  /** Whether the collector wants to be told. Asked once: to look in vain for a method of an object's takes long. */
+  private readonly isFlushing: boolean
   /** The call's own limit on how many run, where it has no other of its own: a count does, without a gate. */
   private readonly maxAtOnce: number
   private readonly gates: ReadonlyArray<Gate>
@@ -150,6 +155,7 @@ export class Run<A, B, F> {
     maxUnread: number | undefined
   ) {
     this.host = host
+    this.isLive = host.isLive
     this.source = source
     source.onReady = () => {
       this.isPulling = false
@@ -157,6 +163,7 @@ export class Run<A, B, F> {
     }
     this.worker = worker
     this.collector = collector
+    this.isFlushing = collector.flush !== undefined
     this.fixedUnread = maxUnread
     this.maxAtOnce = own.maxAtOnce
     this.gates = inOrder(own.gates, shared)
@@ -177,7 +184,7 @@ export class Run<A, B, F> {
 
   /** Whether tasks are paid for by amounts, which they may correct. */
   get isWeighed(): boolean {
-    return this.gates.some((gate) => gate.isWeighed)
+    return this.ticket !== undefined && this.gates.some((gate) => gate.isWeighed)
   }
 
   inContext(f: () => void): void {
@@ -187,10 +194,12 @@ export class Run<A, B, F> {
 
   /** Starts what may be started. To be called at the beginning, and whenever the source or the reader allow for more. */
   pump(): void {
-    if (this.isPumping) {
-      this.pumpAgain = true
-      return
-    }
+    // By itself, since each task that ends at once comes here: small enough for the engine to make it part of its caller.
+    if (this.isPumping) this.pumpAgain = true
+    else this.startAll()
+  }
+
+  private startAll(): void {
     this.isPumping = true
     do {
       this.pumpAgain = false
@@ -202,7 +211,7 @@ export class Run<A, B, F> {
       if (this.running === 0) this.end()
       else this.stop()
     }
-    this.collector.flush?.()
+    if (this.isFlushing) this.collector.flush!()
   }
 
   /** `total` is the number of items, where that is known. */
@@ -333,20 +342,25 @@ export class Run<A, B, F> {
   private mayStart(): boolean {
     if (this.phase !== "open" || this.isPostponed || this.ticket?.isWaiting === true) return false
     if ((!this.hasItem && !this.takeItem()) || this.running >= this.maxAtOnce) return false
-    if (!overdue(this.host.isLive)) return true
+    if (!overdue(this.isLive)) return true
+    this.postpone()
+    return false
+  }
+
+  private postpone(): void {
     this.isPostponed = true
     later(this.host.dispatcher, () => {
       this.isPostponed = false
       this.pump()
     })
-    return false
   }
 
   /** Takes an item to be tried again, whose result has a place to be read from already, or else a new one. */
   private takeItem(): boolean {
-    const { retries } = this
-    if (retries.size === 0 || !retries.ask()) return this.pull()
-    const { index, item } = retries.asking!
+    return this.retries.size > 0 && this.retries.ask() ? this.takeRetry(this.retries.asking!) : this.pull()
+  }
+
+  private takeRetry({ index, item }: Attempt<A>): boolean {
     this.weigh(item, index)
     return (this.hasItem = this.phase === "open")
   }
@@ -360,19 +374,26 @@ export class Run<A, B, F> {
     const next = this.source.next()
     if (next === Next.pending) return false
     this.isPulling = false
-    if (next === Next.item) {
-      this.weigh(this.source.item, this.started)
-      // The source, or what says the cost, may have ended the call.
-      return (this.hasItem = this.phase === "open")
+    if (next !== Next.item) {
+      this.exhausted(next)
+      return false
     }
+    if (this.worker.weigh !== undefined) this.weigh(this.source.item, this.started)
+    // The source, or what says the cost, may have ended the call.
+    return (this.hasItem = this.phase === "open")
+  }
+
+  private exhausted(by: Next): void {
     this.isExhausted = true
-    if (next === Next.failed) this.fail(this.source.failure)
-    return false
+    if (by === Next.failed) this.fail(this.source.failure)
   }
 
   /** Whether one more result has a place to be read from. */
   private hasRoom(): boolean {
-    if (this.unread < this.maxUnread) return true
+    return this.unread < this.maxUnread || this.hasSkipped()
+  }
+
+  private hasSkipped(): boolean {
     // Asked only now: most collectors never have any.
     this.unread -= this.collector.takeSkipped?.() ?? 0
     return this.unread < this.maxUnread
@@ -403,18 +424,22 @@ export class Run<A, B, F> {
     this.pump()
   }
 
+  /** What most tasks have no need of is kept out of here and of what leads here: it is all done once a task. */
   private start(): void {
     this.hasItem = false
     this.running++
-    const again = this.retries.asking
-    if (again === undefined) {
+    if (this.retries.asking !== undefined) {
+      this.startAgain(this.retries.asking)
+    } else {
       this.unread++
       this.worker.start(this, this.source.item, this.started++, 0)
-    } else {
-      this.retries.started()
-      this.worker.start(this, again.item, again.index, again.attempts)
     }
     this.ticket?.started()
+  }
+
+  private startAgain({ attempts, index, item }: Attempt<A>): void {
+    this.retries.started()
+    this.worker.start(this, item, index, attempts)
   }
 
   /** A task has ended, and what that means for the call has been seen to: only now may others have its place. */
