@@ -122,6 +122,8 @@ export class Run<A, B, F> {
   /** The caller's async context, where what ends a wait may be something in another one. */
   private readonly context: AsyncContext | undefined
   private readonly fixedUnread: number | undefined
+  /** Whether results are read as they come; otherwise there is no end of room for them. */
+  private readonly isRead: boolean
   private unread = 0
   private started = 0
   private running = 0
@@ -165,6 +167,7 @@ export class Run<A, B, F> {
     this.collector = collector
     this.isFlushing = collector.flush !== undefined
     this.fixedUnread = maxUnread
+    this.isRead = maxUnread !== Infinity
     this.maxAtOnce = own.maxAtOnce
     this.gates = inOrder(own.gates, shared)
     this.ticket = this.gates.length === 0 ? undefined : new RunTicket(this, this.gates)
@@ -390,7 +393,7 @@ export class Run<A, B, F> {
 
   /** Whether one more result has a place to be read from. */
   private hasRoom(): boolean {
-    return this.unread < this.maxUnread || this.hasSkipped()
+    return !this.isRead || this.unread < this.maxUnread || this.hasSkipped()
   }
 
   private hasSkipped(): boolean {
