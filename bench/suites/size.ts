@@ -8,10 +8,25 @@ import * as format from "../lib/format.ts"
 import type { Suite } from "../lib/suite.ts"
 
 interface Sizes {
-  /** What the facade uses of Effect, as `Module.member`. */
+  readonly whole: Import
+  /** With a part of what there is to import, as programs do. */
+  readonly imports: ReadonlyArray<Import>
+  /** Our own modules, each by how much smaller all together are without it, compressed as one; largest first. */
+  readonly parts: ReadonlyArray<Part>
+}
+
+interface Import {
+  /** What a program takes from the facade. */
+  readonly names: string
+  /** What that uses of Effect, as `Module.member`. */
   readonly uses: ReadonlyArray<string>
   readonly facade: Bundle
   readonly effect: Bundle
+}
+
+interface Part {
+  readonly module: string
+  readonly saved: Bundle
 }
 
 interface Bundle {
@@ -21,10 +36,31 @@ interface Bundle {
 
 const reach = 6000
 
+const partial = ["{ runAll }", "{ runOnEach }", "{ amap }", "{ runAny }", "{ createMeter }"]
+
+/** How many modules the report names. */
+const mostParts = 16
+
 const entryId = "\0entry.js"
 
-/** The code of a bundle whose entry is `entry`. */
-const bundle = async (entry: string, isEffectLeftOut: boolean): Promise<string> => {
+interface Bundling {
+  readonly isMinified?: boolean
+  readonly isEffectLeftOut?: boolean
+  /** Whether each module becomes a file of its own. */
+  readonly isSplit?: boolean
+}
+
+interface File {
+  readonly code: string
+  /** Where the last of what is in it comes from. */
+  readonly module: string
+}
+
+/** The files of a bundle whose entry is `entry`. */
+const bundle = async (
+  entry: string,
+  { isEffectLeftOut = false, isMinified = true, isSplit = false }: Bundling = {}
+): Promise<ReadonlyArray<File>> => {
   const output = await build({
     root: import.meta.dirname,
     configFile: false,
@@ -40,24 +76,31 @@ const bundle = async (entry: string, isEffectLeftOut: boolean): Promise<string> 
       write: false,
       target: "es2023",
       // A module for a browser, with nothing kept for others to import.
-      minify: isEffectLeftOut ? false : "oxc",
+      minify: isMinified ? "oxc" : false,
       modulePreload: false,
       rolldownOptions: {
         input: "entry",
         external: isEffectLeftOut ? [/^effect(\/|$)/] : [],
         preserveEntrySignatures: "strict",
-        output: { format: "es" }
+        output: { format: "es", preserveModules: isSplit }
       }
     }
   })
   const chunks = [output].flat().flatMap((each) => ("output" in each ? each.output : []))
-  return chunks.map((chunk) => (chunk.type === "chunk" ? chunk.code : "")).join("\n")
+  return chunks
+    .filter((chunk) => chunk.type === "chunk")
+    .map(({ code, moduleIds }) => ({ code, module: moduleIds.at(-1)! }))
 }
 
-const sizesOf = (code: string): Bundle => ({
-  minified: Buffer.byteLength(code),
-  brotli: brotliCompressSync(code, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }).byteLength
-})
+const sizesOf = (files: ReadonlyArray<File>): Bundle => {
+  const code = codeOf(files)
+  return {
+    minified: Buffer.byteLength(code),
+    brotli: brotliCompressSync(code, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }).byteLength
+  }
+}
+
+const codeOf = (files: ReadonlyArray<File>): string => files.map(({ code }) => code).join("\n")
 
 interface Node {
   readonly type: string
@@ -100,48 +143,96 @@ const usesOf = (code: string): ReadonlyArray<string> => {
   return [...uses].sort()
 }
 
-const measure = async (): Promise<Sizes> => {
-  const facade = `export * from "@fibermeter/promise"`
-  const uses = usesOf(await bundle(facade, true))
-  if (uses.length === 0) throw new Error("found nothing that the facade uses of Effect")
+const exporting = (names: string): string => `export ${names} from "@fibermeter/promise"`
+
+const measureImport = async (names: string): Promise<Import> => {
+  const uses = usesOf(codeOf(await bundle(exporting(names), { isMinified: false, isEffectLeftOut: true })))
+  if (uses.length === 0) throw new Error(`found nothing that ${names} uses of Effect`)
   const same = uses.map((use, i) => {
     const [module, member] = use.split(".")
     return `export { ${member} as use${i} } from "effect/${module}"`
   })
   return {
+    names,
     uses,
-    facade: sizesOf(await bundle(facade, false)),
-    effect: sizesOf(await bundle(same.join("\n"), false))
+    facade: sizesOf(await bundle(exporting(names))),
+    effect: sizesOf(await bundle(same.join("\n")))
   }
 }
 
+/** What each of our modules adds to the others, largest first. */
+const measureParts = async (): Promise<ReadonlyArray<Part>> => {
+  const files = await bundle(exporting("*"), { isEffectLeftOut: true, isSplit: true })
+  const whole = sizesOf(files)
+  return files
+    .filter(({ module }) => module !== entryId)
+    .map((file) => ({
+      module: fileOf(file.module),
+      saved: difference(whole, sizesOf(files.filter((other) => other !== file)))
+    }))
+    .toSorted((a, b) => b.saved.brotli - a.saved.brotli)
+}
+
+/** Package and file, without what all have in common. */
+const fileOf = (id: string): string => id.replace(/^.*\/packages\//, "").replace("/src/", "/")
+
+const measure = async (imports: ReadonlyArray<string>): Promise<Sizes> => ({
+  whole: await measureImport("*"),
+  imports: await Promise.all(imports.map(measureImport)),
+  parts: await measureParts()
+})
+
 export const size: Suite<Sizes> = {
   name: "size",
-  lines: () => [{ label: "promise in a browser bundle", measure }],
+  lines: (scale) => [
+    {
+      label: "promise in a browser bundle",
+      measure: () => measure(scale === "smoke" ? partial.slice(0, 1) : partial)
+    }
+  ],
   report: (results) => ({
     title: "Size: the facade in a browser bundle",
     notes: results.map(
-      ({ uses }) => `Bundled by Vite. What it uses of Effect: ${uses.map((use) => `\`${use}\``).join(", ")}.`
+      ({ whole }) => `Bundled by Vite. What it uses of Effect: ${whole.uses.map((use) => `\`${use}\``).join(", ")}.`
     ),
     tables: [
       {
         columns: ["bundle", "minified", "and brotli", "to reach", ""],
-        rows: results.flatMap(({ effect, facade }) => [
+        rows: results.flatMap(({ whole: { effect, facade } }) => [
           ["@fibermeter/promise, Effect included", ...sizes(facade), "", ""],
           ["the same imports of Effect by themselves", ...sizes(effect), "", ""],
           [
             "difference",
-            ...sizes({ minified: facade.minified - effect.minified, brotli: facade.brotli - effect.brotli }),
+            ...sizes(difference(facade, effect)),
             `≤ ${format.kilobytes(reach)}`,
             facade.brotli - effect.brotli <= reach ? "reached" : "missed"
           ]
         ])
+      },
+      {
+        title: "Programs that import less",
+        columns: ["import", "minified", "and brotli", "difference, minified", "and brotli"],
+        rows: results.flatMap(({ imports }) =>
+          imports.map(({ effect, facade, names }) => [names, ...sizes(facade), ...sizes(difference(facade, effect))])
+        )
+      },
+      {
+        title: "What our part is made of: by how much it shrinks without a module",
+        columns: ["module", "minified", "and brotli"],
+        rows: results.flatMap(({ parts }) =>
+          parts.slice(0, mostParts).map(({ module, saved }) => [module, ...sizes(saved)])
+        )
       }
     ],
     charts: [],
     broken: []
   })
 }
+
+const difference = (a: Bundle, b: Bundle): Bundle => ({
+  minified: a.minified - b.minified,
+  brotli: a.brotli - b.brotli
+})
 
 const sizes = ({ brotli, minified }: Bundle): ReadonlyArray<string> => [
   format.kilobytes(minified),

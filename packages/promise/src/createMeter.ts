@@ -1,6 +1,7 @@
 import { check, KeyedGates } from "fibermeter/engine"
 import { amap } from "./amap.ts"
-import { checkLimits, GatedMeter, isMeter } from "./internal/gatedMeter.ts"
+import { checkLimits, GatedMeter } from "./internal/gatedMeter.ts"
+import { isMeter } from "./internal/isMeter.ts"
 import { MeterGate } from "./internal/meterGate.ts"
 import type { Limits } from "./Limits.ts"
 import type { KeyedMeter, Meter } from "./Meter.ts"
@@ -76,10 +77,8 @@ class MeterWithVerbs extends GatedMeter implements Meter {
 
   private addedTo(options: unknown = {}): unknown {
     // What is wrong with the options is for the verb to say.
-    if (typeof options !== "object" || options === null || Array.isArray(options) || check.isThenable(options)) {
-      return options
-    }
-    const { meter = [] } = options as { readonly meter?: unknown }
+    if (!check.isObject(options)) return options
+    const { meter = [] } = options
     const others = [meter].flat()
     return others.every(isMeter) ? { ...options, meter: [this, ...others] } : options
   }

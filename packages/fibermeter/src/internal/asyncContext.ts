@@ -5,7 +5,7 @@
 
 /** The part of Node's `AsyncResource` that is needed; Deno and Bun have it as well. */
 export interface AsyncContext {
-  readonly runInAsyncScope: <T>(f: (this: T) => void, self?: T) => void
+  readonly runInAsyncScope: <T>(f: (given: T) => void, self?: undefined, given?: T) => void
 }
 
 interface AsyncHooks {
@@ -18,7 +18,7 @@ interface AsyncHooks {
 
 const settled = Promise.resolve()
 
-const none: AsyncContext = { runInAsyncScope: (f, self) => f.call(self!) }
+const none: AsyncContext = { runInAsyncScope: (f, _, given) => f(given!) }
 
 /**
  * Reads off a resource the whole context that it was made in, where resources have that. Which of their properties it is

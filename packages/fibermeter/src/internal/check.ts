@@ -2,7 +2,7 @@
  * Checks what users pass in, before anything starts. Core makes defects of what is wrong, the facade rejections.
  */
 
-import { Duration, Option } from "effect"
+import { Duration } from "effect"
 
 /** What is wrong with an argument: a number out of range, or no number (or whatever else was wanted) at all. */
 export interface Problem {
@@ -23,37 +23,61 @@ const show = (value: unknown): string => {
   return typeof value === "bigint" ? `${value}n` : String(value)
 }
 
-const type = (name: string, wanted: string, value: unknown): Problem => ({
-  kind: "type",
+const bad = (kind: Problem["kind"], name: string, wanted: string, value: unknown): Problem => ({
+  kind,
   message: `${name} must be ${wanted}, but is ${show(value)}`
 })
 
-const number =
-  (wanted: string, isValid: (value: number) => boolean): Check =>
+/** What is of that kind, and in range where it has one. */
+export const of =
+  <A>(wanted: string, isKind: (value: unknown) => value is A, isInRange: (value: A) => boolean = () => true): Check =>
   (name, value) => {
-    if (typeof value !== "number") return type(name, wanted, value)
-    return isValid(value) ? undefined : { ...type(name, wanted, value), kind: "range" }
+    if (!isKind(value)) return bad("type", name, wanted, value)
+    return isInRange(value) ? undefined : bad("range", name, wanted, value)
   }
 
-const isWhole = (value: number): boolean => value === Infinity || (Number.isSafeInteger(value) && value >= 1)
+/** The first problem that one of them has. */
+const first = <A>(list: Iterable<A>, problemOf: (each: A) => Problem | undefined): Problem | undefined => {
+  for (const each of list) {
+    const problem = problemOf(each)
+    if (problem !== undefined) return problem
+  }
+  return undefined
+}
 
-const whole = number("a whole number of at least 1, or Infinity for no limit", isWhole)
+const number = (wanted: string, isInRange: (value: number) => boolean): Check =>
+  of(wanted, (value) => typeof value === "number", isInRange)
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
+const isWhole =
+  (least: number) =>
+  (value: number): boolean =>
+    value === Infinity || (Number.isSafeInteger(value) && value >= least)
+
+const whole = number("a whole number of at least 1, or Infinity for no limit", isWhole(1))
+
+/** A number of times. */
+export const count = number("a whole number of at least 0, or Infinity", isWhole(0))
+
+export const millis = number("a number of milliseconds of at least 0, or Infinity", (value) => value >= 0)
+
+const amount = number("a number of at least 0", (value) => value >= 0 && value !== Infinity)
 
 /** A length of time as Effect takes it: milliseconds, "1 minute", a Duration, and others. */
-const time =
-  (wanted: string, isValid: (millis: number) => boolean): Check =>
-  (name, value) => {
-    const duration = Duration.fromInput(value as Duration.Input)
-    // Effect takes any object for one, with nothing of it known for zero.
-    const isNone = isObject(value) && !Duration.isDuration(value) && Object.keys(value).length === 0
-    if (Option.isNone(duration) || isNone || isThenable(value)) return type(name, wanted, value)
-    // Effect takes NaN for zero.
-    if (Number.isNaN(value)) return { ...type(name, wanted, value), kind: "range" }
-    return isValid(Duration.toMillis(duration.value)) ? undefined : { ...type(name, wanted, value), kind: "range" }
+const isTime = (value: unknown): value is Duration.Input => {
+  // Effect takes any object for one, with nothing of it known for zero.
+  if (isThenable(value) || (isObject(value) && !Duration.isDuration(value) && Object.keys(value).length === 0))
+    return false
+  try {
+    Duration.toMillis(value as Duration.Input)
+    return true
+  } catch {
+    return false
   }
+}
+
+const time = (wanted: string, isInRange: (millis: number) => boolean): Check =>
+  // Effect takes NaN for zero.
+  of(wanted, isTime, (value) => !Number.isNaN(value) && isInRange(Duration.toMillis(value)))
 
 export const period = time(
   'a length of time greater than 0, such as 60_000 (milliseconds) or "1 minute"',
@@ -65,19 +89,56 @@ export const delay = time(
   (millis) => millis >= 0 && millis !== Infinity
 )
 
-const windows: Check = (name, value) => {
-  if (!isObject(value)) return type(name, "an object of named windows, { name: { limit, per } }", value)
-  for (const [each, window] of Object.entries(value)) {
-    if (window === undefined) continue
-    if (!isObject(window)) return type(`${name}.${each}`, "an object { limit, per }", window)
-    const { limit, per, ...others } = window
-    const other = Object.keys(others)[0]
-    if (other !== undefined) return unknown(other, ["limit", "per"])
-    const problem = whole(`${name}.${each}.limit`, limit) ?? period(`${name}.${each}.per`, per)
-    if (problem !== undefined) return problem
+/** What is wrong with a length of time that a meter is to pause for, if anything. */
+export const pause = (value: unknown): Problem | undefined =>
+  time('a length of time, such as 60_000 (milliseconds) or "1 minute"', (millis) => millis >= 0)("the duration", value)
+
+export const boolean = of("true or false", (value) => typeof value === "boolean")
+
+export const iterable = of(
+  "an Iterable of them",
+  (value): value is Iterable<unknown> => isIterable(value) && typeof value !== "string"
+)
+
+export const anyFunction: Check = (name, value) => notFunction(name, "a function", value)
+
+/** A function, or what the other check is for. */
+export const functionOr =
+  (check: Check): Check =>
+  (name, value) =>
+    typeof value === "function" ? undefined : check(name, value)
+
+/** One or several of what a check is for. */
+export const oneOrMore =
+  (check: Check): Check =>
+  (name, value) =>
+    Array.isArray(value) ? first(value.entries(), ([i, each]) => check(`${name}[${i}]`, each)) : check(name, value)
+
+/** An object of options. They are named with its name before theirs. */
+export const object =
+  (wanted: string, checks: Checks): Check =>
+  (name, value) => {
+    if (!isObject(value)) return bad("type", name, wanted, value)
+    const named = <T>(of: Readonly<Record<string, T>>): Record<string, T> =>
+      Object.fromEntries(Object.entries(of).map(([key, each]) => [`${name}.${key}`, each]))
+    return options(named(checks), named(value))
   }
-  return undefined
-}
+
+const windows: Check = (name, value) =>
+  isObject(value)
+    ? first(Object.entries(value), ([each, value]) =>
+        value === undefined ? undefined : window(`${name}.${each}`, value)
+      )
+    : bad("type", name, "an object of named windows, { name: { limit, per } }", value)
+
+const parts = { limit: whole, per: period }
+
+const isLimit = object("an object { limit, per }", parts)
+
+/** Unlike an option, neither part may be left out. */
+const window: Check = (name, value) =>
+  isLimit(name, value) ??
+  first(Object.entries(parts), ([part, check]) => check(`${name}.${part}`, (value as Record<string, unknown>)[part]))
 
 export const limits = {
   maxAtOnce: whole,
@@ -86,78 +147,17 @@ export const limits = {
   windows
 } satisfies Checks
 
-/** What is wrong with a length of time that a meter is to pause for, if anything. */
-export const pause = (value: unknown): Problem | undefined => pauseTime("the duration", value)
-
-const pauseTime = time('a length of time, such as 60_000 (milliseconds) or "1 minute"', (millis) => millis >= 0)
-
 /** What is wrong with what a task is said to cost, given the names of the limits there are. */
 export const cost = (names: ReadonlySet<string>, value: unknown): Problem | undefined => {
-  if (!isObject(value) || isThenable(value) || Symbol.iterator in value) {
-    return type("cost", "an object of amounts by the names of windows", value)
+  if (!isObject(value) || Symbol.iterator in value) {
+    return bad("type", "cost", "an object of amounts by the names of windows", value)
   }
-  for (const [name, amount] of Object.entries(value)) {
-    if (!names.has(name)) {
-      const known = names.size === 0 ? "No window has a name here" : `Known: ${Array.from(names).join(", ")}`
-      return { kind: "type", message: `there is no window ${name} for a cost to be paid from. ${known}` }
-    }
-    const problem = amountCheck(`cost.${name}`, amount)
-    if (problem !== undefined) return problem
-  }
-  return undefined
+  return first(Object.entries(value), ([name, each]) => {
+    if (names.has(name)) return amount(`cost.${name}`, each)
+    const known = names.size === 0 ? "No window has a name here" : `Known: ${Array.from(names).join(", ")}`
+    return { kind: "type", message: `there is no window ${name} for a cost to be paid from. ${known}` }
+  })
 }
-
-const amountCheck = number("a number of at least 0", (value) => value >= 0 && value !== Infinity)
-
-export const anyFunction: Check = (name, value) => notFunction(name, "a function", value)
-
-export const boolean: Check = (name, value) =>
-  typeof value === "boolean" ? undefined : type(name, "true or false", value)
-
-export const oneOf =
-  (...values: ReadonlyArray<string>): Check =>
-  (name, value) =>
-    values.includes(value as string) ? undefined : type(name, values.map(show).join(" or "), value)
-
-export const instance =
-  (wanted: string, isValid: (value: unknown) => boolean): Check =>
-  (name, value) =>
-    isValid(value) ? undefined : type(name, wanted, value)
-
-export const millis = number("a number of milliseconds of at least 0, or Infinity", (value) => value >= 0)
-
-/** A number of times. */
-export const count = number(
-  "a whole number of at least 0, or Infinity",
-  (value) => value === Infinity || (Number.isSafeInteger(value) && value >= 0)
-)
-
-export const iterable: Check = (name, value) =>
-  isIterable(value) && typeof value !== "string" ? undefined : type(name, "an Iterable of them", value)
-
-/** A function, or what the other check is for. */
-export const functionOr =
-  (check: Check): Check =>
-  (name, value) =>
-    typeof value === "function" ? undefined : check(name, value)
-
-/** An object of options. They are named with its name before theirs. */
-export const object =
-  (wanted: string, checks: Checks): Check =>
-  (name, value) => {
-    if (!isObject(value) || isThenable(value)) return type(name, wanted, value)
-    const named = <T>(of: Readonly<Record<string, T>>): Record<string, T> =>
-      Object.fromEntries(Object.entries(of).map(([key, each]) => [`${name}.${key}`, each]))
-    return options(named(checks), named(value))
-  }
-
-/** One or several of what a check is for. */
-export const oneOrMore =
-  (check: Check): Check =>
-  (name, value) =>
-    Array.isArray(value)
-      ? value.reduce<Problem | undefined>((found, each, i) => found ?? check(`${name}[${i}]`, each), undefined)
-      : check(name, value)
 
 /** The options that every verb knows, beside its meters: those without a use for one accept it all the same. */
 export const verb = {
@@ -165,7 +165,7 @@ export const verb = {
   maxUnread: whole,
   onProgress: anyFunction,
   ordered: boolean,
-  until: oneOf("success", "settled")
+  until: of('"success" or "settled"', (value) => value === "success" || value === "settled")
 } satisfies Checks
 
 /** For an option that is checked elsewhere. */
@@ -173,66 +173,57 @@ export const anything: Check = () => undefined
 
 /** As `options`, for what must not be left out. */
 export const required = (checks: Checks, given: unknown): Problem | undefined =>
-  given === undefined ? type("the limits", "an object", given) : options(checks, given)
+  given === undefined ? bad("type", "the limits", "an object", given) : options(checks, given)
 
 /** What is wrong with these options, if anything; an option that is `undefined` is not there. */
 export const options = (checks: Checks, given: unknown): Problem | undefined => {
   if (given === undefined) return undefined
-  if (typeof given !== "object" || given === null || Array.isArray(given) || isThenable(given)) {
-    return withHint(type("the options", "an object", given), given)
-  }
-  for (const [name, value] of Object.entries(given)) {
-    const check = Object.hasOwn(checks, name) ? checks[name] : undefined
-    if (check === undefined) return unknown(name, Object.keys(checks))
-    const problem = value === undefined ? undefined : check(name, value)
-    if (problem !== undefined) return problem
-  }
-  return undefined
+  if (!isObject(given)) return withHint(bad("type", "the options", "an object", given), given)
+  return first(Object.entries(given), ([name, value]) => {
+    if (!Object.hasOwn(checks, name)) return unknown(name, Object.keys(checks))
+    return value === undefined ? undefined : checks[name]!(name, value)
+  })
 }
 
 /** What is wrong with a value that has to be a function; `wanted` says which. */
-export const notFunction = (name: string, wanted: string, value: unknown): Problem | undefined => {
-  return typeof value === "function" ? undefined : withHint(type(name, wanted, value), value)
-}
+export const notFunction = (name: string, wanted: string, value: unknown): Problem | undefined =>
+  typeof value === "function" ? undefined : withHint(bad("type", name, wanted, value), value)
 
 const withHint = (problem: Problem, value: unknown): Problem =>
   isThenable(value)
     ? { ...problem, message: `${problem.message}. It has already started: pass a function that starts it, () => …` }
     : problem
 
+export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value) && !isThenable(value)
+
 export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   ((typeof value === "object" && value !== null) || typeof value === "function") &&
   typeof (value as { then?: unknown }).then === "function"
 
 export const isIterable = (value: unknown): value is Iterable<unknown> =>
-  typeof value === "string" ||
-  (typeof value === "object" && value !== null && typeof (value as Iterable<unknown>)[Symbol.iterator] === "function")
+  typeof value === "string" || hasIterator(value, Symbol.iterator)
 
-export const notItems = (wanted: string, value: unknown): Problem => type("items", wanted, value)
+export const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
+  hasIterator(value, Symbol.asyncIterator)
+
+const hasIterator = (value: unknown, symbol: symbol): boolean =>
+  typeof value === "object" && value !== null && typeof (value as Record<symbol, unknown>)[symbol] === "function"
+
+export const notItems = (wanted: string, value: unknown): Problem => bad("type", "items", wanted, value)
 
 /** What other libraries call these options. */
-const otherNames: Readonly<Record<string, string>> = {
-  concurrency: "maxAtOnce",
-  maxConcurrency: "maxAtOnce",
-  maxConcurrent: "maxAtOnce",
-  parallelism: "maxAtOnce",
-  limit: "maxAtOnce",
-  rate: "maxPerSecond",
-  rateLimit: "maxPerSecond",
-  requestsPerSecond: "maxPerSecond",
-  perSecond: "maxPerSecond",
-  burst: "maxBurst",
-  backpressure: "maxUnread",
-  bufferSize: "maxUnread",
-  buffer: "maxUnread",
-  limiter: "meter",
-  meters: "meter",
-  abortSignal: "signal"
+const otherNames: Readonly<Record<string, ReadonlyArray<string>>> = {
+  maxAtOnce: ["concurrency", "maxConcurrency", "maxConcurrent", "parallelism", "limit"],
+  maxPerSecond: ["rate", "rateLimit", "requestsPerSecond", "perSecond"],
+  maxBurst: ["burst"],
+  maxUnread: ["backpressure", "bufferSize", "buffer"],
+  meter: ["limiter", "meters"],
+  signal: ["abortSignal"]
 }
 
 const unknown = (name: string, known: ReadonlyArray<string>): Problem => {
-  const other = otherNames[name]
-  const nearest = other !== undefined && known.includes(other) ? other : nearestTo(name, known)
+  const nearest = known.find((each) => otherNames[each]?.includes(name)) ?? nearestTo(name, known)
   return { kind: "type", message: `there is no option ${name}. Did you mean ${nearest}? Known: ${known.join(", ")}` }
 }
 
@@ -241,14 +232,14 @@ const nearestTo = (name: string, known: ReadonlyArray<string>): string =>
 
 /** Levenshtein's edit distance, upper and lower case alike. */
 const distance = (a: string, b: string): number => {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const cost = a[i - 1]!.toLowerCase() === b[j - 1]!.toLowerCase() ? 0 : 1
-      next[j] = Math.min(row[j - 1]! + cost, row[j]! + 1, next[j - 1]! + 1)
+  const others = Array.from(b.toLowerCase())
+  let row = [...others.keys(), others.length]
+  for (const letter of a.toLowerCase()) {
+    const next = [row[0]! + 1]
+    for (const [j, other] of others.entries()) {
+      next.push(Math.min(row[j]! + Number(letter !== other), row[j + 1]! + 1, next[j]! + 1))
     }
     row = next
   }
-  return row[b.length]!
+  return row.at(-1)!
 }

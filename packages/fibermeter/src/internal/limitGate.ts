@@ -42,8 +42,7 @@ interface Spending extends NamedWindow {
 }
 
 /** A length of time, checked already, in whole nanoseconds, rounded up. */
-export const nanosOf = (time: Duration.Input): number =>
-  Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(time)) * 1_000_000)
+export const nanosOf = (time: Duration.Input): number => Math.ceil(Duration.toMillis(time) * 1_000_000)
 
 /** Leaves out the limits that are none. */
 const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
@@ -101,7 +100,6 @@ export class LimitGate extends Gate {
 
   /** How much may be spent in each window now. */
   rooms(host: Host): Readonly<Record<string, number>> {
-    if (this.windows.length === 0) return {}
     this.look(host)
     return Object.fromEntries(this.windows.map(({ name, window }) => [name, window.room(this.time.now)]))
   }

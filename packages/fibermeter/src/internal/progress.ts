@@ -10,6 +10,9 @@ import type { Counts, Run } from "./run.ts"
 
 type Report = (progress: Counts & Pick<Progress, "total" | "elapsed" | "rate">) => void
 
+/** Between two reports, in milliseconds. */
+const interval = 100
+
 /** Has a run that is about to begin reported on until it ends, then once more. A throw of `report` goes to `onThrow`. */
 export const reportOn = (
   run: Run<any, any, any>,
@@ -17,56 +20,30 @@ export const reportOn = (
   report: Report,
   onThrow: (error: unknown) => void
 ): void => {
-  run.reporter = new Reporter(run, sizeOf(items), report, onThrow)
-}
-
-/** Between two reports, in milliseconds. */
-const interval = 100
-
-class Reporter {
-  private readonly run: Run<any, any, any>
-  private readonly total: number | undefined
-  private readonly report: Report
-  private readonly onThrow: (error: unknown) => void
-  private readonly began: bigint
-  private disarm: (() => void) | undefined
-
-  constructor(run: Run<any, any, any>, total: number | undefined, report: Report, onThrow: (error: unknown) => void) {
-    this.run = run
-    this.total = total
-    this.report = report
-    this.onThrow = onThrow
-    this.began = this.now()
-    this.arm()
-  }
-
-  /** Tells how it has ended, and no more. */
-  end(): void {
-    this.disarm?.()
-    this.disarm = undefined
-    this.tell()
-  }
-
-  private arm(): void {
-    this.disarm = after(this.run.host, interval, () => {
-      this.arm()
-      this.tell()
-    })
-  }
-
-  private tell(): void {
-    const counts = this.run.counts(this.total)
-    const elapsed = Number(this.now() - this.began) / 1_000_000
+  const total = sizeOf(items)
+  const now = (): bigint => run.host.clock.monotonicTimeNanosUnsafe()
+  const began = now()
+  const tell = (): void => {
+    const counts = run.counts(total)
+    const elapsed = Number(now() - began) / 1_000_000
     const rate = elapsed === 0 ? 0 : ((counts.succeeded + counts.failed) * 1000) / elapsed
     try {
-      this.report({ ...counts, total: this.total, elapsed, rate })
+      report({ ...counts, total, elapsed, rate })
     } catch (error) {
-      this.onThrow(error)
+      onThrow(error)
     }
   }
-
-  private now(): bigint {
-    return this.run.host.clock.monotonicTimeNanosUnsafe()
+  const arm = (): (() => void) =>
+    after(run.host, interval, () => {
+      disarm = arm()
+      tell()
+    })
+  let disarm = arm()
+  run.reporter = {
+    end: () => {
+      disarm()
+      tell()
+    }
   }
 }
 

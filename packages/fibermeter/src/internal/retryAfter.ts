@@ -5,14 +5,11 @@
 
 /** Milliseconds from `now`, itself in milliseconds since 1970; `undefined` if there is no such header, or no sense in it. */
 export const retryAfter = (source: unknown, now: number): number | undefined => {
-  const header = headerOf(source, 0)
-  if (header === undefined) return undefined
-  if (/^\s*\d+(\.\d+)?\s*$/.test(header)) return finite(Number(header) * 1000)
-  const at = Date.parse(inUtc(header))
-  return finite(Math.max(0, at - now))
+  const header = headerOf(source, 0) ?? ""
+  const isSeconds = /^\s*\d+(\.\d+)?\s*$/.test(header)
+  const millis = isSeconds ? Number(header) * 1000 : Math.max(0, Date.parse(inUtc(header)) - now)
+  return Number.isFinite(millis) ? millis : undefined
 }
-
-const finite = (millis: number): number | undefined => (Number.isFinite(millis) ? millis : undefined)
 
 /** An HTTP date, with the time zone that one of its three forms leaves out. `Date.parse` takes a lot more for dates. */
 const inUtc = (header: string): string => {

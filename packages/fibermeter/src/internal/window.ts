@@ -60,14 +60,7 @@ export class Window {
   spend(cost: number, now: number): number {
     this.spent += cost
     this.searchedFor = NaN
-    if (this.size > 0 && now - this.lastBegan < this.width) {
-      const last = this.at(this.size - 1)
-      this.costs[last]! += cost
-      this.times[last] = now
-    } else {
-      this.append(now, cost)
-      this.lastBegan = now
-    }
+    this.note(now, cost, this.count)
     return this.count++
   }
 
@@ -138,15 +131,25 @@ export class Window {
     return low - 1
   }
 
-  private append(time: number, cost: number): void {
-    if (this.size === this.times.length) {
-      if (this.size < maxEntries) this.unroll(this.size * 2)
-      else this.merge()
+  /** Adds to the last entry where that is near enough, and otherwise an entry. */
+  private note(time: number, cost: number, number: number): void {
+    if (this.size > 0 && time - this.lastBegan < this.width) {
+      const last = this.at(this.size - 1)
+      this.costs[last]! += cost
+      this.times[last] = time
+      return
     }
+    if (this.size === this.times.length) this.makeRoom()
+    this.lastBegan = time
     const entry = this.at(this.size++)
     this.times[entry] = time
     this.costs[entry] = cost
-    this.numbers[entry] = this.count
+    this.numbers[entry] = number
+  }
+
+  private makeRoom(): void {
+    if (this.size < maxEntries) this.unroll(this.size * 2)
+    else this.merge()
   }
 
   /** Copies the entries to the beginning of arrays of that length. */
@@ -168,20 +171,10 @@ export class Window {
   private merge(): void {
     this.unroll(maxEntries)
     this.width = this.per / slices
-    const { costs, numbers, times } = this
-    let last = 0
-    this.lastBegan = times[0]!
-    for (let place = 1; place < this.size; place++) {
-      if (times[place]! - this.lastBegan < this.width) {
-        costs[last]! += costs[place]!
-      } else {
-        costs[++last] = costs[place]!
-        numbers[last] = numbers[place]!
-        this.lastBegan = times[place]!
-      }
-      times[last] = times[place]!
-    }
-    this.size = last + 1
+    const { costs, numbers, size, times } = this
+    // Noted anew, none comes to lie behind where it was.
+    this.size = 0
+    for (let place = 0; place < size; place++) this.note(times[place]!, costs[place]!, numbers[place]!)
   }
 
   private at(place: number): number {

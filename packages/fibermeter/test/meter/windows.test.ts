@@ -230,6 +230,7 @@ describe("windows", () => {
     const bad: ReadonlyArray<readonly [windows: unknown, message: string]> = [
       [5, "windows must be an object of named windows, { name: { limit, per } }, but is 5"],
       [[], "windows must be an object of named windows, { name: { limit, per } }, but is an array"],
+      [Promise.resolve({}), "windows must be an object of named windows, { name: { limit, per } }, but is a Promise"],
       [{ requests: 5 }, "windows.requests must be an object { limit, per }, but is 5"],
       [{ requests: null }, "windows.requests must be an object { limit, per }, but is null"],
       ...([0, -1, 2.5, Number.NaN, "5", null, undefined] as ReadonlyArray<unknown>).map(
@@ -245,7 +246,7 @@ describe("windows", () => {
         (per) =>
           [{ requests: { limit: 1, per } }, "windows.requests.per must be a length of time greater than 0"] as const
       ),
-      [{ requests: { limit: 1, per: 100, burst: 2 } }, "there is no option burst"]
+      [{ requests: { limit: 1, per: 100, burst: 2 } }, "there is no option windows.requests.burst"]
     ]
 
     it.each(bad)("%o", async (windows, message) => {

@@ -7,9 +7,9 @@ import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { TaskContext } from "../Task.ts"
 import { AsyncSource } from "./asyncSource.ts"
 import { cancellationChecks } from "./cancellation.ts"
-import { isMeter } from "./gatedMeter.ts"
 import type { GatedMeter } from "./gatedMeter.ts"
 import { host } from "./host.ts"
+import { isMeter } from "./isMeter.ts"
 import type { Call as MeterCall, MeterGate } from "./meterGate.ts"
 import { Settling } from "./outcomes.ts"
 import type { CallCollector } from "./outcomes.ts"
@@ -34,15 +34,10 @@ const checks: check.Checks = {
   ...cancellationChecks,
   ...taskChecks,
   cost: check.anyFunction,
-  meter: check.oneOrMore(check.instance("a Meter made by createMeter", isMeter)),
+  meter: check.oneOrMore(check.of("a Meter made by createMeter", isMeter)),
   settled: check.boolean,
   stopOnError: check.boolean
 }
-
-const hasIterator = (items: unknown, symbol: symbol): boolean =>
-  typeof items === "object" && items !== null && typeof (items as Record<symbol, unknown>)[symbol] === "function"
-
-const isAsyncIterable = (items: unknown): items is AsyncIterable<unknown> => hasIterator(items, Symbol.asyncIterator)
 
 /** An Effect is iterable, too, for `yield*` alone: it yields itself, and would be taken for a list with one item. */
 const isEffect = (items: unknown): boolean => typeof items === "object" && items !== null && "~effect/Effect" in items
@@ -50,7 +45,7 @@ const isEffect = (items: unknown): boolean => typeof items === "object" && items
 /** The arguments of a verb that were given as `(items, task, options?)`. Throws if something is wrong with them. */
 export const ofItems = <A, B>(items: unknown, task: unknown, options: unknown): Call<A, B> => {
   refuse(check.options(checks, options) ?? check.notFunction("the task", "a function", task))
-  if (!(check.isIterable(items) || isAsyncIterable(items)) || isEffect(items)) {
+  if (!(check.isIterable(items) || check.isAsyncIterable(items)) || isEffect(items)) {
     refuse(check.notItems("an Iterable or an AsyncIterable", items))
   }
   return { items: items as Iterable<A>, task: task as AnyTask<A, B>, options: (options ?? {}) as AllOptions }
@@ -58,10 +53,10 @@ export const ofItems = <A, B>(items: unknown, task: unknown, options: unknown): 
 
 /** The arguments of a verb that were given as `(tasks, options?)`: the functions are the items. */
 export const ofTasks = <B>(tasks: unknown, options: unknown): Call<unknown, B> => {
-  refuse(check.options(checks, options))
+  const call = ofItems<unknown, B>(tasks, callTask, options)
   // A list that is there already is looked through before anything starts; what is yet to come, as it comes.
   if (Array.isArray(tasks)) for (const [index, task] of tasks.entries()) refuse(notTask(index, task))
-  return ofItems(tasks, callTask, options)
+  return call
 }
 
 const callTask = (task: unknown, context: TaskContext): unknown => {
@@ -70,15 +65,11 @@ const callTask = (task: unknown, context: TaskContext): unknown => {
 }
 
 const notTask = (index: number | string, task: unknown): check.Problem | undefined =>
-  check.notFunction(`tasks[${typeof index === "number" ? index : JSON.stringify(index)}]`, "a function", task)
+  check.notFunction(`tasks[${JSON.stringify(index)}]`, "a function", task)
 
 /** A record of tasks, apart from what is a list of them or of no use at all. */
 export const isRecord = (tasks: unknown): tasks is Readonly<Record<string, unknown>> =>
-  typeof tasks === "object" &&
-  tasks !== null &&
-  !check.isIterable(tasks) &&
-  !isAsyncIterable(tasks) &&
-  !check.isThenable(tasks)
+  check.isObject(tasks) && !check.isIterable(tasks) && !check.isAsyncIterable(tasks)
 
 /** The tasks of a record as a list. Throws if one is none. */
 export const tasksOf = (record: Readonly<Record<string, unknown>>): ReadonlyArray<unknown> => {
@@ -116,7 +107,7 @@ export const makeRun = <A, B>(
     retries: retry === undefined ? undefined : new Retries(retry, (nanos) => pausable!.pause(host(), nanos)),
     isSettling: collector instanceof Settling
   })
-  const source = isAsyncIterable(items) ? new AsyncSource(items) : ofIterable(items, toRejection)
+  const source = check.isAsyncIterable(items) ? new AsyncSource(items) : ofIterable(items, toRejection)
   const run = new Run(host(), source, own, shared, worker, collector, maxUnread)
   const abort = (reason: unknown): void => {
     // The last report may abort a call that has ended, and whose caller has not been told yet.
@@ -147,12 +138,12 @@ const metersOf = (meter: AllOptions["meter"]): ReadonlyArray<GatedMeter> =>
   [meter ?? []].flat() as ReadonlyArray<unknown> as ReadonlyArray<GatedMeter>
 
 /** A call's `cost`, checked each time: nothing is known of it before. */
-const weighing = <A>(cost: Weigh<A>, gates: ReadonlyArray<Gate>): Weigh<A> => {
-  return (item, index) => {
+const weighing =
+  <A>(cost: Weigh<A>, gates: ReadonlyArray<Gate>): Weigh<A> =>
+  (item, index) => {
     const amounts = cost(item, index)
     refuse(check.cost(namesOf(gates), amounts))
     return amounts
   }
-}
 
 const toRejection = (reason: unknown): Rejection => ({ reason })

@@ -3,12 +3,12 @@
  */
 import { check } from "fibermeter/engine"
 
-const isSignal = (value: unknown): boolean =>
+const isSignal = (value: unknown): value is AbortSignal =>
   typeof value === "object" && value !== null && "aborted" in value && "addEventListener" in value
 
 /** The options by which a call can be cancelled. */
 export const cancellationChecks = {
-  signal: check.instance("an AbortSignal", isSignal),
+  signal: check.of("an AbortSignal", isSignal),
   grace: check.millis
 } satisfies check.Checks
 

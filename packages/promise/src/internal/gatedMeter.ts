@@ -101,6 +101,3 @@ export class GatedMeter implements Limiter {
 }
 
 const aborted = (message: string): DOMException => new DOMException(message, "AbortError")
-
-/** Whether a value is a meter of this package. */
-export const isMeter = (value: unknown): value is GatedMeter => value instanceof GatedMeter

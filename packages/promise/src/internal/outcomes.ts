@@ -18,24 +18,27 @@ interface Results<in B> extends Collector<B, Rejection> {
   skip?(index: number): void
 }
 
-/** With `settled`: each end of a task is a result. The worker makes those of successes, since it knows their items. */
-export class Settling implements CallCollector<unknown> {
-  private readonly results: Results<unknown>
+/** Passes results on. What becomes of failures is for those who extend it to say. */
+abstract class Passing<in B> {
+  protected readonly results: Results<B>
 
-  constructor(results: Results<unknown>) {
+  constructor(results: Results<B>) {
     this.results = results
   }
 
-  succeeded(index: number, outcome: unknown): boolean {
-    return this.results.succeeded(index, outcome)
-  }
-
-  failed(index: number, { item, reason }: TaskRejection<unknown>): boolean {
-    return this.results.succeeded(index, { status: "rejected", reason, index, item } satisfies Outcome<unknown>)
+  succeeded(index: number, value: B): boolean {
+    return this.results.succeeded(index, value)
   }
 
   flush(): void {
     this.results.flush?.()
+  }
+}
+
+/** With `settled`: each end of a task is a result. The worker makes those of successes, since it knows their items. */
+export class Settling extends Passing<unknown> implements CallCollector<unknown> {
+  failed(index: number, { item, reason }: TaskRejection<unknown>): boolean {
+    return this.succeeded(index, { status: "rejected", reason, index, item } satisfies Outcome<unknown>)
   }
 }
 
@@ -47,25 +50,15 @@ export const fulfilled = <A, B>(value: B, index: number, item: A): Outcome<B, A>
 })
 
 /** With `stopOnError: false`: failures are kept, and fail the call together when all is done. */
-class Gathering<B> implements CallCollector<B> {
-  private readonly results: Results<B>
+class Gathering<B> extends Passing<B> implements CallCollector<B> {
   private readonly failures: Array<Rejection> = []
-  readonly takeSkipped: (() => number) | undefined
-
-  constructor(results: Results<B>) {
-    this.results = results
-    this.takeSkipped = results.takeSkipped?.bind(results)
-  }
+  readonly takeSkipped = this.results.takeSkipped?.bind(this.results)
 
   get rejection(): Rejection | undefined {
     if (this.failures.length === 0) return undefined
     // In the order of the input, and without the gaps that successes leave.
     const errors = this.failures.flat().map(({ reason }) => reason)
     return { reason: new AggregateError(errors, `${errors.length} of the tasks failed`) }
-  }
-
-  succeeded(index: number, value: B): boolean {
-    return this.results.succeeded(index, value)
   }
 
   failed(index: number, failure: Rejection): boolean {
@@ -76,10 +69,6 @@ class Gathering<B> implements CallCollector<B> {
 
   forgive(): void {
     this.failures.length = 0
-  }
-
-  flush(): void {
-    this.results.flush?.()
   }
 }
 

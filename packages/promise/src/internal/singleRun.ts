@@ -86,7 +86,7 @@ export class SingleRun<B> extends Ticket implements Call {
     // Without one, this is still the step in which the call was made.
     if (context === undefined) return this.start()
     this.asyncContext = undefined
-    context.runInAsyncScope(this.start, this)
+    context.runInAsyncScope(SingleRun.start, undefined, this)
   }
 
   protected override refused(cause: Parameters<Ticket["refuse"]>[0]): void {
@@ -117,6 +117,9 @@ export class SingleRun<B> extends Ticket implements Call {
   protected get gate(): MeterGate {
     return this.gates[0] as MeterGate
   }
+
+  /** One function for all, instead of one for each that has waited. */
+  private static readonly start = (run: SingleRun<any>): void => run.start()
 
   private start(): void {
     this.call()

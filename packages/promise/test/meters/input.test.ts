@@ -148,9 +148,16 @@ const badWindows: ReadonlyArray<Bad> = [
   ["windows that are null", { windows: null }, TypeError, ["windows", "null"]],
   ["windows that are a number", { windows: 5 }, TypeError, ["windows", "5"]],
   ["windows that are a list", { windows: [{ limit: 5, per: 1000 }] }, TypeError, ["windows", "an array"]],
+  ["windows that are a promise", { windows: Promise.resolve({}) }, TypeError, ["windows", "a Promise"]],
+  ["a window that is a promise", window(Promise.resolve()), TypeError, ["windows.tokens", "a Promise"]],
   ["windows that are a text", { windows: "x" }, TypeError, ["windows", '"x"']],
   ["an unknown part of a window", window({ limit: 5, per: 1000, every: 3 }), TypeError, ["every", "limit", "per"]],
-  ["a misspelt part of a window", window({ limits: 5, per: 1000 }), TypeError, ["limits", "Did you mean limit?"]],
+  [
+    "a misspelt part of a window",
+    window({ limits: 5, per: 1000 }),
+    TypeError,
+    ["limits", "Did you mean windows.tokens.limit?"]
+  ],
   ["a misspelt name", { window: {} }, TypeError, ["window", "Did you mean windows?"]],
   [
     "one bad window among good ones",
