@@ -81,6 +81,10 @@ export abstract class Gate implements Holdable {
   /** Tasks that hold a place here and wait for another one here. */
   private blocked = 0
 
+  /** Whether it is worth while to ask `opensAt`. */
+  protected mayOpen(): boolean {
+    return true
+  }
   /** Whether `opensAt` goes by the time. */
   abstract readonly isTimed: boolean
   /**
@@ -294,7 +298,9 @@ export abstract class Gate implements Holdable {
   pump(): void {
     if (this.isPumping || this.isPostponed) return
     this.isPumping = true
-    for (let waiter = this.next(); waiter !== undefined; waiter = this.next()) {
+    while (this.mayOpen()) {
+      const waiter = this.next()
+      if (waiter === undefined) break
       const objection = waiter.objection()
       if (objection !== undefined) {
         waiter.refuse(objection)

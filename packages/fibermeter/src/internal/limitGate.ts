@@ -170,6 +170,11 @@ export class LimitGate extends Gate {
     return this.pace !== undefined || this.windows.length > 0
   }
 
+  /** Where all places are taken, an event tells; a pace or a window wants to know who is held up all the same. */
+  protected override mayOpen(): boolean {
+    return this.running < this.capacity || this.isTimed
+  }
+
   protected opensAt(waiter: Waiter): number {
     if (this.running >= this.capacity) {
       this.hold()

@@ -25,7 +25,7 @@ export class MeterGate extends LimitGate {
   }
 
   enterCall(call: Call): void {
-    if (!this.users.has(call)) this.users.add(call)
+    this.users.add(call)
   }
 
   endCall(call: Call): void {

@@ -109,7 +109,12 @@ export class SingleRun<B> extends Ticket implements Call {
     return false
   }
 
-  /** What it is listed as among the calls of the meter, while it is not in the meter's line. */
+  /** From here on, it is not in the meter's line any more. */
+  protected enter(): void {
+    this.gate.enterCall(this)
+  }
+
+  /** What it is listed as among the calls of the meter. */
   protected get entry(): Call {
     return this
   }
@@ -133,7 +138,7 @@ export class SingleRun<B> extends Ticket implements Call {
     this.told = context
     let promise: PromiseLike<B>
     try {
-      gate.enterCall(this.entry)
+      this.enter()
       const result = this.task(context)
       if (!check.isThenable(result)) return this.succeeded(result)
       promise = Promise.resolve(result)
@@ -223,6 +228,8 @@ export class RetriedRun<B> extends SingleRun<B> {
     super(...args)
     this.retries = new Retries(this.options.retry!, (nanos) => this.gate.pause(host(), nanos))
   }
+
+  protected override enter(): void {}
 
   /** It is listed all the time, also when it stands in the line. */
   protected override get entry(): Call {
