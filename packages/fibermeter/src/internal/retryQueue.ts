@@ -39,10 +39,9 @@ export class RetryQueue<A> {
     })
   }
 
-  /** Has a start asked for whichever came first of those whose time has come. Says whether there is one. */
-  ask(): boolean {
-    this.asking = this.due.shift()
-    return this.asking !== undefined
+  /** Has a start asked for whichever came first of those whose time has come, if there is one. Returns that. */
+  ask(): Attempt<A> | undefined {
+    return (this.asking = this.due.shift())
   }
 
   /** The one for which a start was asked is being started. */

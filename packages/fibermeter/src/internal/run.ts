@@ -131,7 +131,8 @@ export class Run<A, B, F> {
   private givenUp = 0
   private successes = 0
   private failures = 0
-  private readonly retries = new RetryQueue<A>()
+  /** Made for the first task that is to be started again: most runs have none. */
+  private retries: RetryQueue<A> | undefined
   /** Those that have not ended at once. */
   private readonly tasks = new Line<Task>()
   /** An item has been taken from the source and its task not started yet. */
@@ -203,14 +204,17 @@ export class Run<A, B, F> {
   }
 
   private startAll(): void {
+    const { ticket } = this
     this.isPumping = true
     do {
       this.pumpAgain = false
-      while (this.mayStart() && this.ticket?.request() !== false) this.start()
+      // Whatever begins to be waited for, ends the inner loop.
+      if (this.isPostponed || ticket?.isWaiting === true) break
+      while (this.mayStart() && ticket?.request() !== false) this.start()
     } while (this.pumpAgain)
     this.isPumping = false
-    if (!this.isPostponed && this.ticket?.isWaiting === false) this.ticket.rest()
-    if (this.phase === "open" && this.isExhausted && this.running === this.givenUp && this.retries.size === 0) {
+    if (!this.isPostponed && ticket?.isWaiting === false) ticket.rest()
+    if (this.phase === "open" && this.isExhausted && this.running === this.givenUp && this.backingOff === 0) {
       if (this.running === 0) this.end()
       else this.stop()
     }
@@ -219,14 +223,14 @@ export class Run<A, B, F> {
 
   /** `total` is the number of items, where that is known. */
   counts(total: number | undefined): Counts {
-    const taken = this.hasItem && this.retries.asking === undefined ? 1 : 0
+    const taken = this.hasItem && this.retries?.asking === undefined ? 1 : 0
     return {
       started: this.started,
       running: this.running - this.givenUp,
-      waiting: this.retries.size + (total === undefined ? taken : Math.max(0, total - this.started)),
+      waiting: this.backingOff + (total === undefined ? taken : Math.max(0, total - this.started)),
       succeeded: this.successes,
       failed: this.failures,
-      retried: this.retries.made
+      retried: this.retries?.made ?? 0
     }
   }
 
@@ -249,7 +253,7 @@ export class Run<A, B, F> {
     this.ticket?.cancel()
     this.ticket?.rest()
     this.hasItem = false
-    this.retries.clear()
+    this.retries?.clear()
     // Counted as running, so that the last of them to end does not end the run while this loop goes on.
     this.running++
     for (const task of this.tasks.members) task.cancel()
@@ -315,7 +319,9 @@ export class Run<A, B, F> {
    */
   again(item: A, index: number, attempts: number, delay: number): void {
     // What is asked about a retry may be what ends the call.
-    if (this.phase === "open") this.retries.add(this.host, { item, index, attempts }, delay, () => this.pump())
+    if (this.phase !== "open") return
+    this.retries ??= new RetryQueue()
+    this.retries.add(this.host, { item, index, attempts }, delay, () => this.pump())
   }
 
   /** An attempt that is not the last has ended. */
@@ -343,8 +349,7 @@ export class Run<A, B, F> {
 
   /** Whether there is all that a start needs but the gates' leave. */
   private mayStart(): boolean {
-    if (this.phase !== "open" || this.isPostponed || this.ticket?.isWaiting === true) return false
-    if ((!this.hasItem && !this.takeItem()) || this.running >= this.maxAtOnce) return false
+    if (this.phase !== "open" || (!this.hasItem && !this.takeItem()) || this.running >= this.maxAtOnce) return false
     if (!overdue(this.isLive)) return true
     this.postpone()
     return false
@@ -358,9 +363,15 @@ export class Run<A, B, F> {
     })
   }
 
+  /** How many items are between two attempts. */
+  private get backingOff(): number {
+    return this.retries === undefined ? 0 : this.retries.size
+  }
+
   /** Takes an item to be tried again, whose result has a place to be read from already, or else a new one. */
   private takeItem(): boolean {
-    return this.retries.size > 0 && this.retries.ask() ? this.takeRetry(this.retries.asking!) : this.pull()
+    const again = this.retries?.ask()
+    return again === undefined ? this.pull() : this.takeRetry(again)
   }
 
   private takeRetry({ index, item }: Attempt<A>): boolean {
@@ -371,7 +382,7 @@ export class Run<A, B, F> {
   private pull(): boolean {
     if (this.isPulling || this.isExhausted || !this.hasRoom()) return false
     // As many may be between two attempts as may run: where all fail, an endless source must not be read to the end.
-    if (this.retries.size > 0 && this.retries.size >= this.capacity) return false
+    if (this.backingOff > 0 && this.backingOff >= this.capacity) return false
     // Set before the call: a source may answer from within it.
     this.isPulling = true
     const next = this.source.next()
@@ -431,17 +442,18 @@ export class Run<A, B, F> {
   private start(): void {
     this.hasItem = false
     this.running++
-    if (this.retries.asking !== undefined) {
-      this.startAgain(this.retries.asking)
-    } else {
+    const again = this.retries?.asking
+    if (again === undefined) {
       this.unread++
       this.worker.start(this, this.source.item, this.started++, 0)
+    } else {
+      this.startAgain(again)
     }
     this.ticket?.started()
   }
 
   private startAgain({ attempts, index, item }: Attempt<A>): void {
-    this.retries.started()
+    this.retries!.started()
     this.worker.start(this, item, index, attempts)
   }
 
