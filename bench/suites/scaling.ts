@@ -8,6 +8,7 @@ import {
 } from "@fibermeter/promise"
 import { Effect, Stream } from "effect"
 import { amap, Meter, runAll, runAny, runOnEach } from "fibermeter"
+import pLimit from "p-limit"
 import { calls } from "../lib/compare.ts"
 import type { Contender } from "../lib/compare.ts"
 import { line, report } from "../lib/comparisons.ts"
@@ -66,8 +67,40 @@ const waiters: Readonly<Record<string, Work>> = {
   }
 }
 
+/** What waiting costs others, and at the very least: what is left of the ratio is the garbage collector's and the caches'. */
+const yardsticks: Readonly<Record<string, Work>> = {
+  "p-limit": (n) => {
+    const run = pLimit(limit.maxAtOnce)
+    return Promise.all(Array.from(range(n), (i) => run(() => atOnce(i))))
+  },
+  "a bare queue": (n) => {
+    const run = bareQueue(limit.maxAtOnce)
+    return Promise.all(Array.from(range(n), (i) => run(() => atOnce(i))))
+  }
+}
+
+/** Tasks that always resolve wait in an array, and there is nothing else to it. */
+const bareQueue = (maxAtOnce: number) => {
+  const line: Array<() => void> = []
+  let passed = 0
+  let running = 0
+  return <A>(task: () => Promise<A>): Promise<A> =>
+    new Promise((resolve) => {
+      const start = (): void => {
+        running++
+        void task().then((value) => {
+          resolve(value)
+          running--
+          if (passed < line.length) line[passed++]!()
+        })
+      }
+      if (running < maxAtOnce) start()
+      else line.push(start)
+    })
+}
+
 /** As many tasks either way: in one call, or in calls of `few` one after the other. */
-const race = (name: string, unit: string, work: Work, many: number, few: number, reach: number): Race => {
+const race = (name: string, unit: string, work: Work, many: number, few: number, reach?: number): Race => {
   const repeat =
     (n: number): Contender =>
     async () => {
@@ -76,7 +109,7 @@ const race = (name: string, unit: string, work: Work, many: number, few: number,
   return {
     work: `${name}, ${many.toLocaleString("en-GB")} ${unit}`,
     against: `${few.toLocaleString("en-GB")} ${unit}`,
-    reach,
+    ...(reach === undefined ? {} : { reach }),
     tasks: many,
     ours: repeat(many),
     theirs: repeat(few)
@@ -93,6 +126,7 @@ export const scaling: Suite<Outcome> = {
     return [
       ...Object.entries(verbs).map(([name, work]) => race(name, "tasks", work, 1_000_000 * size, 10_000 * size, 1.2)),
       ...Object.entries(waiters).map(([name, work]) => race(name, "waiters", work, 100_000 * size, 10_000 * size, 1.3)),
+      ...Object.entries(yardsticks).map(([name, work]) => race(name, "waiters", work, 100_000 * size, 10_000 * size)),
       {
         work: "promise amap, first result of 1,000,000 lazy items",
         against: "of 1,000 lazy items",
@@ -107,7 +141,8 @@ export const scaling: Suite<Outcome> = {
     report(
       "Scaling: many / few, time per task",
       [
-        "Ours against ourselves: as many tasks in one call as in many calls one after the other. 10 at once. At 1, a task costs the same either way."
+        "Ours against ourselves: as many tasks in one call as in many calls one after the other. 10 at once. At 1, a task costs the same either way.",
+        "`p-limit`, and `a bare queue` that does nothing but let promises wait in an array: measured as ours are, to tell what is the machine's part. A hundred thousand that wait are more than the garbage collector's young generation and the processor's caches hold."
       ],
       2.2,
       outcomes
