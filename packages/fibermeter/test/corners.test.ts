@@ -320,6 +320,24 @@ describe("async contexts", () => {
     expect([one, other, outside].map(seenIn)).toEqual(["a", "b", undefined])
   })
 
+  it("what is captured is let go when the jobs of now are over", async () => {
+    const captureContext = await withHooks(hooks)
+    const inA = () => storage.run("a", captureContext)
+    const outside = [captureContext(), captureContext()]
+    await Promise.resolve()
+    await Promise.resolve()
+    const later = captureContext()
+    expect(outside[0]).toBe(outside[1])
+    expect(later).not.toBe(outside[0])
+    expect([...outside, inA(), later].map(seenIn)).toEqual([undefined, undefined, "a", undefined])
+  })
+
+  it("a host need not tell what is running", async () => {
+    const { AsyncLocalStorage, AsyncResource } = hooks
+    const captureContext = await withHooks({ AsyncLocalStorage, AsyncResource } as typeof hooks)
+    expect(seenIn(storage.run("mine", captureContext))).toBe("mine")
+  })
+
   it("where a resource does not tell its context, each has its own", async () => {
     const Untold = class {
       readonly runInAsyncScope = (() => {

@@ -30,6 +30,12 @@ class Impatient extends Promise<unknown> {
   }
 }
 
+/** The same of a promise of the usual kind. */
+const impatient = (outcome: unknown, isFailure = false): unknown =>
+  Object.assign(Promise.resolve(), {
+    then: (resolve?: unknown, reject?: unknown) => Impatient.of(outcome, isFailure).then(resolve, reject)
+  })
+
 /** A probe whose one task gives back exactly this. */
 const giving = (give: () => unknown): Probe => ({
   task: () => give() as Promise<unknown>,
@@ -113,11 +119,13 @@ describe.each(verbs)("$name", (verb) => {
     ],
     ["a promise that resolves with a thenable", () => Promise.resolve(thenable((resolve) => resolve(same))), same],
     ["a promise of another kind, whose then calls back at once", () => Impatient.of(same), same],
+    ["a promise with a then of its own, which calls back at once", () => impatient(same), same],
     ["a function with a then", () => Object.assign(() => {}, { then: (resolve: Settle) => resolve(same) }), same]
   ])("%s is a result", (_, give, expected) => expectResult(verb, give, expected))
 
   it.each<readonly [string, () => unknown]>([
     ["a promise of another kind, whose then calls back at once", () => Impatient.of(bad, true)],
+    ["a promise with a then of its own, which calls back at once", () => impatient(bad, true)],
     ["a thenable that rejects before then() returns", () => thenable((_, reject) => reject(bad))],
     ["a thenable that rejects later", () => thenable((_, reject) => setTimeout(() => reject(bad), 10))],
     [

@@ -17,8 +17,6 @@ interface AsyncHooks {
   }
 }
 
-const settled = Promise.resolve()
-
 const none: AsyncContext = { runInAsyncScope: (f, _, given) => f(given!) }
 
 /**
@@ -56,12 +54,13 @@ export const captureContext: () => AsyncContext = (() => {
   const { process } = globalThis as { process?: { getBuiltinModule?: (id: string) => AsyncHooks | undefined } }
   const hooks = process?.getBuiltinModule?.("node:async_hooks")
   if (hooks === undefined) return () => none
-  // What triggers it is what would be taken for it anyway; to be told so takes half the time.
+  // Said, though it is the default: to have it looked up takes as long again.
   const capture = (): AsyncContext => new hooks.AsyncResource("fibermeter", hooks.executionAsyncId?.())
   let contextOf: ReturnType<typeof findContextOf> | "not looked for" = "not looked for"
-  // Kept until the present job is over, since a context can hold much. A `WeakRef` would do without the job, but to make
-  // one, or only to look at it, takes longer than all the rest of this.
+  // Kept until the jobs that are queued by now are over, since a context can hold much. A `WeakRef` would need no such
+  // end, but to make one, or only to look at it, takes longer than all the rest of this.
   let last: AsyncContext | undefined
+  const settled = Promise.resolve()
   const forget = (): void => {
     last = undefined
   }

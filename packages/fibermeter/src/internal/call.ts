@@ -33,7 +33,7 @@ export type Task<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
 const checks: check.Checks = {
   ...check.verb,
   cost: check.anyFunction,
-  meter: check.oneOrMore(check.of("a Meter", isMeter))
+  meter: check.oneOrMore(check.kind("a Meter", isMeter))
 }
 
 /** A call's arguments, with what is wrong with them, if anything. */

@@ -23,13 +23,13 @@ const show = (value: unknown): string => {
   return typeof value === "bigint" ? `${value}n` : String(value)
 }
 
-const bad = (kind: Problem["kind"], name: string, wanted: string, value: unknown): Problem => ({
-  kind,
+const bad = (as: Problem["kind"], name: string, wanted: string, value: unknown): Problem => ({
+  kind: as,
   message: `${name} must be ${wanted}, but is ${show(value)}`
 })
 
 /** What is of that kind, and in range where it has one. */
-export const of =
+export const kind =
   <A>(wanted: string, isKind: (value: unknown) => value is A, isInRange: (value: A) => boolean = () => true): Check =>
   (name, value) => {
     if (!isKind(value)) return bad("type", name, wanted, value)
@@ -46,7 +46,7 @@ const first = <A>(list: Iterable<A>, problemOf: (each: A) => Problem | undefined
 }
 
 const number = (wanted: string, isInRange: (value: number) => boolean): Check =>
-  of(wanted, (value) => typeof value === "number", isInRange)
+  kind(wanted, (value) => typeof value === "number", isInRange)
 
 const isWhole =
   (least: number) =>
@@ -62,11 +62,13 @@ export const millis = number("a number of milliseconds of at least 0, or Infinit
 
 const amount = number("a number of at least 0", (value) => value >= 0 && value !== Infinity)
 
+const isEmpty = (value: unknown): boolean =>
+  isObject(value) && !Duration.isDuration(value) && Object.keys(value).length === 0
+
 /** A length of time as Effect takes it: milliseconds, "1 minute", a Duration, and others. */
 const isTime = (value: unknown): value is Duration.Input => {
   // Effect takes any object for one, with nothing of it known for zero.
-  if (isThenable(value) || (isObject(value) && !Duration.isDuration(value) && Object.keys(value).length === 0))
-    return false
+  if (isThenable(value) || isEmpty(value)) return false
   try {
     Duration.toMillis(value as Duration.Input)
     return true
@@ -77,7 +79,7 @@ const isTime = (value: unknown): value is Duration.Input => {
 
 const time = (wanted: string, isInRange: (millis: number) => boolean): Check =>
   // Effect takes NaN for zero.
-  of(wanted, isTime, (value) => !Number.isNaN(value) && isInRange(Duration.toMillis(value)))
+  kind(wanted, isTime, (value) => !Number.isNaN(value) && isInRange(Duration.toMillis(value)))
 
 export const period = time(
   'a length of time greater than 0, such as 60_000 (milliseconds) or "1 minute"',
@@ -93,9 +95,9 @@ export const delay = time(
 export const pause = (value: unknown): Problem | undefined =>
   time('a length of time, such as 60_000 (milliseconds) or "1 minute"', (millis) => millis >= 0)("the duration", value)
 
-export const boolean = of("true or false", (value) => typeof value === "boolean")
+export const boolean = kind("true or false", (value) => typeof value === "boolean")
 
-export const iterable = of(
+export const iterable = kind(
   "an Iterable of them",
   (value): value is Iterable<unknown> => isIterable(value) && typeof value !== "string"
 )
@@ -119,26 +121,28 @@ export const object =
   (wanted: string, checks: Checks): Check =>
   (name, value) => {
     if (!isObject(value)) return bad("type", name, wanted, value)
-    const named = <T>(of: Readonly<Record<string, T>>): Record<string, T> =>
-      Object.fromEntries(Object.entries(of).map(([key, each]) => [`${name}.${key}`, each]))
+    const named = <T>(record: Readonly<Record<string, T>>): Record<string, T> =>
+      Object.fromEntries(Object.entries(record).map(([key, each]) => [`${name}.${key}`, each]))
     return options(named(checks), named(value))
   }
 
 const windows: Check = (name, value) =>
   isObject(value)
-    ? first(Object.entries(value), ([each, value]) =>
-        value === undefined ? undefined : window(`${name}.${each}`, value)
+    ? first(Object.entries(value), ([each, given]) =>
+        given === undefined ? undefined : window(`${name}.${each}`, given)
       )
     : bad("type", name, "an object of named windows, { name: { limit, per } }", value)
 
-const parts = { limit: whole, per: period }
+const partChecks = { limit: whole, per: period }
 
-const isLimit = object("an object { limit, per }", parts)
+const windowParts = object("an object { limit, per }", partChecks)
 
 /** Unlike an option, neither part may be left out. */
 const window: Check = (name, value) =>
-  isLimit(name, value) ??
-  first(Object.entries(parts), ([part, check]) => check(`${name}.${part}`, (value as Record<string, unknown>)[part]))
+  windowParts(name, value) ??
+  first(Object.entries(partChecks), ([part, check]) =>
+    check(`${name}.${part}`, (value as Record<string, unknown>)[part])
+  )
 
 export const limits = {
   maxAtOnce: whole,
@@ -165,7 +169,7 @@ export const verb = {
   maxUnread: whole,
   onProgress: anyFunction,
   ordered: boolean,
-  until: of('"success" or "settled"', (value) => value === "success" || value === "settled")
+  until: kind('"success" or "settled"', (value) => value === "success" || value === "settled")
 } satisfies Checks
 
 /** For an option that is checked elsewhere. */
@@ -194,6 +198,7 @@ const withHint = (problem: Problem, value: unknown): Problem =>
     ? { ...problem, message: `${problem.message}. It has already started: pass a function that starts it, () => …` }
     : problem
 
+/** Neither a list nor a promise: those are never meant as options. */
 export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !isThenable(value)
 

@@ -9,22 +9,21 @@ import { Task } from "./run.ts"
 import type { Run, Worker } from "./run.ts"
 import { withoutInterrupts } from "./streamSource.ts"
 
-/**
- * Whether a value is of Effect's making. Its own tests, `isExit` and `isEffect`, ask by `in`, which is looked for along
- * the prototypes each time and takes longer than all the rest of a task that has its result at once. What is read is
- * found from a cache.
- */
-const isExit = (value: unknown): boolean => (value as Marked | undefined | null)?.[exitTypeId] !== undefined
-const isEffect = (value: unknown): boolean => (value as Marked | undefined | null)?.[Effect.TypeId] !== undefined
-
 const exitTypeId = "~effect/Exit" satisfies keyof Exit.Exit<unknown>
 
+/** What a value of Effect's making has. */
 interface Marked {
   readonly [exitTypeId]?: unknown
   readonly [Effect.TypeId]?: unknown
 }
 
+// Effect's own tests ask by `in`, along the prototypes each time, which takes longer than all the rest of a task that has
+// its result at once. A property that is read comes from the engine's cache.
+const isExit = (value: unknown): boolean => (value as Marked | undefined | null)?.[exitTypeId] === exitTypeId
+const isEffect = (value: unknown): boolean => (value as Marked | undefined | null)?.[Effect.TypeId] !== undefined
+
 class FiberTask<A, B, E> extends Task {
+  /** None while this is spare. */
   fiber: Fiber.Fiber<B, E> | undefined
   index = 0
   readonly onExit: (exit: Exit.Exit<B, E>) => void
@@ -53,11 +52,11 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   /** A call is over when its fibers are. */
   readonly grace = Infinity
   readonly weigh: ((item: A, index: number) => Cost) | undefined
-  private readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
   /** The id of the fiber that makes the call. */
   readonly parent: number
-  /** Of a task that has ended, to be used for the next one: most start where another has ended, and need none made. */
+  /** A task that has ended, for the next one to use: most start where another has ended. */
   spare: FiberTask<A, B, E> | undefined
+  private readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
   private readonly isUninterruptible: boolean
   /** Whether tasks are told what they hold, even if there is nothing in it to correct. */
   private readonly isTelling: boolean
@@ -78,13 +77,15 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
 
   start(run: Run<A, B, Cause.Cause<E>>, item: A, index: number): void {
     let effect: Effect.Effect<B, E, any>
+    let isDone: boolean
     try {
       effect = this.f(item, index)
+      isDone = isExit(effect)
     } catch (error) {
       return run.failed(index, this.crash(error))
     }
     // An exit is an effect that has no steps: nobody could tell it from a fiber that has ended.
-    if (isExit(effect)) return settle(run, index, effect as Exit.Exit<B, E>)
+    if (isDone) return settle(run, index, effect as Exit.Exit<B, E>)
     this.fork(run, effect, index)
   }
 

@@ -2,24 +2,28 @@
 export class Fifo<A> {
   private items: Array<A> = []
   private head = 0
+  private tail = 0
 
   get size(): number {
-    return this.items.length - this.head
+    return this.tail - this.head
   }
 
   push(item: A): void {
-    this.items.push(item)
+    this.items[this.tail++] = item
   }
 
   /** The first; there has to be one. */
   shift(): A {
     const item = this.items[this.head]!
     this.items[this.head++] = undefined!
-    if (this.head === this.items.length) {
-      this.clear()
-    } else if (this.head > 1024 && this.head * 2 > this.items.length) {
+    if (this.head === this.tail) {
+      // Used again, since most are empty most of the time.
+      this.head = this.tail = 0
+      if (this.items.length > fewItems) this.items = []
+    } else if (this.head > fewItems && this.head * 2 > this.tail) {
       // Half of it and more has been taken: what is copied was paid for by that.
-      this.items = this.items.slice(this.head)
+      this.items = this.items.slice(this.head, this.tail)
+      this.tail -= this.head
       this.head = 0
     }
     return item
@@ -27,11 +31,6 @@ export class Fifo<A> {
 
   /** All of them, at most so many; and they are gone. */
   take(most: number): Array<A> {
-    if (this.head === 0 && this.items.length <= most) {
-      const all = this.items
-      this.items = []
-      return all
-    }
     const taken: Array<A> = []
     while (taken.length < most && this.size > 0) taken.push(this.shift())
     return taken
@@ -39,6 +38,9 @@ export class Fifo<A> {
 
   clear(): void {
     this.items = []
-    this.head = 0
+    this.head = this.tail = 0
   }
 }
+
+/** Places that are kept although nothing is in them. */
+const fewItems = 1024

@@ -81,10 +81,6 @@ export abstract class Gate implements Holdable {
   /** Tasks that hold a place here and wait for another one here. */
   private blocked = 0
 
-  /** Whether it is worth while to ask `opensAt`. */
-  protected mayOpen(): boolean {
-    return true
-  }
   /** Whether `opensAt` goes by the time. */
   abstract readonly isTimed: boolean
   /**
@@ -116,6 +112,14 @@ export abstract class Gate implements Holdable {
   /** Whether tasks are paid for by amounts. */
   get isWeighed(): boolean {
     return false
+  }
+
+  /**
+   * Whether anybody might pass now. Where not, some event has to call `wake`; until then nobody in the line is looked at,
+   * not even for an objection.
+   */
+  protected mayOpen(): boolean {
+    return true
   }
 
   /** A call begins that may come any number of times. */

@@ -170,9 +170,9 @@ export class LimitGate extends Gate {
     return this.pace !== undefined || this.windows.length > 0
   }
 
-  /** Where all places are taken, an event tells; a pace or a window wants to know who is held up all the same. */
+  /** Where all places are taken, an event tells; but a pace wants to know that somebody is held up. */
   protected override mayOpen(): boolean {
-    return this.running < this.capacity || this.isTimed
+    return this.running < this.capacity || this.pace !== undefined
   }
 
   protected opensAt(waiter: Waiter): number {

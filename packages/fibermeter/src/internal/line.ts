@@ -1,5 +1,6 @@
 /**
- * A line that its members can leave from anywhere in it, in constant time.
+ * A line that its members can leave from anywhere in it, in constant time. Where nobody leaves but the first, `fifo.ts` is
+ * simpler.
  *
  * It is an array with gaps, not members linked to each other. A hundred thousand members that are linked take the garbage
  * collector about twice as long to carry along, since it has to go from one to the next, and those links are what it
@@ -16,7 +17,7 @@ export interface Placed {
 const fewGaps = 256
 
 export class Line<A extends Placed> {
-  /** The members from `head` to before `tail`, and gaps where some have left; what is before and after is empty. */
+  /** The members are from `head` to before `tail`, with gaps where some have left; all other places are empty. */
   private places: Array<A | undefined> = []
   /** Where the first member stands, if there is one. */
   private head = 0
@@ -51,17 +52,18 @@ export class Line<A extends Placed> {
     this.size++
   }
 
-  /** Takes it out; it has to be there. */
-  remove({ place }: A): void {
+  /** Takes it out, if it is there. Its place may be somebody else's by now. */
+  remove(member: A): void {
+    if (!this.has(member)) return
     const { places } = this
-    places[place] = undefined
+    places[member.place] = undefined
     this.size--
     if (this.size === 0) {
       this.head = this.tail = 0
       if (places.length > fewGaps) this.places = []
       return
     }
-    // Each gap is passed once.
+    // Each place that is left is passed once.
     while (places[this.head] === undefined) this.head++
     // At least as many have left as are moved.
     if (this.tail > 2 * this.size + fewGaps) this.closeUp()
@@ -83,7 +85,10 @@ export class Line<A extends Placed> {
     return undefined
   }
 
-  /** Makes room before the first. As a rule there is some: whoever comes to be the first has been it before. */
+  /**
+   * Makes room for one before the first, in linear time. As a rule there is some, since only who has been the first comes
+   * back as the first.
+   */
   private makeRoom(): void {
     const { members } = this
     this.places = [undefined]

@@ -107,12 +107,12 @@ export class Run<A, B, F> {
   /** Told before that. */
   reporter: { readonly end: () => void } | undefined
 
-  /** Of its host, at hand: it is asked for each start. */
+  /** The host's; asked for at each start. */
   private readonly isLive: boolean
   private readonly source: Source<A, F>
   private readonly worker: Worker<A, B, F>
   private readonly collector: Collector<B, F>
-  /** Whether the collector wants to be told. Asked once: to look in vain for a method of an object's takes long. */
+  /** Whether the collector wants to be told. Asked once: to look for a method that is not there takes long. */
   private readonly isFlushing: boolean
   /** The call's own limit on how many run, where it has no other of its own: a count does, without a gate. */
   private readonly maxAtOnce: number
@@ -121,9 +121,10 @@ export class Run<A, B, F> {
   private readonly ticket: RunTicket | undefined
   /** The caller's async context, where what ends a wait may be something in another one. */
   private readonly context: AsyncContext | undefined
+  /** `maxUnread`, where no gate can change it. */
   private readonly fixedUnread: number | undefined
-  /** Whether results are read as they come; otherwise there is no end of room for them. */
-  private readonly isRead: boolean
+  /** Whether there may be an end of room for results that nobody has read. Where there is none, room is not asked for. */
+  private readonly isBounded: boolean
   private unread = 0
   private started = 0
   private running = 0
@@ -167,10 +168,10 @@ export class Run<A, B, F> {
     this.worker = worker
     this.collector = collector
     this.isFlushing = collector.flush !== undefined
-    this.fixedUnread = maxUnread
-    this.isRead = maxUnread !== Infinity
     this.maxAtOnce = own.maxAtOnce
     this.gates = inOrder(own.gates, shared)
+    this.fixedUnread = maxUnread ?? (this.gates.length === 0 ? 2 * own.maxAtOnce : undefined)
+    this.isBounded = this.fixedUnread !== Infinity
     this.ticket = this.gates.length === 0 ? undefined : new RunTicket(this, this.gates)
     for (const gate of this.gates) gate.join()
     this.context = shared.length === 0 ? undefined : captureContext()
@@ -188,6 +189,7 @@ export class Run<A, B, F> {
 
   /** Whether tasks are paid for by amounts, which they may correct. */
   get isWeighed(): boolean {
+    // Asked for each task, mostly where there is no gate.
     return this.ticket !== undefined && this.gates.some((gate) => gate.isWeighed)
   }
 
@@ -198,7 +200,7 @@ export class Run<A, B, F> {
 
   /** Starts what may be started. To be called at the beginning, and whenever the source or the reader allow for more. */
   pump(): void {
-    // By itself, since each task that ends at once comes here: small enough for the engine to make it part of its caller.
+    // Apart from `startAll`, so that it is small enough to be inlined: each task that ends at once comes here.
     if (this.isPumping) this.pumpAgain = true
     else this.startAll()
   }
@@ -404,7 +406,7 @@ export class Run<A, B, F> {
 
   /** Whether one more result has a place to be read from. */
   private hasRoom(): boolean {
-    return !this.isRead || this.unread < this.maxUnread || this.hasSkipped()
+    return !this.isBounded || this.unread < this.maxUnread || this.hasSkipped()
   }
 
   private hasSkipped(): boolean {

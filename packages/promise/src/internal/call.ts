@@ -34,7 +34,7 @@ const checks: check.Checks = {
   ...cancellationChecks,
   ...taskChecks,
   cost: check.anyFunction,
-  meter: check.oneOrMore(check.of("a Meter made by createMeter", isMeter)),
+  meter: check.oneOrMore(check.kind("a Meter made by createMeter", isMeter)),
   settled: check.boolean,
   stopOnError: check.boolean
 }

@@ -8,7 +8,7 @@ const isSignal = (value: unknown): value is AbortSignal =>
 
 /** The options by which a call can be cancelled. */
 export const cancellationChecks = {
-  signal: check.of("an AbortSignal", isSignal),
+  signal: check.kind("an AbortSignal", isSignal),
   grace: check.millis
 } satisfies check.Checks
 

@@ -50,10 +50,10 @@ export class GatedMeter implements Limiter {
       gates[0].throwIfClosed()
       const Run = options?.retry === undefined ? SingleRun : RetriedRun
       const promise = new Promise<B>(keepSettle)
-      const run = new Run<B>(gates, task, options ?? noOptions, settle!)
+      const settleIt = settle!
       // What is kept here would be kept until the next call.
       settle = undefined
-      run.begin()
+      new Run<B>(gates, task, options ?? noOptions, settleIt).begin()
       return promise
     } catch (error) {
       return Promise.reject(error)

@@ -1,6 +1,6 @@
 /**
- * How the verbs tell a meter from anything else: by its gate, which is all they need of one. So a program that uses verbs
- * alone does not carry what meters can do by themselves.
+ * How the verbs tell a meter from anything else: by its gate, a `LimitGate`, which they carry for limits of their own
+ * anyway. By the class of meters, a program that uses verbs alone would carry all that meters can do.
  */
 import { LimitGate } from "fibermeter/engine"
 import type { GatedMeter } from "./gatedMeter.ts"

@@ -29,7 +29,7 @@ export class MeterGate extends LimitGate {
   }
 
   endCall(call: Call): void {
-    if (this.users.has(call)) this.users.remove(call)
+    this.users.remove(call)
     if (this.onEmpty === undefined || this.users.size > 0) return
     for (const f of this.onEmpty) f()
     this.onEmpty = undefined

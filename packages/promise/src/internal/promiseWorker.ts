@@ -6,6 +6,7 @@ import type { Cost, Run, Worker } from "fibermeter/engine"
 import type { TaskContext } from "../Task.ts"
 import { Context } from "./context.ts"
 import { fulfilled } from "./outcomes.ts"
+import { plainPromise } from "./plainPromise.ts"
 import { refusal } from "./refuse.ts"
 import type { Rejection, TaskRejection } from "./rejection.ts"
 import type { Retries } from "./retries.ts"
@@ -78,8 +79,7 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
     try {
       const result = this.task(item, context)
       if (!check.isThenable(result)) return this.succeeded(run, item, index, result)
-      // Foreign thenables may call back at once, twice, or throw; a promise around them does not. Others stay as they are.
-      promise = Promise.resolve(result)
+      promise = plainPromise(result)
     } catch (reason) {
       return this.failed(run, item, index, attempts, reason)
     }

@@ -9,6 +9,7 @@ import { listen } from "./cancellation.ts"
 import { Context } from "./context.ts"
 import { host } from "./host.ts"
 import type { Call, MeterGate } from "./meterGate.ts"
+import { plainPromise } from "./plainPromise.ts"
 import { refusal } from "./refuse.ts"
 import { millisOf, Retries } from "./retries.ts"
 import { TimeLimit } from "./timeLimit.ts"
@@ -109,12 +110,12 @@ export class SingleRun<B> extends Ticket implements Call {
     return false
   }
 
-  /** From here on, it is not in the meter's line any more. */
-  protected enter(): void {
+  /** Lists it among the calls of the meter. Not before it has left the line: it has one place, in one line at a time. */
+  protected enlist(): void {
     this.gate.enterCall(this)
   }
 
-  /** What it is listed as among the calls of the meter. */
+  /** What stands among the calls of the meter. */
   protected get entry(): Call {
     return this
   }
@@ -138,10 +139,10 @@ export class SingleRun<B> extends Ticket implements Call {
     this.told = context
     let promise: PromiseLike<B>
     try {
-      this.enter()
+      this.enlist()
       const result = this.task(context)
       if (!check.isThenable(result)) return this.succeeded(result)
-      promise = Promise.resolve(result)
+      promise = plainPromise(result)
     } catch (reason) {
       return this.failed(reason)
     }
@@ -218,6 +219,7 @@ export class RetriedRun<B> extends SingleRun<B> {
   private readonly retries: Retries
   private attempt = 0
   private callOff: (() => void) | undefined
+  /** Stands among the calls all the time, also while the ticket stands in the line: hence a place of its own. */
   private readonly listed: Call = {
     place: 0,
     isWaitingAt: (gate) => this.isWaitingAt(gate),
@@ -229,9 +231,9 @@ export class RetriedRun<B> extends SingleRun<B> {
     this.retries = new Retries(this.options.retry!, (nanos) => this.gate.pause(host(), nanos))
   }
 
-  protected override enter(): void {}
+  /** It has been listed since it began. */
+  protected override enlist(): void {}
 
-  /** It is listed all the time, also when it stands in the line. */
   protected override get entry(): Call {
     return this.listed
   }
