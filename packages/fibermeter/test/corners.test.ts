@@ -334,7 +334,7 @@ describe("async contexts", () => {
 
   it("a host need not tell what is running", async () => {
     const { AsyncLocalStorage, AsyncResource } = hooks
-    const captureContext = await withHooks({ AsyncLocalStorage, AsyncResource } as typeof hooks)
+    const captureContext = await withHooks({ AsyncLocalStorage, AsyncResource })
     expect(seenIn(storage.run("mine", captureContext))).toBe("mine")
   })
 

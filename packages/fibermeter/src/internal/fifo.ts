@@ -17,9 +17,8 @@ export class Fifo<A> {
     const item = this.items[this.head]!
     this.items[this.head++] = undefined!
     if (this.head === this.tail) {
-      // Used again, since most are empty most of the time.
+      // The array is used again, since most lines are empty most of the time. It is short: see below.
       this.head = this.tail = 0
-      if (this.items.length > fewItems) this.items = []
     } else if (this.head > fewItems && this.head * 2 > this.tail) {
       // Half of it and more has been taken: what is copied was paid for by that.
       this.items = this.items.slice(this.head, this.tail)
