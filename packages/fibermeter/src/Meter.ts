@@ -809,6 +809,7 @@ class FiberTicket extends Ticket {
   readonly cost: Cost | undefined
   private readonly fiber: Fiber.Fiber<any, any>
   private isAdmitted = false
+  private isOver = false
   private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
   /** What the task has been told that it holds, and the context of the fiber without that. */
   private told: { readonly holding: Holding; readonly outside: Context.Context<never> } | undefined
@@ -849,6 +850,7 @@ class FiberTicket extends Ticket {
 
   /** The task has ended, or is not going to be any more. */
   end(): undefined {
+    this.isOver = true
     if (this.told !== undefined) {
       this.fiber.setContext(this.told.outside)
       this.told.holding.end()
@@ -858,6 +860,8 @@ class FiberTicket extends Ticket {
   }
 
   protected override admitted(): void {
+    // What a gate does when it lets one pass may have interrupted the fiber.
+    if (this.isOver) return this.leave()
     this.isAdmitted = true
     this.resume!(Effect.void)
     this.started()

@@ -9,8 +9,7 @@ export interface AsyncContext {
 }
 
 interface AsyncHooks {
-  readonly AsyncResource: new (type: string, triggerAsyncId?: number) => AsyncContext
-  readonly executionAsyncId?: () => number
+  readonly AsyncResource: new (type: string) => AsyncContext
   readonly AsyncLocalStorage: new () => {
     readonly run: <T>(store: number, f: () => T) => T
     readonly disable: () => void
@@ -54,8 +53,7 @@ export const captureContext: () => AsyncContext = (() => {
   const { process } = globalThis as { process?: { getBuiltinModule?: (id: string) => AsyncHooks | undefined } }
   const hooks = process?.getBuiltinModule?.("node:async_hooks")
   if (hooks === undefined) return () => none
-  // Said, though it is the default: to have it looked up takes as long again.
-  const capture = (): AsyncContext => new hooks.AsyncResource("fibermeter", hooks.executionAsyncId?.())
+  const capture = (): AsyncContext => new hooks.AsyncResource("fibermeter")
   let contextOf: ReturnType<typeof findContextOf> | "not looked for" = "not looked for"
   // Kept until the jobs that are queued by now are over, since a context can hold much. A `WeakRef` would need no such
   // end, but to make one, or only to look at it, takes longer than all the rest of this.

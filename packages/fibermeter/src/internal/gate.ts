@@ -114,10 +114,7 @@ export abstract class Gate implements Holdable {
     return false
   }
 
-  /**
-   * Whether anybody might pass now. Where not, some event has to call `wake`; until then nobody in the line is looked at,
-   * not even for an objection.
-   */
+  /** Whether anybody might pass now. Where not, some event has to call `wake`; until then there is nothing to look at. */
   protected mayOpen(): boolean {
     return true
   }
@@ -251,6 +248,10 @@ export abstract class Gate implements Holdable {
     if (holding !== undefined) this.countInside(holding, 1)
     if (asFirst) this.line.addFirst(waiter)
     else this.line.add(waiter)
+  }
+
+  /** To be called when the waiter stands wherever it has to: whoever is let pass may be what ends it. */
+  enqueued(waiter: Waiter): void {
     if (this.line.first === waiter || this.front !== undefined) this.pump()
   }
 
@@ -268,6 +269,10 @@ export abstract class Gate implements Holdable {
     this.front = waiter
     this.disarm()
     this.hold()
+  }
+
+  /** To be called after `keepFor`, as `enqueued` is. */
+  kept(): void {
     if (this.insiders.size > 0) this.pump()
   }
 
@@ -302,14 +307,13 @@ export abstract class Gate implements Holdable {
   pump(): void {
     if (this.isPumping || this.isPostponed) return
     this.isPumping = true
-    while (this.mayOpen()) {
-      const waiter = this.next()
-      if (waiter === undefined) break
+    for (let waiter = this.next(); waiter !== undefined; waiter = this.next()) {
       const objection = waiter.objection()
       if (objection !== undefined) {
         waiter.refuse(objection)
         continue
       }
+      if (!this.mayOpen()) break
       const opensAt = this.lookFor(waiter)
       if (opensAt > this.time.now) {
         this.arm(opensAt, waiter.host)

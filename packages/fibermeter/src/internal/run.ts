@@ -442,6 +442,8 @@ export class Run<A, B, F> {
 
   /** What most tasks have no need of is kept out of here and of what leads here: it is all done once a task. */
   private start(): void {
+    // What a gate does when it lets one pass may have ended the call.
+    if (this.phase !== "open") return this.ticket?.leave()
     this.hasItem = false
     this.running++
     const again = this.retries?.asking

@@ -139,8 +139,9 @@ export abstract class Ticket implements Waiter {
     // What was open when this went on to wait may have closed since: limits can change.
     const closed = this.firstClosed(here)
     if (closed < this.gates.length) return this.waitAt(closed, closed < here)
-    this.take()
+    // Before it takes: what a gate does then may end the caller, who must not find this waiting.
     this.at = notWaiting
+    this.take()
     this.unblock()
     for (let i = 0; i < here; i++) this.gates[i]!.release()
     this.admitted()
@@ -166,9 +167,11 @@ export abstract class Ticket implements Waiter {
   private waitAt(index: number, asFirst: boolean): void {
     const from = this.at
     this.at = index
+    this.gates[index]!.enqueue(this, asFirst)
     for (let i = 0; i < index; i++) this.gates[i]!.keepFor(this)
     for (let i = index; i < from; i++) this.gates[i]!.release()
-    this.gates[index]!.enqueue(this, asFirst)
+    for (let i = 0; i < index; i++) this.gates[i]!.kept()
+    this.gates[index]!.enqueued(this)
     this.reopen(this.gates.length - 1, index + 1)
     if (this.at === index) this.block(index)
   }

@@ -1,0 +1,117 @@
+/** Waits that end in an unusual step: as a meter lets somebody pass or sends them back, or behind one that is full. */
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Schedule } from "effect"
+import { Meter, runAll } from "../../src/index.ts"
+import { Log } from "../support/Log.ts"
+
+/** A call whose `f` notes its items, the fiber that it is, and what was noted. */
+const noting = (log: Log, meter: ReadonlyArray<Meter.Meter<any>>) => {
+  const called: Array<number> = []
+  const noted: { readonly called: ReadonlyArray<number>; fiber: Fiber.Fiber<unknown, unknown> | undefined } = {
+    called,
+    fiber: undefined
+  }
+  const call = runAll(
+    [1, 2, 3],
+    (n) => {
+      called.push(n)
+      return log.task(`task ${n}`)
+    },
+    { meter }
+  )
+  const run = Effect.gen(function* () {
+    noted.fiber = yield* Effect.forkChild(call)
+    yield* Fiber.await(noted.fiber)
+  })
+  return { noted, run }
+}
+
+const expectFree = async (log: Log, ...meters: ReadonlyArray<Meter.Meter<any>>): Promise<void> => {
+  for (const meter of meters) {
+    expect(await log.world.value(Meter.snapshot(meter))).toMatchObject({ running: 0, waiting: 0 })
+    await log.world.value(Effect.sleep(1000))
+    expect(await log.world.value(Meter.metered(Effect.succeed("free"), meter))).toBe("free")
+    await log.world.value(Effect.sleep(1000))
+  }
+  log.expectRest()
+}
+
+describe("G8: a call starts nothing after its end", () => {
+  it("that comes where one whom it lets past, on its way back to a meter that has closed, interrupts it", async () => {
+    const log = new Log()
+    const oldest = Meter.makeUnsafe({ maxAtOnce: 1 })
+    const middle = Meter.makeUnsafe({ maxAtOnce: 2 })
+    const youngest = Meter.makeUnsafe({ maxAtOnce: 1 })
+    const { noted, run } = noting(log, [youngest, middle, oldest])
+    const inside = log.around(
+      "inside",
+      Effect.sync(() => noted.fiber!.interruptUnsafe())
+    )
+    await log.play(
+      [0, Meter.metered(log.task("holds the oldest", 100), oldest)],
+      // Its nested task comes to stand behind the call in the line of the youngest.
+      [5, Meter.metered(Effect.andThen(Effect.sleep(20), Meter.metered(inside, youngest)), middle)],
+      // Open to it are the youngest and the one in the middle; it waits for the oldest.
+      [10, run],
+      [50, Meter.resize(middle, { maxAtOnce: 1 })]
+    )
+    expect(log.starts).toEqual(["holds the oldest 0", "inside 100"])
+    expect(noted.called).toEqual([])
+    await expectFree(log, youngest, middle, oldest)
+  })
+
+  it("that comes of the step of a meter's schedule which lets its next one start", async () => {
+    const log = new Log()
+    let steps = 0
+    const schedule = Schedule.tap(Schedule.spaced(50), () =>
+      Effect.sync(() => {
+        if (++steps === 2) noted.fiber!.interruptUnsafe()
+      })
+    )
+    const meter = Meter.fromSchedule(schedule)
+    const { noted, run } = noting(log, [meter])
+    await log.play([0, run])
+    expect(noted.called).toEqual([1])
+    await expectFree(log, meter)
+  })
+
+  it("that comes of the same, where it is a single task", async () => {
+    const log = new Log()
+    let steps = 0
+    let fiber: Fiber.Fiber<unknown, unknown> | undefined
+    const schedule = Schedule.tap(Schedule.spaced(50), () =>
+      Effect.sync(() => {
+        if (++steps === 2) fiber!.interruptUnsafe()
+      })
+    )
+    const meter = Meter.fromSchedule(schedule)
+    const second = Effect.gen(function* () {
+      fiber = yield* Effect.forkChild(Meter.metered(log.task("second"), meter))
+      yield* Fiber.await(fiber)
+    })
+    await log.play([0, Meter.metered(log.task("first"), meter)], [10, second])
+    expect(log.starts).toEqual(["first 0"])
+    await expectFree(log, meter)
+  })
+})
+
+describe("G10: nobody waits for ever", () => {
+  it("behind a full meter for a schedule that has ended, where the task that fills it waits for that", async () => {
+    const log = new Log()
+    const ended = Meter.fromSchedule(Schedule.recurs(0))
+    const full = Meter.makeUnsafe({ maxAtOnce: 1 })
+    const task = Effect.gen(function* () {
+      const child = yield* Effect.forkChild(Meter.metered(Effect.void, Meter.all(full, ended)))
+      return yield* Fiber.await(child)
+    })
+    let outcome: Exit.Exit<void, Meter.ScheduleEnded> | undefined
+    const holder = Effect.map(Meter.metered(task, full), (exit) => {
+      outcome = exit
+    })
+    const use = Effect.exit(Meter.metered(Effect.void, ended))
+    await log.play([0, holder], [10, use], [20, use], [30, Meter.resume(full)])
+    expect(Exit.isFailure(outcome!)).toBe(true)
+    expect(await log.world.value(Meter.snapshot(full))).toMatchObject({ running: 0, waiting: 0 })
+    log.expectRest()
+  })
+})

@@ -1,0 +1,14 @@
+/** Several tasks that start after one has ended are told apart, whatever of that one is used again for them. */
+import { describe, expect, it } from "@effect/vitest"
+import { runAll } from "../src/index.ts"
+import { Log } from "./support/Log.ts"
+
+describe("tasks that start one after the other, where only the first has ended", () => {
+  it("each give their own result", async () => {
+    const log = new Log()
+    const lengths = [10, 500, 400, 300]
+    const results = await log.world.value(runAll(lengths, (ms, i) => log.task(`t${i}`, ms), { maxPerSecond: 10 }))
+    expect(results).toEqual(["t0", "t1", "t2", "t3"])
+    log.expectRest()
+  })
+})
