@@ -261,6 +261,25 @@ describe("Window", () => {
     expect(window.room(now + 1e9)).toBe(1e6)
   })
 
+  it("what shares an entry is corrected in its own time, whatever had gone before", () => {
+    const per = 1e9
+    const filled = (): { readonly window: Window; readonly numbers: ReadonlyArray<number> } => {
+      const window = new Window(1e6, per)
+      for (let n = 0; n < 500; n++) window.spend(1, n)
+      // Asked for, so that what has gone by now is forgotten.
+      expect(window.room(3 * per)).toBe(1e6)
+      return { window, numbers: range(50_000).map((n) => window.spend(1, 3 * per + n * 10_000)) }
+    }
+    const { numbers, window } = filled()
+    const plain = filled().window
+    window.correct(numbers[10_000]!, 500)
+    const gone = 3 * per + 10_000 * 10_000 + per
+    // An entry takes in what is spent in a slice of the window.
+    const slice = per / 16_384
+    expect(window.room(gone - 1)).toBe(plain.room(gone - 1) - 500)
+    expect(window.room(gone + slice)).toBe(plain.room(gone + slice))
+  })
+
   it("resized to a shorter window after entries were shared, it is as exact for that one", () => {
     const window = new Window(100_000, 1e12)
     for (let n = 0; n < 60_000; n++) window.spend(1, n * 1000)
