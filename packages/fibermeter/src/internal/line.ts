@@ -2,9 +2,8 @@
  * A line that its members can leave from anywhere in it, in constant time. Where nobody leaves but the first, `fifo.ts` is
  * simpler.
  *
- * It is an array with gaps, not members linked to each other. A hundred thousand members that are linked take the garbage
- * collector about twice as long to carry along, since it has to go from one to the next, and those links are what it
- * has to look at again each time that a member leaves.
+ * It is an array with gaps, not members linked to each other: with a hundred thousand members linked both ways, a task that
+ * waits took about twice as long, most of it in the garbage collector.
  */
 
 /** What can stand in a line, in one at a time. */
