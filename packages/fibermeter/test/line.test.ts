@@ -102,6 +102,16 @@ describe("a line", () => {
     expectSame(line, [b])
   })
 
+  it("keeps few places when the last has left, however many there were", () => {
+    for (const count of [1, 256, 257, 258, 259, 1000]) {
+      const line = new Line<Member>()
+      const all = Array.from({ length: count }, (_, id) => member(id))
+      for (const each of all) line.add(each)
+      for (const each of all) line.remove(each)
+      expectSame(line, [])
+    }
+  })
+
   it("keeps no more places than twice as many as there are members, and some", () => {
     const line = new Line<Member>()
     const all = Array.from({ length: 10_000 }, (_, id) => member(id))
