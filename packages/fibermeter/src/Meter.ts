@@ -15,11 +15,12 @@ import * as check from "./internal/check.ts"
 import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
 import { capacityOf, inOrder, namesOf, together } from "./internal/gate.ts"
 import type { Gate } from "./internal/gate.ts"
-import { CurrentHolding } from "./internal/holding.ts"
-import type { Cost, Holding } from "./internal/holding.ts"
+import type { Cost } from "./internal/holding.ts"
 import * as Host from "./internal/host.ts"
 import { KeyedGates } from "./internal/keyedGates.ts"
 import { LimitGate, nanosOf } from "./internal/limitGate.ts"
+import { callerIn, CurrentTask, Holder } from "./internal/nesting.ts"
+import type { Caller } from "./internal/nesting.ts"
 import { catchUp, Pace } from "./internal/pace.ts"
 import { retryAfter as readRetryAfter } from "./internal/retryAfter.ts"
 import { ScheduleGate } from "./internal/scheduleGate.ts"
@@ -487,7 +488,7 @@ export const acquire = <E, R, const O extends TaskOptions = {}>(
 export const correct = (cost: Cost): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
     const names = Object.keys(cost)
-    for (let each = fiber.getRef(CurrentHolding); each !== undefined; each = each.outer) {
+    for (let each = fiber.getRef(CurrentTask); each !== undefined; each = each.caller?.task) {
       const { bookings, gates } = each
       const known = namesOf(gates)
       if (!names.some((name) => known.has(name))) continue
@@ -807,17 +808,19 @@ const inOnePiece = <A, E, R>(fiber: Fiber.Fiber<any, any>, effect: Effect.Effect
 class FiberTicket extends Ticket {
   readonly host: Host.Host
   readonly cost: Cost | undefined
+  readonly inside: Caller | undefined
   private readonly fiber: Fiber.Fiber<any, any>
   private isAdmitted = false
   private isOver = false
   private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
   /** What the task has been told that it holds, and the context of the fiber without that. */
-  private told: { readonly holding: Holding; readonly outside: Context.Context<never> } | undefined
+  private told: { readonly holder: Holder; readonly outside: Context.Context<never> } | undefined
 
   constructor(fiber: Fiber.Fiber<any, any>, gates: ReadonlyArray<Gate>, cost: Cost | undefined) {
     super(gates)
     this.fiber = fiber
     this.host = Host.ofFiber(fiber)
+    this.inside = callerIn(fiber)
     this.cost = cost
   }
 
@@ -841,10 +844,10 @@ class FiberTicket extends Ticket {
   tell<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const hasUse = capacityOf(this.gates) < Infinity || this.gates.some((gate) => gate.isWeighed)
     if (!hasUse) return effect
-    const holding = this.holding()
-    holding.fiber = this.fiber.id
-    this.told = { holding, outside: this.fiber.context }
-    this.fiber.setContext(Context.add(this.fiber.context, CurrentHolding, holding))
+    const holder = new Holder(this.holding(), this.inside)
+    holder.fiber = this.fiber.id
+    this.told = { holder, outside: this.fiber.context }
+    this.fiber.setContext(Context.add(this.fiber.context, CurrentTask, holder))
     return effect
   }
 
@@ -853,7 +856,7 @@ class FiberTicket extends Ticket {
     this.isOver = true
     if (this.told !== undefined) {
       this.fiber.setContext(this.told.outside)
-      this.told.holding.end()
+      this.told.holder.end()
     }
     if (this.isAdmitted) this.leave()
     else this.cancel()

@@ -14,6 +14,7 @@ import type { Gate } from "./gate.ts"
 import type { Host } from "./host.ts"
 import { ofFiber } from "./host.ts"
 import { LimitGate } from "./limitGate.ts"
+import { callerIn } from "./nesting.ts"
 import { reportOn } from "./progress.ts"
 import { Run } from "./run.ts"
 import type { Collector } from "./run.ts"
@@ -104,6 +105,7 @@ export const makeRun = <A, B, E>(
     f,
     weigh: cost === undefined ? undefined : weighing(cost, [...own.gates, ...shared]),
     parent: fiber.id,
+    inside: callerIn(fiber),
     isUninterruptible: interruptible === false && !(collector instanceof Any),
     // For a task that in the end waits for itself.
     isTelling: capacityOf(shared) < Infinity

@@ -3,8 +3,9 @@
  */
 import { Cause, Effect, Exit } from "effect"
 import type { Fiber } from "effect"
-import { telling } from "./holding.ts"
 import type { Cost } from "./holding.ts"
+import { Holder, telling } from "./nesting.ts"
+import type { Caller } from "./nesting.ts"
 import { Task } from "./run.ts"
 import type { Run, Worker } from "./run.ts"
 import { withoutInterrupts } from "./streamSource.ts"
@@ -54,6 +55,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   readonly weigh: ((item: A, index: number) => Cost) | undefined
   /** The id of the fiber that makes the call. */
   readonly parent: number
+  readonly inside: Caller | undefined
   /** A task that has ended, for the next one to use: most start where another has ended. */
   spare: FiberTask<A, B, E> | undefined
   private readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
@@ -65,12 +67,14 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
     readonly weigh: ((item: A, index: number) => Cost) | undefined
     readonly parent: number
+    readonly inside: Caller | undefined
     readonly isUninterruptible: boolean
     readonly isTelling: boolean
   }) {
     this.f = options.f
     this.weigh = options.weigh
     this.parent = options.parent
+    this.inside = options.inside
     this.isUninterruptible = options.isUninterruptible
     this.isTelling = options.isTelling
   }
@@ -93,7 +97,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     if (!isEffect(effect)) return run.failed(index, Cause.die(notAnEffect(effect)))
     // `f` itself may have ended the call.
     if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
-    if (this.isTelling || run.isWeighed) effect = telling(effect, run.holding())
+    if (this.isTelling || run.isWeighed) effect = telling(effect, new Holder(run.holding(), this.inside))
     const fiber = run.host.fork(effect, this.isUninterruptible)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return settle(run, index, exit)

@@ -2,10 +2,9 @@
  * The queue in front of a limit. A meter is one gate or several; who stands in their lines, and how one passes several
  * of them, is in `ticket.ts`. What opens a gate, and when, is for its subclasses to say.
  */
-import { Cause, Duration } from "effect"
-import type { Fiber } from "effect"
-import { Deadlock } from "./errors.ts"
-import type { Cost, Holdable, Holding } from "./holding.ts"
+import { Duration } from "effect"
+import type { Cause, Fiber } from "effect"
+import type { Cost, Holdable } from "./holding.ts"
 import type { Host } from "./host.ts"
 import { Line } from "./line.ts"
 import type { Placed } from "./line.ts"
@@ -19,16 +18,32 @@ export interface Waiter extends Placed {
   readonly isWaiting: boolean
   /** The gate where it waits. */
   readonly waitsAt: Gate | undefined
-  /** Whether it runs inside a task that holds a place of that gate. */
-  isInside(gate: Gate | undefined): boolean
-  /** Whether a task that holds a place waits because this does. */
-  readonly isBlocked: boolean
+  /** The task that it runs inside of, as far as that is known. */
+  readonly inside: Inside | undefined
   /** Why it will never pass all of its gates, if so. */
   objection(): Cause.Cause<any> | undefined
   /** It is the first, and the gate is open to it. It has been taken out of the line. */
   pass(): void
   /** It will never pass, for that reason. It takes itself out of the line. */
   refuse(reason: Cause.Cause<any>): void
+}
+
+/** A place inside of a task: `nesting.ts` says what that means. */
+export interface Inside {
+  nestingAt(gate: Gate, line: Line<Waiter>): Nesting
+}
+
+/** Those in a gate's line who run inside of tasks. */
+export interface Nesting {
+  /** One comes to the line. */
+  add(waiter: Waiter): void
+  remove(waiter: Waiter): void
+  /** One is there to stay: the task that it runs inside of may have to wait for it. Refuses it if that is for ever. */
+  holdUp(waiter: Waiter): void
+  /** The first that runs inside of a task which holds a place of that gate. */
+  first(held: Gate | undefined): Waiter | undefined
+  /** Refuses one if none can ever pass. To be called when there are fewer places, or fewer tasks that hold one. */
+  breakDeadlock(): void
 }
 
 let born = 0
@@ -66,8 +81,8 @@ export abstract class Gate implements Holdable {
   private readonly line = new Line<Waiter>()
   /** The waiter that this gate was open to and that waits at an older one. Who may pass it is for `next` to say. */
   private front: Waiter | undefined
-  /** How many of those who wait in the line run inside a task that holds a place of a gate, gate by gate. */
-  private readonly insiders = new Map<unknown, number>()
+  /** Made for the first that runs inside of a task. */
+  private nesting: Nesting | undefined
   protected pausedUntil = -Infinity
   /** The one timer of this gate, armed only while the first in line waits for nothing but time. */
   private timer: Fiber.Fiber<void> | undefined
@@ -78,8 +93,6 @@ export abstract class Gate implements Holdable {
   private isPumping = false
   /** Called when nothing is here any more. */
   private onIdle: Array<() => void> | undefined
-  /** Tasks that hold a place here and wait for another one here. */
-  private blocked = 0
 
   /** Whether `opensAt` goes by the time. */
   abstract readonly isTimed: boolean
@@ -168,7 +181,7 @@ export abstract class Gate implements Holdable {
     this.giveBack()
     this.wake()
     // Where the limit has been lowered, an end need not make room for anybody.
-    if (this.blocked > 0) this.breakDeadlock()
+    this.nesting?.breakDeadlock()
     if (this.onIdle !== undefined) this.tellIdle()
   }
 
@@ -209,21 +222,6 @@ export abstract class Gate implements Holdable {
     return this.line.size === 0 && this.front === undefined
   }
 
-  /** Notes that a task which holds a place here waits for another one. Says whether nobody can go on any more. */
-  block(): boolean {
-    this.blocked++
-    return this.isDeadlocked()
-  }
-
-  unblock(): void {
-    this.blocked--
-  }
-
-  /** All places are held by tasks that wait for another one. */
-  private isDeadlocked(): boolean {
-    return this.blocked > 0 && this.blocked >= this.running && this.running >= this.capacity
-  }
-
   private lookFor(waiter: Waiter): number {
     if (this.isTimed || this.pausedUntil !== -Infinity) {
       this.look(waiter.host)
@@ -244,8 +242,8 @@ export abstract class Gate implements Holdable {
   /** Lets the waiter wait here, behind all others, or before all others if it had been the first in line already. */
   enqueue(waiter: Waiter, asFirst: boolean): void {
     this.waiting++
-    const { holding } = waiter.host
-    if (holding !== undefined) this.countInside(holding, 1)
+    const { inside } = waiter
+    if (inside !== undefined) (this.nesting ??= inside.nestingAt(this, this.line)).add(waiter)
     if (asFirst) this.line.addFirst(waiter)
     else this.line.add(waiter)
   }
@@ -255,11 +253,15 @@ export abstract class Gate implements Holdable {
     if (this.line.first === waiter || this.front !== undefined) this.pump()
   }
 
+  /** The waiter is here to stay, for now. */
+  stays(waiter: Waiter): void {
+    if (waiter.inside !== undefined) this.nesting!.holdUp(waiter)
+  }
+
   /** Takes the waiter out of the line. */
   dequeue(waiter: Waiter): void {
     this.waiting--
-    const { holding } = waiter.host
-    if (holding !== undefined) this.countInside(holding, -1)
+    if (waiter.inside !== undefined) this.nesting!.remove(waiter)
     this.line.remove(waiter)
   }
 
@@ -273,7 +275,7 @@ export abstract class Gate implements Holdable {
 
   /** To be called after `keepFor`, as `enqueued` is. */
   kept(): void {
-    if (this.insiders.size > 0) this.pump()
+    if (this.nesting !== undefined) this.pump()
   }
 
   /** Undoes `keepFor`. */
@@ -289,13 +291,7 @@ export abstract class Gate implements Holdable {
       // Refusing one lets those behind it pass, or has them refused.
       if (objection !== undefined && waiter.isWaiting) waiter.refuse(objection)
     }
-    this.breakDeadlock()
-  }
-
-  private breakDeadlock(): void {
-    if (!this.isDeadlocked()) return
-    const newest = this.line.findLast((waiter) => waiter.isBlocked)
-    newest?.refuse(Cause.die(new Deadlock({ held: this.running })))
+    this.nesting?.breakDeadlock()
   }
 
   /** To be called when the gate may have opened. */
@@ -344,19 +340,8 @@ export abstract class Gate implements Holdable {
   /** Who is to pass next. */
   private next(): Waiter | undefined {
     if (this.front === undefined) return this.line.first
-    const { waitsAt } = this.front
     // While one waits for a place that a task holds elsewhere, that task must be able to go on.
-    return this.insiders.has(waitsAt) ? this.line.find((waiter) => waiter.isInside(waitsAt)) : undefined
-  }
-
-  private countInside(holding: Holding, by: 1 | -1): void {
-    for (let each: Holding | undefined = holding; each !== undefined; each = each.outer) {
-      for (const gate of each.gates) {
-        const count = (this.insiders.get(gate) ?? 0) + by
-        if (count === 0) this.insiders.delete(gate)
-        else this.insiders.set(gate, count)
-      }
-    }
+    return this.nesting?.first(this.front.waitsAt)
   }
 
   private postpone(host: Host): void {

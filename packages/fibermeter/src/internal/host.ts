@@ -3,28 +3,21 @@
  */
 import { Clock, Context, Duration, Effect, Exit, Scheduler } from "effect"
 import type { Fiber } from "effect"
-import { CurrentHolding } from "./holding.ts"
-import type { Caller, Holding } from "./holding.ts"
 
 const uninterruptible = { uninterruptible: true }
 
 /** Every waiter has one of these, most of which are never asked for a fiber: what can be made late, is. */
 export abstract class Host {
   readonly clock: Clock.Clock
-  /** What the task holds that the call is made in. */
-  readonly holding: Holding | undefined
   private readonly context: Context.Context<never>
   private forkIn: ReturnType<typeof Effect.runForkWith<any>> | undefined
 
   constructor(context: Context.Context<never>) {
     this.context = context
     this.clock = Context.get(context, Clock.Clock)
-    this.holding = Context.get(context, CurrentHolding)
   }
 
   abstract readonly dispatcher: Scheduler.SchedulerDispatcher
-  /** Who makes the call. */
-  abstract readonly caller: Caller
 
   /** Whether its clock shows real time, rather than a test's. */
   get isLive(): boolean {
@@ -51,17 +44,10 @@ class FiberHost extends Host {
   get dispatcher(): Scheduler.SchedulerDispatcher {
     return this.fiber.currentDispatcher
   }
-
-  get caller(): Caller {
-    // Not part of a fiber's interface, but of every fiber.
-    const { _parent } = this.fiber as { readonly _parent?: unknown }
-    return { fiber: this.fiber.id, isSupervised: _parent !== undefined }
-  }
 }
 
 class DefaultHost extends Host {
   readonly dispatcher = Context.get(Context.empty(), Scheduler.Scheduler).makeDispatcher()
-  readonly caller = { fiber: -1, isSupervised: false }
 }
 
 /** The host of the calls that a fiber makes. */

@@ -9,7 +9,7 @@ import type { Cause } from "effect"
 import { captureContext } from "./asyncContext.ts"
 import type { AsyncContext } from "./asyncContext.ts"
 import { capacityOf, inOrder } from "./gate.ts"
-import type { Gate } from "./gate.ts"
+import type { Gate, Inside } from "./gate.ts"
 import type { Cost, Holding } from "./holding.ts"
 import { after } from "./host.ts"
 import type { Host } from "./host.ts"
@@ -47,6 +47,8 @@ export interface Worker<A, B, F> {
   crash(error: unknown): F
   /** How long the call waits for tasks that it has cancelled, in milliseconds. */
   readonly grace: number
+  /** What the call is made inside of, where that can be known. */
+  readonly inside?: Inside | undefined
 }
 
 /** What becomes of the outcomes. Each of the two says whether the call is decided by it. */
@@ -79,12 +81,14 @@ type Phase =
 /** The one ticket of a run, used for one item after the other. */
 class RunTicket extends Ticket {
   readonly host: Host
+  readonly inside: Inside | undefined
   cost: Cost | undefined
   private readonly run: Run<any, any, any>
 
-  constructor(run: Run<any, any, any>, gates: ReadonlyArray<Gate>) {
+  constructor(run: Run<any, any, any>, gates: ReadonlyArray<Gate>, inside: Inside | undefined) {
     super(gates)
     this.host = run.host
+    this.inside = inside
     this.run = run
   }
 
@@ -172,7 +176,7 @@ export class Run<A, B, F> {
     this.gates = inOrder(own.gates, shared)
     this.fixedUnread = maxUnread ?? (this.gates.length === 0 ? 2 * own.maxAtOnce : undefined)
     this.isBounded = this.fixedUnread !== Infinity
-    this.ticket = this.gates.length === 0 ? undefined : new RunTicket(this, this.gates)
+    this.ticket = this.gates.length === 0 ? undefined : new RunTicket(this, this.gates, worker.inside)
     for (const gate of this.gates) gate.join()
     this.context = shared.length === 0 ? undefined : captureContext()
   }

@@ -12,11 +12,9 @@
  *   then the limit of the whole program; whoever waits for the narrow one does not stand in the way of all others.
  *   Semaphores come after all of these.
  */
-import { Cause } from "effect"
-import { Deadlock } from "./errors.ts"
-import type { Gate, Waiter } from "./gate.ts"
-import { heldUpBy, Holding } from "./holding.ts"
-import type { Cost } from "./holding.ts"
+import type { Cause } from "effect"
+import type { Gate, Inside, Waiter } from "./gate.ts"
+import type { Cost, Holding } from "./holding.ts"
 import type { Host } from "./host.ts"
 
 const notWaiting = -1
@@ -34,11 +32,10 @@ export abstract class Ticket implements Waiter {
   abstract readonly host: Host
   /** What the task costs for which the next start is asked. */
   abstract readonly cost: Cost | undefined
+  abstract readonly inside: Inside | undefined
   readonly gates: ReadonlyArray<Gate>
   /** What the gates have noted of the last start. */
   private bookings: Array<unknown> = none
-  /** The tasks that wait because this ticket does, and where. */
-  private holdUp: { readonly holders: ReadonlyArray<Holding>; readonly gate: Gate } | undefined
   /** The index of the gate where it waits. */
   private at = notWaiting
   place = 0
@@ -89,13 +86,6 @@ export abstract class Ticket implements Waiter {
     return this.gates[this.at]
   }
 
-  isInside(gate: Gate | undefined): boolean {
-    for (let each = this.host.holding; each !== undefined; each = each.outer) {
-      if (each.gates.includes(gate as Gate)) return true
-    }
-    return false
-  }
-
   get isWaiting(): boolean {
     return this.at !== notWaiting
   }
@@ -113,7 +103,8 @@ export abstract class Ticket implements Waiter {
 
   /** What the task that has just been started holds. */
   holding(): Holding {
-    return new Holding(this.gates, this.bookings, this.host.holding, this.host.caller)
+    const { bookings, gates } = this
+    return { bookings, gates }
   }
 
   /** The caller wants no further start for the time being. */
@@ -142,7 +133,6 @@ export abstract class Ticket implements Waiter {
     // Before it takes: what a gate does then may end the caller, who must not find this waiting.
     this.at = notWaiting
     this.take()
-    this.unblock()
     for (let i = 0; i < here; i++) this.gates[i]!.release()
     this.admitted()
     for (let i = 0; i < here; i++) this.gates[i]!.pump()
@@ -173,31 +163,7 @@ export abstract class Ticket implements Waiter {
     for (let i = 0; i < index; i++) this.gates[i]!.kept()
     this.gates[index]!.enqueued(this)
     this.reopen(this.gates.length - 1, index + 1)
-    if (this.at === index) this.block(index)
-  }
-
-  /** Whoever runs inside a task that holds a place here may be waiting for itself. */
-  private block(index: number): void {
-    const gate = this.gates[index]!
-    this.unblock()
-    if (this.host.holding === undefined) return
-    const holders = heldUpBy(this.host.caller, this.host.holding, gate)
-    if (holders.length === 0) return
-    this.holdUp = { holders, gate }
-    let isDead = false
-    for (const holder of holders) if (holder.countWait(gate, 1) === 1) isDead = gate.block()
-    if (isDead) this.refuse(Cause.die(new Deadlock({ held: gate.running })))
-  }
-
-  get isBlocked(): boolean {
-    return this.holdUp !== undefined
-  }
-
-  private unblock(): void {
-    if (this.holdUp === undefined) return
-    const { gate, holders } = this.holdUp
-    for (const holder of holders) if (holder.countWait(gate, -1) === 0) gate.unblock()
-    this.holdUp = undefined
+    if (this.at === index) this.gates[index]!.stays(this)
   }
 
   private take(): void {
@@ -217,7 +183,6 @@ export abstract class Ticket implements Waiter {
     const here = this.at
     this.gates[here]!.dequeue(this)
     this.at = notWaiting
-    this.unblock()
     for (let i = 0; i < here; i++) this.gates[i]!.release()
     return here
   }

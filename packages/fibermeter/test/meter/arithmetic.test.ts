@@ -566,6 +566,7 @@ describe("limits hold across a moved zero, which comes after 52 days", () => {
 describe("KeyedGates", () => {
   class Visitor extends Ticket {
     readonly cost = undefined
+    readonly inside = undefined
     readonly host: Host
 
     constructor(host: Host, gate: Gate) {

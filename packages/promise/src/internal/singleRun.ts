@@ -48,6 +48,11 @@ export class SingleRun<B> extends Ticket implements Call {
     return host()
   }
 
+  /** Nobody can know. */
+  get inside(): undefined {
+    return undefined
+  }
+
   get cost(): Cost | undefined {
     return this.options.cost
   }
