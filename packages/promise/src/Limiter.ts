@@ -23,8 +23,8 @@ export interface Limiter extends AsyncDisposable {
   /** Resolves as soon as nothing runs or waits under the meter, and no call of a verb uses it. */
   readonly idle: () => Promise<void>
   /**
-   * Rejects what waits for the meter: calls of `run` and of wrapped functions, those between two attempts included, and,
-   * with all their tasks, calls of verbs one task of which waits here. The reason is an `AbortError` unless another is
+   * Rejects what waits for the meter: calls of `run` and of wrapped functions, and, with all their tasks, calls of verbs one
+   * task of which waits here. What is between two attempts waits as well. The reason is an `AbortError` unless another is
    * given.
    */
   readonly clear: (reason?: unknown) => void

@@ -6,6 +6,7 @@ import type { Fiber } from "effect"
 import { gatesOf, isMeter } from "../Meter.ts"
 import type { AnyMeter, Cost, Meters } from "../Meter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
+import type { Progress } from "../Progress.ts"
 import * as check from "./check.ts"
 import { Any } from "./collect.ts"
 import { FiberWorker } from "./fiberWorker.ts"
@@ -17,7 +18,7 @@ import { LimitGate } from "./limitGate.ts"
 import { callerIn } from "./nesting.ts"
 import { reportOn } from "./progress.ts"
 import { Run } from "./run.ts"
-import type { Collector } from "./run.ts"
+import type { Collector, Counts } from "./run.ts"
 import { ofIterable } from "./source.ts"
 import type { Source } from "./source.ts"
 import { StreamSource } from "./streamSource.ts"
@@ -113,7 +114,9 @@ export const makeRun = <A, B, E>(
   const run = new Run(host, source, own, shared, worker, collector, maxUnread)
   const { onProgress } = call.options
   if (onProgress !== undefined) {
-    reportOn(run, items, onProgress, (error) => {
+    // The verbs here try nothing again: that is composition.
+    const report = ({ retried: _, ...progress }: Progress & Counts): void => onProgress(progress)
+    reportOn(run, items, report, (error) => {
       // What it throws while the call ends for that very reason adds nothing.
       if (run.failure === undefined) run.fail(Cause.die(error))
     })

@@ -240,9 +240,9 @@ export class Run<A, B, F> {
     }
   }
 
-  /** The gate where it waits for a start, if it does. */
-  get waitsAt(): Gate | undefined {
-    return this.ticket?.waitsAt
+  /** Whether a task waits for its start at the gate, or for another attempt. */
+  isWaitingAt(gate: Gate): boolean {
+    return this.ticket?.waitsAt === gate || this.backingOff > 0
   }
 
   /** That many results have been read. */

@@ -117,7 +117,7 @@ export const makeRun = <A, B>(
   // One for each meter: an entry has a place in one line.
   const entries = shared.map((gate): readonly [MeterGate, MeterCall] => [
     gate,
-    { abort, isWaitingAt: (at) => run.waitsAt === at, place: 0 }
+    { abort, isWaitingAt: (at) => run.isWaitingAt(at), place: 0 }
   ])
   for (const [gate, entry] of entries) gate.enterCall(entry)
   let thrown: Rejection | undefined

@@ -155,6 +155,20 @@ describe.each(verbs)("a call of $name", (verb) => {
     await expectFree(meter, 2)
   })
 
+  it("with nothing but a task between two attempts waits as well", async () => {
+    const meter = createMeter({ maxAtOnce: 2 })
+    const p = probe(() => ({ rejects: { reason: "again" } }))
+    const call = watch(verb.call([0], p, { meter, retry: { delay: 100 } }).promise)
+    await pass(50)
+    expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
+    meter.clear("cleared")
+    await pass(1000)
+    expect(call.outcome).toEqual({ status: "rejected", reason: "cleared", at: 50 })
+    expect(p.order).toEqual([0])
+    expect(vi.getTimerCount()).toBe(0)
+    await expectFree(meter, 2)
+  })
+
   it("whose tasks all run is left alone", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     const p = probe(() => ({ ms: 100 }))
