@@ -18,10 +18,11 @@ import { memory } from "./suites/memory.ts"
 import { overhead } from "./suites/overhead.ts"
 import { pacing } from "./suites/pacing.ts"
 import { scaling } from "./suites/scaling.ts"
+import { profiles } from "./suites/profile.ts"
 import { size } from "./suites/size.ts"
 import { soak } from "./suites/soak.ts"
 
-const suites: ReadonlyArray<Suite<any>> = [overhead, scaling, memory, size, pacing, soak]
+const suites: ReadonlyArray<Suite<any>> = [overhead, scaling, profiles, memory, size, pacing, soak]
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

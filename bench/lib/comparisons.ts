@@ -24,21 +24,22 @@ export interface Outcome extends Comparison {
   readonly tasks: number
 }
 
-const repeated = (contender: Contender, times: number): Contender =>
+/** The contender, so many times one after the other. */
+export const repeated = (contender: Contender, times = 1): Contender =>
   times === 1
     ? contender
     : async () => {
         for (let i = 0; i < times; i++) await contender()
       }
 
-export const line = (scale: Scale, { times = 1, ...race }: Race): Line<Outcome> => ({
+export const line = (scale: Scale, { times, ...race }: Race): Line<Outcome> => ({
   label: `${race.work} / ${race.against}`,
   measure: async () => ({
     work: race.work,
     against: race.against,
     reach: race.reach ?? null,
     tasks: race.tasks,
-    ...(await compare(scale, race.tasks * times, repeated(race.ours, times), repeated(race.theirs, times)))
+    ...(await compare(scale, race.tasks * (times ?? 1), repeated(race.ours, times), repeated(race.theirs, times)))
   })
 })
 

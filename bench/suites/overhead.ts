@@ -10,6 +10,7 @@ import { Effect, Fiber, Semaphore, Stream } from "effect"
 import { amap, Meter, runAll, runOnEach } from "fibermeter"
 import pLimit from "p-limit"
 import pMap, { pMapIterable } from "p-map"
+import { bareQueue } from "../lib/bareQueue.ts"
 import { calls, stopwatch } from "../lib/compare.ts"
 import type { Contender, Elapsed } from "../lib/compare.ts"
 import { line, report } from "../lib/comparisons.ts"
@@ -108,14 +109,16 @@ const facade = (items: ReadonlyArray<number>): ReadonlyArray<Race> => {
       against: "p-limit",
       reach: 0.6,
       tasks,
-      ours: () => {
-        const meter = createMeter(limit)
-        return ended(Promise.all(items.map((n) => meter.run(() => atOnce(n)))))
-      },
-      theirs: () => {
-        const run = pLimit(maxAtOnce)
-        return ended(Promise.all(items.map((n) => run(() => atOnce(n)))))
-      }
+      ours: limited(items, () => createMeter(limit).run),
+      theirs: limited(items, () => pLimit(maxAtOnce))
+    },
+    {
+      // The least that this can take: callers' contexts are kept as ours does.
+      work: "a bare queue that keeps async contexts",
+      against: "p-limit",
+      tasks,
+      ours: limited(items, () => bareQueue(maxAtOnce, { keepsContext: true })),
+      theirs: limited(items, () => pLimit(maxAtOnce))
     },
     ...each((kind, task) => ({
       work: `promise runOnEach, ${kind}`,
@@ -126,6 +129,14 @@ const facade = (items: ReadonlyArray<number>): ReadonlyArray<Race> => {
     }))
   ]
 }
+
+/** All queued at once. */
+const limited =
+  (items: ReadonlyArray<number>, make: () => (task: () => Promise<number>) => Promise<number>): Contender =>
+  () => {
+    const run = make()
+    return ended(Promise.all(items.map((n) => run(() => atOnce(n)))))
+  }
 
 const ended = async (promise: Promise<unknown>): Promise<void> => {
   await promise
@@ -267,24 +278,26 @@ const sizes = { full: 100_000, quick: 20_000, smoke: 200 } as const
 
 const numbers = (length: number): ReadonlyArray<number> => Array.from({ length }, (_, i) => i)
 
+export const races = (scale: Scale): ReadonlyArray<Race> => {
+  const tasks = sizes[scale]
+  return [
+    ...facade(numbers(tasks)),
+    ...core(numbers(tasks)),
+    sharing(numbers(tasks / 10)),
+    cancelling(numbers(tasks / 10)),
+    first(tasks / 100, 1_000_000)
+  ]
+}
+
 export const overhead: Suite<Outcome> = {
   name: "overhead",
-  lines: (scale: Scale) => {
-    const tasks = sizes[scale]
-    return [
-      ...facade(numbers(tasks)),
-      ...core(numbers(tasks)),
-      sharing(numbers(tasks / 10)),
-      cancelling(numbers(tasks / 10)),
-      first(tasks / 100, 1_000_000)
-    ].map((race) => line(scale, race))
-  },
+  lines: (scale: Scale) => races(scale).map((race) => line(scale, race)),
   report: (outcomes) =>
     report(
       "Overhead: ours / theirs",
       [
         "10 at once. Below 1, ours is faster. A line is a process of its own, in which both take turns, 11 rounds after 2 to warm up; the ratio is that of the medians, with the least and the most of any round. `by CPU time`: the same of the time in which the thread was really at work, which other work on the machine disturbs less.",
-        "`p-map with signal`: one signal for the whole call, which its mapper reads; ours makes one for each task. `pMapIterable, unordered`: `preserveOrder: false` and a `backpressure` of 20, which is what ours does by default; `as it comes`: without these options. `promise-pool`: without keeping the items it has processed. `Stream.mapEffect`: unordered, its buffer as it comes. All else as each of them comes."
+        "`p-map with signal`: one signal for the whole call, which its mapper reads; ours makes one for each task. `pMapIterable, unordered`: `preserveOrder: false` and a `backpressure` of 20, which is what ours does by default; `as it comes`: without these options. `a bare queue that keeps async contexts`: promises that wait in an array, each task in its caller's context, and nothing else: the least that `meter.run` can take. `promise-pool`: without keeping the items it has processed. `Stream.mapEffect`: unordered, its buffer as it comes. All else as each of them comes."
       ],
       2.2,
       outcomes

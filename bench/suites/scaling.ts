@@ -9,6 +9,7 @@ import {
 import { Effect, Stream } from "effect"
 import { amap, Meter, runAll, runAny, runOnEach } from "fibermeter"
 import pLimit from "p-limit"
+import { bareQueue } from "../lib/bareQueue.ts"
 import { calls } from "../lib/compare.ts"
 import type { Contender } from "../lib/compare.ts"
 import { line, report } from "../lib/comparisons.ts"
@@ -79,26 +80,6 @@ const yardsticks: Readonly<Record<string, Work>> = {
   }
 }
 
-/** Tasks that always resolve wait in an array, and there is nothing else to it. */
-const bareQueue = (maxAtOnce: number) => {
-  const line: Array<() => void> = []
-  let passed = 0
-  let running = 0
-  return <A>(task: () => Promise<A>): Promise<A> =>
-    new Promise((resolve) => {
-      const start = (): void => {
-        running++
-        void task().then((value) => {
-          resolve(value)
-          running--
-          if (passed < line.length) line[passed++]!()
-        })
-      }
-      if (running < maxAtOnce) start()
-      else line.push(start)
-    })
-}
-
 /** As many tasks either way: in one call, or in calls of `few` one after the other. */
 const race = (name: string, unit: string, work: Work, many: number, few: number, reach?: number): Race => {
   const repeat =
@@ -118,25 +99,27 @@ const race = (name: string, unit: string, work: Work, many: number, few: number,
 
 const sizes = { full: 1, quick: 0.2, smoke: 0.001 } as const
 
+export const races = (scale: Scale): ReadonlyArray<Race> => {
+  const size = sizes[scale]
+  const times = 1000 * size
+  return [
+    ...Object.entries(verbs).map(([name, work]) => race(name, "tasks", work, 1_000_000 * size, 10_000 * size, 1.2)),
+    ...Object.entries(waiters).map(([name, work]) => race(name, "waiters", work, 100_000 * size, 10_000 * size, 1.3)),
+    ...Object.entries(yardsticks).map(([name, work]) => race(name, "waiters", work, 100_000 * size, 10_000 * size)),
+    {
+      work: "promise amap, first result of 1,000,000 lazy items",
+      against: "of 1,000 lazy items",
+      reach: 1.2,
+      tasks: times,
+      ours: firstOf(times, () => amapPromise(range(1_000_000), atOnce, limit)),
+      theirs: firstOf(times, () => amapPromise(range(1000), atOnce, limit))
+    }
+  ]
+}
+
 export const scaling: Suite<Outcome> = {
   name: "scaling",
-  lines: (scale: Scale) => {
-    const size = sizes[scale]
-    const times = 1000 * size
-    return [
-      ...Object.entries(verbs).map(([name, work]) => race(name, "tasks", work, 1_000_000 * size, 10_000 * size, 1.2)),
-      ...Object.entries(waiters).map(([name, work]) => race(name, "waiters", work, 100_000 * size, 10_000 * size, 1.3)),
-      ...Object.entries(yardsticks).map(([name, work]) => race(name, "waiters", work, 100_000 * size, 10_000 * size)),
-      {
-        work: "promise amap, first result of 1,000,000 lazy items",
-        against: "of 1,000 lazy items",
-        reach: 1.2,
-        tasks: times,
-        ours: firstOf(times, () => amapPromise(range(1_000_000), atOnce, limit)),
-        theirs: firstOf(times, () => amapPromise(range(1000), atOnce, limit))
-      }
-    ].map((each) => line(scale, each))
-  },
+  lines: (scale: Scale) => races(scale).map((each) => line(scale, each)),
   report: (outcomes) =>
     report(
       "Scaling: many / few, time per task",
