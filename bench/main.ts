@@ -1,5 +1,6 @@
 /**
  * `npm run bench`: runs suites of measurements, prints their tables, and keeps them in `results.md` and `results.svg`.
+ * The README shows a few of them.
  *
  *     npm run bench                    all suites but the soak
  *     npm run bench -- pacing soak     these suites
@@ -13,6 +14,7 @@ import { runAll } from "@fibermeter/promise"
 import { environment } from "./lib/environment.ts"
 import { section, write } from "./lib/results.ts"
 import type { Entry } from "./lib/results.ts"
+import { writeSpeed } from "./lib/speed.ts"
 import type { Line, Scale, Suite } from "./lib/suite.ts"
 import { memory } from "./suites/memory.ts"
 import { overhead } from "./suites/overhead.ts"
@@ -68,7 +70,7 @@ async function runSuites(): Promise<void> {
       entries,
       suites.map(({ name }) => name)
     )
-    console.log(`Written: ${files.join(", ")}`)
+    console.log(`Written: ${[...files, writeSpeed()].join(", ")}`)
   }
   const broken = entries.flatMap(({ report }) => report.broken)
   for (const promise of broken) console.error(`broken: ${promise}`)

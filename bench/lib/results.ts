@@ -19,10 +19,13 @@ export interface Entry {
 const bench = dirname(import.meta.dirname)
 const json = join(bench, "results.json")
 
+/** The last report of each suite. */
+export const kept = (): ReadonlyArray<Entry> =>
+  existsSync(json) ? (JSON.parse(readFileSync(json, "utf8")) as ReadonlyArray<Entry>) : []
+
 /** Writes the three files, and returns their names. `order` is that of the suites. */
 export const write = (entries: ReadonlyArray<Entry>, order: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const kept = existsSync(json) ? (JSON.parse(readFileSync(json, "utf8")) as ReadonlyArray<Entry>) : []
-  const all = [...kept.filter(({ suite }) => !entries.some((entry) => entry.suite === suite)), ...entries]
+  const all = [...kept().filter(({ suite }) => !entries.some((entry) => entry.suite === suite)), ...entries]
     .filter(({ suite }) => order.includes(suite))
     .toSorted((a, b) => order.indexOf(a.suite) - order.indexOf(b.suite))
   const files = {

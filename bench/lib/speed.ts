@@ -1,0 +1,76 @@
+/** The few figures that the README shows, taken from those that are kept. */
+import { readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import * as format from "./format.ts"
+import { kept } from "./results.ts"
+import type { Entry } from "./results.ts"
+import { markdown } from "./table.ts"
+
+const readme = join(import.meta.dirname, "../../README.md")
+
+/** What it is called there, and the lines of `overhead` whose ratios it shows. */
+const rows: ReadonlyArray<readonly [what: string, against: string, atOnce: string, macrotask?: string]> = [
+  facade("runAll", "p-map", "p-map"),
+  facade("amap", "`pMapIterable` of p-map", "pMapIterable, unordered"),
+  facade("runOnEach", "promise-pool", "promise-pool"),
+  ["`run` of a meter, all queued at once", "p-limit", "promise meter.run, all queued at once / p-limit"],
+  core("runAll", "`Effect.forEach`", "Effect.forEach"),
+  ["`runAll` of Effects that are values already", "`Effect.forEach`", "core runAll, Effect.succeed / Effect.forEach"],
+  core("amap", "`Stream.mapEffect`", "Stream.mapEffect, unordered"),
+  [
+    "`Meter.metered`, 10,000 fibers at once",
+    "`Semaphore.withPermit`",
+    "core shared meter, every task a waiting fiber / Semaphore.withPermit"
+  ]
+]
+
+function facade(verb: string, name: string, against: string) {
+  const work = `promise ${verb}`
+  return [
+    `\`${verb}\``,
+    name,
+    `${work}, resolve at once / ${against}`,
+    `${work}, after a macrotask / ${against}`
+  ] as const
+}
+
+function core(verb: string, name: string, against: string) {
+  const work = `core ${verb}`
+  return [
+    `\`${verb}\` of Effects`,
+    name,
+    `${work}, resolved promises / ${against}`,
+    `${work}, macrotasks / ${against}`
+  ] as const
+}
+
+const table = (entries: ReadonlyArray<Entry>): string => {
+  const bars = entries
+    .filter(({ suite }) => suite === "overhead")
+    .flatMap(({ report }) => report.charts.flatMap((chart) => chart.bars))
+  const ratio = (label: string | undefined): string => {
+    if (label === undefined) return ""
+    const bar = bars.find((each) => each.label === label)
+    if (bar === undefined) throw new Error(`the results have no line ${label}`)
+    return format.ratio(bar.value)
+  }
+  return markdown({
+    columns: ["here", "elsewhere", "tasks that resolve at once", "after a turn of the event loop"],
+    rows: rows.map(([what, against, atOnce, macrotask]) => [what, against, ratio(atOnce), ratio(macrotask)])
+  })
+}
+
+/** The README's text with the figures that are kept now. */
+export const withSpeed = (text: string): string => {
+  const [begin, end] = ["<!-- from bench/results.json -->\n\n", "\n\n<!-- until here -->"]
+  const from = text.indexOf(begin) + begin.length
+  const to = text.indexOf(end)
+  if (from < begin.length || to < from) throw new Error("the README has no place for its figures")
+  return text.slice(0, from) + table(kept()) + text.slice(to)
+}
+
+/** Brings the README up to date, and returns its name. */
+export const writeSpeed = (): string => {
+  writeFileSync(readme, withSpeed(readFileSync(readme, "utf8")))
+  return readme
+}
