@@ -25,7 +25,12 @@ import { later, overdue } from "./turn.ts"
 
 /** A task that is running. */
 export abstract class Task implements Placed {
-  place = 0
+  declare place: number
+
+  constructor() {
+    this.place = 0
+  }
+
   /** Asks the task to end. It tells the run when it has. */
   abstract cancel(): void
 }

@@ -33,16 +33,19 @@ export abstract class Ticket implements Waiter {
   /** What the task costs for which the next start is asked. */
   abstract readonly cost: Cost | undefined
   abstract readonly inside: Inside | undefined
-  readonly gates: ReadonlyArray<Gate>
+  declare readonly gates: ReadonlyArray<Gate>
   /** What the gates have noted of the last start. */
-  private bookings: Array<unknown> = none
+  declare private bookings: Array<unknown>
   /** The index of the gate where it waits. */
-  private at = notWaiting
-  place = 0
+  declare private at: number
+  declare place: number
 
   /** `gates` from the youngest to the oldest. */
   constructor(gates: ReadonlyArray<Gate>) {
     this.gates = gates
+    this.bookings = none
+    this.at = notWaiting
+    this.place = 0
   }
 
   /**

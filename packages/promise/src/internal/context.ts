@@ -10,15 +10,17 @@ import { refuse } from "./refuse.ts"
 import type { Rejection } from "./rejection.ts"
 
 export class Context implements TaskContext {
-  readonly index: number
-  private controller: AbortController | undefined
+  declare readonly index: number
+  declare private controller: AbortController | undefined
   /** How it was cancelled, if it was. */
-  cancelled: Rejection | undefined
-  private readonly holding: Holding | undefined
+  declare cancelled: Rejection | undefined
+  declare private readonly holding: Holding | undefined
 
   /** `holding` is what the task holds, where there is something in it to correct. */
   constructor(index: number, holding?: Holding) {
     this.index = index
+    this.controller = undefined
+    this.cancelled = undefined
     this.holding = holding
   }
 

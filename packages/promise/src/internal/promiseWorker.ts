@@ -19,14 +19,15 @@ export type AnyTask<A, B> = (item: A, context: TaskContext) => B | PromiseLike<B
 
 /** An attempt at a task that did not end at once. */
 class Attempt<A, B> extends Task {
-  readonly context: Context
-  limit: TimeLimit | undefined
-  private readonly worker: PromiseWorker<A, B>
+  declare readonly context: Context
+  declare limit: TimeLimit | undefined
+  declare private readonly worker: PromiseWorker<A, B>
 
   constructor(worker: PromiseWorker<A, B>, context: Context) {
     super()
     this.worker = worker
     this.context = context
+    this.limit = undefined
   }
 
   cancel(): void {

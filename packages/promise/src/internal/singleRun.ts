@@ -2,7 +2,7 @@
  * One task under a meter: what `Run` is for many.
  */
 import { after, captureContext, check, Ticket } from "fibermeter/engine"
-import type { AsyncContext, Gate, Host } from "fibermeter/engine"
+import type { AsyncContext, Gate, Holding, Host } from "fibermeter/engine"
 import type { MeterTask, RunOptions } from "../Limiter.ts"
 import type { Cost } from "../Limits.ts"
 import { listen } from "./cancellation.ts"
@@ -19,29 +19,37 @@ export type Settle<B> = (result: B | Promise<never>) => void
 
 /** What the task is told, and how long it may take. */
 class Attempt extends Context {
-  limit: TimeLimit | undefined
+  declare limit: TimeLimit | undefined
+
+  constructor(holding?: Holding) {
+    super(0, holding)
+    this.limit = undefined
+  }
 }
 
 export class SingleRun<B> extends Ticket implements Call {
-  protected readonly options: RunOptions
-  private readonly task: MeterTask<B>
+  declare protected readonly options: RunOptions
+  declare private readonly task: MeterTask<B>
   /**
    * Settles the promise; gone once it has. A promise's `reject` is an object of its own, and of a hundred thousand that
    * wait the garbage collector carries each along: one is enough.
    */
-  private settle: Settle<B> | undefined
+  declare private settle: Settle<B> | undefined
   /** The caller's async context, while the task waits. */
-  private asyncContext: AsyncContext | undefined
+  declare private asyncContext: AsyncContext | undefined
   /** What the task is told, while it runs. */
-  private told: Attempt | undefined
+  declare private told: Attempt | undefined
   /** Removes the listener at the caller's signal; once that has been aborted, calls off the time of grace. */
-  private unlisten: (() => void) | undefined
+  declare private unlisten: (() => void) | undefined
 
   constructor(gates: readonly [MeterGate], task: MeterTask<B>, options: RunOptions, settle: Settle<B>) {
     super(gates)
     this.task = task
     this.options = options
     this.settle = settle
+    this.asyncContext = undefined
+    this.told = undefined
+    this.unlisten = undefined
   }
 
   get host(): Host {
@@ -140,7 +148,7 @@ export class SingleRun<B> extends Ticket implements Call {
 
   private call(): void {
     const { gate } = this
-    const context = gate.isWeighed ? new Attempt(0, this.holding()) : new Attempt(0)
+    const context = gate.isWeighed ? new Attempt(this.holding()) : new Attempt()
     this.told = context
     let promise: PromiseLike<B>
     try {
