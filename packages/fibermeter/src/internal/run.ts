@@ -25,6 +25,7 @@ import { later, overdue } from "./turn.ts"
 
 /** A task that is running. */
 export abstract class Task implements Placed {
+  // Why it is no field: `ticket.ts`.
   declare place: number
 
   constructor() {

@@ -1,5 +1,6 @@
 /**
- * What a task is told about itself. The signal is made when the task first looks at it, since most do not.
+ * What a task is told about itself. The signal is made when the task first looks at it, since most do not. One for each
+ * task: its properties are no fields, which would take twice as long to make.
  */
 
 import { check, namesOf } from "fibermeter/engine"

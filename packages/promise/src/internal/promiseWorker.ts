@@ -17,7 +17,7 @@ export type Weigh<A> = (item: A, index: number) => Cost
 
 export type AnyTask<A, B> = (item: A, context: TaskContext) => B | PromiseLike<B>
 
-/** An attempt at a task that did not end at once. */
+/** An attempt at a task that did not end at once. Like its context without fields. */
 class Attempt<A, B> extends Task {
   declare readonly context: Context
   declare limit: TimeLimit | undefined

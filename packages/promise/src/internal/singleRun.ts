@@ -17,7 +17,7 @@ import { TimeLimit } from "./timeLimit.ts"
 /** Settles a promise. */
 export type Settle<B> = (result: B | Promise<never>) => void
 
-/** What the task is told, and how long it may take. */
+/** What the task is told, and how long it may take. Without fields, as all here that is made once a task. */
 class Attempt extends Context {
   declare limit: TimeLimit | undefined
 
