@@ -1,13 +1,11 @@
 /** The guide's section about aiometer. It is a Python library: its side is shown, and only ours is run. */
 import { expect } from "vitest"
 import { amap, createMeter, runAll, runAny, runOnEach } from "@fibermeter/promise"
-import { diary, failure, getPage, ids, save, saved } from "./support/cast.ts"
+import { diary, failure, getPage, ids, pages, save, saved } from "./support/cast.ts"
 import { call, differs } from "./support/rows.ts"
-import { pass, useVirtualTime, value } from "./support/time.ts"
+import { pass, rejection, useVirtualTime, value } from "./support/time.ts"
 
 useVirtualTime()
-
-const pages = ["page 1", "page 2", "page 3"]
 
 call(
   "no results",
@@ -72,7 +70,7 @@ differs("The first of several, when one fails before", {
       const first = (id: number) => (id === 1 ? failing(id, 10) : task(id, 20))
       expect(await value(runAny([1, 2], first))).toBe("page 2")
       const settled = runAny([1, 2], first, { until: "settled" })
-      expect(await value(settled.catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(settled)).toBe(failure)
     }
   ]
 })
@@ -119,11 +117,11 @@ differs("A slow reader of `amap`", {
   ours: [
     "holds them back: at most `maxUnread` are started and not read, by default twice `maxAtOnce`",
     async () => {
-      const { log, task } = diary()
+      const { lines, task } = diary()
       const results = amap([1, 2, 3, 4, 5, 6, 7], (id) => task(id, 10), { maxAtOnce: 2 })
       await value(results.next())
       await pass(100)
-      expect(log.filter((line) => line.endsWith("ends"))).toHaveLength(5)
+      expect(lines("ends")).toHaveLength(5)
       await value(results.return!())
     }
   ]
@@ -134,11 +132,11 @@ differs("Limits that several calls share", {
   ours: [
     "are a meter: `createMeter(limits)`, then `{ meter: api }`",
     async () => {
-      const { log, task } = diary()
+      const { lines, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
       const call = (ids: ReadonlyArray<number>) => runAll(ids, (id) => task(id, 10), { meter: api })
       await value(Promise.all([call([1, 2]), call([3])]))
-      const starts = log.filter((line) => line.endsWith("starts")).map((line) => Number.parseInt(line, 10))
+      const starts = lines("starts").map((line) => Number.parseInt(line, 10))
       expect(starts).toEqual([0, 10, 20])
     }
   ]

@@ -1,12 +1,12 @@
 /** The guide's section about bottleneck. */
 import { AsyncLocalStorage } from "node:async_hooks"
 import { setTimeout } from "node:timers/promises"
-import { beforeEach, expect, vi } from "vitest"
+import { beforeEach, expect } from "vitest"
 import Bottleneck from "bottleneck"
 import { createKeyedMeter, createMeter, runAll } from "@fibermeter/promise"
-import { diary, failure, getPage, ids, mostAtOnce, stalled, starts } from "./support/cast.ts"
+import { diary, failure, getPage, ids, mostAtOnce, signal, stalled, starts, waitWhenSetBack } from "./support/cast.ts"
 import { call, differs } from "./support/rows.ts"
-import { pass, setSystemClockBack, useVirtualTime, value } from "./support/time.ts"
+import { pass, rejection, useRealTime, useVirtualTime, value } from "./support/time.ts"
 
 useVirtualTime()
 
@@ -192,7 +192,7 @@ differs("A `reservoir` of 2 that is refreshed every 1000 ms, and a window of 2 i
   theirs: [
     "may start twice as many in a window, around a refresh, which comes at a time of the limiter's own",
     async () => {
-      const { log, note } = diary()
+      const { instants, note } = diary()
       const limiter = new Bottleneck({
         reservoir: 2,
         reservoirRefreshAmount: 2,
@@ -202,7 +202,7 @@ differs("A `reservoir` of 2 that is refreshed every 1000 ms, and a window of 2 i
       const task = async () => note("start")
       void Promise.all([1, 2, 3, 4, 5].map(() => limiter.schedule(task)))
       await pass(3000)
-      const [first, ...rest] = log.map((line) => Number.parseInt(line, 10))
+      const [first, ...rest] = instants()
       // Four within so few milliseconds.
       expect(first).toBeGreaterThanOrEqual(990)
       expect(rest[2]).toBeLessThan(1020)
@@ -212,13 +212,13 @@ differs("A `reservoir` of 2 that is refreshed every 1000 ms, and a window of 2 i
   ours: [
     "never more than 2, wherever the window is laid",
     async () => {
-      const { log, note } = diary()
+      const { instants, note } = diary()
       const api = createMeter({ windows: { tasks: { limit: 2, per: 1000 } } })
       await pass(990)
       const task = async () => note("start")
       void Promise.all([1, 2, 3, 4, 5].map(() => api.run(task)))
       await pass(3000)
-      expect(log.map((line) => Number.parseInt(line, 10))).toEqual([990, 990, 1990, 1990, 2990])
+      expect(instants()).toEqual([990, 990, 1990, 1990, 2990])
     }
   ]
 })
@@ -227,14 +227,14 @@ differs("A task that waits to be tried again", {
   theirs: [
     "keeps its place, and starts without regard to `minTime`",
     async () => {
-      const { failing, log, task } = diary()
+      const { failing, order, task } = diary()
       const limiter = new Bottleneck({ maxConcurrent: 1 })
       limiter.on("failed", (_, { retryCount }) => (retryCount < 1 ? 100 : undefined))
       const first = limiter.schedule(() => failing("first", 0)).catch((reason: unknown) => reason)
       const second = limiter.schedule(() => task("second", 0))
       expect(await value(first)).toBe(failure)
       await value(second)
-      expect(log.map((line) => line.replace(/^\d+: /, ""))).toEqual([
+      expect(order()).toEqual([
         "first starts",
         "first fails",
         "first starts",
@@ -281,19 +281,14 @@ differs("A task that takes too long", {
   theirs: [
     "after `expiration` fails with a `BottleneckError`, goes on unaware, and gives its place to the next",
     async () => {
-      const { log, task } = diary()
+      const { order, task } = diary()
       const limiter = new Bottleneck({ maxConcurrent: 1 })
       const first = limiter.schedule({ expiration: 10 }, () => task("first", 50)).catch((error: unknown) => error)
       const second = limiter.schedule(() => task("second", 0))
       expect(await value(first)).toBeInstanceOf(Bottleneck.BottleneckError)
       await value(second)
       await pass(100)
-      expect(log.map((line) => line.replace(/^\d+: /, ""))).toEqual([
-        "first starts",
-        "second starts",
-        "second ends",
-        "first ends"
-      ])
+      expect(order()).toEqual(["first starts", "second starts", "second ends", "first ends"])
     }
   ],
   ours: [
@@ -334,7 +329,7 @@ differs("Closing down", {
   theirs: [
     "`stop()` rejects those that wait, and lets those that run go on to their end",
     async () => {
-      const { log, task } = diary()
+      const { order, task } = diary()
       const limiter = new Bottleneck({ maxConcurrent: 1 })
       const first = limiter.schedule(() => task("first", 50))
       const second = limiter.schedule(() => task("second", 50)).catch((error: unknown) => error)
@@ -342,7 +337,7 @@ differs("Closing down", {
       await value(limiter.stop())
       expect(await value(first)).toBe("page first")
       expect(await value(second)).toBeInstanceOf(Bottleneck.BottleneckError)
-      expect(log.map((line) => line.replace(/^\d+: /, ""))).toEqual(["first starts", "first ends"])
+      expect(order()).toEqual(["first starts", "first ends"])
     }
   ],
   ours: [
@@ -373,7 +368,7 @@ differs("A task under several limiters", {
   theirs: [
     "by `chain` holds its place in one while it waits for the next",
     async () => {
-      const { log, task } = diary()
+      const { order, task } = diary()
       const all = new Bottleneck({ maxConcurrent: 1 })
       const some = new Bottleneck({ maxConcurrent: 1 }).chain(all)
       void all.schedule(() => task("elsewhere", 50))
@@ -382,12 +377,7 @@ differs("A task under several limiters", {
       await pass(10)
       expect(some.counts().EXECUTING).toBe(1)
       await pass(100)
-      expect(log.map((line) => line.replace(/^\d+: /, ""))).toEqual([
-        "elsewhere starts",
-        "elsewhere ends",
-        "one starts",
-        "one ends"
-      ])
+      expect(order()).toEqual(["elsewhere starts", "elsewhere ends", "one starts", "one ends"])
     }
   ],
   ours: [
@@ -419,9 +409,8 @@ differs("Cancelling one task", {
   ours: [
     "by `api.run(task, { signal })`",
     async () => {
-      const signal = AbortSignal.abort("no longer wanted")
       const run = api.run(() => getPage(1), { signal })
-      expect(await value(run.catch((reason: unknown) => reason))).toBe("no longer wanted")
+      expect(await rejection(run)).toBe("no longer wanted")
     }
   ]
 })
@@ -430,7 +419,7 @@ differs("Priorities", {
   theirs: [
     "a lower number of `priority` starts first",
     async () => {
-      const { log, task } = diary()
+      const { lines, task } = diary()
       const limiter = new Bottleneck({ maxConcurrent: 1 })
       const all = [
         limiter.schedule(() => task("first", 50)),
@@ -438,21 +427,17 @@ differs("Priorities", {
         limiter.schedule({ priority: 1 }, () => task("urgent", 10))
       ]
       await value(Promise.all(all))
-      const order = log.filter((line) => line.endsWith("starts")).map((line) => line.replace(/^\d+: | starts/g, ""))
+      const order = lines("starts").map((line) => line.replace(/^\d+: | starts/g, ""))
       expect(order).toEqual(["first", "urgent", "usual"])
     }
   ],
   ours: [
     "there are none: first come, first served",
     async () => {
-      const { log, task } = diary()
+      const { lines, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
       await value(Promise.all(["first", "second", "third"].map((name) => api.run(() => task(name, 10)))))
-      expect(log.filter((line) => line.endsWith("starts"))).toEqual([
-        "0: first starts",
-        "10: second starts",
-        "20: third starts"
-      ])
+      expect(lines("starts")).toEqual(["0: first starts", "10: second starts", "20: third starts"])
     }
   ]
 })
@@ -484,29 +469,15 @@ differs("When the system's clock is set back by an hour, the next start", {
   theirs: [
     "comes an hour later",
     async () => {
-      const { log, note } = diary()
       const limiter = new Bottleneck({ minTime: 1000 })
-      await value(limiter.schedule(async () => note("first")))
-      setSystemClockBack(3_600_000)
-      const second = limiter.schedule(async () => note("second"))
-      await pass(3_600_000)
-      expect(log).toHaveLength(1)
-      await value(second)
-      expect(log).toHaveLength(2)
+      expect(await waitWhenSetBack((task) => limiter.schedule(task))).toBeGreaterThan(3_600_000)
     }
   ],
   ours: [
     "comes when it is due: time is read from a clock that cannot be set",
     async () => {
-      const { log, note } = diary()
       const api = createMeter({ maxPerSecond: 1 })
-      await value(api.run(() => note("first")))
-      setSystemClockBack(3_600_000)
-      void api.run(() => note("second"))
-      await pass(999)
-      expect(log).toHaveLength(1)
-      await pass(1)
-      expect(log).toHaveLength(2)
+      expect(await waitWhenSetBack((task) => api.run(task))).toBe(1000)
     }
   ]
 })
@@ -516,8 +487,7 @@ const user = new AsyncLocalStorage<string>()
 /** What three tasks find in their `AsyncLocalStorage` that are given to a limit by three users. */
 const usersSeen = (run: (task: () => Promise<string | undefined>) => Promise<string | undefined>) => {
   // Timers that are faked know nothing of it.
-  vi.useRealTimers()
-  vi.restoreAllMocks()
+  useRealTime()
   const task = async () => {
     await setTimeout(1)
     return user.getStore()

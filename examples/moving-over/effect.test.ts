@@ -1,16 +1,15 @@
 /** The guide's section about what Effect itself has. */
-import { beforeEach, expect, vi } from "vitest"
+import { beforeEach, expect } from "vitest"
 import { Duration, Effect, Fiber, Layer, Semaphore, Stream } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { amap, Meter, runAll, runAny, runOnEach } from "fibermeter"
 import * as cast from "./support/cast.ts"
 import { call, differs } from "./support/rows.ts"
-import { now, useVirtualTime, value } from "./support/time.ts"
+import { useRealTime, useVirtualTime, value } from "./support/time.ts"
 
 useVirtualTime()
 
-const { failure, ids, mostAtOnce, save, saved } = cast
-const pages = ["page 1", "page 2", "page 3"]
+const { failure, ids, mostAtOnce, pages, save, saved } = cast
 const getPage = (id: number) => Effect.promise(() => cast.getPage(id))
 const flaky = (id: number) => Effect.tryPromise({ try: () => cast.flaky(id), catch: () => failure })
 const getAndSave = (id: number) => Effect.map(getPage(id), save)
@@ -142,9 +141,8 @@ call(
 
 /** Writes down when it starts, ends, fails or is interrupted. */
 const diary = () => {
-  const log: Array<string> = []
-  const begun = now()
-  const note = (what: string) => Effect.sync(() => void log.push(`${now() - begun}: ${what}`))
+  const { instants, log, note: noteNow } = cast.diary()
+  const note = (what: string) => Effect.sync(() => noteNow(what))
   const task = (id: number | string, ms: number) =>
     Effect.as(Effect.sleep(ms), `page ${id}`).pipe(
       Effect.tap(note(`${id} ends`)),
@@ -156,7 +154,7 @@ const diary = () => {
       note(`${id} starts`),
       Effect.andThen(Effect.andThen(Effect.sleep(ms), note(`${id} fails`)), Effect.fail(failure))
     )
-  return { log, note, task, failing }
+  return { log, note, task, failing, instants }
 }
 
 differs("Without options", {
@@ -304,11 +302,11 @@ const limiter = RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemor
 /** One start, a pause of almost a second, then five more. */
 const aroundTheEnd = (limited: (task: Effect.Effect<void>) => Effect.Effect<void, unknown>) =>
   Effect.gen(function* () {
-    const { log, note } = diary()
+    const { instants, note } = diary()
     yield* limited(note("start"))
     yield* Effect.sleep(999)
     yield* Effect.forEach([1, 2, 3, 4, 5], () => limited(note("start")), { concurrency: "unbounded" })
-    return log.map((line) => Number.parseInt(line, 10))
+    return instants()
   })
 
 differs("A `RateLimiter` of 2 in a second, and a window of 2 in a second", {
@@ -359,7 +357,7 @@ differs("Five that waited and were interrupted", {
 /** One start, then five that wait and are interrupted, then another start. */
 const afterInterruption = (limited: (task: Effect.Effect<void>) => Effect.Effect<void, unknown>) =>
   Effect.gen(function* () {
-    const { log, note } = diary()
+    const { instants, note } = diary()
     yield* limited(note("start"))
     const waiting = yield* Effect.forkChild(
       Effect.forEach([1, 2, 3, 4, 5], () => limited(note("never")), { concurrency: "unbounded" })
@@ -367,7 +365,7 @@ const afterInterruption = (limited: (task: Effect.Effect<void>) => Effect.Effect
     yield* Effect.sleep(100)
     yield* Fiber.interrupt(waiting)
     yield* limited(note("start"))
-    return log.map((line) => Number.parseInt(line, 10))
+    return instants()
   })
 
 differs("Instead of waiting", {
@@ -399,8 +397,7 @@ differs("While effects wait for promises that resolve at once, timers and I/O", 
   theirs: [
     "wait until all of them are through",
     async () => {
-      vi.useRealTimers()
-      vi.restoreAllMocks()
+      useRealTime()
       let fired = false
       setTimeout(() => (fired = true), 0)
       const many = Array.from({ length: 20_000 }, (_, id) => id)
@@ -411,8 +408,7 @@ differs("While effects wait for promises that resolve at once, timers and I/O", 
   ours: [
     "get their turn every few milliseconds",
     async () => {
-      vi.useRealTimers()
-      vi.restoreAllMocks()
+      useRealTime()
       let fired = false
       setTimeout(() => (fired = true), 0)
       const items = function* () {

@@ -2,13 +2,12 @@
 import { beforeEach, expect } from "vitest"
 import pLimit, { limitFunction } from "p-limit"
 import { createMeter } from "@fibermeter/promise"
-import { diary, failure, getPage, ids, mostAtOnce } from "./support/cast.ts"
+import { diary, failure, getPage, ids, mostAtOnce, pages } from "./support/cast.ts"
 import { call, differs } from "./support/rows.ts"
-import { pass, sleep, useVirtualTime, value } from "./support/time.ts"
+import { pass, rejection, sleep, useVirtualTime, value } from "./support/time.ts"
 
 useVirtualTime()
 
-const pages = ["page 1", "page 2", "page 3"]
 let limit = pLimit(2)
 let api = createMeter({ maxAtOnce: 2 })
 beforeEach(() => {
@@ -123,7 +122,7 @@ differs("When one of many tasks fails", {
       const { failing, log, task } = diary()
       const limit = pLimit(2)
       const call = limit.map([1, 2, 3], (id) => (id === 2 ? failing(id, 10) : task(id, 30)))
-      expect(await value(call.catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(call)).toBe(failure)
       await pass(100)
       expect(log).toEqual(["0: 1 starts", "0: 2 starts", "10: 2 fails", "10: 3 starts", "30: 1 ends", "40: 3 ends"])
     }
@@ -135,7 +134,7 @@ differs("When one of many tasks fails", {
       const api = createMeter({ maxAtOnce: 3 })
       const other = api.run(({ signal }) => task("other", 30, signal))
       const call = api.runAll([1, 2, 3], (id, { signal }) => (id === 2 ? failing(id, 10) : task(id, 30, signal)))
-      expect(await value(call.catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(call)).toBe(failure)
       expect(await value(other)).toBe("page other")
       expect(log).toEqual([
         "0: other starts",

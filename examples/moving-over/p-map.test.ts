@@ -1,15 +1,12 @@
 /** The guide's section about p-map. */
-import { expect, vi } from "vitest"
+import { expect } from "vitest"
 import pMap, { pMapIterable, pMapKeyed, pMapSettled, pMapSkip, pMapStop } from "p-map"
 import { amap, runAll, runOnEach } from "@fibermeter/promise"
-import { diary, failure, flaky, getPage, ids } from "./support/cast.ts"
+import { diary, failure, flaky, getPage, ids, pages, signal } from "./support/cast.ts"
 import { call, differs } from "./support/rows.ts"
-import { pass, sleep, useVirtualTime, value } from "./support/time.ts"
+import { pass, rejection, sleep, useRealTime, useVirtualTime, value } from "./support/time.ts"
 
 useVirtualTime()
-
-const pages = ["page 1", "page 2", "page 3"]
-const signal = AbortSignal.abort("no longer wanted")
 
 call(
   "all results, in the order of the input",
@@ -151,7 +148,7 @@ differs("When a task fails, those that run", {
     async () => {
       const { failing, log, task } = diary()
       const call = pMap([1, 2, 3], (id) => (id === 2 ? failing(id, 10) : task(id, 30)), { concurrency: 2 })
-      expect(await value(call.catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(call)).toBe(failure)
       await pass(100)
       expect(log).toEqual(["0: 1 starts", "0: 2 starts", "10: 2 fails", "30: 1 ends"])
     }
@@ -163,7 +160,7 @@ differs("When a task fails, those that run", {
       const call = runAll([1, 2, 3], (id, { signal }) => (id === 2 ? failing(id, 10) : task(id, 30, signal)), {
         maxAtOnce: 2
       })
-      expect(await value(call.catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(call)).toBe(failure)
       await pass(100)
       expect(log).toEqual(["0: 1 starts", "0: 2 starts", "10: 2 fails", "10: 1 is aborted"])
     }
@@ -208,7 +205,7 @@ differs("When a task fails whose result would not be next", {
       const read = async () => {
         for await (const page of pMapIterable([1, 2], (id) => (id === 2 ? failing(2, 10) : task(1, 30)))) note(page)
       }
-      expect(await value(read().catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(read())).toBe(failure)
       expect(log).toEqual(["0: 1 starts", "0: 2 starts", "10: 2 fails", "30: 1 ends", "30: page 1"])
     }
   ],
@@ -221,7 +218,7 @@ differs("When a task fails whose result would not be next", {
       const read = async () => {
         for await (const page of amap([1, 2, 3], work, { ordered: true })) note(page)
       }
-      expect(await value(read().catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(read())).toBe(failure)
       expect(log).toEqual([
         "0: 1 starts",
         "0: 2 starts",
@@ -239,22 +236,22 @@ differs("Results that are started and not yet read", {
   theirs: [
     "at most as many as `concurrency`, unless `backpressure` says more",
     async () => {
-      const { log, task } = diary()
+      const { lines, task } = diary()
       const results = pMapIterable([1, 2, 3, 4, 5, 6], (id) => task(id, 10), { concurrency: 2 })[Symbol.asyncIterator]()
       await value(results.next())
       await pass(100)
       // One was read.
-      expect(log.filter((line) => line.endsWith("ends"))).toHaveLength(3)
+      expect(lines("ends")).toHaveLength(3)
     }
   ],
   ours: [
     "at most twice `maxAtOnce`, unless `maxUnread` says otherwise",
     async () => {
-      const { log, task } = diary()
+      const { lines, task } = diary()
       const results = amap([1, 2, 3, 4, 5, 6, 7], (id) => task(id, 10), { maxAtOnce: 2 })
       await value(results.next())
       await pass(100)
-      expect(log.filter((line) => line.endsWith("ends"))).toHaveLength(5)
+      expect(lines("ends")).toHaveLength(5)
       await value(results.return!())
     }
   ]
@@ -264,17 +261,17 @@ differs("What the iterator functions give", {
   theirs: [
     "an iterable: each loop over it runs everything anew",
     async () => {
-      const { log, task } = diary()
+      const { lines, task } = diary()
       const results = pMapIterable([1], (id) => task(id, 0))
       const twice = async () => [await Array.fromAsync(results), await Array.fromAsync(results)]
       expect(await value(twice())).toEqual([["page 1"], ["page 1"]])
-      expect(log.filter((line) => line.endsWith("starts"))).toHaveLength(2)
+      expect(lines("starts")).toHaveLength(2)
     }
   ],
   ours: [
     "an iterator: to be read once, and disposed of by `await using`",
     async () => {
-      const { log, task } = diary()
+      const { lines, task } = diary()
       const results = amap([1, 2], (id, { signal }) => task(id, 10, signal))
       const use = async () => {
         await using mine = results
@@ -282,7 +279,7 @@ differs("What the iterator functions give", {
       }
       expect(await value(use())).toBe("page 1")
       expect(await value(Array.fromAsync(results))).toEqual([])
-      expect(log.filter((line) => line.endsWith("starts"))).toEqual(["0: 1 starts", "0: 2 starts"])
+      expect(lines("starts")).toEqual(["0: 1 starts", "0: 2 starts"])
     }
   ]
 })
@@ -353,7 +350,7 @@ differs("An option that does not exist", {
     "is refused, with the one that was meant",
     async () => {
       const options = { concurrency: 1 } as object
-      const error = await value(runAll(ids, getPage, options).catch((error: unknown) => error))
+      const error = await rejection(runAll(ids, getPage, options))
       expect(error).toBeInstanceOf(TypeError)
       expect(String(error)).toContain("maxAtOnce")
     }
@@ -387,7 +384,7 @@ differs("A signal for `for await`", {
     "is an option of `amap`, as of every function",
     async () => {
       const read = Array.fromAsync(amap(ids, getPage, { signal }))
-      expect(await value(read.catch((reason: unknown) => reason))).toBe("no longer wanted")
+      expect(await rejection(read)).toBe("no longer wanted")
     }
   ]
 })
@@ -400,7 +397,7 @@ differs("While tasks resolve at once, timers and I/O", {
   theirs: [
     "wait until all of them are through, a timer that aborts included",
     async () => {
-      vi.useRealTimers()
+      useRealTime()
       const controller = new AbortController()
       setTimeout(() => controller.abort("late"), 0)
       const many = Array.from({ length: 50_000 }, (_, id) => id)
@@ -410,8 +407,7 @@ differs("While tasks resolve at once, timers and I/O", {
   ours: [
     "get their turn every few milliseconds",
     async () => {
-      vi.useRealTimers()
-      vi.restoreAllMocks()
+      useRealTime()
       const controller = new AbortController()
       setTimeout(() => controller.abort("in time"), 0)
       const call = runOnEach(endless(), (id) => id, { maxAtOnce: 10, signal: controller.signal })

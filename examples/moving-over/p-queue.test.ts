@@ -2,9 +2,22 @@
 import { beforeEach, expect } from "vitest"
 import PQueue from "p-queue"
 import { createMeter, runOnEach } from "@fibermeter/promise"
-import { diary, failure, getPage, ids, mostAtOnce, save, saved, stalled, starts } from "./support/cast.ts"
+import {
+  aroundTheEnd,
+  diary,
+  failure,
+  getPage,
+  ids,
+  mostAtOnce,
+  save,
+  saved,
+  signal,
+  stalled,
+  starts,
+  waitWhenSetBack
+} from "./support/cast.ts"
 import { call, differs } from "./support/rows.ts"
-import { pass, setSystemClockBack, sleep, useVirtualTime, value } from "./support/time.ts"
+import { pass, rejection, sleep, useVirtualTime, value } from "./support/time.ts"
 
 useVirtualTime()
 
@@ -14,7 +27,6 @@ beforeEach(() => {
   queue = new PQueue({ concurrency: 2 })
   api = createMeter({ maxAtOnce: 2 })
 })
-const signal = AbortSignal.abort("no longer wanted")
 
 call(
   "a limit, here `queue` and `api`",
@@ -280,7 +292,7 @@ differs("When one of several tasks fails", {
       const { failing, log, task } = diary()
       const queue = new PQueue({ concurrency: 2 })
       const call = queue.addAll([() => task(1, 30), () => failing(2, 10), () => task(3, 30)])
-      expect(await value(call.catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(call)).toBe(failure)
       await value(queue.onIdle())
       expect(log).toEqual(["0: 1 starts", "0: 2 starts", "10: 2 fails", "10: 3 starts", "30: 1 ends", "40: 3 ends"])
     }
@@ -291,7 +303,7 @@ differs("When one of several tasks fails", {
       const { failing, log, task } = diary()
       const api = createMeter({ maxAtOnce: 2 })
       const call = api.runAll([({ signal }) => task(1, 30, signal), () => failing(2, 10), () => task(3, 30)])
-      expect(await value(call.catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(call)).toBe(failure)
       await pass(100)
       expect(log).toEqual(["0: 1 starts", "0: 2 starts", "10: 2 fails", "10: 1 is aborted"])
       const all = api.runAll([() => task(1, 30), () => failing(2, 10), () => task(3, 30)], { settled: true })
@@ -299,17 +311,6 @@ differs("When one of several tasks fails", {
     }
   ]
 })
-
-/** One start, a pause of almost a second, then five more. */
-const aroundTheEnd = async (run: (task: () => Promise<void>) => unknown): Promise<Array<number>> => {
-  const { log, note } = diary()
-  const task = async (): Promise<void> => note("start")
-  void run(task)
-  await pass(999)
-  for (let i = 0; i < 5; i++) void run(task)
-  await pass(10_000)
-  return log.map((line) => Number.parseInt(line, 10))
-}
 
 differs("`intervalCap: 2, interval: 1000` without `strict`, and a window of 2 in 1000 ms", {
   theirs: [
@@ -351,29 +352,15 @@ differs("When the system's clock is set back by an hour, the next start", {
   theirs: [
     "may wait for an hour longer",
     async () => {
-      const { log, note } = diary()
       const queue = new PQueue({ intervalCap: 1, interval: 1000, strict: true })
-      await value(queue.add(() => note("first")))
-      setSystemClockBack(3_600_000)
-      const second = queue.add(() => note("second"))
-      await pass(3_500_000)
-      expect(log).toHaveLength(1)
-      await value(second)
-      expect(log).toHaveLength(2)
+      expect(await waitWhenSetBack((task) => queue.add(task))).toBeGreaterThan(3_500_000)
     }
   ],
   ours: [
     "comes when it is due: time is read from a clock that cannot be set",
     async () => {
-      const { log, note } = diary()
       const api = createMeter({ windows: { tasks: { limit: 1, per: 1000 } } })
-      await value(api.run(() => note("first")))
-      setSystemClockBack(3_600_000)
-      void api.run(() => note("second"))
-      await pass(999)
-      expect(log).toHaveLength(1)
-      await pass(1)
-      expect(log).toHaveLength(2)
+      expect(await waitWhenSetBack((task) => api.run(task))).toBe(1000)
     }
   ]
 })
@@ -382,32 +369,24 @@ differs("Priorities", {
   theirs: [
     "a higher `priority` starts first",
     async () => {
-      const { log, task } = diary()
+      const { lines, task } = diary()
       const queue = new PQueue({ concurrency: 1 })
       void queue.add(() => task("first", 10))
       void queue.add(() => task("low", 10))
       void queue.add(() => task("high", 10), { priority: 1 })
       await value(queue.onIdle())
-      expect(log.filter((line) => line.endsWith("starts"))).toEqual([
-        "0: first starts",
-        "10: high starts",
-        "20: low starts"
-      ])
+      expect(lines("starts")).toEqual(["0: first starts", "10: high starts", "20: low starts"])
     }
   ],
   ours: [
     "there are none: first come, first served. An option `priority` is refused",
     async () => {
-      const { log, task } = diary()
+      const { lines, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
       await value(Promise.all(["first", "second", "third"].map((name) => api.run(() => task(name, 10)))))
-      expect(log.filter((line) => line.endsWith("starts"))).toEqual([
-        "0: first starts",
-        "10: second starts",
-        "20: third starts"
-      ])
+      expect(lines("starts")).toEqual(["0: first starts", "10: second starts", "20: third starts"])
       const options = { priority: 1 } as object
-      const error = await value(api.run(() => 1, options).catch((error: unknown) => error))
+      const error = await rejection(api.run(() => 1, options))
       expect(error).toBeInstanceOf(TypeError)
     }
   ]

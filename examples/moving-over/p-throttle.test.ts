@@ -2,9 +2,9 @@
 import { beforeEach, expect, vi } from "vitest"
 import pThrottle from "p-throttle"
 import { createMeter } from "@fibermeter/promise"
-import { ask, diary, getPage, ids, mostAtOnce, starts } from "./support/cast.ts"
+import { aroundTheEnd, ask, diary, getPage, ids, mostAtOnce, starts, waitWhenSetBack } from "./support/cast.ts"
 import { call, differs } from "./support/rows.ts"
-import { pass, setSystemClockBack, useVirtualTime, value } from "./support/time.ts"
+import { pass, rejection, useVirtualTime, value } from "./support/time.ts"
 
 useVirtualTime()
 
@@ -116,17 +116,6 @@ call(
   }
 )
 
-/** One start, a pause of almost a second, then five more. */
-const aroundTheEnd = async (run: (task: () => Promise<void>) => unknown): Promise<Array<number>> => {
-  const { log, note } = diary()
-  const task = async (): Promise<void> => note("start")
-  void run(task)
-  await pass(999)
-  for (let i = 0; i < 5; i++) void run(task)
-  await pass(10_000)
-  return log.map((line) => Number.parseInt(line, 10))
-}
-
 differs("`limit: 2, interval: 1000` without `strict`, and a window of 2 in 1000 ms", {
   theirs: [
     "may start almost twice as many in a window, around the end of an interval",
@@ -230,7 +219,7 @@ differs("Calls that are made after the signal was aborted", {
       const controller = new AbortController()
       const get = createMeter({ maxPerSecond: 1 }).wrap(getPage, { signal: controller.signal })
       controller.abort("no longer wanted")
-      expect(await value(get(1).catch((reason: unknown) => reason))).toBe("no longer wanted")
+      expect(await rejection(get(1))).toBe("no longer wanted")
     }
   ]
 })
@@ -256,29 +245,15 @@ differs("When the system's clock is set back by an hour, the next call", {
   theirs: [
     "may wait for an hour longer",
     async () => {
-      const { log, note } = diary()
-      const throttled = pThrottle({ limit: 1, interval: 1000 })(async (name: string) => note(name))
-      await value(throttled("first"))
-      setSystemClockBack(3_600_000)
-      const second = throttled("second")
-      await pass(3_600_000)
-      expect(log).toHaveLength(1)
-      await value(second)
-      expect(log).toHaveLength(2)
+      const throttled = pThrottle({ limit: 1, interval: 1000 })((task: () => Promise<void>) => task())
+      expect(await waitWhenSetBack(throttled)).toBeGreaterThan(3_600_000)
     }
   ],
   ours: [
     "comes when it is due: time is read from a clock that cannot be set",
     async () => {
-      const { log, note } = diary()
       const api = createMeter({ maxPerSecond: 1 })
-      await value(api.run(() => note("first")))
-      setSystemClockBack(3_600_000)
-      void api.run(() => note("second"))
-      await pass(999)
-      expect(log).toHaveLength(1)
-      await pass(1)
-      expect(log).toHaveLength(2)
+      expect(await waitWhenSetBack((task) => api.run(task))).toBe(1000)
     }
   ]
 })

@@ -2,13 +2,11 @@
 import { expect } from "vitest"
 import { PromisePool, PromisePoolError } from "@supercharge/promise-pool"
 import { amap, runAll, runOnEach } from "@fibermeter/promise"
-import { diary, failure, flaky, getPage, ids, save, saved } from "./support/cast.ts"
+import { diary, failure, flaky, getPage, ids, pages, save, saved } from "./support/cast.ts"
 import { call, differs } from "./support/rows.ts"
-import { pass, sleep, useVirtualTime, value } from "./support/time.ts"
+import { pass, rejection, sleep, useVirtualTime, value } from "./support/time.ts"
 
 useVirtualTime()
-
-const pages = ["page 1", "page 2", "page 3"]
 
 call(
   "all results, in the order of the items",
@@ -179,7 +177,7 @@ differs("When a task fails", {
       const call = runAll([1, 2, 3], (id, { signal }) => (id === 2 ? failing(id, 10) : task(id, 30, signal)), {
         maxAtOnce: 2
       })
-      expect(await value(call.catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(call)).toBe(failure)
       await pass(100)
       expect(log).toEqual(["0: 1 starts", "0: 2 starts", "10: 2 fails", "10: 1 is aborted"])
     }
@@ -198,7 +196,7 @@ differs("A failure that you catch", {
   ours: [
     "is the very value that was thrown",
     async () => {
-      expect(await value(runAll(ids, flaky).catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(runAll(ids, flaky))).toBe(failure)
     }
   ]
 })
@@ -258,7 +256,7 @@ differs("When an error handler throws, what runs", {
           throw error
         })
         .process((id) => (id === 2 ? failing(id, 10) : task(id, 30)))
-      expect(await value(call.catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(call)).toBe(failure)
       await pass(100)
       expect(log).toEqual(["0: 1 starts", "0: 2 starts", "10: 2 fails", "30: 1 ends"])
     }
@@ -270,7 +268,7 @@ differs("When an error handler throws, what runs", {
       const call = runOnEach([1, 2, 3], (id, { signal }) => (id === 2 ? failing(id, 10) : task(id, 30, signal)), {
         maxAtOnce: 2
       })
-      expect(await value(call.catch((reason: unknown) => reason))).toBe(failure)
+      expect(await rejection(call)).toBe(failure)
       expect(log.at(-1)).toBe("10: 1 is aborted")
     }
   ]
@@ -305,7 +303,7 @@ differs("Stopping the pool", {
       })
       await pass(10)
       controller.abort("enough")
-      expect(await value(call.catch((reason: unknown) => reason))).toBe("enough")
+      expect(await rejection(call)).toBe("enough")
       expect(log.toSorted()).toEqual(["0: 1 starts", "0: 2 starts", "10: 1 is aborted", "10: 2 is aborted"])
     }
   ]
@@ -315,17 +313,17 @@ differs("A rate", {
   theirs: [
     "there is none",
     async () => {
-      const { log, task } = diary()
+      const { lines, task } = diary()
       await value(PromisePool.for(ids).process((id) => task(id, 0)))
-      expect(log.filter((line) => line.endsWith("starts"))).toEqual(["0: 1 starts", "0: 2 starts", "0: 3 starts"])
+      expect(lines("starts")).toEqual(["0: 1 starts", "0: 2 starts", "0: 3 starts"])
     }
   ],
   ours: [
     "is `maxPerSecond`, or a window",
     async () => {
-      const { log, task } = diary()
+      const { lines, task } = diary()
       await value(runAll(ids, (id) => task(id, 0), { maxPerSecond: 10 }))
-      expect(log.filter((line) => line.endsWith("starts"))).toEqual(["0: 1 starts", "100: 2 starts", "200: 3 starts"])
+      expect(lines("starts")).toEqual(["0: 1 starts", "100: 2 starts", "200: 3 starts"])
     }
   ]
 })

@@ -2,7 +2,7 @@
  * What the rows of the guide are about: three pages that take their time, one that fails, one that never comes. And
  * what the tests of its claims look at.
  */
-import { now, sleep } from "./time.ts"
+import { now, pass, setSystemClockBack, sleep, value } from "./time.ts"
 
 export const ids = [1, 2, 3]
 
@@ -11,6 +11,9 @@ export const getPage = async (id: number): Promise<string> => {
   await sleep([40, 10, 20][id - 1] ?? 0)
   return `page ${id}`
 }
+
+/** What it gives for all of them. */
+export const pages = ["page 1", "page 2", "page 3"]
 
 export const failure = new Error("there is no page 2")
 
@@ -32,6 +35,8 @@ export const save = (page: string): void => {
 /** Waits for ever, unless its signal is aborted. */
 export const stalled = async ({ signal }: { readonly signal?: AbortSignal | undefined }): Promise<void> =>
   sleep(3_600_000, signal)
+
+export const signal = AbortSignal.abort("no longer wanted")
 
 /** A task that writes down what happens to it, and when: `"10: 2 fails"`. */
 export const diary = () => {
@@ -57,7 +62,18 @@ export const diary = () => {
     note(`${id} fails`)
     throw failure
   }
-  return { log, note, task, failing }
+  return {
+    log,
+    note,
+    task,
+    failing,
+    /** What is written of all that starts, or of all that ends. */
+    lines: (what: "starts" | "ends") => log.filter((line) => line.endsWith(what)),
+    /** What is written, without when. */
+    order: () => log.map((line) => line.replace(/^\d+: /, "")),
+    /** When something is written, without what. */
+    instants: () => log.map((line) => Number.parseInt(line, 10))
+  }
 }
 
 /** Runs one task under a limit. */
@@ -85,4 +101,29 @@ export const starts = async (run: Runner): Promise<Array<number>> => {
   }
   await Promise.all([1, 2, 3, 4, 5, 6].map(() => run(task)))
   return all
+}
+
+/** When tasks start of which one comes first and, after a pause of almost a second, five more. */
+export const aroundTheEnd = async (run: Runner): Promise<Array<number>> => {
+  const { instants, note } = diary()
+  const task = async (): Promise<void> => note("start")
+  void run(task)
+  await pass(999)
+  for (let i = 0; i < 5; i++) void run(task)
+  await pass(10_000)
+  return instants()
+}
+
+/** How long a second task waits if the system's clock is set back by an hour after the first. */
+export const waitWhenSetBack = async (run: Runner): Promise<number | undefined> => {
+  await value(run(async () => {}))
+  setSystemClockBack(3_600_000)
+  // By the monotonic clock, which goes on.
+  const begun = performance.now()
+  let waited: number | undefined
+  void run(async () => {
+    waited = performance.now() - begun
+  })
+  await pass(7_200_000)
+  return waited
 }

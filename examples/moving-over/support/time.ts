@@ -4,7 +4,7 @@
  */
 import { vi } from "vitest"
 
-export { now, pass, sleep, useVirtualTime, value } from "../../../packages/promise/test/support.ts"
+export { now, pass, rejection, sleep, useVirtualTime, value } from "../../../packages/promise/test/support.ts"
 
 /** Sets the time of day back, as an administrator would. Timers and the monotonic clocks go on. */
 export const setSystemClockBack = (ms: number): void => {
@@ -13,4 +13,10 @@ export const setSystemClockBack = (ms: number): void => {
   vi.setSystemTime(begun)
   vi.spyOn(performance, "now").mockImplementation(() => millis + Date.now() - begun)
   vi.spyOn(process.hrtime, "bigint").mockImplementation(() => nanos + BigInt(Date.now() - begun) * 1_000_000n)
+}
+
+/** Real time for the rest of a test. */
+export const useRealTime = (): void => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
 }

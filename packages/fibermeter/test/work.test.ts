@@ -5,19 +5,14 @@
  * Each table says how much of each kind of work a task may make. To say so for several sizes, with next to nothing on
  * top, is to say that it does not grow; and a change that has more done for each task has to say so here.
  */
-import { createHook } from "node:async_hooks"
 import { describe, expect, it, vi } from "@effect/vitest"
 import { Effect, Fiber, Schedule, Semaphore } from "effect"
 import { Meter, runAll, runAny, runOnEach } from "../src/index.ts"
-import { captureContext } from "../src/internal/asyncContext.ts"
-import { Gate } from "../src/internal/gate.ts"
-import { Line } from "../src/internal/line.ts"
-import { Run } from "../src/internal/run.ts"
-import { Ticket } from "../src/internal/ticket.ts"
-import { turnBegins } from "../src/internal/turn.ts"
 import { range } from "./support/Spy.ts"
+import { expectAllSeen } from "./support/Tally.ts"
 import { type TestOptions, verbs } from "./support/verbs.ts"
-import { World, type WorldOptions } from "./support/World.ts"
+import { expectForEach, see, type Work } from "./support/work.ts"
+import type { WorldOptions } from "./support/World.ts"
 
 // Ten thousand of anything, counted one by one, take their time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
@@ -25,220 +20,6 @@ vi.setConfig({ testTimeout: 60_000 })
 const sizes = [100, 1000, 10_000]
 /** For what differs little from what is counted for ten thousand. */
 const fewer = [100, 1000]
-
-// --- what is counted -------------------------------------------------------------------------------------------------
-
-interface Work {
-  /** Steps of the scheduler, and timers that have fired. */
-  steps: number
-  fibers: number
-  timers: number
-  /** Looks at the clock. */
-  reads: number
-  /** Starts that were asked for. */
-  asks: number
-  /** Questions whether a gate is open. */
-  looks: number
-  /** Rounds of the loops that start tasks and let waiters pass. */
-  rounds: number
-  /** Looks at the places of lines: of those who wait, of the tasks that run and of the calls of a meter. */
-  places: number
-  /** Elements of arrays, sets and maps that were gone through or moved by their methods and iterators. */
-  elements: number
-  /** Async contexts that were captured. */
-  captures: number
-  controllers: number
-}
-
-const noWork: Work = {
-  steps: 0,
-  fibers: 0,
-  timers: 0,
-  reads: 0,
-  asks: 0,
-  looks: 0,
-  rounds: 0,
-  places: 0,
-  elements: 0,
-  captures: 0,
-  controllers: 0
-}
-
-/**
- * What may be on top, however many tasks there are: what is done once for a call. Beyond that, a stream, or a run whose
- * tasks end at once, goes on in a later turn after some thousand of them, which is far less than one for a hundred.
- */
-const onTop: Work = {
-  ...noWork,
-  steps: 20,
-  fibers: 4,
-  reads: 20,
-  looks: 20,
-  rounds: 30,
-  places: 120,
-  elements: 300,
-  captures: 4
-}
-
-type Method = (this: unknown, ...args: Array<unknown>) => unknown
-
-/** The methods that take longer the more there is in what they are called on. */
-const linear: ReadonlyArray<readonly [prototype: object, names: string]> = [
-  [Array.prototype, "every find findIndex findLast findLastIndex includes indexOf lastIndexOf some"],
-  [Array.prototype, "concat filter flat flatMap forEach join map reduce reduceRight slice"],
-  [Array.prototype, "copyWithin fill reverse shift sort splice unshift"],
-  [Array.prototype, "toReversed toSorted toSpliced with"],
-  [Set.prototype, "forEach"],
-  [Map.prototype, "forEach"]
-]
-
-/** What `for…of`, spreads and the like go by, an element at a time. */
-const iterators: ReadonlyArray<object> = [[], new Set(), new Map()].map((each) =>
-  Object.getPrototypeOf(each[Symbol.iterator]())
-)
-
-/** What there is in a line, counting how often any of it is looked at or changed. */
-const countedPlaces = (places: Array<unknown>, counted: Work): Array<unknown> =>
-  new Proxy(places, {
-    get(target, key) {
-      counted.places++
-      return Reflect.get(target, key) as unknown
-    },
-    set(target, key, value) {
-      counted.places++
-      return Reflect.set(target, key, value)
-    }
-  })
-
-/** Counts what is done while it is in place. */
-class Tally {
-  private readonly world: World
-  private readonly counted: Work = { ...noWork }
-  private readonly seen = new WeakSet<object>()
-  private readonly undo: Array<() => void> = []
-  private before: Work = noWork
-
-  constructor(world: World) {
-    this.world = world
-  }
-
-  /** What has been done since `begin` was last called. */
-  get work(): Work {
-    const work = { ...this.all }
-    for (const kind of kinds) work[kind] -= this.before[kind]
-    return work
-  }
-
-  begin(): void {
-    this.before = this.all
-  }
-
-  private get all(): Work {
-    const { clockReads, fibersBegun, steps, timersArmed } = this.world
-    return { ...this.counted, steps, fibers: fibersBegun, timers: timersArmed, reads: clockReads }
-  }
-
-  install(): void {
-    this.onCall(Ticket.prototype, "request", () => this.counted.asks++)
-    this.onCall(Gate.prototype, "lookFor", () => this.counted.looks++)
-    this.onCall(Gate.prototype, "pump", () => this.counted.rounds++)
-    this.onCall(Run.prototype, "pump", () => this.counted.rounds++)
-    this.onCall(Line.prototype, "add", (line) => this.countPlaces(line as { places: Array<unknown> }))
-    for (const [prototype, names] of linear) {
-      for (const name of names.split(" ")) {
-        this.onCall(prototype, name, (self) => {
-          const { length, size } = self as { readonly length?: number; readonly size?: number }
-          this.counted.elements += length ?? size ?? 0
-        })
-      }
-    }
-    for (const prototype of iterators) this.onCall(prototype, "next", () => this.counted.elements++)
-    const { AbortController } = globalThis
-    const made = () => this.counted.controllers++
-    globalThis.AbortController = class extends AbortController {
-      constructor() {
-        super()
-        made()
-      }
-    }
-    this.undo.push(() => {
-      globalThis.AbortController = AbortController
-    })
-    const hook = createHook({
-      init: (_, type) => {
-        if (type === "fibermeter") this.counted.captures++
-      }
-    })
-    hook.enable()
-    this.undo.push(() => hook.disable())
-  }
-
-  uninstall(): void {
-    for (const undo of this.undo.splice(0).toReversed()) undo()
-  }
-
-  private onCall(prototype: object, name: PropertyKey, see: (self: unknown, first: unknown) => void): void {
-    const methods = prototype as Record<PropertyKey, Method | undefined>
-    const method = methods[name]
-    if (method === undefined) throw new Error(`there is no ${String(name)} to be counted any more`)
-    methods[name] = function (...args) {
-      see(this, args[0])
-      return method.apply(this, args)
-    }
-    this.undo.push(() => {
-      methods[name] = method
-    })
-  }
-
-  /** No method is called to look at an element of an array: the array is put behind something that sees it. */
-  private countPlaces(line: { places: Array<unknown> }): void {
-    if (this.seen.has(line.places)) return
-    if (!Array.isArray(line.places)) throw new Error("there are no places to be counted any more")
-    line.places = countedPlaces(line.places, this.counted)
-    this.seen.add(line.places)
-  }
-}
-
-const kinds = Object.keys(noWork) as ReadonlyArray<keyof Work>
-
-interface Seen {
-  readonly work: Work
-  readonly world: World
-}
-
-/** Runs it in a world of its own, in which it has to succeed and leave nothing behind. */
-const see = async (
-  scenario: (tally: Tally, world: World) => Effect.Effect<unknown, unknown>,
-  options?: WorldOptions
-): Promise<Seen> => {
-  // What is looked up the first time only, and when the present turn has begun, would be a difference between sizes.
-  captureContext()
-  turnBegins()
-  const world = new World(options)
-  const tally = new Tally(world)
-  tally.install()
-  try {
-    await world.value(scenario(tally, world))
-  } finally {
-    tally.uninstall()
-  }
-  expect(world.timersLeft, "timers left").toBe(0)
-  expect(world.fibersLive, "fibers left").toBe(0)
-  return { work: tally.work, world }
-}
-
-/**
- * Each of `count` may have made that much work; what is not named may not be done for each of them at all. Effect itself
- * goes through short arrays, some of them for each fiber and each step, so for these there is one limit.
- */
-const expectForEach = (count: number, work: Work, forEach: Partial<Work>): void => {
-  const limits: Work = { ...noWork, elements: 64, ...forEach }
-  for (const kind of kinds) {
-    expect(work[kind], `${kind}, for ${count}`).toBeLessThanOrEqual(limits[kind] * count + onTop[kind])
-  }
-}
-
-// --- the tests -------------------------------------------------------------------------------------------------------
 
 describe("the work for a task does not grow with the number of tasks", () => {
   interface Limit {
@@ -767,5 +548,5 @@ describe("abort controllers", () => {
 it("all that is counted here is seen where it happens", async () => {
   const meter = Meter.makeUnsafe({ maxAtOnce: 1, maxPerSecond: 1000 })
   const { work } = await see(() => runOnEach(range(100), () => Effect.promise(async (signal) => signal), { meter }))
-  for (const kind of kinds) expect(work[kind], kind).toBeGreaterThan(0)
+  expectAllSeen(work)
 })

@@ -11,6 +11,7 @@ import {
   listeners,
   naturals,
   over,
+  overItems,
   pass,
   probe,
   rejection,
@@ -214,7 +215,7 @@ describe("a source that stalls is left when the caller aborts", () => {
   }
 
   describe.each(Object.entries(stalls))("%s", (_, make) => {
-    it.each(verbs.filter(({ listed }) => !listed))("$name", async (verb) => {
+    it.each(overItems)("$name", async (verb) => {
       const controller = new AbortController()
       const p = probe(() => ({ ms: 5000 }))
       const call = verb.call(make(), p, { signal: controller.signal })

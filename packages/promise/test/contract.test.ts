@@ -9,6 +9,7 @@ import { describe, expect, it, vi } from "vitest"
 import { amap, createMeter } from "../src/index.ts"
 import type { Meter } from "../src/index.ts"
 import {
+  durations,
   expectFree,
   expectNoUnhandledRejection,
   flush,
@@ -17,6 +18,7 @@ import {
   listeners,
   naturals,
   now,
+  overItems,
   pass,
   predict,
   predictFor,
@@ -33,7 +35,6 @@ useVirtualTime()
 expectNoUnhandledRejection()
 
 /** No two of the sums in play are equal, and none is a multiple of 50: no instant depends on who comes first in it. */
-const durations = [431, 167, 293, 89, 353, 211, 127, 269]
 const plans: ReadonlyArray<Plan> = durations.map((ms) => ({ ms }))
 const numbers = durations.map((_, i) => i)
 
@@ -70,7 +71,6 @@ const forEachLimit = (of: ReadonlyArray<Verb>, body: (verb: Verb, limit: Limit) 
 
 const withoutRaces = verbs.filter(({ verb }) => verb !== "runAny")
 const races = verbs.filter(({ verb }) => verb === "runAny")
-const overItems = verbs.filter(({ listed }) => !listed)
 
 describe("done: all tasks run, at the instants the limits give, and the results are whole", () => {
   forEachLimit(withoutRaces, async (verb, limit) => {

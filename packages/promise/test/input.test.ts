@@ -2,6 +2,8 @@
 import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
 import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
+import { items, meterEntry, refusal, untyped, verbEntries } from "./refusals.ts"
+import type { Entry } from "./refusals.ts"
 import {
   expectNoUnhandledRejection,
   flush,
@@ -18,77 +20,6 @@ import {
 
 useVirtualTime()
 expectNoUnhandledRejection()
-
-/** Every function of the package that takes options; the untyped view of somebody who writes JavaScript. */
-interface Entry {
-  readonly name: string
-  readonly throwsAtOnce: boolean
-  readonly call: (task: (...args: ReadonlyArray<never>) => unknown, options: unknown) => unknown
-}
-
-/** The API as plain JavaScript sees it. */
-const untyped = { amap, createMeter, runAll, runAny, runOnEach } as unknown as Record<
-  "amap" | "createMeter" | "runAll" | "runAny" | "runOnEach",
-  (...args: ReadonlyArray<unknown>) => unknown
->
-
-const items = [1, 2, 3]
-
-const entries: ReadonlyArray<Entry> = [
-  { name: "runOnEach", throwsAtOnce: false, call: (task, options) => untyped.runOnEach(items, task, options) },
-  { name: "runAll over items", throwsAtOnce: false, call: (task, options) => untyped.runAll(items, task, options) },
-  {
-    name: "runAll over functions",
-    throwsAtOnce: false,
-    call: (task, options) => untyped.runAll([task, task], options)
-  },
-  {
-    name: "runAll over a record",
-    throwsAtOnce: false,
-    call: (task, options) => untyped.runAll({ a: task, b: task }, options)
-  },
-  { name: "amap", throwsAtOnce: true, call: (task, options) => untyped.amap(items, task, options) },
-  { name: "runAny over items", throwsAtOnce: false, call: (task, options) => untyped.runAny(items, task, options) },
-  {
-    name: "runAny over functions",
-    throwsAtOnce: false,
-    call: (task, options) => untyped.runAny([task, task], options)
-  }
-]
-
-const meterEntry: Entry = {
-  name: "createMeter",
-  throwsAtOnce: true,
-  call: (_, options) => untyped.createMeter(options)
-}
-
-/** The error a call is refused with; fails if it comes in the other way, or if a task has started. */
-const refusal = async (entry: Entry, options: unknown): Promise<Error> => {
-  let started = 0
-  const task = () => {
-    started += 1
-  }
-  let error: unknown
-  if (entry.throwsAtOnce) {
-    let thrown = false
-    try {
-      entry.call(task, options)
-    } catch (caught) {
-      thrown = true
-      error = caught
-    }
-    expect(thrown, "throws at once").toBe(true)
-  } else {
-    // A throw out of the call itself would fail the test here: it has to reject.
-    const promise = entry.call(task, options)
-    expect(promise).toBeInstanceOf(Promise)
-    error = await rejection(promise as Promise<unknown>)
-  }
-  await flush()
-  expect(started, "tasks started").toBe(0)
-  expect(error).toBeInstanceOf(Error)
-  return error as Error
-}
 
 const accepted = async (entry: Entry, options: unknown): Promise<void> => {
   const result = entry.call(() => 1, options)
@@ -148,11 +79,11 @@ interface Case {
 }
 
 const cases: ReadonlyArray<Case> = [
-  { option: "maxAtOnce", kind: "count", beside: {}, entries: [...entries, meterEntry] },
-  { option: "maxPerSecond", kind: "rate", beside: {}, entries: [...entries, meterEntry] },
-  { option: "maxBurst", kind: "count", beside: { maxPerSecond: 10 }, entries: [...entries, meterEntry] },
-  { option: "maxUnread", kind: "count", beside: {}, entries: entries.filter(({ name }) => name === "amap") },
-  { option: "grace", kind: "duration", beside: {}, entries }
+  { option: "maxAtOnce", kind: "count", beside: {}, entries: [...verbEntries, meterEntry] },
+  { option: "maxPerSecond", kind: "rate", beside: {}, entries: [...verbEntries, meterEntry] },
+  { option: "maxBurst", kind: "count", beside: { maxPerSecond: 10 }, entries: [...verbEntries, meterEntry] },
+  { option: "maxUnread", kind: "count", beside: {}, entries: verbEntries.filter(({ name }) => name === "amap") },
+  { option: "grace", kind: "duration", beside: {}, entries: verbEntries }
 ]
 
 describe.each(cases)("$option", ({ option, kind, beside, entries }) => {
@@ -209,7 +140,7 @@ describe("an unknown option", () => {
     ["max_per_second", "maxPerSecond"],
     ["maxBursts", "maxBurst"]
   ]
-  describe.each([...entries, meterEntry])("$name", (entry) => {
+  describe.each([...verbEntries, meterEntry])("$name", (entry) => {
     it.each(nearest)("%s is refused, and %s named", async (wrong, right) => {
       const error = await refusal(entry, { [wrong]: 5 })
       expect(error.message).toContain(wrong)
@@ -222,7 +153,7 @@ describe("an unknown option", () => {
     })
   })
 
-  it.each(entries)("$name: singal is refused, and signal named", async (entry) => {
+  it.each(verbEntries)("$name: singal is refused, and signal named", async (entry) => {
     const error = await refusal(entry, { singal: new AbortController().signal })
     expect(error.message).toContain("singal")
     expect(error.message).toMatch(/\bsignal\b/)
@@ -230,7 +161,7 @@ describe("an unknown option", () => {
 })
 
 describe("signal", () => {
-  describe.each(entries)("$name", (entry) => {
+  describe.each(verbEntries)("$name", (entry) => {
     it.each([
       ["an AbortController", new AbortController()],
       ["a string", "signal"],
@@ -256,7 +187,7 @@ describe("signal", () => {
 })
 
 describe("meter", () => {
-  describe.each(entries)("$name", (entry) => {
+  describe.each(verbEntries)("$name", (entry) => {
     it.each([
       ["a plain object", {}],
       ["limits instead of a meter", { maxAtOnce: 5 }],
@@ -290,7 +221,7 @@ describe("meter", () => {
 
 describe("until", () => {
   it.each(["first", "", 1, null, true])("%s is neither success nor settled", async (bad) => {
-    for (const entry of entries.filter(({ name }) => name.startsWith("runAny"))) {
+    for (const entry of verbEntries.filter(({ name }) => name.startsWith("runAny"))) {
       const error = await refusal(entry, { until: bad })
       expect(error.message).toContain("until")
       expect(error.message).toContain("settled")
@@ -399,11 +330,11 @@ describe("no items where items belong", () => {
 
 describe("limits that limit nothing", () => {
   it("an option a verb knows but has no use for is accepted", async () => {
-    await accepted(entries[0] as Entry, { maxAtOnce: 100, maxPerSecond: Number.POSITIVE_INFINITY, maxBurst: 5 })
+    await accepted(verbEntries[0] as Entry, { maxAtOnce: 100, maxPerSecond: Number.POSITIVE_INFINITY, maxBurst: 5 })
   })
 
   it("no options, and empty ones", async () => {
-    for (const entry of entries) {
+    for (const entry of verbEntries) {
       await accepted(entry, undefined)
       await accepted(entry, {})
     }
@@ -433,12 +364,12 @@ describe("createMeter", () => {
 
 describe("options that are no object", () => {
   it.each([5, "maxAtOnce", true, null])("%s is refused", async (bad) => {
-    for (const entry of entries) await refusal(entry, bad)
+    for (const entry of verbEntries) await refusal(entry, bad)
   })
 })
 
 describe("a refused call has not touched its source", () => {
-  it.each(entries.filter(({ name }) => !name.includes("functions") && !name.includes("record")))(
+  it.each(verbEntries.filter(({ name }) => !name.includes("functions") && !name.includes("record")))(
     "$name",
     async ({ name }) => {
       const s = source("sync", [1], () => 0)

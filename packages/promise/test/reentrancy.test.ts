@@ -12,6 +12,7 @@ import {
   naturals,
   now,
   over,
+  overItems,
   pass,
   probe,
   rejection,
@@ -26,8 +27,6 @@ import type { Told } from "./support.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
-
-const overItems = verbs.filter(({ listed }) => !listed)
 
 describe("a task", () => {
   it("that leaves the iterator it works for ends it: nothing more starts, and nobody waits", async () => {

@@ -6,6 +6,7 @@ import {
   expectNoUnhandledRejection,
   flush,
   over,
+  overItems,
   probe,
   rejection,
   settle,
@@ -138,7 +139,7 @@ describe("an Error that was thrown", () => {
 
 describe("a rejected source", () => {
   describe.each(["sync", "async"] as const)("%s", (kind) => {
-    describe.each(verbs.filter(({ listed }) => !listed))("$name", (verb) => {
+    describe.each(overItems)("$name", (verb) => {
       it.each(reasons)("with %s: the very value", async (_, reason) => {
         const s = source<number>(kind, [new SourceError(reason)], () => 0)
         const caught = await rejection(

@@ -7,6 +7,7 @@ import {
   leave,
   naturals,
   over,
+  overItems,
   pass,
   probe,
   rejection,
@@ -15,14 +16,11 @@ import {
   source,
   useVirtualTime,
   value,
-  verbs,
   watch
 } from "./support.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
-
-const overItems = verbs.filter(({ listed }) => !listed)
 
 describe("kinds of sources", () => {
   async function* slowly() {

@@ -159,6 +159,10 @@ export const listeners = (signal: AbortSignal): number => getEventListeners(sign
 /** Is it the reason a task is given when a sibling failed, somebody else won, or the reader left? */
 export const isAbortError = (reason: unknown): boolean => reason instanceof DOMException && reason.name === "AbortError"
 
+/** Is it what a task fails with that has taken too long? */
+export const isTimeoutError = (reason: unknown): boolean =>
+  reason instanceof DOMException && reason.name === "TimeoutError"
+
 // --- tasks that keep a record ----------------------------------------------------------------------------------------
 
 /** What one task does: takes so long, then ends so. */
@@ -460,6 +464,9 @@ export const verbs: ReadonlyArray<Verb> = [
   }
 ]
 
+/** Those that take items, from any source. */
+export const overItems = verbs.filter(({ listed }) => !listed)
+
 // --- limits, and when they let tasks start ---------------------------------------------------------------------------
 
 export interface Limit {
@@ -495,6 +502,12 @@ export const limits: ReadonlyArray<Limit> = [
   byMeters("a shared meter", { maxAtOnce: 3, maxPerSecond: 20 }),
   byMeters("two meters", { maxAtOnce: 4 }, { maxPerSecond: 10 })
 ]
+
+/**
+ * How long the tasks of the tables take. Different primes, so that tasks which run side by side do not all end at the
+ * same instant, nor at one at which a limit opens.
+ */
+export const durations = [431, 167, 293, 89, 353, 211, 127, 269]
 
 /**
  * When each of these tasks starts, if nothing is started late: in input order, as soon as a permit is free and the

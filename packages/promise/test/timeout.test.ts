@@ -6,6 +6,7 @@ import {
   expectFree,
   expectNoUnhandledRejection,
   flush,
+  isTimeoutError,
   leave,
   naturals,
   now,
@@ -23,8 +24,6 @@ import {
 useVirtualTime()
 expectNoUnhandledRejection()
 
-const isTimeout = (reason: unknown): boolean => reason instanceof DOMException && reason.name === "TimeoutError"
-
 /** What a call is rejected with because a task was: runAny gathers. */
 const reasonOf = (reason: unknown): unknown => (reason instanceof AggregateError ? reason.errors[0] : reason)
 
@@ -34,7 +33,7 @@ describe.each(verbs)("$name", (verb) => {
     const outcome = await settle(verb.call([0], p, { timeout: 100 }).promise)
     expect(outcome).toMatchObject({ status: "rejected", at: 100 })
     const reason = reasonOf(outcome.status === "rejected" && outcome.reason)
-    expect(isTimeout(reason)).toBe(true)
+    expect(isTimeoutError(reason)).toBe(true)
     expect((reason as DOMException).message).toContain("100 ms")
     expect(p.aborted.get(0)).toBe(reason)
     await flush()
@@ -45,7 +44,7 @@ describe.each(verbs)("$name", (verb) => {
     const p = probe(() => ({ ms: 1000, deaf: true, rejects: { reason: "late" } }))
     const outcome = await settle(verb.call([0], p, { timeout: "0.1 seconds" }).promise)
     expect(outcome.at).toBe(100)
-    expect(isTimeout(reasonOf(outcome.status === "rejected" && outcome.reason))).toBe(true)
+    expect(isTimeoutError(reasonOf(outcome.status === "rejected" && outcome.reason))).toBe(true)
     await pass(2000)
     expect(p.ended).toEqual([0])
   })
@@ -142,7 +141,7 @@ describe("a task that ignores its signal", () => {
   it("holds its place on a meter after its call has ended", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const p = probe(() => ({ ms: 500, deaf: true }))
-    expect(isTimeout(await rejection(runOnEach([0], p.task, { meter, timeout: 100 })))).toBe(true)
+    expect(isTimeoutError(await rejection(runOnEach([0], p.task, { meter, timeout: 100 })))).toBe(true)
     expect(now()).toBe(100)
     expect(meter.snapshot()).toMatchObject({ running: 1 })
     expect(await value(meter.run(() => now()))).toBe(500)
@@ -165,7 +164,7 @@ describe("a task that ignores its signal", () => {
     const p = probe(() => ({ ms: 500, deaf: true, rejects: { reason: "late" } }))
     const failed = await settle(runOnEach([0], p.task, { grace, timeout: 100 }))
     expect(failed.at).toBe(at)
-    expect(isTimeout(failed.status === "rejected" && failed.reason)).toBe(true)
+    expect(isTimeoutError(failed.status === "rejected" && failed.reason)).toBe(true)
     await pass(1000)
   })
 
@@ -215,14 +214,14 @@ describe("a task that ignores its signal", () => {
     const p = probe((i) => ({ ms: i === 0 ? 1000 : 500, deaf: true }))
     const outcome = await settle(runAny([0, 1], p.task, { timeout: 100, until: "settled" }))
     expect(outcome.at).toBe(100)
-    expect(isTimeout(outcome.status === "rejected" && outcome.reason)).toBe(true)
+    expect(isTimeoutError(outcome.status === "rejected" && outcome.reason)).toBe(true)
     await pass(1000)
   })
 
   it("all of a race that take too long: one TimeoutError each", async () => {
     const p = probe(() => ({ ms: 1000, deaf: true }))
     const reason = (await rejection(runAny([0, 1, 2], p.task, { timeout: 100 }))) as AggregateError
-    expect(reason.errors.map(isTimeout)).toEqual([true, true, true])
+    expect(reason.errors.map(isTimeoutError)).toEqual([true, true, true])
     await pass(1000)
   })
 })
@@ -241,7 +240,7 @@ describe("with retry", () => {
     await value(runOnEach([0], task, { retry: { delay: 50 }, timeout: 100 }))
     expect(starts).toEqual([0, 150, 300])
     expect(now()).toBe(390)
-    expect(reasons.map(isTimeout)).toEqual([true, true])
+    expect(reasons.map(isTimeoutError)).toEqual([true, true])
     expect(reasons[0]).not.toBe(reasons[1])
     expect(vi.getTimerCount()).toBe(0)
   })
@@ -251,8 +250,8 @@ describe("with retry", () => {
     const retry = { times: 1, delay: 10, while: (reason: unknown) => seen.push(reason) > 0 }
     const p = probe(() => ({ ms: 1000 }))
     const reason = await rejection(runOnEach([0], p.task, { retry, timeout: 100 }))
-    expect(isTimeout(reason)).toBe(true)
-    expect(seen.map(isTimeout)).toEqual([true])
+    expect(isTimeoutError(reason)).toBe(true)
+    expect(seen.map(isTimeoutError)).toEqual([true])
     expect(reason).not.toBe(seen[0])
   })
 
@@ -339,7 +338,7 @@ describe("amap", () => {
     expect(await value(results.next())).toEqual({ done: false, value: "v1" })
     const end = await settle(results.next())
     expect(end.at).toBe(100)
-    expect(end.status === "rejected" && (end.reason as AggregateError).errors.map(isTimeout)).toEqual([true, true])
+    expect(end.status === "rejected" && (end.reason as AggregateError).errors.map(isTimeoutError)).toEqual([true, true])
     await pass(1000)
   })
 })
@@ -350,6 +349,6 @@ describe("a thenable", () => {
     const never = { then: () => {} } as unknown as PromiseLike<never>
     const outcome = await settle(runOnEach([0], () => never, { timeout: 100 }))
     expect(outcome.at).toBe(100)
-    expect(isTimeout(outcome.status === "rejected" && outcome.reason)).toBe(true)
+    expect(isTimeoutError(outcome.status === "rejected" && outcome.reason)).toBe(true)
   })
 })

@@ -23,16 +23,11 @@ import {
   watch
 } from "../support.ts"
 import type { Probe } from "../support.ts"
-import { mostIn, predictStarts, startsSeen, ways } from "./model.ts"
-import type { ModelLimits, Planned } from "./model.ts"
+import { mostIn, predictStarts, startsSeen, ways, weighed } from "./model.ts"
+import type { ModelLimits } from "./model.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
-
-/** No two sums of these are equal, and none is a multiple of 50. */
-const durations = [431, 167, 293, 89, 353, 211, 127, 269]
-const tokens = [30, 5, 60, 100, 1, 45, 55, 20]
-const tasks: ReadonlyArray<Planned> = durations.map((ms, i) => ({ ms, cost: { tokens: tokens[i]! } }))
 
 const table: ReadonlyArray<{ readonly name: string; readonly limits: ModelLimits }> = [
   { name: "tokens alone", limits: { windows: { tokens: { limit: 100, per: 1000 } } } },
@@ -57,9 +52,9 @@ describe.each(["as options", "by a meter"] as const)(
   (how) => {
     describe.each(table)("$name", ({ limits }) => {
       it.each(ways)("$name", async (way) => {
-        const { meter, probe: p, promise } = way.begin(tasks, limits, how)
+        const { meter, probe: p, promise } = way.begin(weighed, limits, how)
         await settle(promise)
-        const starts = startsSeen(way.verb, tasks, predictStarts(tasks, limits))
+        const starts = startsSeen(way.verb, weighed, predictStarts(weighed, limits))
         expect(p.starts).toEqual(starts)
         expect(p.order).toEqual(starts.map((_, i) => i))
         expect(vi.getTimerCount(), "timers left").toBe(0)

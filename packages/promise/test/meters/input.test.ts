@@ -1,40 +1,15 @@
 /** Bad input of the meters' options and methods is refused before anything starts; the message has name and value. */
-import { describe, expect, it, vi } from "vitest"
-import { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "../../src/index.ts"
-import { expectNoUnhandledRejection, flush, listeners, now, rejection, useVirtualTime, value } from "../support.ts"
+import { describe, expect, it } from "vitest"
+import { createKeyedMeter, createMeter } from "../../src/index.ts"
+import { expectError, meterEntry, refusal, untyped, verbEntries } from "../refusals.ts"
+import type { Bad, Entry, Untyped } from "../refusals.ts"
+import { expectNoUnhandledRejection, listeners, now, rejection, useVirtualTime, value } from "../support.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
 
-type Untyped = (...args: ReadonlyArray<unknown>) => unknown
-
-/** The API as plain JavaScript sees it. */
-const untyped = { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } as unknown as Record<
-  "amap" | "createKeyedMeter" | "createMeter" | "runAll" | "runAny" | "runOnEach",
-  Untyped
->
-
-interface Entry {
-  readonly name: string
-  /** How it refuses. */
-  readonly refuses: "by throwing" | "by rejecting"
-  readonly call: (task: () => void, options: unknown) => unknown
-}
-
-const items = [1, 2, 3]
-
-const verbEntries: ReadonlyArray<Entry> = [
-  { name: "runOnEach", refuses: "by rejecting", call: (task, options) => untyped.runOnEach(items, task, options) },
-  { name: "runAll over items", refuses: "by rejecting", call: (task, options) => untyped.runAll(items, task, options) },
-  { name: "runAll over functions", refuses: "by rejecting", call: (task, options) => untyped.runAll([task], options) },
-  { name: "runAll over a record", refuses: "by rejecting", call: (task, options) => untyped.runAll({ task }, options) },
-  { name: "amap", refuses: "by throwing", call: (task, options) => untyped.amap(items, task, options) },
-  { name: "runAny over items", refuses: "by rejecting", call: (task, options) => untyped.runAny(items, task, options) },
-  { name: "runAny over functions", refuses: "by rejecting", call: (task, options) => untyped.runAny([task], options) }
-]
-
 const makers: ReadonlyArray<Entry> = [
-  { name: "createMeter", refuses: "by throwing", call: (_, limits) => untyped.createMeter(limits) },
+  meterEntry,
   { name: "createKeyedMeter", refuses: "by throwing", call: (_, limits) => untyped.createKeyedMeter(limits) },
   {
     name: "meter.resize",
@@ -46,40 +21,6 @@ const makers: ReadonlyArray<Entry> = [
     refuses: "by throwing",
     call: (_, limits) => (createKeyedMeter<string>({}).for("a").resize as Untyped)(limits)
   }
-]
-
-/** The error that a call is refused with. Fails if it comes in the other way, or if a task has started. */
-const refusal = async ({ call, refuses }: Entry, options: unknown): Promise<Error> => {
-  let started = 0
-  const task = () => void started++
-  let error: unknown = "not refused"
-  if (refuses === "by throwing") {
-    try {
-      call(task, options)
-    } catch (thrown) {
-      error = thrown
-    }
-  } else {
-    error = await rejection(call(task, options) as Promise<unknown>)
-  }
-  await flush()
-  expect(error).toBeInstanceOf(Error)
-  expect(started, "tasks started").toBe(0)
-  expect(vi.getTimerCount(), "timers").toBe(0)
-  expect(now()).toBe(0)
-  return error as Error
-}
-
-const expectError = (error: Error, kind: typeof RangeError | typeof TypeError, texts: ReadonlyArray<string>): void => {
-  expect(error).toBeInstanceOf(kind)
-  for (const text of texts) expect(error.message).toContain(text)
-}
-
-type Bad = readonly [
-  shown: string,
-  options: unknown,
-  kind: typeof RangeError | typeof TypeError,
-  texts: ReadonlyArray<string>
 ]
 
 const window = (each: unknown): unknown => ({ windows: { tokens: each } })
@@ -245,47 +186,33 @@ const badCosts: ReadonlyArray<Bad> = [
 
 const windows = { tokens: { limit: 100, per: 1000 }, requests: { limit: 10, per: 1000 } }
 
-describe.each(verbEntries)("what the function cost of $name gives", (entry) => {
+/** Those that have begun when they refuse: `amap` tells its reader. */
+const begun = verbEntries.map((entry): Entry =>
+  entry.name === "amap"
+    ? {
+        ...entry,
+        refuses: "by rejecting",
+        call: (...args) => Array.fromAsync(entry.call(...args) as AsyncIterable<unknown>)
+      }
+    : entry
+)
+
+describe.each(begun)("what the function cost of $name gives", (entry) => {
   it.each(badCosts)("%s", async (_, cost, kind, texts) => {
-    // Here the call is under way: `amap` tells its reader.
-    const begun: Entry =
-      entry.name === "amap"
-        ? {
-            ...entry,
-            refuses: "by rejecting",
-            call: (...args) => Array.fromAsync(entry.call(...args) as AsyncIterable<unknown>)
-          }
-        : entry
-    expectError(await refusal(begun, { windows, cost: () => cost }), kind, texts)
+    expectError(await refusal(entry, { windows, cost: () => cost }), kind, texts)
     const meter = createMeter({ maxAtOnce: 1, windows })
     const { signal } = new AbortController()
-    expectError(await refusal(begun, { meter, signal, cost: () => cost }), kind, texts)
+    expectError(await refusal(entry, { meter, signal, cost: () => cost }), kind, texts)
     expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0, started: 0, room: { tokens: 100, requests: 10 } })
     expect(listeners(signal)).toBe(0)
   })
 
   it("undefined: it has to say something", async () => {
-    const begun: Entry =
-      entry.name === "amap"
-        ? {
-            ...entry,
-            refuses: "by rejecting",
-            call: (...args) => Array.fromAsync(entry.call(...args) as AsyncIterable<unknown>)
-          }
-        : entry
-    expectError(await refusal(begun, { windows, cost: () => undefined }), TypeError, ["cost", "undefined"])
+    expectError(await refusal(entry, { windows, cost: () => undefined }), TypeError, ["cost", "undefined"])
   })
 
   it("a name where there is no window at all", async () => {
-    const begun: Entry =
-      entry.name === "amap"
-        ? {
-            ...entry,
-            refuses: "by rejecting",
-            call: (...args) => Array.fromAsync(entry.call(...args) as AsyncIterable<unknown>)
-          }
-        : entry
-    expectError(await refusal(begun, { maxAtOnce: 1, cost: () => ({ tokens: 1 }) }), TypeError, ["tokens"])
+    expectError(await refusal(entry, { maxAtOnce: 1, cost: () => ({ tokens: 1 }) }), TypeError, ["tokens"])
   })
 })
 
@@ -330,7 +257,7 @@ describe("meter.run", () => {
   ])("a task that is %s", async (_, task, text) => {
     const meter = createMeter({ maxAtOnce: 1 })
     const error = await rejection((meter.run as Untyped)(task) as Promise<unknown>)
-    expectError(error as Error, TypeError, ["the task", text])
+    expectError(error, TypeError, ["the task", text])
     expect(meter.snapshot()).toMatchObject({ running: 0, started: 0, free: 1 })
   })
 })

@@ -2,6 +2,7 @@
 import { describe, expect, it, vi } from "vitest"
 import { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "../../src/index.ts"
 import {
+  durations,
   expectFree,
   expectNoUnhandledRejection,
   flush,
@@ -20,8 +21,7 @@ import { planFor, predictStarts } from "./model.ts"
 useVirtualTime()
 expectNoUnhandledRejection()
 
-const durations = [431, 167, 293, 89, 353, 211]
-const tasks = durations.map((ms) => ({ ms }))
+const tasks = durations.slice(0, 6).map((ms) => ({ ms }))
 
 const table = [
   { name: "maxAtOnce", limits: { maxAtOnce: 2 } },

@@ -4,7 +4,7 @@
  */
 import { createMeter } from "../../src/index.ts"
 import type { Cost, Limits, Meter, Options } from "../../src/index.ts"
-import { probe, verbs } from "../support.ts"
+import { durations, probe, verbs } from "../support.ts"
 import type { AnyOptions, Plan, Probe, Verb } from "../support.ts"
 
 /** A task as the model sees it. */
@@ -12,6 +12,12 @@ export interface Planned {
   readonly ms: number
   readonly cost?: Cost
 }
+
+/** Tasks of which some are much heavier than others. */
+export const weighed: ReadonlyArray<Planned> = durations.map((ms, i) => ({
+  ms,
+  cost: { tokens: [30, 5, 60, 100, 1, 45, 55, 20][i]! }
+}))
 
 /** A window with its length in milliseconds. */
 export interface ModelWindow {

@@ -2,14 +2,12 @@
 import { describe, expect, it, vi } from "vitest"
 import { createKeyedMeter, createMeter } from "../../src/index.ts"
 import type { Meter } from "../../src/index.ts"
+import { expectError } from "../refusals.ts"
+import type { Bad, Kind, Untyped } from "../refusals.ts"
 import { expectNoUnhandledRejection, flush, listeners, rejection, useVirtualTime, value } from "../support.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
-
-type Untyped = (...args: ReadonlyArray<unknown>) => unknown
-
-type Kind = typeof RangeError | typeof TypeError
 
 /** `run` rejects, `wrap` throws. */
 const ways: ReadonlyArray<{
@@ -32,8 +30,6 @@ const ways: ReadonlyArray<{
     }
   }
 ]
-
-type Bad = readonly [shown: string, options: unknown, kind: Kind, texts: ReadonlyArray<string>]
 
 const values = (name: string, wrong: ReadonlyArray<readonly [unknown, string, Kind]>): ReadonlyArray<Bad> =>
   wrong.map(([each, shown, kind]): Bad => {
@@ -129,8 +125,7 @@ describe.each(ways)("$name", ({ refused }) => {
     for (const meter of [createMeter({ maxAtOnce: 1 }), createKeyedMeter<string>({}).for("a")]) {
       const f = vi.fn<() => void>()
       const error = await refused(meter, options, f)
-      expect(error).toBeInstanceOf(kind)
-      for (const text of texts) expect((error as Error).message).toContain(text)
+      expectError(error, kind, texts)
       expect(f).not.toHaveBeenCalled()
       expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0, started: 0 })
       await value(meter.idle())
@@ -190,7 +185,7 @@ describe("the cost that wrap is given", () => {
     expect((error as Error).message).toContain(`cost must be a function, but is ${text}`)
   })
 
-  it.each<readonly [string, unknown, Kind, ReadonlyArray<string>]>([
+  it.each<Bad>([
     ["nothing", undefined, TypeError, ["cost", "undefined"]],
     ["null", null, TypeError, ["cost", "null"]],
     ["a number", 5, TypeError, ["cost", "5"]],
@@ -205,8 +200,7 @@ describe("the cost that wrap is given", () => {
     const f = vi.fn<() => void>()
     const wrapped = (meter.wrap as Untyped)(f, { signal, cost: () => cost }) as () => Promise<unknown>
     const error = await rejection(wrapped())
-    expect(error).toBeInstanceOf(kind)
-    for (const text of texts) expect((error as Error).message).toContain(text)
+    expectError(error, kind, texts)
     await flush()
     expect(f).not.toHaveBeenCalled()
     expect(listeners(signal)).toBe(0)

@@ -6,6 +6,7 @@ import {
   expectFree,
   expectNoUnhandledRejection,
   flush,
+  isTimeoutError,
   listeners,
   now,
   pass,
@@ -19,8 +20,6 @@ import {
 
 useVirtualTime()
 expectNoUnhandledRejection()
-
-const isTimeout = (reason: unknown): boolean => reason instanceof DOMException && reason.name === "TimeoutError"
 
 describe("a task that takes too long", () => {
   it("has its signal aborted with the very error that the call rejects with, at that moment", async () => {
@@ -37,7 +36,7 @@ describe("a task that takes too long", () => {
     )
     expect(outcome).toMatchObject({ status: "rejected", at: 100 })
     const { reason } = outcome as { readonly reason: unknown }
-    expect(isTimeout(reason)).toBe(true)
+    expect(isTimeoutError(reason)).toBe(true)
     expect((reason as DOMException).message).toContain("100 ms")
     expect(seen).toEqual([reason, 100])
     expect(seen[0]).toBe(reason)
@@ -58,7 +57,7 @@ describe("a task that takes too long", () => {
     )
     const reason = await rejection(run)
     await pass(200)
-    expect(isTimeout(reason)).toBe(true)
+    expect(isTimeoutError(reason)).toBe(true)
     expect(late).toBe(reason)
   })
 
@@ -96,7 +95,7 @@ describe("a task that takes too long", () => {
         }),
       { timeout: 100 }
     )
-    expect(isTimeout(await rejection(run))).toBe(true)
+    expect(isTimeoutError(await rejection(run))).toBe(true)
     await pass(200)
     expect(late).toBe(true)
     await expectFree(meter, 1)
@@ -251,7 +250,7 @@ describe("with retry", () => {
     )
     await pass(5000)
     expect(starts).toEqual([0, 110, 220])
-    expect(reasons.every(isTimeout)).toBe(true)
+    expect(reasons.every(isTimeoutError)).toBe(true)
     expect(new Set(reasons).size).toBe(3)
     expect(run.outcome).toEqual({ status: "rejected", reason: reasons[2], at: 320 })
     expect(vi.getTimerCount()).toBe(0)
@@ -327,11 +326,11 @@ describe("with retry", () => {
     const retry = {
       while: (reason: unknown) => {
         reasons.push(reason)
-        return !isTimeout(reason)
+        return !isTimeoutError(reason)
       }
     }
     const reason = await rejection(meter.run(({ signal }) => sleep(1000, signal), { timeout: 100, retry }))
-    expect(isTimeout(reason)).toBe(true)
+    expect(isTimeoutError(reason)).toBe(true)
     expect(reasons).toEqual([reason])
     expect(now()).toBe(100)
   })

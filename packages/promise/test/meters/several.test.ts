@@ -18,18 +18,13 @@ import {
   verbs,
   watch
 } from "../support.ts"
-import { optionsFor, planFor, predictStarts, startsSeen } from "./model.ts"
-import type { ModelLimits, Planned } from "./model.ts"
+import { optionsFor, planFor, predictStarts, startsSeen, weighed } from "./model.ts"
+import type { ModelLimits } from "./model.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
 
-const durations = [431, 167, 293, 89, 353, 211, 127, 269]
-const tasks: ReadonlyArray<Planned> = durations.map((ms, i) => ({
-  ms,
-  cost: { tokens: [30, 5, 60, 100, 1, 45, 55, 20][i]! }
-}))
-const items = durations.map((_, i) => i)
+const items = weighed.map((_, i) => i)
 
 /** Every limit in a meter of its own. */
 const parts: ReadonlyArray<Limits & ModelLimits> = [
@@ -60,14 +55,14 @@ describe.each(verbs)("$name", (verb) => {
       for (const made of orders) {
         const begin = now()
         const meters = new Map(made.map((which) => [which, createMeter(parts[which]!)]))
-        const p = probe(planFor(verb, tasks))
+        const p = probe(planFor(verb, weighed))
         const { promise } = verb.call(items, p, {
           meter: order.map((which) => meters.get(which)!),
-          ...optionsFor(tasks),
+          ...optionsFor(weighed),
           maxUnread: Infinity
         })
         await settle(promise)
-        const starts = startsSeen(verb, tasks, predictStarts(tasks, together))
+        const starts = startsSeen(verb, weighed, predictStarts(weighed, together))
         expect(p.starts.map((at) => at - begin)).toEqual(starts)
         // All of them have learnt of each start and each end.
         await pass(5000)
@@ -80,16 +75,16 @@ describe.each(verbs)("$name", (verb) => {
   )
 
   it("limits of the call's own on top: the narrowest rules at every start", async () => {
-    const p = probe(planFor(verb, tasks))
+    const p = probe(planFor(verb, weighed))
     const { promise } = verb.call(items, p, {
       meter: [createMeter(parts[0]!), createMeter(parts[3]!)],
       maxPerSecond: 10,
       windows: parts[2]!.windows,
-      ...optionsFor(tasks),
+      ...optionsFor(weighed),
       maxUnread: Infinity
     })
     await settle(promise)
-    expect(p.starts).toEqual(startsSeen(verb, tasks, predictStarts(tasks, together)))
+    expect(p.starts).toEqual(startsSeen(verb, weighed, predictStarts(weighed, together)))
   })
 
   it("an abort while it waits for one of them gives nothing up but its place in all of them", async () => {

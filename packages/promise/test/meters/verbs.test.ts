@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest"
 import { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "../../src/index.ts"
 import type { Meter } from "../../src/index.ts"
+import type { Untyped } from "../refusals.ts"
 import {
   expectFree,
   expectNoUnhandledRejection,
@@ -17,8 +18,6 @@ import {
 
 useVirtualTime()
 expectNoUnhandledRejection()
-
-type Untyped = (...args: ReadonlyArray<unknown>) => unknown
 
 const plain = { runOnEach, runAll, amap, runAny } as unknown as Record<Name, Untyped>
 

@@ -5,6 +5,7 @@ import {
   expectFree,
   expectNoUnhandledRejection,
   listeners,
+  overItems,
   pass,
   probe,
   useVirtualTime,
@@ -62,7 +63,7 @@ const answers: ReadonlyArray<{
   }
 ]
 
-describe.each(verbs.filter(({ listed }) => !listed))("$name, aborted and waiting out its grace", (verb) => {
+describe.each(overItems)("$name, aborted and waiting out its grace", (verb) => {
   it.each(answers)("the source $what", async ({ answer, returns }) => {
     const meter = createMeter({ maxAtOnce: 2 })
     const { counts, iterable } = slowSource(answer)
