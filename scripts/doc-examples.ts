@@ -38,7 +38,7 @@ export const findExamples = (path: string, source: string): Array<Example> => {
   for (let i = 0; i < lines.length; i++) {
     const open = /^(\s*)(`{3,}|~{3,})\s*(\S*)(.*)$/.exec(lines[i]!)
     if (!open) continue
-    const [, indent, fence, language, flags] = open as unknown as [string, string, string, string, string]
+    const [, indent = "", fence = "", language = "", flags = ""] = open
     const first = i + 1
     while (++i < lines.length && lines[i]!.trim() !== fence) {}
     if (i === lines.length) throw new Error(`${path}:${first}: this fence is never closed`)

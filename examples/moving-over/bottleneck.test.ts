@@ -1,6 +1,6 @@
 /** The guide's section about bottleneck. */
 import { AsyncLocalStorage } from "node:async_hooks"
-import { setTimeout } from "node:timers/promises"
+import { setImmediate } from "node:timers/promises"
 import { beforeEach, expect } from "vitest"
 import Bottleneck from "bottleneck"
 import { createKeyedMeter, createMeter, runAll } from "@fibermeter/promise"
@@ -489,7 +489,7 @@ const usersSeen = (run: (task: () => Promise<string | undefined>) => Promise<str
   // Timers that are faked know nothing of it.
   useRealTime()
   const task = async () => {
-    await setTimeout(1)
+    await setImmediate()
     return user.getStore()
   }
   return Promise.all(["Robert", "Carmen", "Lucas"].map((name) => user.run(name, () => run(task))))

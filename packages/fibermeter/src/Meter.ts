@@ -21,7 +21,7 @@ import { KeyedGates } from "./internal/keyedGates.ts"
 import { LimitGate, nanosOf } from "./internal/limitGate.ts"
 import { callerIn, CurrentTask, Holder } from "./internal/nesting.ts"
 import type { Caller } from "./internal/nesting.ts"
-import { catchUp, Pace } from "./internal/pace.ts"
+import { catchUp, paceOf } from "./internal/pace.ts"
 import { retryAfter as readRetryAfter } from "./internal/retryAfter.ts"
 import { ScheduleGate } from "./internal/scheduleGate.ts"
 import { SemaphoreGate } from "./internal/semaphoreGate.ts"
@@ -305,7 +305,8 @@ export const all = <const M extends ReadonlyArray<Meter<any, any>>>(
 
 /**
  * The pacing behind `maxPerSecond` as a `Schedule`, to be used with Effect's own operators. Stepped at a start, its
- * delay is the time to the next one; its output is the number of starts so far.
+ * delay is the time to the next one; its output is the number of starts so far. Dies with a
+ * `Cause.IllegalArgumentError` at its first step if a limit is not what it has to be.
  *
  * **Gotchas**
  *
@@ -336,9 +337,10 @@ export const pacing = (limits: {
   Schedule.fromStep(
     Effect.sync(() => {
       refuse(check.required(check.limits, limits))
-      const pace = new Pace(limits.maxPerSecond, limits.maxBurst ?? 1)
-      const time = new Timeline((delta) => pace.shift(delta))
+      const pace = paceOf(limits.maxPerSecond, limits.maxBurst ?? 1)
       let starts = 0
+      if (pace === undefined) return () => Effect.sync((): [number, Duration.Duration] => [++starts, Duration.zero])
+      const time = new Timeline((delta) => pace.shift(delta))
       return () =>
         Effect.clockWith((clock) => {
           time.follow(clock)
@@ -693,13 +695,14 @@ export const idle = (meter: Meter<any, any>): Effect.Effect<void> =>
  *   ++requests === 1 ? Effect.fail(new TooMany({ headers: { "retry-after": "0.02" } })) : Effect.succeed("a page")
  * )
  *
- * // All that use the meter are held back, not just this request; each attempt is admitted anew.
+ * // All that use the meter are held back, not just this request, and before this gives its place back; each attempt is
+ * // admitted anew.
  * const heed = (error: TooMany) =>
  *   Effect.flatMap(
  *     Meter.retryAfter(error),
  *     Option.match({ onNone: () => Effect.void, onSome: (time) => Meter.pause(api, time) })
  *   )
- * const page = Effect.retry(Effect.tapError(Meter.metered(request, api), heed), Schedule.recurs(3))
+ * const page = Effect.retry(Meter.metered(Effect.tapError(request, heed), api), Schedule.recurs(3))
  *
  * await Effect.runPromise(page) // => "a page"
  * ```
@@ -760,7 +763,8 @@ export interface Keyed<in K> {
  * **Details**
  *
  * A slow key holds back nobody but itself. What is known of a key is dropped when it has been idle for longer than its
- * longest window, after which it would make no difference; that is looked after in passing, without a timer.
+ * longest window, after which it would make no difference; that is looked after in passing, without a timer. A key whose
+ * meter was resized is kept, with its limits.
  *
  * Throws a `Cause.IllegalArgumentError` if a limit is not what it has to be.
  *

@@ -4,7 +4,7 @@
  * tasks left open.
  *
  * A call is a `Run`: it takes items from a `Source`, has its `Gate`s admit them, has a `Worker` carry them out and hands
- * the outcomes to a `Collector`. Nothing of it knows fibers or promises.
+ * the outcomes to a `Collector`. How a task is carried out is the worker's affair alone.
  *
  * **Gotchas**
  *

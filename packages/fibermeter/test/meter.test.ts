@@ -1,6 +1,6 @@
 /** Meters as values: made once, shared by calls, by single effects and by starts taken by hand. */
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Fiber, Schedule, Semaphore, Stream } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Fiber, Schedule, Semaphore, Stream } from "effect"
 import { amap, Meter, runAll, runAny, runOnEach } from "../src/index.ts"
 import { observe, watch } from "./support/observe.ts"
 import { ms, range, Spy } from "./support/Spy.ts"
@@ -453,6 +453,18 @@ describe("pacing", () => {
     })
   )
 
+  it.effect.each([{ maxPerSecond: Infinity }, { maxPerSecond: 10, maxBurst: Infinity }])(
+    "without an end does not wait: %o",
+    (limits) =>
+      Effect.gen(function* () {
+        const spy = yield* Spy.make
+        const tick = Effect.suspend(() => spy.effect(spy.starts.length, Effect.void))
+        const { exit } = yield* observe(Effect.repeat(tick, { schedule: Meter.pacing(limits), times: 3 }))
+        expect(spy.starts).toEqual([0, 0, 0, 0].map(ms))
+        expect(exit).toEqual(Exit.void)
+      })
+  )
+
   it.effect("each run of a schedule has a state of its own", () =>
     Effect.gen(function* () {
       const pacing = Meter.pacing({ maxPerSecond: 5 })
@@ -480,10 +492,11 @@ describe("in a world of single steps", () => {
   it("a fiber of one program may wait for a place that another program holds", async () => {
     const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
     const order: Array<string> = []
+    const isWaited = Deferred.makeUnsafe<void>()
     const holder = Effect.runFork(
       Meter.metered(
         Effect.andThen(
-          Effect.sleep(5),
+          Deferred.await(isWaited),
           Effect.sync(() => order.push("holder"))
         ),
         meter
@@ -495,6 +508,9 @@ describe("in a world of single steps", () => {
         meter
       )
     )
+    const { running, waiting } = await Effect.runPromise(Meter.snapshot(meter))
+    expect([running, waiting]).toEqual([1, 1])
+    Deferred.doneUnsafe(isWaited, Effect.void)
     await Effect.runPromise(Effect.all([Fiber.join(holder), Fiber.join(waiter)]))
     expect(order).toEqual(["holder", "waiter"])
   })

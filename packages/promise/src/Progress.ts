@@ -8,7 +8,7 @@ export interface Progress {
   readonly started: number
   /** Tasks that run. */
   readonly running: number
-  /** Tasks that wait for another attempt and, where `total` is known, all that have not started. */
+  /** Tasks that wait for another attempt and, where `total` is known, all that have not started, otherwise one more at the most. */
   readonly waiting: number
   readonly succeeded: number
   readonly failed: number

@@ -35,8 +35,8 @@ export const createMeter = (limits: Limits): Meter => {
  * Makes a family of meters with the same limits, one for each key. Keys are compared as in a `Map`.
  *
  * A slow key holds back nobody but itself. What is known of a key is dropped when it has been idle for longer than its
- * longest window, after which it would make no difference; that is looked after in passing, without a timer. Throws a
- * `RangeError` or `TypeError` if a limit is not what it has to be.
+ * longest window, after which it would make no difference; that is looked after in passing, without a timer. A key whose
+ * meter was resized or closed is kept. Throws a `RangeError` or `TypeError` if a limit is not what it has to be.
  *
  * @example
  * ```ts

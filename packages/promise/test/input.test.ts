@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
 import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
-import { items, meterEntry, refusal, untyped, verbEntries } from "./refusals.ts"
+import { items, meterEntry, refusal, verbEntries } from "./refusals.ts"
 import type { Entry } from "./refusals.ts"
 import {
   expectNoUnhandledRejection,
@@ -14,6 +14,7 @@ import {
   rejection,
   settle,
   source,
+  untyped,
   useVirtualTime,
   value
 } from "./support.ts"

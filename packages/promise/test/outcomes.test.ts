@@ -45,7 +45,7 @@ const endings: ReadonlyArray<readonly [name: string, task: () => unknown, outcom
   [
     "is a thenable that resolves twice",
     () => ({
-      // oxlint-disable-next-line unicorn/no-thenable
+      // oxlint-disable-next-line unicorn/no-thenable -- a foreign promise
       then: (resolve: (value: string) => void) => {
         resolve("c")
         resolve("d")
@@ -55,13 +55,13 @@ const endings: ReadonlyArray<readonly [name: string, task: () => unknown, outcom
   ],
   [
     "is a thenable that rejects",
-    // oxlint-disable-next-line unicorn/no-thenable
+    // oxlint-disable-next-line unicorn/no-thenable -- a foreign promise
     () => ({ then: (_: unknown, reject: (reason: unknown) => void) => reject("e") }),
     { status: "rejected", reason: "e" }
   ],
   [
     "is a thenable that throws",
-    // oxlint-disable-next-line unicorn/no-thenable
+    // oxlint-disable-next-line unicorn/no-thenable -- a foreign promise
     () => ({ then: () => hurled("f") }),
     { status: "rejected", reason: "f" }
   ]

@@ -1,15 +1,6 @@
 /** What the tests of bad input share: everything that takes options, as plain JavaScript sees it, and how it refuses. */
 import { expect, vi } from "vitest"
-import { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
-import { flush, now, rejection } from "./support.ts"
-
-export type Untyped = (...args: ReadonlyArray<unknown>) => unknown
-
-/** The API as plain JavaScript sees it. */
-export const untyped = { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } as unknown as Record<
-  "amap" | "createKeyedMeter" | "createMeter" | "runAll" | "runAny" | "runOnEach",
-  Untyped
->
+import { flush, now, rejection, untyped } from "./support.ts"
 
 /** A function that takes options. */
 export interface Entry {

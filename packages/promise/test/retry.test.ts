@@ -16,6 +16,8 @@ import {
   settle,
   sleep,
   source,
+  tasksOf,
+  untyped,
   useVirtualTime,
   value,
   verbs,
@@ -51,12 +53,12 @@ const flaky = (failures: (index: number) => number, ms = 0) => {
 
 const always = (): number => Infinity
 
-const untyped = (retry: unknown): Options => ({ retry: retry as Retry })
+const wrongly = (retry: unknown): Options => ({ retry: retry as Retry })
 
 describe.each(verbs)("$name", (verb) => {
   it("a task that fails is tried again after a second, then two: two times", async () => {
     const f = flaky(always)
-    const call = verb.call([0], asProbe(f.task), { retry: {} })
+    const call = verb.call([0], tasksOf(f.task), { retry: {} })
     const outcome = await settle(call.promise)
     expect(f.instants()).toEqual([0, 1000, 3000])
     expect(outcome.at).toBe(3000)
@@ -69,7 +71,7 @@ describe.each(verbs)("$name", (verb) => {
 
   it("a task that succeeds in the end is a success", async () => {
     const f = flaky(() => 2)
-    const call = verb.call([0], asProbe(f.task), { retry: { delay: 10 } })
+    const call = verb.call([0], tasksOf(f.task), { retry: { delay: 10 } })
     expect(await settle(call.promise)).toMatchObject({ status: "fulfilled", at: 20 })
     if (verb.verb === "runAll") expect(call.delivered).toEqual([["v0"]])
     else if (verb.verb !== "runOnEach") expect(call.delivered).toEqual(["v0"])
@@ -78,7 +80,7 @@ describe.each(verbs)("$name", (verb) => {
   it("an abort while items back off ends the call at once", async () => {
     const controller = new AbortController()
     const f = flaky(always)
-    const call = verb.call([0, 1], asProbe(f.task), {
+    const call = verb.call([0, 1], tasksOf(f.task), {
       retry: { delay: 1000, times: Infinity },
       signal: controller.signal
     })
@@ -102,7 +104,7 @@ describe.each(verbs)("$name", (verb) => {
       attempts++
       return Promise.reject("again")
     }
-    const call = verb.call([0, 1], asProbe(task), {
+    const call = verb.call([0, 1], tasksOf(task), {
       retry: { delay: 1000, while: (reason) => reason === "again" }
     })
     expect(await settle(call.promise)).toMatchObject({
@@ -117,8 +119,8 @@ describe.each(verbs)("$name", (verb) => {
 
   it("a meter that is used has its places back after retries, whatever the end", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
-    await settle(verb.call([0, 1, 2], asProbe(flaky(always, 5).task), { meter, retry: { delay: 10 } }).promise)
-    await settle(verb.call([0, 1, 2], asProbe(flaky(() => 1, 5).task), { meter, retry: { delay: 10 } }).promise)
+    await settle(verb.call([0, 1, 2], tasksOf(flaky(always, 5).task), { meter, retry: { delay: 10 } }).promise)
+    await settle(verb.call([0, 1, 2], tasksOf(flaky(() => 1, 5).task), { meter, retry: { delay: 10 } }).promise)
     await expectFree(meter, 2)
     expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
   })
@@ -131,19 +133,11 @@ describe.each(verbs)("$name", (verb) => {
       signals.add(signal)
       return Promise.reject("x")
     }
-    await settle(verb.call([0], asProbe(task), { retry: { delay: 10 } }).promise)
+    await settle(verb.call([0], tasksOf(task), { retry: { delay: 10 } }).promise)
     expect(indices).toEqual([0, 0, 0])
     expect(signals.size).toBe(3)
   })
 })
-
-/** What the verbs of the support want of a probe: a task, or a list of them. */
-function asProbe(task: (item: unknown, context: never) => unknown): Parameters<(typeof verbs)[number]["call"]>[1] {
-  return {
-    task,
-    tasks: (count: number) => Array.from({ length: count }, (_, i) => (context: never) => task(i, context))
-  } as unknown as Parameters<(typeof verbs)[number]["call"]>[1]
-}
 
 describe("back-off", () => {
   const seconds = function* (): Generator<Period> {
@@ -256,7 +250,7 @@ describe("while", () => {
 
   it.each([undefined, null, 0, ""])("%s is false, as everywhere", async (answer) => {
     const f = flaky(always)
-    expect(await rejection(runOnEach([0], f.task, untyped({ while: () => answer })))).toBe(f.reasons[0])
+    expect(await rejection(runOnEach([0], f.task, wrongly({ while: () => answer })))).toBe(f.reasons[0])
   })
 
   it("is not asked after the last attempt", async () => {
@@ -323,7 +317,7 @@ describe("a delay that is none", () => {
   ])("%s fails the task, and is named", async (shown, delay, type) => {
     for (const retry of [{ delay: () => delay }, { schedule: [delay] }]) {
       const f = flaky(always)
-      const reason = await rejection(runOnEach([0], f.task, untyped(retry)))
+      const reason = await rejection(runOnEach([0], f.task, wrongly(retry)))
       expect(reason).toBeInstanceOf(type)
       expect((reason as Error).message).toContain("the delay of a retry")
       expect((reason as Error).message).toContain(shown)
@@ -694,15 +688,11 @@ describe("Retry-After", () => {
 })
 
 describe("bad input", () => {
-  const untypedVerbs = { runOnEach, runAll, runAny } as unknown as Record<
-    string,
-    (items: unknown, task: () => unknown, options: object) => Promise<unknown>
-  >
   const refused = async (options: object): Promise<ReadonlyArray<Error>> => {
     const started = vi.fn<() => void>()
     const errors = await Promise.all(
-      Object.values(untypedVerbs).map((verb) =>
-        verb([1], started, options).then(
+      [untyped.runOnEach, untyped.runAll, untyped.runAny].map((verb) =>
+        (verb([1], started, options) as Promise<unknown>).then(
           () => undefined,
           (error: Error) => error
         )
@@ -710,7 +700,7 @@ describe("bad input", () => {
     )
     let thrown: unknown
     try {
-      ;(amap as unknown as (...args: ReadonlyArray<unknown>) => unknown)([1], started, options)
+      untyped.amap([1], started, options)
     } catch (error) {
       thrown = error
     }

@@ -37,7 +37,7 @@ describe("kinds of sources", () => {
   const kinds: ReadonlyArray<readonly [string, () => Iterable<unknown> | AsyncIterable<unknown>, Array<unknown>]> = [
     ["an array", () => [1, 2, 3], [1, 2, 3]],
     ["a frozen array", () => Object.freeze([1, 2, 3]), [1, 2, 3]],
-    // oxlint-disable-next-line no-sparse-arrays
+    // oxlint-disable-next-line no-sparse-arrays -- the hole is what is tested
     ["an array with a hole", () => [1, , 3], [1, undefined, 3]],
     ["a typed array", () => new Uint8Array([1, 2, 3]), [1, 2, 3]],
     ["a Set", () => new Set([1, 2, 3]), [1, 2, 3]],

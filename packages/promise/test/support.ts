@@ -8,7 +8,7 @@
  */
 import { getEventListeners } from "node:events"
 import { afterEach, beforeEach, expect, vi } from "vitest"
-import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
+import { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
 import type { AmapOptions, Limits, Meter, Options, RunAnyOptions, TaskContext } from "../src/index.ts"
 
 // --- the virtual clock -----------------------------------------------------------------------------------------------
@@ -182,10 +182,20 @@ export interface Plan {
 /** What a probe looks at of what a task is told. */
 export type Told = Pick<TaskContext, "index" | "signal">
 
-export interface Probe {
-  readonly task: (item: unknown, context: Told) => Promise<unknown>
+/** A task in both forms in which verbs take one. */
+export interface Tasks<B = unknown> {
+  readonly task: (item: unknown, context: Told) => B
   /** The same as a list of functions without items. */
-  readonly tasks: (count: number) => Array<(context: Told) => Promise<unknown>>
+  readonly tasks: (count: number) => Array<(context: Told) => B>
+}
+
+/** Where there are no items, the task is given its index for one. */
+export const tasksOf = <B>(task: Tasks<B>["task"]): Tasks<B> => ({
+  task,
+  tasks: (count) => Array.from({ length: count }, (_, i) => (context) => task(i, context))
+})
+
+export interface Probe extends Tasks<Promise<unknown>> {
   /** When each task started, in order of starting. */
   readonly starts: Array<number>
   /** The indices in order of starting. */
@@ -236,8 +246,7 @@ export const probe = (plan: (index: number) => Plan): Probe => {
       })
   }
   return {
-    task,
-    tasks: (count) => Array.from({ length: count }, (_, i) => (context: Told) => task(i, context)),
+    ...tasksOf(task),
     starts,
     order,
     items,
@@ -353,6 +362,13 @@ export function* naturals(end = Number.POSITIVE_INFINITY): Generator<number> {
 
 // --- the verbs, seen from one side -----------------------------------------------------------------------------------
 
+/** The functions of the package as plain JavaScript sees them. */
+export const untyped = { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } as unknown as Record<
+  "amap" | "createKeyedMeter" | "createMeter" | "runAll" | "runAny" | "runOnEach",
+  Untyped
+>
+export type Untyped = (...args: ReadonlyArray<unknown>) => unknown
+
 export type AnyOptions = Options & AmapOptions & RunAnyOptions
 
 export interface Call {
@@ -370,7 +386,7 @@ export interface Verb {
   readonly failsFast: boolean
   /** Whether results come in input order. */
   readonly ordered: boolean
-  readonly call: (items: Iterable<unknown> | AsyncIterable<unknown>, p: Probe, options?: AnyOptions) => Call
+  readonly call: (items: Iterable<unknown> | AsyncIterable<unknown>, p: Tasks, options?: AnyOptions) => Call
 }
 
 const collect = (run: (delivered: Array<unknown>) => Promise<void>): Call => {
@@ -379,8 +395,8 @@ const collect = (run: (delivered: Array<unknown>) => Promise<void>): Call => {
 }
 
 const once =
-  (run: (items: Iterable<unknown> | AsyncIterable<unknown>, p: Probe, options: AnyOptions) => Promise<unknown>) =>
-  (items: Iterable<unknown> | AsyncIterable<unknown>, p: Probe, options: AnyOptions = {}): Call =>
+  (run: (items: Iterable<unknown> | AsyncIterable<unknown>, p: Tasks, options: AnyOptions) => Promise<unknown>) =>
+  (items: Iterable<unknown> | AsyncIterable<unknown>, p: Tasks, options: AnyOptions = {}): Call =>
     collect(async (delivered) => {
       delivered.push(await run(items, p, options))
     })
@@ -392,7 +408,7 @@ const list = (items: Iterable<unknown> | AsyncIterable<unknown>): number => {
 
 const amapBy =
   (fixed: AmapOptions) =>
-  (items: Iterable<unknown> | AsyncIterable<unknown>, p: Probe, options: AnyOptions = {}): Call =>
+  (items: Iterable<unknown> | AsyncIterable<unknown>, p: Tasks, options: AnyOptions = {}): Call =>
     collect(async (delivered) => {
       for await (const result of amap(items, p.task, { ...options, ...fixed })) delivered.push(result)
     })

@@ -10,11 +10,11 @@ import {
   pass,
   settle,
   sleep,
+  tasksOf,
   useVirtualTime,
   value,
   verbs
 } from "./support.ts"
-import type { Probe } from "./support.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
@@ -46,23 +46,9 @@ const impatient = (outcome: unknown, isFailure = false): unknown =>
     then: (resolve?: unknown, reject?: unknown) => Impatient.of(outcome, isFailure).then(resolve, reject)
   })
 
-/** A probe whose one task gives back exactly this. */
-const giving = (give: () => unknown): Probe => ({
-  task: () => give() as Promise<unknown>,
-  tasks: (count) => Array.from({ length: count }, () => () => give() as Promise<unknown>),
-  starts: [],
-  order: [],
-  items: [],
-  ended: [],
-  aborted: new Map(),
-  cancelled: () => [],
-  running: () => 0,
-  peak: () => 0
-})
-
 /** A result in the shape in which each verb hands it over. */
 const expectResult = async (verb: (typeof verbs)[number], give: () => unknown, expected: unknown): Promise<void> => {
-  const call = verb.call([0], giving(give))
+  const call = verb.call([0], tasksOf(give))
   const outcome = await settle(call.promise)
   expect(outcome.status === "rejected" ? outcome.reason : undefined).toBeUndefined()
   expect(outcome.status).toBe("fulfilled")
@@ -75,7 +61,7 @@ const expectResult = async (verb: (typeof verbs)[number], give: () => unknown, e
 }
 
 const expectRejection = async (verb: (typeof verbs)[number], give: () => unknown, expected: unknown): Promise<void> => {
-  const outcome = await settle(verb.call([0], giving(give)).promise)
+  const outcome = await settle(verb.call([0], tasksOf(give)).promise)
   if (outcome.status === "fulfilled") throw new Error("expected a rejection")
   const caught =
     verb.verb === "runAny" && !verb.failsFast ? (outcome.reason as AggregateError).errors[0] : outcome.reason
@@ -298,7 +284,7 @@ describe("a source that gives thenables for promises", () => {
       const outcome = await settle(
         verb.call(
           items,
-          giving(() => 1)
+          tasksOf(() => 1)
         ).promise
       )
       expect(outcome, verb.name).toMatchObject({ status: "rejected", reason: bad })

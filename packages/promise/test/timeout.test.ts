@@ -15,6 +15,7 @@ import {
   rejection,
   settle,
   sleep,
+  tasksOf,
   useVirtualTime,
   value,
   verbs,
@@ -69,8 +70,15 @@ describe.each(verbs)("$name", (verb) => {
   it("tasks that end without a promise, or just before, are in time", async () => {
     const p = probe(() => ({ ms: 99 }))
     expect(await settle(verb.call([0], p, { timeout: 100 }).promise)).toMatchObject({ status: "fulfilled", at: 99 })
-    const sync = { ...p, task: () => 1, tasks: () => [() => 1] } as unknown as typeof p
-    expect(await settle(verb.call([0], sync, { timeout: 1 }).promise)).toMatchObject({ status: "fulfilled" })
+    expect(
+      await settle(
+        verb.call(
+          [0],
+          tasksOf(() => 1),
+          { timeout: 1 }
+        ).promise
+      )
+    ).toMatchObject({ status: "fulfilled" })
     await flush()
     expect(vi.getTimerCount()).toBe(0)
   })
@@ -91,8 +99,7 @@ describe.each(verbs)("$name", (verb) => {
       signal.addEventListener("abort", () => aborts++)
       return new Promise(() => {})
     }
-    const p = { task, tasks: (n: number) => Array.from({ length: n }, () => (c: never) => task(0, c)) } as never
-    const call = verb.call([0, 1], p, { timeout: 1000, signal: controller.signal })
+    const call = verb.call([0, 1], tasksOf(task), { timeout: 1000, signal: controller.signal })
     setTimeout(() => controller.abort("stop"), 50)
     expect(await settle(call.promise)).toMatchObject({ reason: "stop", at: 50 })
     await flush()
@@ -106,8 +113,7 @@ describe.each(verbs)("$name", (verb) => {
       controller.abort("stop")
       return new Promise(() => {})
     }
-    const p = { task, tasks: () => [task] } as never
-    const call = verb.call([0], p, { timeout: 1000, signal: controller.signal })
+    const call = verb.call([0], tasksOf(task), { timeout: 1000, signal: controller.signal })
     expect(await settle(call.promise)).toMatchObject({ reason: "stop", at: 0 })
     await flush()
     expect(vi.getTimerCount()).toBe(0)
@@ -345,7 +351,7 @@ describe("amap", () => {
 
 describe("a thenable", () => {
   it("is timed like a promise", async () => {
-    // oxlint-disable-next-line unicorn/no-thenable
+    // oxlint-disable-next-line unicorn/no-thenable -- a foreign promise
     const never = { then: () => {} } as unknown as PromiseLike<never>
     const outcome = await settle(runOnEach([0], () => never, { timeout: 100 }))
     expect(outcome.at).toBe(100)

@@ -45,10 +45,10 @@ export class Deadlock extends Data.TaggedError("Deadlock")<{
   readonly held: number
 }> {
   override get message(): string {
-    const places = this.held === 1 ? "the only place" : `all ${this.held} places`
-    return (
-      `${places} of a meter with maxAtOnce: ${this.held} are held by tasks that wait for that same meter. ` +
-      "Run what is inside them without the meter, give it a meter of its own, or raise maxAtOnce"
-    )
+    const held =
+      this.held === 1
+        ? "the only place of a meter is held by a task that waits for that same meter"
+        : `all ${this.held} places of a meter are held by tasks that wait for that same meter`
+    return `${held}. Run what is inside without the meter, give it a meter of its own, or raise the limit`
   }
 }

@@ -18,7 +18,7 @@ export interface Waiter extends Placed {
   readonly isWaiting: boolean
   /** The gate where it waits. */
   readonly waitsAt: Gate | undefined
-  /** The task that it runs inside of, as far as that is known. */
+  /** From where inside of a task it is called, as far as that is known. */
   readonly inside: Inside | undefined
   /** Why it will never pass all of its gates, if so. */
   objection(): Cause.Cause<any> | undefined
@@ -69,7 +69,7 @@ export abstract class Gate implements Holdable {
   /** How many wait here, the one that waits further on included. */
   waiting = 0
 
-  /** Looked at only by gates to which time matters, and by all while they are paused. */
+  /** Who may pass depends on it only where time matters to the gate, and while it is paused. */
   protected readonly time = new Timeline((delta) => {
     this.pausedUntil += delta
     this.shift(delta)

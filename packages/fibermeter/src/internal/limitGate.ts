@@ -7,7 +7,8 @@ import { Gate } from "./gate.ts"
 import type { Waiter } from "./gate.ts"
 import type { Cost } from "./holding.ts"
 import type { Host } from "./host.ts"
-import { Pace } from "./pace.ts"
+import { paceOf } from "./pace.ts"
+import type { Pace } from "./pace.ts"
 import { Window } from "./window.ts"
 
 /** A limit on what is spent in any window of time of that length. */
@@ -52,6 +53,10 @@ const named = ([name, { limit, per }]: readonly [string, WindowLimit]): NamedWin
   name,
   window: new Window(limit, nanosOf(per))
 })
+
+/** What of that window a task takes. A name may also be one that all objects have something by. */
+const amountOf = (cost: Cost | undefined, name: string): number =>
+  cost !== undefined && Object.hasOwn(cost, name) ? cost[name]! : 1
 
 /** The limits of a call that nobody else has to keep to. */
 export interface OwnLimits {
@@ -139,8 +144,8 @@ export class LimitGate extends Gate {
   correct(booking: unknown, cost: Cost): void {
     if (booking === undefined) return
     for (const each of (booking as Booking).spent) {
-      const used = cost[each.name]
-      if (used === undefined) continue
+      if (!Object.hasOwn(cost, each.name)) continue
+      const used = cost[each.name]!
       each.window.correct(each.number, used - each.cost)
       each.cost = used
     }
@@ -150,7 +155,7 @@ export class LimitGate extends Gate {
   override objection(cost: Cost | undefined): Cause.Cause<any> | undefined {
     if (cost === undefined) return undefined
     for (const { name, window } of this.windows) {
-      const wanted = cost[name] ?? 1
+      const wanted = amountOf(cost, name)
       if (wanted > window.limit) {
         return Cause.fail(new ExcessiveCost({ window: name, cost: wanted, limit: window.limit }))
       }
@@ -182,7 +187,7 @@ export class LimitGate extends Gate {
     }
     let opensAt = -Infinity
     for (const { name, window } of this.windows) {
-      opensAt = Math.max(opensAt, window.opensAt(waiter.cost?.[name] ?? 1, this.time.now))
+      opensAt = Math.max(opensAt, window.opensAt(amountOf(waiter.cost, name), this.time.now))
     }
     if (this.pace === undefined) return opensAt
     this.pace.turn(opensAt > this.time.now ? "held" : "paced", this.time.now)
@@ -201,7 +206,7 @@ export class LimitGate extends Gate {
     this.lastStart = at
     const spent: Array<Spending> = []
     for (const { name, window } of this.windows) {
-      const cost = waiter.cost?.[name] ?? 1
+      const cost = amountOf(waiter.cost, name)
       spent.push({ name, window, number: window.spend(cost, at), cost })
     }
     return { pace: this.pace?.start(at) ?? 0, spent } satisfies Booking
@@ -229,6 +234,3 @@ export class LimitGate extends Gate {
     this.pace.turn(mode, this.time.now)
   }
 }
-
-const paceOf = (rate: number, burst: number): Pace | undefined =>
-  rate === Infinity || burst === Infinity ? undefined : new Pace(rate, burst)

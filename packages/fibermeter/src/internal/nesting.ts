@@ -128,6 +128,8 @@ class NestedWaits implements Nesting {
   }
 
   holdUp(waiter: Waiter): void {
+    // It may have passed and come back within the step in which it came: then this is noted already.
+    if (this.holdUps.has(waiter)) return
     const holders = heldUpBy(callerOf(waiter), this.gate)
     if (holders.length === 0) return
     this.holdUps.set(waiter, holders)
@@ -172,7 +174,7 @@ export const CurrentTask = Context.Reference<Holder | undefined>("fibermeter/Cur
   defaultValue: () => undefined
 })
 
-/** What a call is made inside of that this fiber makes. */
+/** The fiber as a caller, if it runs inside of a task. */
 export const callerIn = (fiber: Fiber.Fiber<any, any>): Caller | undefined => {
   const task = Context.get(fiber.context, CurrentTask)
   return task === undefined ? undefined : new Caller(fiber, task)

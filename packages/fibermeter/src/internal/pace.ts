@@ -16,7 +16,10 @@
  */
 import { History } from "./history.ts"
 
-/** Real lateness that is caught up. With 6 ms, 5 ms stalls cost 0.2 % of the rate; below 5 ms they cost whole percents. */
+/**
+ * Real lateness that is caught up. Stalls of 5 ms cost whole percents of the rate where less than that is caught up, and 0.2 %
+ * with 6 ms. 10 ms are such a stall and a turn of our own (`turn.ts`) on top.
+ */
 export const catchUp = 10_000_000
 
 const second = 1_000_000_000
@@ -153,3 +156,7 @@ export class Pace {
     this.floor += by
   }
 }
+
+/** The pace of a rate that limits at all. */
+export const paceOf = (rate: number, burst: number): Pace | undefined =>
+  rate === Infinity || burst === Infinity ? undefined : new Pace(rate, burst)

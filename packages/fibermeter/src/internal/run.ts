@@ -40,8 +40,9 @@ export abstract class Task implements Placed {
 export interface Worker<A, B, F> {
   /**
    * Calls the task, after so many attempts that have failed. Its end is told to the run by `succeeded` or `failed`, at
-   * once or later; if later, the task has to be registered by `track` and taken out again by `untrack`. Before its end
-   * it may be given up, by `failedEarly`, or begun again, by `again`; then its end is told by `left`.
+   * once or later; if later, the task has to be registered by `track` and taken out again by `untrack`. One that has
+   * failed may be followed by another attempt instead: `again`, then `left`. One that goes on may be given up before its
+   * end, by `failedEarly` or `againEarly`; then its end is told by `leftLate`.
    */
   start(run: Run<A, B, F>, item: A, index: number, attempts: number): void
   /** How the call fails, given how it did so far, if at all, and that a task has failed during the winding up. */
@@ -57,7 +58,7 @@ export interface Worker<A, B, F> {
   readonly inside?: Inside | undefined
 }
 
-/** What becomes of the outcomes. Each of the two says whether the call is decided by it. */
+/** What becomes of the outcomes. `succeeded` and `failed` say whether the call is decided by it. */
 export interface Collector<in B, in F> {
   succeeded(index: number, value: B): boolean
   failed(index: number, failure: F): boolean

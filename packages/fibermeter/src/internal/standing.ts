@@ -31,8 +31,9 @@ export const standing = (gates: ReadonlyArray<Gate>, host: Host): Standing => {
 
 /** The least of each name. */
 const leastOf = (rooms: ReadonlyArray<Readonly<Record<string, number>>>): Readonly<Record<string, number>> => {
-  const least: Record<string, number> = {}
-  for (const [name, room] of rooms.flatMap(Object.entries<number>))
-    least[name] = Math.min(room, least[name] ?? Infinity)
-  return least
+  const least = new Map<string, number>()
+  for (const [name, room] of rooms.flatMap(Object.entries<number>)) {
+    least.set(name, Math.min(room, least.get(name) ?? Infinity))
+  }
+  return Object.fromEntries(least)
 }

@@ -142,7 +142,7 @@ export abstract class Ticket implements Waiter {
     for (let i = 0; i < here; i++) this.gates[i]!.pump()
   }
 
-  /** Called by a gate that is broken. */
+  /** Called by a gate that will never let it pass: it is broken, or the task costs too much, or it is a deadlock. */
   refuse(cause: Cause.Cause<any>): void {
     const here = this.stepAside()
     this.refused(cause)

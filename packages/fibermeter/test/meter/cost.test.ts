@@ -39,6 +39,18 @@ describe("cost", () => {
     expect(log.starts).toEqual(["a 0", "b 0", "c 100", "d 300", "e 400"])
   })
 
+  it("also where its name is one by which every object has something", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({
+      windows: { constructor: { limit: 2, per: 100 }, tokens: { limit: 100, per: 300 } }
+    })
+    const one = (name: string) => Meter.metered(log.task(name), meter, { cost: { tokens: 1 } })
+    await log.play([0, one("a")], [0, one("b")], [0, one("c")])
+    expect(log.starts).toEqual(["a 0", "b 0", "c 100"])
+    const { room } = await log.world.value(Meter.snapshot(meter))
+    expect(room).toEqual({ constructor: 1, tokens: 97 })
+  })
+
   it("requests and tokens a minute hold together", async () => {
     const log = new Log()
     const windows = { requests: { limit: 3, per: "1 minute" }, tokens: { limit: 1000, per: "1 minute" } } as const
@@ -125,7 +137,7 @@ describe("cost", () => {
       }
       await log.play([
         0,
-        verb.run(["a", "b", "c", "d", "e", "f"].slice(0, 5), (name) => log.task(name, 10_000), options as never)
+        verb.run(["a", "b", "c", "d", "e", "f"].slice(0, 5), (name) => log.task(name, 10_000), options)
       ])
       expect(weighed).toEqual([
         ["a", 0],
@@ -140,7 +152,7 @@ describe("cost", () => {
     it("an excessive cost fails the call at once, typed; what runs is interrupted and nothing more starts", async () => {
       const log = new Log()
       const options = { meter: tokens(5), cost: (_: string, index: number) => ({ tokens: index === 1 ? 6 : 1 }) }
-      const call = verb.run(["a", "b", "c"], (name) => log.around(name, Effect.never), options as never)
+      const call = verb.run(["a", "b", "c"], (name) => log.around(name, Effect.never), options)
       await log.play([0, log.named("call", call)])
       expect(log.ends).toEqual(["call 0"])
       expect(log.starts).toEqual(["a 0"])
@@ -188,7 +200,7 @@ describe("cost", () => {
         if (index === 1) throw new Error("no idea")
         return { tokens: 1 }
       }
-      const call = verb.run(["a", "b"], (name) => log.around(name, Effect.never), { meter: tokens(5), cost } as never)
+      const call = verb.run(["a", "b"], (name) => log.around(name, Effect.never), { meter: tokens(5), cost })
       await log.play([0, log.named("call", call)])
       expect(defectOf(log.exit("call"))).toEqual(new Error("no idea"))
       log.expectRest()
@@ -412,7 +424,7 @@ describe("correct", () => {
     const task = (name: string) =>
       log.around(name, Effect.andThen(Meter.correct({ tokens: 5, bytes: 30 }), Effect.sleep(10_000)))
     const options = { meter, windows: { bytes: { limit: 100, per: 200 } }, cost: () => ({ tokens: 10, bytes: 100 }) }
-    await log.play([0, verb.run(["a", "b", "c", "d"], task, options as never)])
+    await log.play([0, verb.run(["a", "b", "c", "d"], task, options)])
     // 10 and 100 have to be free for each: tokens would be at 100, but bytes only at 200.
     expect(log.starts).toEqual(["a 0", "b 200", "c 400", "d 600"])
   })

@@ -38,12 +38,32 @@ describe("a deadlock", () => {
 
   it("says what it is and what to do", () => {
     expect(new Meter.Deadlock({ held: 1 }).message).toBe(
-      "the only place of a meter with maxAtOnce: 1 are held by tasks that wait for that same meter. " +
-        "Run what is inside them without the meter, give it a meter of its own, or raise maxAtOnce"
+      "the only place of a meter is held by a task that waits for that same meter. " +
+        "Run what is inside without the meter, give it a meter of its own, or raise the limit"
     )
     expect(new Meter.Deadlock({ held: 4 }).message).toContain(
-      "all 4 places of a meter with maxAtOnce: 4 are held by tasks"
+      "all 4 places of a meter are held by tasks that wait for that same meter. "
     )
+  })
+
+  it("is not seen in one who has passed and come back to the same line while it came to it", async () => {
+    // `third` is the youngest, so it is asked first and `first` last.
+    const [first, second, third] = [atOnce(1), atOnce(5), atOnce(3)]
+    const log = new Log()
+    const inside = runOnEach(names(2), (name) => (name === "t0" ? Effect.sleep(40) : Effect.void), {
+      meter: [third, second, first]
+    })
+    // What lets this one pass lowers the very limit at which the one before it waits.
+    const lowering = Meter.metered(Meter.resize(third, { maxAtOnce: 2 }), second)
+    await log.play(
+      [0, Meter.metered(Effect.sleep(20), first)],
+      [5, Meter.metered(Effect.andThen(inside, Effect.sleep(100)), third)],
+      [10, lowering],
+      [15, Meter.resize(third, { maxAtOnce: 1 })],
+      [80, log.named("nested", Meter.metered(Meter.metered(log.task("in"), third), third))]
+    )
+    expect(log.exit("nested")).toEqual(Exit.succeed("in"))
+    log.expectRest()
   })
 
   it("of n tasks that all wait: the newest wait fails, and thereby the others go on", async () => {

@@ -4,7 +4,7 @@ import { amap, type Meter, type Options, runAll, runAny, runOnEach } from "../..
 
 /** Meters as the tables use them: they may fail with anything, and need nothing. */
 export type TestMeters = Meter.Meter<unknown> | ReadonlyArray<Meter.Meter<unknown>>
-export type TestOptions = Options<TestMeters>
+export type TestOptions = Options<TestMeters, any, Meter.Cost>
 
 export interface Verb {
   readonly name: "runOnEach" | "runAll" | "amap" | "amap ordered" | "runAny"

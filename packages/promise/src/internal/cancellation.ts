@@ -1,5 +1,5 @@
 /**
- * The caller's signal, and the checks that are the facade's own.
+ * The caller's `signal` and `grace`.
  */
 import { check } from "fibermeter/engine"
 

@@ -56,7 +56,7 @@ export class SingleRun<B> extends Ticket implements Call {
     return host()
   }
 
-  /** Nobody can know. */
+  /** What it is called inside of nobody can know without Effect's context. */
   get inside(): undefined {
     return undefined
   }

@@ -1,9 +1,10 @@
 /** Bad input of the meters' options and methods is refused before anything starts; the message has name and value. */
 import { describe, expect, it } from "vitest"
 import { createKeyedMeter, createMeter } from "../../src/index.ts"
-import { expectError, meterEntry, refusal, untyped, verbEntries } from "../refusals.ts"
-import type { Bad, Entry, Untyped } from "../refusals.ts"
-import { expectNoUnhandledRejection, listeners, now, rejection, useVirtualTime, value } from "../support.ts"
+import { expectError, meterEntry, refusal, verbEntries } from "../refusals.ts"
+import type { Bad, Entry } from "../refusals.ts"
+import { expectNoUnhandledRejection, listeners, now, rejection, untyped, useVirtualTime, value } from "../support.ts"
+import type { Untyped } from "../support.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()

@@ -3,8 +3,9 @@ import { describe, expect, it, vi } from "vitest"
 import { createKeyedMeter, createMeter } from "../../src/index.ts"
 import type { Meter } from "../../src/index.ts"
 import { expectError } from "../refusals.ts"
-import type { Bad, Kind, Untyped } from "../refusals.ts"
+import type { Bad, Kind } from "../refusals.ts"
 import { expectNoUnhandledRejection, flush, listeners, rejection, useVirtualTime, value } from "../support.ts"
+import type { Untyped } from "../support.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()

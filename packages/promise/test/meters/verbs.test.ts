@@ -1,8 +1,7 @@
 /** The verbs as methods of a meter: the same as the plain ones with the meter among their options. */
 import { describe, expect, it } from "vitest"
-import { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "../../src/index.ts"
+import { createKeyedMeter, createMeter } from "../../src/index.ts"
 import type { Meter } from "../../src/index.ts"
-import type { Untyped } from "../refusals.ts"
 import {
   expectFree,
   expectNoUnhandledRejection,
@@ -11,21 +10,21 @@ import {
   pass,
   settle,
   sleep,
+  untyped,
   useVirtualTime,
   value,
   watch
 } from "../support.ts"
+import type { Untyped } from "../support.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
-
-const plain = { runOnEach, runAll, amap, runAny } as unknown as Record<Name, Untyped>
 
 const names = ["runOnEach", "runAll", "amap", "runAny"] as const
 type Name = (typeof names)[number]
 
 /** The method as plain JavaScript sees it. */
-const method = (meter: Meter, name: Name): Untyped => meter[name] as unknown as Untyped
+const method = (meter: Meter, name: Name): Untyped => meter[name] as Untyped
 
 /** What a call comes to: all results of an `amap`. */
 const result = async (given: unknown): Promise<unknown> =>
@@ -96,7 +95,7 @@ describe.each(names)("%s", (name) => {
 
   it("may be taken from its meter", async () => {
     const { [name]: verb } = createMeter({ maxAtOnce: 1 })
-    expect(await value(result((verb as unknown as Untyped)([7], (n: unknown) => n)))).toEqual(
+    expect(await value(result((verb as Untyped)([7], (n: unknown) => n)))).toEqual(
       { runOnEach: undefined, runAll: [7], amap: [7], runAny: 7 }[name]
     )
   })
@@ -231,7 +230,7 @@ describe("bad input is refused as by the plain verb, word for word", () => {
     async (name, _, args) => {
       const meter = createMeter({ maxAtOnce: 1 })
       const refused = await refusal(() => method(meter, name)(...args))
-      expect(refused).toBe(await refusal(() => plain[name](...args)))
+      expect(refused).toBe(await refusal(() => untyped[name](...args)))
       expect(refused).not.toBe("is not refused")
       expect(meter.snapshot()).toMatchObject({ started: 0, running: 0, waiting: 0 })
     }
@@ -248,7 +247,7 @@ describe("bad input is refused as by the plain verb, word for word", () => {
   )("%s over functions: %s", async (name, _, args) => {
     const meter = createMeter({ maxAtOnce: 1 })
     const refused = await refusal(() => method(meter, name)(...args))
-    expect(refused).toBe(await refusal(() => plain[name](...args)))
+    expect(refused).toBe(await refusal(() => untyped[name](...args)))
     expect(refused).not.toBe("is not refused")
     expect(meter.snapshot()).toMatchObject({ started: 0, running: 0, waiting: 0 })
   })
