@@ -164,6 +164,26 @@ describe("several meters", () => {
     })
   )
 
+  it.effect("those inside pass however deep inside they are, and in the order of their coming", () =>
+    Effect.gen(function* () {
+      const { lines, task } = log()
+      const older = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const between = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const younger = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const inner = Effect.all(
+        [1, 2].map((n) => Meter.metered(task(`inner ${n}`, 10), younger)),
+        { concurrency: 2 }
+      )
+      yield* play(
+        500,
+        [0, Effect.timeoutOption(Meter.metered(Meter.metered(Effect.delay(inner, 15), between), older), 400)],
+        [10, Meter.metered(task("busy", 20), younger)],
+        [12, Meter.metered(task("both", 5), Meter.all(older, younger))]
+      )
+      expect(lines).toEqual(["busy 10", "inner 1 30", "inner 2 40", "both 50"])
+    })
+  )
+
   it.effect("a cost is paid where it has a name, whatever else there is", () =>
     Effect.gen(function* () {
       const { lines, task } = log()

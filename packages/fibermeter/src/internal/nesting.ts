@@ -47,24 +47,25 @@ export class Holder implements Holding {
 
   /** Whether the task cannot go on as long as that fiber waits. */
   dependsOn({ fiber, isSupervised }: Caller): boolean {
-    return !this.isOver && (fiber === this.fiber || !isSupervised)
+    return !this.isOver && (fiber.id === this.fiber || !isSupervised)
   }
 }
 
 /** A fiber that calls, inside of a task. */
 export class Caller implements Inside {
-  readonly fiber: number
-  /** Whether it was forked as somebody's child, which goes on beside its parent. */
-  readonly isSupervised: boolean
+  readonly fiber: Fiber.Fiber<any, any>
   /** The innermost task. */
   readonly task: Holder
 
   constructor(fiber: Fiber.Fiber<any, any>, task: Holder) {
-    this.fiber = fiber.id
-    // Not part of a fiber's interface, but of every fiber.
-    const { _parent } = fiber as { readonly _parent?: unknown }
-    this.isSupervised = _parent !== undefined
+    this.fiber = fiber
     this.task = task
+  }
+
+  /** Whether it was forked as somebody's child, which goes on beside its parent, and still is that. */
+  get isSupervised(): boolean {
+    // Not part of a fiber's interface, but of every fiber.
+    return (this.fiber as { readonly _parent?: unknown })._parent !== undefined
   }
 
   nestingAt(gate: Gate, line: Line<Waiter>): Nesting {
@@ -117,8 +118,7 @@ class NestedWaits implements Nesting {
 
   remove(waiter: Waiter): void {
     this.count(waiter, -1)
-    for (const holder of this.holdUps.get(waiter) ?? []) if (holder.countWait(this, -1) === 0) this.blocked--
-    this.holdUps.delete(waiter)
+    this.letGo(waiter)
   }
 
   first(held: Gate | undefined): Waiter | undefined {
@@ -128,8 +128,8 @@ class NestedWaits implements Nesting {
   }
 
   holdUp(waiter: Waiter): void {
-    // It may have passed and come back within the step in which it came: then this is noted already.
-    if (this.holdUps.has(waiter)) return
+    // It may have passed and come back within the step in which it came: then this has been noted.
+    this.letGo(waiter)
     const holders = heldUpBy(callerOf(waiter), this.gate)
     if (holders.length === 0) return
     this.holdUps.set(waiter, holders)
@@ -152,6 +152,12 @@ class NestedWaits implements Nesting {
   private get isDeadlocked(): boolean {
     const { capacity, running } = this.gate
     return this.blocked > 0 && this.blocked >= running && running >= capacity
+  }
+
+  /** Nobody waits because of that one any more. */
+  private letGo(waiter: Waiter): void {
+    for (const holder of this.holdUps.get(waiter) ?? []) if (holder.countWait(this, -1) === 0) this.blocked--
+    this.holdUps.delete(waiter)
   }
 
   private refuse(waiter: Waiter): void {

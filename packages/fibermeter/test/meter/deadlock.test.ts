@@ -1,7 +1,7 @@
 /** Tasks that wait for the meter whose places they hold: told at once, to the newest of them, and to nobody else. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Semaphore } from "effect"
-import { Meter, runOnEach } from "../../src/index.ts"
+import { Duration, Effect, Exit, Fiber, Schedule, Semaphore, Stream } from "effect"
+import { amap, Meter, runOnEach } from "../../src/index.ts"
 import { defectOf, Log, names } from "../support/Log.ts"
 import { range } from "../support/Spy.ts"
 import { verbs } from "../support/verbs.ts"
@@ -123,6 +123,29 @@ describe("a deadlock", () => {
     expect(defectOf(log.exit("inner"))).toBeInstanceOf(Meter.Deadlock)
   })
 
+  it("of tasks one inside of the other that hold all places together", async () => {
+    const log = new Log()
+    const meter = atOnce(2)
+    const inner = log.named("inner", Meter.metered(log.task("never"), meter))
+    await log.play([0, Effect.timeoutOption(Meter.metered(Meter.metered(inner, meter), meter), "1 hour")])
+    expect(log.ends).toEqual(["inner 0"])
+    expect(defectOf(log.exit("inner"))).toMatchObject({ _tag: "Deadlock", held: 2 })
+  })
+
+  it("of a task that waits twice, and gives up one of the two", async () => {
+    const log = new Log()
+    const meter = atOnce(2)
+    const impatient = Effect.timeoutOption(Meter.metered(log.task("never"), meter), 5)
+    const twice = Effect.all([impatient, Meter.metered(log.task("y"), meter)], { concurrency: 2 })
+    const other = log.around("b", Effect.andThen(Effect.sleep(10), Meter.metered(log.task("in b"), meter)))
+    await log.play(
+      [0, log.named("b", Effect.timeoutOption(Meter.metered(other, meter), "1 hour"))],
+      [0, Meter.metered(twice, meter)]
+    )
+    expect(log.starts).toEqual(["b 0", "y 10"])
+    expect(defectOf(log.exit("b"))).toMatchObject({ _tag: "Deadlock", held: 2 })
+  })
+
   it("of a meter inside an all, whichever it is", async () => {
     for (const order of [0, 1]) {
       const log = new Log()
@@ -188,6 +211,20 @@ describe("a deadlock", () => {
     expect((await log.world.value(Meter.snapshot(meter))).free).toBe(1)
   })
 
+  it("of a stream that a child has opened, which has ended: whoever reads it now, the task may", async () => {
+    const log = new Log()
+    const meter = atOnce(1)
+    const stream = amap(names(1), (name) => log.task(name), { meter })
+    const inner = Effect.gen(function* () {
+      const pull = yield* Effect.flatMap(Effect.forkChild(Stream.toPull(stream)), Fiber.join)
+      yield* pull
+    })
+    await log.play([0, Effect.timeoutOption(Meter.metered(log.named("inner", Effect.scoped(inner)), meter), "1 hour")])
+    expect(log.ends).toEqual(["inner 0"])
+    expect(defectOf(log.exit("inner"))).toBeInstanceOf(Meter.Deadlock)
+    log.expectRest()
+  })
+
   it("that comes of fewer places is told, too", async () => {
     const log = new Log()
     const meter = atOnce(3)
@@ -209,6 +246,26 @@ describe("a deadlock", () => {
     expect(log.ends.length).toBe(2)
     const dead = ["a", "b"].filter((name) => defectOf(log.exit(name)) instanceof Meter.Deadlock)
     expect(dead.length).toBe(1)
+  })
+
+  it("that comes of fewer places is not told to what a task has left behind", async () => {
+    const log = new Log()
+    const meter = atOnce(3)
+    const waits = (name: string) =>
+      log.named(name, Meter.metered(Effect.andThen(Effect.sleep(10), Meter.metered(log.task("never"), meter)), meter))
+    const left = Effect.forkDetach(Effect.delay(log.named("left", Meter.metered(log.task("left"), meter)), 15))
+    await log.play(
+      [0, Meter.metered(left, meter)],
+      [1, waits("a")],
+      [2, waits("b")],
+      [3, Meter.metered(log.task("plain", 97), meter)],
+      [20, Meter.resize(meter, { maxAtOnce: 1 })]
+    )
+    expect(log.starts).toEqual(["plain 3", "left 100"])
+    expect(log.exit("left")).toEqual(Exit.succeed("left"))
+    // One after the other: it holds one of two places, and then the only one.
+    expect(defectOf(log.exit("b"))).toMatchObject({ _tag: "Deadlock", held: 2 })
+    expect(defectOf(log.exit("a"))).toMatchObject({ _tag: "Deadlock", held: 1 })
   })
 })
 
@@ -298,17 +355,28 @@ describe("no deadlock", () => {
     expect(log.starts).toEqual(["plain 0", "x 30", "y 35"])
   })
 
-  it("when a task has ended: what it left behind waits on behalf of nobody", async () => {
+  it.each(ways)("when a task has ended in $name: what it left behind waits on behalf of nobody", async ({ run }) => {
     const log = new Log()
     const meter = atOnce(1)
     const leaving = Effect.forkDetach(Effect.delay(log.named("left", Meter.metered(log.task("left", 5), meter)), 20))
-    await log.play(
-      [0, Meter.metered(leaving, meter)],
-      [10, Meter.metered(log.task("plain", 50), meter)],
-      [200, Effect.void]
-    )
+    await log.play([0, run(leaving, meter)], [10, Meter.metered(log.task("plain", 50), meter)], [200, Effect.void])
     expect(log.starts).toEqual(["plain 10", "left 60"])
     expect(log.exit("left")).toEqual(Exit.succeed("left"))
+  })
+
+  it.each(ways)("of what has ended in $name while something that it left behind waited, but of others", async (way) => {
+    const log = new Log()
+    const meter = atOnce(2)
+    const left = Effect.forkDetach(Meter.metered(log.task("left", 5), meter))
+    await log.play(
+      [0, Meter.metered(log.task("plain", 100), meter)],
+      [0, way.run(Effect.andThen(left, Effect.sleep(10)), meter)],
+      [20, nested(log, meter, "a")],
+      [200, nested(log, meter, "b", 5)],
+      [200, Effect.timeoutOption(nested(log, meter, "c", 5), "1 hour")]
+    )
+    expect(log.starts).toEqual(["plain 0", "left 10", "a 20", "in a 100", "b 200", "c 200", "in b 205"])
+    expect(defectOf(log.exit("c"))).toBeInstanceOf(Meter.Deadlock)
   })
 
   it("when a task has only forked a child, which waits on its own account", async () => {
@@ -378,5 +446,45 @@ describe("no deadlock", () => {
       [70, Meter.metered(log.task("plain", 30), meter)]
     )
     expect(log.starts).toEqual(["a 70", "plain 70", "in a 100"])
+  })
+
+  it("while one of those that wait is just being let pass", async () => {
+    const log = new Log()
+    const meter = atOnce(3)
+    // What it does at a start is done while the start is being taken: being younger, it is asked before the other.
+    const lowering = Meter.fromSchedule(
+      Schedule.fromStep(
+        Effect.succeed(() =>
+          Effect.as(Meter.resize(meter, { maxAtOnce: 2 }), ["", Duration.zero] as [string, Duration.Duration])
+        )
+      )
+    )
+    const inner = Meter.metered(log.task("in a", 10), Meter.all(meter, lowering))
+    await log.play(
+      [0, Meter.metered(Effect.andThen(Effect.sleep(5), inner), meter)],
+      [0, nested(log, meter, "b", 10)],
+      [0, Meter.metered(log.task("plain", 30), meter)]
+    )
+    expect(log.starts).toEqual(["b 0", "plain 0", "in a 30", "in b 40"])
+    expect(log.exit("b")).toEqual(Exit.succeed("in b"))
+  })
+
+  it("for a call that has come again in the step in which it was let pass: that it waits is counted once", async () => {
+    const log = new Log()
+    const program = atOnce(1)
+    const meter = atOnce(2)
+    const gate = Meter.makeUnsafe({})
+    const both = Meter.all(program, meter)
+    const calls = runOnEach(names(2), (name) => log.task(name, 10), { meter: [gate, meter] })
+    await log.play(
+      [0, Meter.pause(gate, 10)],
+      [0, Meter.metered(Effect.andThen(calls, Effect.sleep(70)), both)],
+      // Waits for what the first task holds, and is passed by what runs inside of that.
+      [5, Effect.timeoutOption(Meter.metered(log.task("never"), both), 20)],
+      [40, nested(log, meter, "a")]
+    )
+    // The first task has ceased to wait when the other one begins to.
+    expect(log.starts).toEqual(["t0 10", "t1 20", "a 40", "in a 100"])
+    expect(log.exit("a")).toEqual(Exit.succeed("in a"))
   })
 })
