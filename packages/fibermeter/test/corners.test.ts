@@ -6,6 +6,7 @@ import * as hooks from "node:async_hooks"
 import { AsyncLocalStorage } from "node:async_hooks"
 import { vi } from "vitest"
 import { amap, Meter, runAll, runAny, runOnEach } from "../src/index.ts"
+import { gatesOf } from "../src/Meter.ts"
 
 /** Starts effects at their instants, in milliseconds, and lets time pass until an end. */
 const play = (until: number, ...plan: ReadonlyArray<readonly [at: number, effect: Effect.Effect<unknown, unknown>]>) =>
@@ -142,6 +143,27 @@ describe("several meters", () => {
         [10, Meter.metered(task("all three"), Meter.all(oldest!, middle!, youngest!))]
       )
       expect(lines).toEqual(["in the middle 0", "the oldest 0", "all three 40"])
+    })
+  )
+
+  it.effect("one who passes the first in line from inside, and waits further on, leaves it the first in line", () =>
+    Effect.gen(function* () {
+      const { lines, task } = log()
+      const older = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const middle = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const younger = Meter.makeUnsafe({ maxAtOnce: 2 })
+      const inner = Meter.metered(task("inner", 5), Meter.all(middle, younger))
+      yield* play(
+        50,
+        [0, Meter.metered(Effect.andThen(Effect.sleep(10), inner), older)],
+        [0, Meter.metered(task("busy", 30), middle)],
+        [5, Meter.metered(task("first", 5), Meter.all(older, younger))],
+        [22, Meter.metered(task("late"), younger)]
+      )
+      expect(lines).toEqual(["busy 0", "inner 30", "first 35", "late 35"])
+      expect(yield* Meter.snapshot(younger)).toMatchObject({ running: 0, waiting: 0 })
+      // Less than nobody would not show in a snapshot.
+      expect(gatesOf(younger).map(({ waiting }) => waiting)).toEqual([0])
     })
   )
 

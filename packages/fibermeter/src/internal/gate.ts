@@ -79,8 +79,11 @@ export abstract class Gate implements Holdable {
 
   /** Those who wait here, in the order of their coming. */
   private readonly line = new Line<Waiter>()
-  /** The waiter that this gate was open to and that waits at an older one. Who may pass it is for `next` to say. */
-  private front: Waiter | undefined
+  /**
+   * Waiters that this gate was open to and that wait at an older one: the first in line and, after it, those that it had
+   * to let pass. Who may pass the last of them is for `next` to say.
+   */
+  private readonly fronts: Array<Waiter> = []
   /** Made for the first that runs inside of a task. */
   private nesting: Nesting | undefined
   protected pausedUntil = -Infinity
@@ -165,7 +168,7 @@ export abstract class Gate implements Holdable {
 
   /** All who wait here, in the order of their coming. */
   get waiters(): ReadonlyArray<Waiter> {
-    return this.front === undefined ? this.line.members : [this.front, ...this.line.members]
+    return [...this.fronts, ...this.line.members]
   }
 
   /** Somebody passes. */
@@ -219,7 +222,7 @@ export abstract class Gate implements Holdable {
   }
 
   isEmpty(): boolean {
-    return this.line.size === 0 && this.front === undefined
+    return this.line.size === 0 && this.fronts.length === 0
   }
 
   private lookFor(waiter: Waiter): number {
@@ -250,7 +253,7 @@ export abstract class Gate implements Holdable {
 
   /** To be called when the waiter stands wherever it has to: whoever is let pass may be what ends it. */
   enqueued(waiter: Waiter): void {
-    if (this.line.first === waiter || this.front !== undefined) this.pump()
+    if (this.line.first === waiter || this.fronts.length > 0) this.pump()
   }
 
   /** The waiter is here to stay, for now. */
@@ -265,10 +268,12 @@ export abstract class Gate implements Holdable {
     this.line.remove(waiter)
   }
 
-  /** The waiter, first in line here, goes on to wait at an older gate. */
+  /** The waiter, which this gate is open to, goes on to wait at an older one. */
   keepFor(waiter: Waiter): void {
-    if (this.front === undefined) this.waiting++
-    this.front = waiter
+    if (!this.fronts.includes(waiter)) {
+      this.waiting++
+      this.fronts.push(waiter)
+    }
     this.disarm()
     this.hold()
   }
@@ -279,8 +284,8 @@ export abstract class Gate implements Holdable {
   }
 
   /** Undoes `keepFor`. */
-  release(): void {
-    this.front = undefined
+  release(waiter: Waiter): void {
+    this.fronts.splice(this.fronts.indexOf(waiter), 1)
     this.waiting--
   }
 
@@ -339,9 +344,10 @@ export abstract class Gate implements Holdable {
 
   /** Who is to pass next. */
   private next(): Waiter | undefined {
-    if (this.front === undefined) return this.line.first
+    const front = this.fronts.at(-1)
+    if (front === undefined) return this.line.first
     // While one waits for a place that a task holds elsewhere, that task must be able to go on.
-    return this.nesting?.first(this.front.waitsAt)
+    return this.nesting?.first(front.waitsAt)
   }
 
   private postpone(host: Host): void {

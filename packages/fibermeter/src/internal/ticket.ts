@@ -4,7 +4,7 @@
  * - **One step.** A ticket takes from all its gates in the same step, and only when all are open to it. So nothing is
  *   held while waiting, and giving up costs nobody anything but the one who gives up.
  * - **First come, first served.** A ticket waits at the first of its gates that is closed to it. At the gates before
- *   that one it stays the first in line (`front`), so that nobody slips past who came later; but for those who run inside
+ *   that one it stays the first in line (`fronts`), so that nobody slips past who came later; but for those who run inside
  *   a task whose place it waits for, since that task could otherwise never end.
  * - **One order for all.** Every ticket has its gates from the youngest to the oldest. Waiting-for therefore only ever
  *   points from younger gates to older ones and can close no circle, in whatever order a user lists meters. Youngest
@@ -137,7 +137,7 @@ export abstract class Ticket implements Waiter {
     // Before it takes: what a gate does then may end the caller, who must not find this waiting.
     this.at = notWaiting
     this.take()
-    for (let i = 0; i < here; i++) this.gates[i]!.release()
+    for (let i = 0; i < here; i++) this.gates[i]!.release(this)
     this.admitted()
     for (let i = 0; i < here; i++) this.gates[i]!.pump()
   }
@@ -163,7 +163,7 @@ export abstract class Ticket implements Waiter {
     this.at = index
     this.gates[index]!.enqueue(this, asFirst)
     for (let i = 0; i < index; i++) this.gates[i]!.keepFor(this)
-    for (let i = index; i < from; i++) this.gates[i]!.release()
+    for (let i = index; i < from; i++) this.gates[i]!.release(this)
     for (let i = 0; i < index; i++) this.gates[i]!.kept()
     this.gates[index]!.enqueued(this)
     this.reopen(this.gates.length - 1, index + 1)
@@ -174,7 +174,8 @@ export abstract class Ticket implements Waiter {
     const gates = this.gates
     // Not emptied and used again: a holding may have them.
     this.bookings = none
-    for (let i = 0; i < gates.length; i++) {
+    // What holds something comes last, and takes it first: what another gate does may be what ends the caller.
+    for (let i = gates.length - 1; i >= 0; i--) {
       const booking = gates[i]!.enter(this)
       if (booking === undefined && this.bookings === none) continue
       if (this.bookings === none) this.bookings = []
@@ -187,7 +188,7 @@ export abstract class Ticket implements Waiter {
     const here = this.at
     this.gates[here]!.dequeue(this)
     this.at = notWaiting
-    for (let i = 0; i < here; i++) this.gates[i]!.release()
+    for (let i = 0; i < here; i++) this.gates[i]!.release(this)
     return here
   }
 

@@ -1,6 +1,6 @@
 /** Waits that end in an unusual step: as a meter lets somebody pass or sends them back, or behind one that is full. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Schedule } from "effect"
+import { Effect, Exit, Fiber, Schedule, Semaphore } from "effect"
 import { Meter, runAll } from "../../src/index.ts"
 import { Log } from "../support/Log.ts"
 
@@ -37,6 +37,22 @@ const expectFree = async (log: Log, ...meters: ReadonlyArray<Meter.Meter<any>>):
 }
 
 describe("G8: a call starts nothing after its end", () => {
+  it("that a schedule's step brings about, and the permit of a semaphore beside it comes back", async () => {
+    const log = new Log()
+    const semaphore = Semaphore.makeUnsafe(1)
+    let steps = 0
+    const schedule = Schedule.tap(Schedule.spaced(50), () =>
+      Effect.sync(() => {
+        if (++steps === 2) noted.fiber!.interruptUnsafe()
+      })
+    )
+    const { noted, run } = noting(log, [Meter.fromSchedule(schedule), Meter.fromSemaphore(semaphore)])
+    await log.play([0, run])
+    expect(noted.called).toEqual([1])
+    expect(await log.world.value(semaphore.withPermit(Effect.succeed("free")))).toBe("free")
+    log.expectRest()
+  })
+
   it("that comes where one whom it lets past, on its way back to a meter that has closed, interrupts it", async () => {
     const log = new Log()
     const oldest = Meter.makeUnsafe({ maxAtOnce: 1 })
