@@ -8,30 +8,29 @@
  *
  * @since 0.1.0
  */
-import { Cause, Context, Duration, Effect, Exit, Layer, Option, Pipeable, Predicate, Schedule } from "effect"
-import type { Fiber, Semaphore } from "effect"
+import { Cause, Duration, Effect, Exit, Layer, Option, Pipeable, Schedule } from "effect"
+import type { Context, Fiber, Semaphore } from "effect"
 import { dual } from "effect/Function"
 import * as check from "./internal/check.ts"
 import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
-import { capacityOf, inOrder, namesOf, together } from "./internal/gate.ts"
+import { FiberTicket, inOnePiece } from "./internal/fiberTicket.ts"
+import { inOrder, namesOf, together } from "./internal/gate.ts"
 import type { Gate } from "./internal/gate.ts"
+import { gatesOf, isGated, TypeId } from "./internal/gated.ts"
+import type { Gated } from "./internal/gated.ts"
 import type { Cost } from "./internal/holding.ts"
 import * as Host from "./internal/host.ts"
 import { KeyedGates } from "./internal/keyedGates.ts"
 import { LimitGate, nanosOf } from "./internal/limitGate.ts"
-import { callerIn, CurrentTask, Holder } from "./internal/nesting.ts"
-import type { Caller } from "./internal/nesting.ts"
+import { CurrentTask } from "./internal/nesting.ts"
 import { catchUp, paceOf } from "./internal/pace.ts"
 import { retryAfter as readRetryAfter } from "./internal/retryAfter.ts"
 import { ScheduleGate } from "./internal/scheduleGate.ts"
 import { SemaphoreGate } from "./internal/semaphoreGate.ts"
 import { standing } from "./internal/standing.ts"
-import { Ticket } from "./internal/ticket.ts"
 import { Timeline } from "./internal/timeline.ts"
 
 export { Deadlock, ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
-
-const TypeId = "~fibermeter/Meter"
 
 /**
  * Admits the start of tasks and learns of their end. `E` is how admission itself can fail and `R` what it needs; both
@@ -80,11 +79,6 @@ export type MeterError<M> =
  */
 export type MeterServices<M> =
   M extends Meter<any, infer R> ? R : M extends ReadonlyArray<infer Each> ? MeterServices<Each> : never
-
-/** What a meter is inside. */
-interface Gated {
-  readonly gates: ReadonlyArray<Gate>
-}
 
 /**
  * The limits a meter can have; every verb has them as options, too. One that is left out, `undefined` or `Infinity`
@@ -153,10 +147,7 @@ const lazily = <E = never, R = never>(gates: () => ReadonlyArray<Gate>): Meter<E
  * @category guards
  * @since 0.1.0
  */
-export const isMeter = (u: unknown): u is Meter<unknown, unknown> => Predicate.hasProperty(u, TypeId)
-
-/** @internal */
-export const gatesOf = (meter: Meter<any, any>): ReadonlyArray<Gate> => (meter as Meter & Gated).gates
+export const isMeter = (u: unknown): u is Meter<unknown, unknown> => isGated(u)
 
 /**
  * Makes a meter.
@@ -802,80 +793,4 @@ const ticketOf = (
   const cost = options?.cost
   if (cost !== undefined) refuse(check.cost(namesOf(gates), cost))
   return new FiberTicket(fiber, gates, cost)
-}
-
-/** Past half of its share of steps, a fiber might be made to yield between its start and the task's first step. */
-const inOnePiece = <A, E, R>(fiber: Fiber.Fiber<any, any>, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  fiber.currentOpCount > fiber.cache.maxOpsBeforeYield / 2 ? Effect.andThen(Effect.yieldNow, effect) : effect
-
-/** The ticket of a fiber that wants one start. A fiber keeps its async context by itself. */
-class FiberTicket extends Ticket {
-  readonly host: Host.Host
-  readonly cost: Cost | undefined
-  readonly inside: Caller | undefined
-  private readonly fiber: Fiber.Fiber<any, any>
-  private isAdmitted = false
-  private isOver = false
-  private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
-  /** What the task has been told that it holds, and the context of the fiber without that. */
-  private told: { readonly holder: Holder; readonly outside: Context.Context<never> } | undefined
-
-  constructor(fiber: Fiber.Fiber<any, any>, gates: ReadonlyArray<Gate>, cost: Cost | undefined) {
-    super(gates)
-    this.fiber = fiber
-    this.host = Host.ofFiber(fiber)
-    this.inside = callerIn(fiber)
-    this.cost = cost
-  }
-
-  /** Waits until the start is granted. Whatever comes of it, `end` has to be called. */
-  get admission(): Effect.Effect<void, any> {
-    return Effect.callback<void, any>((resume) => {
-      this.resume = resume
-      if (!this.request()) return
-      this.isAdmitted = true
-      resume(Effect.void)
-      this.rest()
-      // The fiber goes on only after this, so when it has seen its start is known by the end of this step.
-      if (this.isTimed) void Promise.resolve().then(() => this.started())
-    })
-  }
-
-  /**
-   * Lets the effect know what it holds, where it can have a use for that. By hand what `provideService` and another
-   * `onExit` would do, in a third of the time.
-   */
-  tell<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    const hasUse = capacityOf(this.gates) < Infinity || this.gates.some((gate) => gate.isWeighed)
-    if (!hasUse) return effect
-    const holder = new Holder(this.holding(), this.inside)
-    holder.fiber = this.fiber.id
-    this.told = { holder, outside: this.fiber.context }
-    this.fiber.setContext(Context.add(this.fiber.context, CurrentTask, holder))
-    return effect
-  }
-
-  /** The task has ended, or is not going to be any more. */
-  end(): undefined {
-    this.isOver = true
-    if (this.told !== undefined) {
-      this.fiber.setContext(this.told.outside)
-      this.told.holder.end()
-    }
-    if (this.isAdmitted) this.leave()
-    else this.cancel()
-  }
-
-  protected override admitted(): void {
-    // What a gate does when it lets one pass may have interrupted the fiber.
-    if (this.isOver) return this.leave()
-    this.isAdmitted = true
-    this.resume!(Effect.void)
-    this.started()
-    this.rest()
-  }
-
-  protected override refused(cause: Cause.Cause<any>): void {
-    this.resume!(Effect.failCause(cause))
-  }
 }

@@ -6,7 +6,7 @@ import * as hooks from "node:async_hooks"
 import { AsyncLocalStorage } from "node:async_hooks"
 import { vi } from "vitest"
 import { amap, Meter, runAll, runAny, runOnEach } from "../src/index.ts"
-import { gatesOf } from "../src/Meter.ts"
+import { gatesOf } from "../src/internal/gated.ts"
 
 /** Starts effects at their instants, in milliseconds, and lets time pass until an end. */
 const play = (until: number, ...plan: ReadonlyArray<readonly [at: number, effect: Effect.Effect<unknown, unknown>]>) =>

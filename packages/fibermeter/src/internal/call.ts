@@ -3,7 +3,6 @@
  */
 import { Cause, Effect, Exit, Stream } from "effect"
 import type { Fiber } from "effect"
-import { gatesOf, isMeter } from "../Meter.ts"
 import type { AnyMeter, Cost, Meters } from "../Meter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { Progress } from "../Progress.ts"
@@ -12,6 +11,7 @@ import { Any } from "./collect.ts"
 import { FiberWorker } from "./fiberWorker.ts"
 import { capacityOf, namesOf, together } from "./gate.ts"
 import type { Gate } from "./gate.ts"
+import { gatesOf, isGated } from "./gated.ts"
 import type { Host } from "./host.ts"
 import { ofFiber } from "./host.ts"
 import { LimitGate } from "./limitGate.ts"
@@ -35,7 +35,7 @@ export type Task<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
 const checks: check.Checks = {
   ...check.verb,
   cost: check.anyFunction,
-  meter: check.oneOrMore(check.kind("a Meter", isMeter))
+  meter: check.oneOrMore(check.kind("a Meter", isGated))
 }
 
 /** A call's arguments, with what is wrong with them, if anything. */

@@ -1,0 +1,91 @@
+/**
+ * How a fiber waits for one start, and what it is told of that.
+ */
+import { Context, Effect } from "effect"
+import type { Cause, Fiber } from "effect"
+import { capacityOf } from "./gate.ts"
+import type { Gate } from "./gate.ts"
+import type { Cost } from "./holding.ts"
+import * as Host from "./host.ts"
+import { callerIn, CurrentTask, Holder } from "./nesting.ts"
+import type { Caller } from "./nesting.ts"
+import { Ticket } from "./ticket.ts"
+
+/** The ticket of a fiber that wants one start. A fiber keeps its async context by itself. */
+export class FiberTicket extends Ticket {
+  readonly host: Host.Host
+  readonly cost: Cost | undefined
+  readonly inside: Caller | undefined
+  private readonly fiber: Fiber.Fiber<any, any>
+  private isAdmitted = false
+  private isOver = false
+  private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
+  /** What the task has been told that it holds, and the context of the fiber without that. */
+  private told: { readonly holder: Holder; readonly outside: Context.Context<never> } | undefined
+
+  constructor(fiber: Fiber.Fiber<any, any>, gates: ReadonlyArray<Gate>, cost: Cost | undefined) {
+    super(gates)
+    this.fiber = fiber
+    this.host = Host.ofFiber(fiber)
+    this.inside = callerIn(fiber)
+    this.cost = cost
+  }
+
+  /** Waits until the start is granted. Whatever comes of it, `end` has to be called. */
+  get admission(): Effect.Effect<void, any> {
+    return Effect.callback<void, any>((resume) => {
+      this.resume = resume
+      if (!this.request()) return
+      this.isAdmitted = true
+      resume(Effect.void)
+      this.rest()
+      // The fiber goes on only after this, so when it has seen its start is known by the end of this step.
+      if (this.isTimed) void Promise.resolve().then(() => this.started())
+    })
+  }
+
+  /**
+   * Lets the effect know what it holds, where it can have a use for that. By hand what `provideService` and another
+   * `onExit` would do, in a third of the time.
+   */
+  tell<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const hasUse = capacityOf(this.gates) < Infinity || this.gates.some((gate) => gate.isWeighed)
+    if (!hasUse) return effect
+    const holder = new Holder(this.holding(), this.inside)
+    holder.fiber = this.fiber.id
+    this.told = { holder, outside: this.fiber.context }
+    this.fiber.setContext(Context.add(this.fiber.context, CurrentTask, holder))
+    return effect
+  }
+
+  /** The task has ended, or is not going to be any more. */
+  end(): undefined {
+    this.isOver = true
+    if (this.told !== undefined) {
+      this.fiber.setContext(this.told.outside)
+      this.told.holder.end()
+    }
+    if (this.isAdmitted) this.leave()
+    else this.cancel()
+  }
+
+  protected override admitted(): void {
+    // What a gate does when it lets one pass may have interrupted the fiber.
+    if (this.isOver) return this.leave()
+    this.isAdmitted = true
+    this.resume!(Effect.void)
+    this.started()
+    this.rest()
+  }
+
+  protected override refused(cause: Cause.Cause<any>): void {
+    this.resume!(Effect.failCause(cause))
+  }
+}
+
+/** Past half of its share of steps, a fiber might be made to yield between its start and the task's first step. */
+export const inOnePiece = <A, E, R>(
+  fiber: Fiber.Fiber<any, any>,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  fiber.currentOpCount > fiber.cache.maxOpsBeforeYield / 2 ? Effect.andThen(Effect.yieldNow, effect) : effect
