@@ -13,15 +13,15 @@ import { Ticket } from "./ticket.ts"
 
 /** The ticket of a fiber that wants one start. A fiber keeps its async context by itself. */
 export class FiberTicket extends Ticket {
-  readonly host: Host.Host
-  readonly cost: Cost | undefined
-  readonly inside: Caller | undefined
-  private readonly fiber: Fiber.Fiber<any, any>
-  private isAdmitted = false
-  private isOver = false
-  private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
+  declare readonly host: Host.Host
+  declare readonly cost: Cost | undefined
+  declare readonly inside: Caller | undefined
+  declare private readonly fiber: Fiber.Fiber<any, any>
+  declare private isAdmitted: boolean
+  declare private isOver: boolean
+  declare private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
   /** What the task has been told that it holds, and the context of the fiber without that. */
-  private told: { readonly holder: Holder; readonly outside: Context.Context<never> } | undefined
+  declare private told: { readonly holder: Holder; readonly outside: Context.Context<never> } | undefined
 
   constructor(fiber: Fiber.Fiber<any, any>, gates: ReadonlyArray<Gate>, cost: Cost | undefined) {
     super(gates)
@@ -29,6 +29,10 @@ export class FiberTicket extends Ticket {
     this.host = Host.ofFiber(fiber)
     this.inside = callerIn(fiber)
     this.cost = cost
+    this.isAdmitted = false
+    this.isOver = false
+    this.resume = undefined
+    this.told = undefined
   }
 
   /** Waits until the start is granted. Whatever comes of it, `end` has to be called. */

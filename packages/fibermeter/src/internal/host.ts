@@ -8,13 +8,15 @@ const uninterruptible = { uninterruptible: true }
 
 /** Every waiter has one of these, most of which are never asked for a fiber: what can be made late, is. */
 export abstract class Host {
-  readonly clock: Clock.Clock
-  private readonly context: Context.Context<never>
-  private forkIn: ReturnType<typeof Effect.runForkWith<any>> | undefined
+  // Why these are no fields: `ticket.ts`.
+  declare readonly clock: Clock.Clock
+  declare private readonly context: Context.Context<never>
+  declare private forkIn: ReturnType<typeof Effect.runForkWith<any>> | undefined
 
   constructor(context: Context.Context<never>) {
     this.context = context
     this.clock = Context.get(context, Clock.Clock)
+    this.forkIn = undefined
   }
 
   abstract readonly dispatcher: Scheduler.SchedulerDispatcher
@@ -34,7 +36,7 @@ export abstract class Host {
 const liveClock = Context.get(Context.empty(), Clock.Clock)
 
 class FiberHost extends Host {
-  private readonly fiber: Fiber.Fiber<any, any>
+  declare private readonly fiber: Fiber.Fiber<any, any>
 
   constructor(fiber: Fiber.Fiber<any, any>) {
     super(fiber.context)
