@@ -163,7 +163,7 @@ export class LimitGate extends Gate {
     return undefined
   }
 
-  settle(booking: unknown): void {
+  override settle(booking: unknown): void {
     if (booking === undefined) return
     const { pace, spent } = booking as Booking
     this.time.look()

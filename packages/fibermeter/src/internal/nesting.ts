@@ -144,8 +144,8 @@ class NestedWaits implements Nesting {
 
   breakDeadlock(): void {
     if (!this.isDeadlocked) return
-    const newest = this.line.findLast((waiter) => this.holdUps.has(waiter))
-    if (newest !== undefined) this.refuse(newest)
+    // Who holds a task up stands in the line, and there is one, or nobody would be blocked.
+    this.refuse(this.line.findLast((waiter) => this.holdUps.has(waiter))!)
   }
 
   /** All places are held by tasks that wait for another one. */

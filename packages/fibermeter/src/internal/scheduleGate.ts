@@ -46,7 +46,6 @@ export class ScheduleGate<E, R> extends Gate {
     })
   }
 
-  settle(): void {}
   correct(): void {}
   protected giveBack(): void {}
   protected hold(): void {}

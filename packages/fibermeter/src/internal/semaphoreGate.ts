@@ -47,7 +47,6 @@ export class SemaphoreGate extends Gate {
     this.inHand = undefined
   }
 
-  settle(): void {}
   correct(): void {}
 
   protected giveBack(): void {
