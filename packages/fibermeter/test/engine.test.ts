@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { check, Feed, LimitGate, nothing, ofIterable, retryAfter, Run } from "../src/engine.ts"
+import { All, check, Feed, LimitGate, nothing, ofIterable, retryAfter, Run } from "../src/engine.ts"
 import type { Collector, Worker } from "../src/engine.ts"
 import { ofFiber } from "../src/internal/host.ts"
 
@@ -414,5 +414,18 @@ describe("checks", () => {
         message: expect.stringContaining("schedule must be an Iterable")
       })
     }
+  })
+})
+
+describe("All", () => {
+  it("makes room ahead, but not for so many results that the engine could not keep them in an array", () => {
+    const lengthAfter = (index: number): number => {
+      const all = new All<number>(undefined)
+      all.succeeded(index, 1)
+      return all["places"].length
+    }
+    expect(lengthAfter(1000)).toBe(2016)
+    // It would be 2 ** 25 and more, which ends the process when there are so many.
+    expect(lengthAfter(2 ** 24)).toBe(2 ** 24 + 1)
   })
 })

@@ -10,6 +10,9 @@ export const nothing: Collector<unknown, unknown> = {
   failed: () => true
 }
 
+/** An array that is lengthened beyond 2 ** 25 places at once becomes a hash table in V8, and soon too large a one. */
+const mostDoubled = 2 ** 23
+
 /** Keeps every result in its place; the first failure decides. For `runAll`. */
 export class All<B> implements Collector<B, unknown> {
   private readonly places: Array<B> = []
@@ -23,7 +26,7 @@ export class All<B> implements Collector<B, unknown> {
   succeeded(index: number, value: B): boolean {
     const { places } = this
     // Left to itself an array grows by half as much again: up to a million places, that took twice as long as this does.
-    if (index >= places.length) places.length = 2 * index + 16
+    if (index >= places.length && index < mostDoubled) places.length = 2 * index + 16
     places[index] = value
     this.count++
     return false

@@ -66,7 +66,7 @@ export abstract class Gate implements Holdable {
   started = 0
   /** Calls that go on and may come again. */
   private calls = 0
-  /** How many wait here, the one that waits further on included. */
+  /** How many wait here, those that wait further on included. */
   waiting = 0
 
   /** Who may pass depends on it only where time matters to the gate, and while it is paused. */

@@ -3,7 +3,7 @@
  * `nesting.ts`.
  */
 
-/** What a task costs, by the names of limits; a limit that is not named costs 1. */
+/** What a task costs, by the names of windows; a window that is not named costs 1. */
 export type Cost = Readonly<Record<string, number>>
 
 /** What a task can hold a place of: a gate. */
