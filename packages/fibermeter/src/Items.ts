@@ -1,7 +1,8 @@
 /**
  * What the verbs take items from.
  */
-import type { Effect, Stream } from "effect"
+import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
 
 /**
  * The items of a call: any iterable, finite or not, or a `Stream`. An `Effect` is iterable, too, but for `yield*`

@@ -8,8 +8,17 @@
  *
  * @since 0.1.0
  */
-import { Cause, Duration, Effect, Exit, Layer, Option, Pipeable, Schedule } from "effect"
-import type { Context, Fiber, Semaphore } from "effect"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Pipeable from "effect/Pipeable"
+import * as Schedule from "effect/Schedule"
+import type * as Context from "effect/Context"
+import type * as Fiber from "effect/Fiber"
+import type * as Semaphore from "effect/Semaphore"
 import { dual } from "effect/Function"
 import * as check from "./internal/check.ts"
 import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"

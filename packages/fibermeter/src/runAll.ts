@@ -1,4 +1,6 @@
-import { Effect, Exit, Stream } from "effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Stream from "effect/Stream"
 import { dual } from "effect/Function"
 import { execute, isDataFirst, ofEffects, ofItems } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"

@@ -1,5 +1,6 @@
-import { Cause, Exit } from "effect"
-import type { Effect } from "effect"
+import * as Cause from "effect/Cause"
+import * as Exit from "effect/Exit"
+import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import { execute, isDataFirst, ofEffects, ofItems } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"

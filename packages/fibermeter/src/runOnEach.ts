@@ -1,5 +1,5 @@
-import { Exit } from "effect"
-import type { Effect } from "effect"
+import * as Exit from "effect/Exit"
+import type * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import { execute, isDataFirst, ofItems } from "./internal/call.ts"
 import { nothing } from "./internal/collect.ts"

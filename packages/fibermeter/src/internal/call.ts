@@ -1,8 +1,11 @@
 /**
  * What the verbs have in common: from arguments to a run, and from a run's end to an exit.
  */
-import { Cause, Effect, Exit, Stream } from "effect"
-import type { Fiber } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Stream from "effect/Stream"
+import type * as Fiber from "effect/Fiber"
 import type { AnyMeter, Cost, Meters } from "../Meter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { Progress } from "../Progress.ts"

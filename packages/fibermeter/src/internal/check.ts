@@ -2,7 +2,7 @@
  * Checks what users pass in, before anything starts. Core makes defects of what is wrong, the facade rejections.
  */
 
-import { Duration } from "effect"
+import * as Duration from "effect/Duration"
 
 /** What is wrong with an argument: a number out of range, or no number (or whatever else was wanted) at all. */
 export interface Problem {

@@ -1,7 +1,7 @@
 /**
  * How a meter refuses a start.
  */
-import { Data } from "effect"
+import * as Data from "effect/Data"
 
 /**
  * The schedule of a meter has come to its end: the meter admits nothing more.

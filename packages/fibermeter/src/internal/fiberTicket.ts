@@ -1,8 +1,10 @@
 /**
  * How a fiber waits for one start, and what it is told of that.
  */
-import { Context, Effect } from "effect"
-import type { Cause, Fiber } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Cause from "effect/Cause"
+import type * as Fiber from "effect/Fiber"
 import { capacityOf } from "./gate.ts"
 import type { Gate } from "./gate.ts"
 import type { Cost } from "./holding.ts"

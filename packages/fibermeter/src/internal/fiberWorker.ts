@@ -1,8 +1,10 @@
 /**
  * Carries out tasks as Effect fibers.
  */
-import { Cause, Effect, Exit } from "effect"
-import type { Fiber } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import type { Cost } from "./holding.ts"
 import { Holder, telling } from "./nesting.ts"
 import type { Caller } from "./nesting.ts"

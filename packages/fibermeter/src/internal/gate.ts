@@ -2,8 +2,9 @@
  * The queue in front of a limit. A meter is one gate or several; who stands in their lines, and how one passes several
  * of them, is in `ticket.ts`. What opens a gate, and when, is for its subclasses to say.
  */
-import { Duration } from "effect"
-import type { Cause, Fiber } from "effect"
+import * as Duration from "effect/Duration"
+import type * as Cause from "effect/Cause"
+import type * as Fiber from "effect/Fiber"
 import type { Cost, Holdable } from "./holding.ts"
 import type { Host } from "./host.ts"
 import { Line } from "./line.ts"

@@ -1,7 +1,7 @@
 /**
  * What a `Meter` is inside.
  */
-import { Predicate } from "effect"
+import * as Predicate from "effect/Predicate"
 import type { Gate } from "./gate.ts"
 
 export const TypeId = "~fibermeter/Meter"

@@ -1,8 +1,13 @@
 /**
  * Where a call runs: the context its fibers get, the clock it lives by, and the event loop as its scheduler sees it.
  */
-import { Clock, Context, Duration, Effect, Exit, Scheduler } from "effect"
-import type { Fiber } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scheduler from "effect/Scheduler"
+import type * as Fiber from "effect/Fiber"
 
 const uninterruptible = { uninterruptible: true }
 

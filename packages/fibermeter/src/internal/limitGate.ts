@@ -1,7 +1,8 @@
 /**
  * The gate of the limits that are numbers: how many at once, how many a second, how much in each window.
  */
-import { Cause, Duration } from "effect"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
 import { ExcessiveCost } from "./errors.ts"
 import { Gate } from "./gate.ts"
 import type { Waiter } from "./gate.ts"

@@ -5,8 +5,10 @@
  *
  * That is told by Effect's context. Where there is none, nobody can know, and none of this is there.
  */
-import { Cause, Context, Effect } from "effect"
-import type { Fiber } from "effect"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import { Deadlock } from "./errors.ts"
 import type { Gate, Inside, Nesting, Waiter } from "./gate.ts"
 import type { Holdable, Holding } from "./holding.ts"

@@ -5,7 +5,7 @@
  * The order of the questions is what keeps anyone from holding what others could use: first a place for the result to
  * be read from, then an item, then the event loop's leave, and last the gates.
  */
-import type { Cause } from "effect"
+import type * as Cause from "effect/Cause"
 import { captureContext } from "./asyncContext.ts"
 import type { AsyncContext } from "./asyncContext.ts"
 import { capacityOf, inOrder } from "./gate.ts"

@@ -1,7 +1,12 @@
 /**
  * The gate of an Effect `Schedule`: it is stepped at each start, and its delay is the least time to the next.
  */
-import { Cause, Duration, Effect, Exit, Pull, Schedule } from "effect"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Pull from "effect/Pull"
+import * as Schedule from "effect/Schedule"
 import { ScheduleEnded } from "./errors.ts"
 import { Gate } from "./gate.ts"
 import type { Waiter } from "./gate.ts"

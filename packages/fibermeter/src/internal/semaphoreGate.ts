@@ -6,8 +6,10 @@
  * its cost per release, which grows with that queue, stays that of one. The permit is held by that fiber, inside
  * `withPermits`, until the task has ended: the one way to hold one which no interruption can make it lose.
  */
-import { Effect, Exit } from "effect"
-import type { Fiber, Semaphore } from "effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type * as Semaphore from "effect/Semaphore"
 import { Gate } from "./gate.ts"
 import type { Waiter } from "./gate.ts"
 import type { Host } from "./host.ts"

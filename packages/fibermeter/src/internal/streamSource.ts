@@ -2,8 +2,11 @@
  * The source that a Stream is: one fiber runs it and hands over a chunk at a time, and is only let go on when an item
  * beyond that chunk is wanted.
  */
-import { Cause, Effect, Exit, Stream } from "effect"
-import type { Fiber } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Stream from "effect/Stream"
+import type * as Fiber from "effect/Fiber"
 import type { Host } from "./host.ts"
 import { Next } from "./source.ts"
 import type { Source } from "./source.ts"

@@ -12,7 +12,7 @@
  *   then the limit of the whole program; whoever waits for the narrow one does not stand in the way of all others.
  *   Semaphores come after all of these.
  */
-import type { Cause } from "effect"
+import type * as Cause from "effect/Cause"
 import type { Gate, Inside, Waiter } from "./gate.ts"
 import type { Cost, Holding } from "./holding.ts"
 import type { Host } from "./host.ts"

@@ -2,7 +2,7 @@
  * A gate's time: nanoseconds on the monotonic clock since a zero of its own, as plain numbers, since sums of bigints
  * are slow.
  */
-import type { Clock } from "effect"
+import type * as Clock from "effect/Clock"
 
 /** 52 days. At twice that, a number could no longer tell one nanosecond from the next. */
 const maxTime = 2 ** 52

@@ -9,7 +9,7 @@
  * There is one event loop, hence so is this module's state one for all: a thousand runs share the same few
  * milliseconds. What is measured is real time spent, not the program's time, so this alone asks no `Clock`.
  */
-import type { Scheduler } from "effect"
+import type * as Scheduler from "effect/Scheduler"
 import { captureContext } from "./asyncContext.ts"
 
 /** How long a turn may last, in milliseconds. */
