@@ -5,11 +5,21 @@
  * that nothing was left unhandled) as one more.
  */
 import { spawn } from "node:child_process"
-import { copyFileSync, existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { availableParallelism, tmpdir } from "node:os"
 import { delimiter, dirname, join, relative } from "node:path"
 import { extract } from "./doc-examples.ts"
+import { looksInside } from "./published.ts"
 
 interface Outcome {
   readonly passed: number
@@ -25,6 +35,8 @@ interface Check {
 const root = join(import.meta.dirname, "..")
 const reports = join(root, ".check")
 const scratch = await mkdtemp(join(tmpdir(), "fibermeter-trial-"))
+/** What is published of both packages, unpacked where `effect` is found as it is from the sources. */
+const unpacked = join(reports, "published")
 const tarballs = { fibermeter: join(scratch, "fibermeter.tgz"), promise: join(scratch, "promise.tgz") }
 
 // --- the checks ------------------------------------------------------------------------------------------------------
@@ -52,35 +64,87 @@ const tests: ReadonlyArray<Check> = [
   vitest("tests of types, documentation, examples and scripts", ["types", "docs", "examples", "scripts"])
 ]
 
-const packing: ReadonlyArray<Check> = Object.entries(tarballs).map(([name, tarball]) =>
-  command(`pack ${name}`, ["pnpm", "pack", "--out", tarball], join(root, "packages", name))
-)
+const packing: ReadonlyArray<Check> = Object.entries(tarballs).flatMap(([name, tarball]) => [
+  command(`pack ${name}`, ["pnpm", "pack", "--out", tarball], join(root, "packages", name)),
+  {
+    name: `unpack ${name}`,
+    run: async () => {
+      const folder = join(unpacked, name)
+      rmSync(folder, { recursive: true, force: true })
+      mkdirSync(folder, { recursive: true })
+      const { code, output } = await execute(["tar", "-xzf", tarball, "--strip-components=1", "-C", folder], root)
+      return outcome(code === 0, output)
+    }
+  }
+])
 
 const packages: ReadonlyArray<Check> = [
-  ...Object.entries(tarballs).flatMap(([name, tarball]) => [
-    command(`publint ${name}`, ["publint", "run", tarball, "--strict"]),
-    command(`are the types of ${name} right`, ["attw", tarball, "--profile", "esm-only", "--no-color"])
-  ]),
+  ...Object.entries(tarballs).map(([name, tarball]) =>
+    command(`publint ${name}`, ["publint", "run", tarball, "--strict"])
+  ),
+  command("are the types of fibermeter right", ["attw", tarballs.fibermeter, "--profile", "esm-only", "--no-color"]),
+  // For `require` as well. Without `exports` (node10) nothing of it is to be found.
+  command("are the types of promise right", ["attw", tarballs.promise, "--profile", "node16", "--no-color"]),
   {
     name: "the types of @fibermeter/promise stand by themselves",
     run: async () => {
-      const leaks = foreignTypes(join(root, "packages/promise/dist/index.d.ts"))
+      const leaks = foreignTypes(join(unpacked, "promise/dist/index.d.ts"))
       return outcome(leaks.length === 0, leaks.join("\n"))
     }
-  }
+  },
+  { name: "@fibermeter/promise is small, and needs no other package", run: isLight }
 ]
 
 const installing: ReadonlyArray<Check> = [{ name: "install both from their tarballs", run: install }]
 
+/** Beside the machine's version, those that `require` has to work on. */
+const nodes = ["22", "24", "26"].map((version) => ({
+  version,
+  node: join(root, `runtimes/node_modules/node-${version}/bin/node`)
+}))
+
+const jest = join(root, "node_modules/jest/bin/jest.js")
+
 const trial: ReadonlyArray<Check> = [
   command("a JavaScript program on the installed packages", ["node", "program.js"], scratch),
+  ...nodes.map(({ version, node }) =>
+    command(`a CommonJS program on the installed packages, Node ${version}`, [node, "program.cjs"], scratch)
+  ),
+  ...nodes.flatMap(({ version, node }) => [
+    command(`a Jest test on the installed packages, Node ${version}`, [node, jest, "--rootDir", scratch], scratch),
+    command(
+      `a Jest test on the installed packages, Node ${version} with modules`,
+      [node, "--experimental-vm-modules", jest, "--rootDir", scratch],
+      scratch
+    )
+  ]),
   command("a TypeScript program on the installed packages, TypeScript 7", ["tsc", "-p", "."], scratch),
   command("a TypeScript program on the installed packages, TypeScript 5.9", [
     "node",
     join(root, "node_modules/typescript-5.9/bin/tsc"),
     "-p",
     scratch
+  ]),
+  command("a TypeScript program on the installed packages, TypeScript 5.9 without require() of modules", [
+    "node",
+    join(root, "node_modules/typescript-5.9/bin/tsc"),
+    "-p",
+    scratch,
+    "--module",
+    "node16",
+    "--moduleResolution",
+    "node16"
   ])
+]
+
+const published: ReadonlyArray<Check> = [
+  vitest(
+    "tests of the packages, on what is published",
+    ["published fibermeter", "published promise"],
+    ["--config", "scripts/published.config.ts"],
+    { FIBERMETER_PUBLISHED: unpacked },
+    `without ${looksInside().join(", ")}, which look inside`
+  )
 ]
 
 // --- how they run ----------------------------------------------------------------------------------------------------
@@ -88,12 +152,14 @@ const trial: ReadonlyArray<Check> = [
 /** Resolves to the exit code and what was printed. */
 function execute(
   command: ReadonlyArray<string>,
-  cwd: string
+  cwd: string,
+  variables: NodeJS.ProcessEnv = {}
 ): Promise<{ readonly code: number; readonly output: string }> {
   return new Promise((resolve) => {
     const [file, ...args] = command as [string, ...Array<string>]
     const env = {
       ...process.env,
+      ...variables,
       PATH: [join(root, "node_modules/.bin"), process.env["PATH"]].join(delimiter),
       ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" })
     }
@@ -120,11 +186,17 @@ function command(name: string, args: ReadonlyArray<string>, cwd = root): Check {
   }
 }
 
-function vitest(name: string, projects: ReadonlyArray<string>, args: ReadonlyArray<string> = []): Check {
+function vitest(
+  name: string,
+  projects: ReadonlyArray<string>,
+  args: ReadonlyArray<string> = [],
+  variables: NodeJS.ProcessEnv = {},
+  remark = ""
+): Check {
   return {
     name,
     run: async () => {
-      const file = join(reports, `${projects[0]}.json`)
+      const file = join(reports, `${projects[0]!.replaceAll(" ", "-")}.json`)
       rmSync(file, { force: true })
       const { code, output } = await execute(
         [
@@ -136,7 +208,8 @@ function vitest(name: string, projects: ReadonlyArray<string>, args: ReadonlyArr
           `--outputFile.json=${file}`,
           ...args
         ],
-        root
+        root,
+        variables
       )
       if (!existsSync(file)) return outcome(false, output)
       const report = JSON.parse(readFileSync(file, "utf8")) as {
@@ -150,7 +223,11 @@ function vitest(name: string, projects: ReadonlyArray<string>, args: ReadonlyArr
       return {
         passed: passed + (itself ? 1 : 0),
         failed: failed + (itself || failed > 0 ? 0 : 1),
-        note: `${passed} tests${skipped > 0 ? `, ${skipped} skipped` : ""}`,
+        note: [
+          `${passed} tests`,
+          ...(skipped > 0 ? [`${skipped} skipped`] : []),
+          ...(remark === "" ? [] : [remark])
+        ].join(", "),
         output: itself ? "" : output
       }
     }
@@ -168,6 +245,23 @@ function foreignTypes(file: string, seen = new Set<string>()): Array<string> {
       ? foreignTypes(join(dirname(file), name.replace(/\.[jt]s$/, ".d.ts")), seen)
       : [`${relative(root, file)}: ${name}`]
   )
+}
+
+/** The most bytes that an installed `@fibermeter/promise` may take. */
+const mostBytes = 500_000
+
+async function isLight(): Promise<Outcome> {
+  const folder = join(unpacked, "promise")
+  const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Record<string, unknown>
+  const needs = ["dependencies", "peerDependencies", "optionalDependencies"].filter((key) => key in manifest)
+  const bytes = readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0)
+  const problems = [
+    ...needs.map((key) => `package.json has ${key}`),
+    ...(bytes > mostBytes ? [`${bytes} bytes, where ${mostBytes} are allowed`] : [])
+  ]
+  return outcome(problems.length === 0, problems.join("\n"))
 }
 
 /** A project of its own, as a user would set it up: npm, the tarballs, and the strictest compiler settings. */
@@ -196,8 +290,11 @@ async function install(): Promise<Outcome> {
     noEmit: true
   }
   writeFileSync(join(scratch, "package.json"), JSON.stringify(manifest))
-  writeFileSync(join(scratch, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["program.ts"] }))
-  for (const file of globSync("program.*", { cwd: join(root, "scripts/trial") })) {
+  writeFileSync(
+    join(scratch, "tsconfig.json"),
+    JSON.stringify({ compilerOptions, include: ["program.ts", "program.cts"] })
+  )
+  for (const file of readdirSync(join(root, "scripts/trial"))) {
     copyFileSync(join(root, "scripts/trial", file), join(scratch, file))
   }
   const { code, output } = await execute(["npm", "install", "--prefer-offline", "--no-audit", "--no-fund"], scratch)
@@ -238,7 +335,8 @@ const outcomes = [
   ...(await runAll(packing, 1)),
   ...(await runAll(packages, width)),
   ...(await runAll(installing, 1)),
-  ...(await runAll(trial, width))
+  ...(await runAll(trial, width)),
+  ...(await runAll(published, 1))
 ]
 await rm(scratch, { recursive: true, force: true })
 

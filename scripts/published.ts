@@ -1,0 +1,68 @@
+/**
+ * What it takes to run the tests of the sources on what is published: an import of a source becomes one of the file that
+ * was built from it. Core keeps its modules. The facade is one file, so that a test which reaches behind `index.ts`, or
+ * needs a helper that does, has nothing to look at.
+ */
+import { globSync, readFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+
+const root = join(import.meta.dirname, "..")
+const packages = join(root, "packages")
+const facade = join(packages, "promise")
+
+/** Folders of the two packages as they are published: they have a `dist`. */
+export interface Published {
+  readonly fibermeter: string
+  readonly promise: string
+}
+
+/** The published file that was made of a source; none, where that is no file of its own. */
+const builtFrom = (source: string, published: Published): string | undefined => {
+  const core = join(packages, "fibermeter/src/")
+  if (source.startsWith(core)) {
+    return join(published.fibermeter, "dist", source.slice(core.length).replace(/\.ts$/, ".js"))
+  }
+  return source === join(facade, "src/index.ts") ? join(published.promise, "dist/index.js") : undefined
+}
+
+const importsOf = (file: string): ReadonlyArray<string> => {
+  const code = readFileSync(file, "utf8").replaceAll(/\/\*[\s\S]*?\*\//g, "")
+  return Array.from(code.matchAll(/^(?:import|export)\b(?! type\b)[^"]*"([^"]+)"|\bimport\("([^"]+)"\)/gm)).map(
+    ([, name, dynamic]) => (name ?? dynamic)!
+  )
+}
+
+/** Whether a test, or what it imports, reaches for the engine: by its name, or by its file. */
+const reachesInside = (file: string, seen = new Set<string>()): boolean => {
+  if (seen.has(file)) return false
+  seen.add(file)
+  return importsOf(file).some((name) => {
+    if (!name.startsWith(".")) return name.startsWith("fibermeter")
+    const target = join(dirname(file), name)
+    if (target === join(facade, "src/index.ts")) return false
+    return target.includes("/src/") || reachesInside(target, seen)
+  })
+}
+
+/** The facade's test files that look at the engine inside, relative to the folder of its tests. */
+export const looksInside = (): ReadonlyArray<string> => {
+  const folder = join(facade, "test")
+  return globSync("**/*.test.ts", { cwd: folder })
+    .filter((file) => reachesInside(join(folder, file)))
+    .toSorted()
+}
+
+/** A plugin of Vite and of rolldown. */
+export const onPublished = (published: Published) => ({
+  name: "what is published, in place of the sources",
+  enforce: "pre" as const,
+  resolveId: (id: string, importer: string | undefined): string | undefined => {
+    if (importer === undefined || !id.startsWith(".")) return undefined
+    const target = join(dirname(importer), id)
+    const built = builtFrom(target, published)
+    if (built === undefined && target.startsWith(join(facade, "src/"))) {
+      throw new Error(`${importer} imports ${id}, which is no file of its own in what is published`)
+    }
+    return built
+  }
+})
