@@ -1,9 +1,12 @@
 /**
- * When the last starts happened, as far back as a sliding window reaches.
+ * The times of the last starts, as far back as a sliding window reaches.
  *
- * "At most R starts in any half-open window of W" holds for every window, wherever it is laid, exactly if start n
- * falls no earlier than start n − R plus W. So all that has to be known of the past is the time of one start: the one
- * R places back.
+ * "At most R starts in any half-open window of W" holds for every window, at any offset, exactly if start n falls no
+ * earlier than start n − R plus W. So the only time needed from the past is that of one start: the one R before the next.
+ *
+ * The times are in a ring buffer that has the length the past needs, not the one the limit would allow: when it is full,
+ * it first forgets what no window reaches any more, and then doubles or halves if it has to. A limit of 60,000 a second
+ * that sees ten starts a second takes half a kilobyte, and each start still costs constant amortised time.
  *
  * Up to `maxSlots` starts each have a slot of their own. Beyond that, `perSlot` starts share one, which keeps the
  * latest of their times: the answer may then be later than the truth, never earlier, so no more than R get through,
@@ -11,50 +14,72 @@
  */
 const maxSlots = 65_536
 
+/** The length to begin with: V8 keeps 64 bytes inside of a typed array, and allocates more than that outside of its heap. */
+const firstSlots = 8
+
+/** As many of the last slots are never forgotten: a limit that is resized may get a longer window. */
+const alwaysKept = 32
+
 export class History {
   private readonly places: number
   private readonly perSlot: number
-  /** The latest start of each slot; `-Infinity` where none was. One slot more than R covers: the one being filled. */
-  private readonly slots: Float64Array
+  /** The length that is enough for any past: one slot more than R starts fill, which is the one being filled. */
+  private readonly maxLength: number
+  /** The latest start of each slot; slot n is at n modulo the length. */
+  private slots: Float64Array
+  /** The slots that are remembered: from `first` on, before `end`. */
+  private first = 0
+  private end = 0
   private count = 0
 
   constructor(places: number) {
     this.places = places
     this.perSlot = Math.ceil(places / maxSlots)
-    this.slots = new Float64Array(Math.ceil(places / this.perSlot) + 1).fill(-Infinity)
+    this.maxLength = Math.ceil(places / this.perSlot) + 1
+    this.slots = new Float64Array(Math.min(firstSlots, this.maxLength))
   }
 
-  /** The time of the start R places back from the next one, or `-Infinity` if there have not been so many. */
+  /** The time of the start R before the next one; `-Infinity` if there is none, or if it has been forgotten. */
   oldest(): number {
-    const back = this.count - this.places
-    return back < 0 ? -Infinity : this.slots[this.slotOf(back)]!
+    const slot = this.slotOf(this.count - this.places)
+    return slot < this.first ? -Infinity : this.slots[slot % this.slots.length]!
   }
 
   /** The time of the last start, or `-Infinity`. */
   latest(): number {
-    return this.count === 0 ? -Infinity : this.slots[this.slotOf(this.count - 1)]!
+    return this.first === this.end ? -Infinity : this.slots[(this.end - 1) % this.slots.length]!
   }
 
   /** The same past, as far as it is remembered, for another number of places. Starts keep their numbers. */
   resized(places: number): History {
     const next = new History(places)
-    next.count = Math.max(0, this.count - Math.min(this.places, places))
-    while (next.count < this.count) next.push(this.slots[this.slotOf(next.count)]!)
+    next.count = Math.max(0, this.count - Math.min(this.places, places), this.first * this.perSlot)
+    next.first = next.end = next.slotOf(next.count)
+    while (next.count < this.count) next.push(this.slots[this.slotOf(next.count) % this.slots.length]!, -Infinity)
     return next
   }
 
-  /** Notes a start and returns its number, by which `amend` can move it. */
-  push(time: number): number {
+  /**
+   * Notes a start and returns its number, by which `amend` can move it. Starts up to the time `forgettable` may be
+   * forgotten: no window reaches them any more.
+   */
+  push(time: number, forgettable: number): number {
     const number = this.count++
-    // The first of a slot finds the time of a start that is R places back and more, hence earlier.
-    this.amend(number, time)
+    if (this.slotOf(number) < this.end) {
+      this.amend(number, time)
+    } else {
+      if (this.end - this.first === this.slots.length) this.makeRoom(forgettable)
+      this.slots[this.end++ % this.slots.length] = time
+    }
     return number
   }
 
-  /** Moves a start that is still remembered to a later time. */
+  /** Moves a start to a later time, if it is still remembered. */
   amend(number: number, time: number): void {
     const slot = this.slotOf(number)
-    if (time > this.slots[slot]!) this.slots[slot] = time
+    if (slot < this.first) return
+    const place = slot % this.slots.length
+    if (time > this.slots[place]!) this.slots[place] = time
   }
 
   /** Moves the whole past, for a clock whose zero has been moved. */
@@ -63,6 +88,25 @@ export class History {
   }
 
   private slotOf(number: number): number {
-    return Math.floor(number / this.perSlot) % this.slots.length
+    return this.perSlot === 1 ? number : Math.floor(number / this.perSlot)
+  }
+
+  /**
+   * Makes room for one slot. A copy leaves at least half of the new length free, or all that is ever needed, so that the
+   * next copy comes after as many starts as it copies slots.
+   */
+  private makeRoom(forgettable: number): void {
+    const { length } = this.slots
+    while (this.end - this.first > alwaysKept && this.slots[this.first % length]! <= forgettable) this.first++
+    const size = this.end - this.first
+    if (size > length / 2 && length < this.maxLength) this.copyTo(Math.min(length * 2, this.maxLength))
+    else if (size <= length / 4) this.copyTo(Math.ceil(length / 2))
+    else if (size === length) this.first++
+  }
+
+  private copyTo(length: number): void {
+    const slots = new Float64Array(length)
+    for (let n = this.first; n < this.end; n++) slots[n % length] = this.slots[n % this.slots.length]!
+    this.slots = slots
   }
 }

@@ -1,12 +1,52 @@
 /**
  * The gates of a family of meters, one for each key that has been in use of late.
+ *
+ * No timer looks after them: each use drops gates that have become as good as new, beginning with the one that was not
+ * used for longest. Each gate is dropped once, so this takes constant amortised time, and bounded time at each use.
+ *
+ * The order of use is a linked list, and not that of the `Map`: an engine leaves a gap in a `Map` for each entry that is
+ * taken out, and steps over all gaps to find the first entry. With 100,000 keys in use that took 100 µs at each use.
  */
 import type { LimitGate } from "./limitGate.ts"
 
+/** At each use at least so many are looked at: idle gates go faster than new ones can come. */
+const minLooks = 2
+
+/** At each use at most so many are looked at, which takes about a tenth of a millisecond. */
+const maxLooks = 512
+
+/** A key in use. The list of all is a ring: the one after the last is the family's own link, before the first. */
+class Link<K, G> {
+  readonly key: K
+  readonly gate: G
+  previous: Link<K, G>
+  next: Link<K, G>
+
+  constructor(key: K, gate: G) {
+    this.key = key
+    this.gate = gate
+    this.previous = this
+    this.next = this
+  }
+
+  addBefore(link: Link<K, G>): void {
+    this.previous = link.previous
+    this.next = link
+    link.previous.next = this
+    link.previous = this
+  }
+
+  remove(): void {
+    this.previous.next = this.next
+    this.next.previous = this.previous
+  }
+}
+
 export class KeyedGates<K, G extends LimitGate = LimitGate> {
   private readonly make: () => G
-  /** In the order of their last use. */
-  private readonly gates = new Map<K, G>()
+  private readonly links = new Map<K, Link<K, G>>()
+  /** Begins and ends the list, which is in the order of the last use, or of the last look at one that had to stay. */
+  private readonly ends = new Link<K, G>(undefined!, undefined!)
 
   constructor(make: () => G) {
     this.make = make
@@ -14,26 +54,42 @@ export class KeyedGates<K, G extends LimitGate = LimitGate> {
 
   /** How many keys there are whose past still matters. */
   get size(): number {
-    for (const [key, gate] of this.gates) if (gate.isForgettable()) this.gates.delete(key)
-    return this.gates.size
+    for (const link of this.links.values()) if (link.gate.isForgettable()) this.drop(link)
+    return this.links.size
   }
 
   of(key: K): G {
-    const gate = this.gates.get(key) ?? this.make()
-    this.moveToEnd(key, gate)
-    // Two are looked at for one that may be new: what is idle goes faster than what is new can come.
-    for (let i = 0; i < 2; i++) this.lookAtOldest(gate)
-    return gate
+    let link = this.links.get(key)
+    if (link === undefined) {
+      link = new Link(key, this.make())
+      this.links.set(key, link)
+    } else {
+      link.remove()
+    }
+    this.dropIdle()
+    // Added only now, so that what is asked for is not dropped, or looked at.
+    link.addBefore(this.ends)
+    return link.gate
   }
 
-  private lookAtOldest(inUse: G): void {
-    const [key, gate] = this.gates.entries().next().value!
-    if (gate !== inUse && gate.isForgettable()) this.gates.delete(key)
-    else this.moveToEnd(key, gate)
+  /** After `minLooks` it stops at the first that has to stay: most of those behind it were used later. */
+  private dropIdle(): void {
+    for (let looks = 0; looks < maxLooks; looks++) {
+      const oldest = this.ends.next
+      if (oldest === this.ends) return
+      if (oldest.gate.isForgettable()) {
+        this.drop(oldest)
+      } else if (looks < minLooks) {
+        oldest.remove()
+        oldest.addBefore(this.ends)
+      } else {
+        return
+      }
+    }
   }
 
-  private moveToEnd(key: K, gate: G): void {
-    this.gates.delete(key)
-    this.gates.set(key, gate)
+  private drop(link: Link<K, G>): void {
+    link.remove()
+    this.links.delete(link.key)
   }
 }

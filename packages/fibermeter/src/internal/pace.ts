@@ -87,14 +87,15 @@ export class Pace {
   start(now: number): number {
     const late = now - Math.max(this.slot(), this.floor)
     if (late > catchUp) this.delay(late - catchUp)
-    this.nominal?.push(Math.max(this.slot(), this.floor))
+    // No later slot comes before this one, so what lies a window before it holds back none.
+    this.nominal?.push(Math.max(this.slot(), this.floor), this.slot() - this.window)
     if (++this.steps >= this.rate) {
       // A second's worth of slots, for whole rates exactly: keeps `steps` small, hence the products exact.
       this.base += (this.steps * second) / this.rate
       this.steps = 0
     }
     if (this.nominal !== undefined) this.skipTakenSlots(this.nominal)
-    return this.starts.push(now)
+    return this.starts.push(now, now - this.window)
   }
 
   /**

@@ -6,22 +6,25 @@
  * c at t is allowed if what was spent after t − per leaves room for it; then every window that ends at t holds, and each
  * window holds that ends where something was spent, hence all do.
  *
- * The log has at most `maxEntries` entries, three quarters of a megabyte. Should it fill up, what is spent within a
+ * The log grows and shrinks with what a window reaches. It has at most `maxEntries` entries, three quarters of a
+ * megabyte. Should it fill up, what is spent within a
  * 16,384th of the window shares an entry from then on, at the time of the latest of it. So it is taken to have been spent
  * later than it was and counts for longer, never for less: no more gets through, and a start waits at most that
  * 16,384th of the window too long.
  */
 const maxEntries = 32_768
+/** The length to begin with: V8 keeps 64 bytes inside of a typed array, and allocates more than that outside of its heap. */
+const minEntries = 8
 const slices = maxEntries / 2
 
 export class Window {
   limit: number
   per: number
   /** The entries, oldest first, are at `head`, `head + 1`, …, modulo the length of these three. */
-  private times = new Float64Array(16)
-  private costs = new Float64Array(16)
+  private times = new Float64Array(minEntries)
+  private costs = new Float64Array(minEntries)
   /** The number of the first spending of each entry. */
-  private numbers = new Float64Array(16)
+  private numbers = new Float64Array(minEntries)
   private head = 0
   private size = 0
   private count = 0
@@ -109,6 +112,8 @@ export class Window {
     }
     // Costs may be fractions, whose sums come out a little off. Nothing spent is nothing.
     if (this.size === 0) this.spent = 0
+    // More entries have been dropped since the last copy than this one copies.
+    if (this.size <= this.times.length / 8 && this.times.length > minEntries) this.unroll(this.times.length / 2)
   }
 
   /** When so much of what was spent first will have gone out of the window. */

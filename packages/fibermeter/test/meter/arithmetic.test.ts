@@ -19,6 +19,18 @@ import { Log } from "../support/Log.ts"
 import { range } from "../support/Spy.ts"
 import { World } from "../support/World.ts"
 
+/** The bytes of all typed arrays that can be reached from there. */
+const bytesOf = (root: unknown): number => {
+  const seen = new Set<unknown>()
+  const visit = (value: unknown): number => {
+    if (typeof value !== "object" || value === null || seen.has(value)) return 0
+    seen.add(value)
+    if (value instanceof Float64Array) return value.byteLength
+    return Object.values(value).reduce<number>((sum, each) => sum + visit(each), 0)
+  }
+  return visit(root)
+}
+
 /** All that was ever spent, in a list. */
 class NaiveWindow {
   private entries: Array<{ at: number; cost: number }> = []
@@ -241,11 +253,7 @@ describe("Window", () => {
   it("keeps its memory, whatever the limit", () => {
     const window = new Window(1e9, 1e9)
     for (let n = 0; n < 300_000; n++) window.spend(1, n * 3000)
-    const bytes = Object.values(window).reduce<number>(
-      (sum, value) => (value instanceof Float64Array ? sum + value.byteLength : sum),
-      0
-    )
-    expect(bytes).toBe(3 * 8 * 32_768)
+    expect(bytesOf(window)).toBe(3 * 8 * 32_768)
     expect(window.room(300_000 * 3000)).toBe(1e9 - 300_000)
   })
 
@@ -312,7 +320,7 @@ describe("History", () => {
           let now = 0
           for (const { gap, late, shift } of steps) {
             now += gap
-            const number = history.push(now)
+            const number = history.push(now, -Infinity)
             expect(number).toBe(times.length)
             times.push(now)
             now += late
@@ -329,7 +337,7 @@ describe("History", () => {
               const known = times.slice(-Math.min(other, places))
               const next = history.resized(other)
               expect(next.oldest()).toBe(known.at(-other) ?? -Infinity)
-              expect(next.push(now)).toBe(times.length)
+              expect(next.push(now, -Infinity)).toBe(times.length)
             }
           }
         }
@@ -350,18 +358,118 @@ describe("History", () => {
         } else if (oldest < back * 10 || oldest > (back + perSlot - 1) * 10) {
           expect.fail(`start ${back} of ${places} was at ${back * 10}, not at ${oldest}`)
         }
-        history.push(n * 10)
+        history.push(n * 10, -Infinity)
       }
       // As many places as each have a slot of their own again.
       const shorter = history.resized(1000)
       expect(shorter.oldest()).toBeGreaterThanOrEqual(places * 2 * 10)
       expect(shorter.oldest()).toBeLessThanOrEqual((places * 2 + perSlot - 1) * 10)
-      const bytes = Object.values(history).reduce<number>(
-        (sum, value) => (value instanceof Float64Array ? sum + value.byteLength : sum),
-        0
-      )
-      expect(bytes).toBeLessThanOrEqual((65_536 + 1) * 8)
+      expect(bytesOf(history)).toBeLessThanOrEqual((65_536 + 1) * 8)
     }
+  })
+})
+
+describe("History grows and shrinks with what a window reaches", () => {
+  const window = 1e9
+
+  it("whatever may be forgotten, the answer is the same as far as a window reaches", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 3000 }),
+        fc.array(fc.record({ gap: fc.nat({ max: 4e6 }), starts: fc.nat({ max: 300 }), rest: fc.boolean() }), {
+          maxLength: 12
+        }),
+        (places, phases) => {
+          const exact = new History(places)
+          const lean = new History(places)
+          const times: Array<number> = []
+          let now = 0
+          for (const { gap, rest, starts } of phases) {
+            if (rest) now += window
+            for (const _ of range(starts)) {
+              now += gap
+              if (exact.oldest() > now - window || lean.oldest() !== -Infinity) {
+                if (lean.oldest() !== exact.oldest()) expect.fail(`${lean.oldest()} is not ${exact.oldest()}`)
+              }
+              const number = exact.push(now, -Infinity)
+              if (lean.push(now, now - window) !== number) expect.fail("starts keep their numbers")
+              times.push(now)
+              for (const back of [0, 1, 40, 200]) {
+                // A task is seen to start long before its window has gone by.
+                if (back > number || times[number - back]! <= now - window) continue
+                times[number - back] = now - back
+                exact.amend(number - back, now - back)
+                lean.amend(number - back, now - back)
+              }
+            }
+            expect(lean.latest()).toBe(exact.latest())
+            const [one, other] = [exact.resized(50), lean.resized(50)]
+            if (one.oldest() > now - window) expect(other.oldest()).toBe(one.oldest())
+            expect(other.push(now, -Infinity)).toBe(one.push(now, -Infinity))
+          }
+        }
+      ),
+      { numRuns: 200 }
+    )
+  })
+
+  /** As many starts a second for so long. */
+  const runAt = (history: History, from: number, perSecond: number, seconds: number): number => {
+    const gap = 1e9 / perSecond
+    for (let n = 0; n < perSecond * seconds; n++) history.push(from + n * gap, from + n * gap - window)
+    return from + seconds * 1e9
+  }
+
+  it("takes no more than twice the starts within a window, or half a kilobyte", () => {
+    for (const places of [100, 1000, 60_000, 1e6]) {
+      const history = new History(places)
+      expect(bytesOf(history)).toBeLessThanOrEqual(64)
+      let now = runAt(history, 0, 10, 1000)
+      expect(bytesOf(history)).toBeLessThanOrEqual(512)
+      now = runAt(history, now, 500, 3)
+      expect(bytesOf(history)).toBeLessThanOrEqual(Math.max(512, 1024 * 8))
+      // After more starts it has shrunk again.
+      runAt(history, now, 10, 200)
+      expect(bytesOf(history)).toBeLessThanOrEqual(1024)
+    }
+  })
+
+  it("allocates at most two slots a start", () => {
+    let slots = 0
+    class Counting extends Float64Array {
+      constructor(length: number) {
+        super(length)
+        slots += length
+      }
+    }
+    vi.stubGlobal("Float64Array", Counting)
+    try {
+      const history = new History(60_000)
+      let now = 0
+      for (const _ of range(20)) {
+        now = runAt(history, now, 50_000, 1)
+        now = runAt(history, now, 100, 20)
+      }
+    } finally {
+      vi.unstubAllGlobals()
+    }
+    expect(slots).toBeGreaterThan(65_536)
+    expect(slots).toBeLessThanOrEqual(20 * 52_000 * 2)
+  })
+})
+
+describe("Window grows and shrinks with what it reaches", () => {
+  it("takes no more than a small multiple of what was spent within it", () => {
+    const window = new Window(1e9, 1e9)
+    expect(bytesOf(window)).toBeLessThanOrEqual(3 * 64)
+    for (let n = 0; n < 20_000; n++) window.spend(1, n * 1000)
+    expect(bytesOf(window)).toBeLessThanOrEqual(3 * 8 * 32_768)
+    // Of a thousand milliseconds, ten spend something.
+    for (let n = 0; n < 100; n++) {
+      expect(window.room(2e9 + n * 1e8)).toBe(1e9 - Math.min(n, 9))
+      window.spend(1, 2e9 + n * 1e8)
+    }
+    expect(bytesOf(window)).toBeLessThanOrEqual(3 * 8 * 128)
   })
 })
 
@@ -583,27 +691,48 @@ describe("KeyedGates", () => {
     }
   }
 
+  /** A family that counts the gates it has made and not dropped. */
+  const counted = (limits: ConstructorParameters<typeof LimitGate>[0]) => {
+    const count = { kept: 0 }
+    class Counted extends LimitGate {
+      override isForgettable(): boolean {
+        const isForgettable = super.isForgettable()
+        if (isForgettable) count.kept--
+        return isForgettable
+      }
+    }
+    const gates = new KeyedGates<number>(() => {
+      count.kept++
+      return new Counted(limits)
+    })
+    return { count, gates }
+  }
+
+  const use = (host: Host, gate: Gate): void => {
+    const visitor = new Visitor(host, gate)
+    expect(visitor.request()).toBe(true)
+    visitor.started()
+    visitor.leave()
+  }
+
+  const oneIn100ms = { maxAtOnce: 1, windows: { r: { limit: 1, per: 100 } } }
+
   it("keys that are asked for and not used leave nothing", () => {
-    const gates = new KeyedGates<number>(() => new LimitGate({ maxAtOnce: 1 }))
+    const { count, gates } = counted({ maxAtOnce: 1 })
     for (let key = 0; key < 50_000; key++) gates.of(key)
-    expect(gates["gates"].size).toBeLessThanOrEqual(2)
+    expect(count.kept).toBeLessThanOrEqual(2)
     expect(gates.size).toBe(0)
   })
 
-  it("keys that are used go in passing, faster than new ones come, without anybody asking for the size", async () => {
+  it("keys that are used are dropped faster than new ones come, without a read of the size", async () => {
     const world = new World()
-    const gates = new KeyedGates<number>(() => new LimitGate({ maxAtOnce: 1, windows: { r: { limit: 1, per: 100 } } }))
-    const known = gates["gates"]
+    const { count, gates } = counted(oneIn100ms)
     let most = 0
     await world.value(
       Effect.withFiber((fiber) => {
-        const host = ofFiber(fiber)
         for (let key = 0; key < 20_000; key++) {
-          const visitor = new Visitor(host, gates.of(key))
-          expect(visitor.request()).toBe(true)
-          visitor.started()
-          visitor.leave()
-          most = Math.max(most, known.size)
+          use(ofFiber(fiber), gates.of(key))
+          most = Math.max(most, count.kept)
           world.pass(1_000_000n)
         }
         return Effect.void
@@ -612,6 +741,75 @@ describe("KeyedGates", () => {
     // A hundred are within their window; of those that are not, some have not been looked at yet.
     expect(most).toBeLessThanOrEqual(200)
     expect(most).toBeGreaterThanOrEqual(100)
+  })
+
+  it("after 30,000 keys were used once, a hundred uses of another drop them all", async () => {
+    const world = new World()
+    const { count, gates } = counted(oneIn100ms)
+    await world.value(
+      Effect.withFiber((fiber) => {
+        for (let key = 0; key < 30_000; key++) use(ofFiber(fiber), gates.of(key))
+        expect(count.kept).toBe(30_000)
+        world.pass(100_000_000n)
+        for (let n = 0; n < 100; n++) {
+          const before = count.kept
+          gates.of(-1)
+          // None of them takes long.
+          expect(before - count.kept).toBeLessThanOrEqual(512)
+        }
+        expect(count.kept).toBe(1)
+        return Effect.void
+      })
+    )
+  })
+
+  it("keys that stay in use do not keep idle ones from being dropped", async () => {
+    const world = new World()
+    const { count, gates } = counted(oneIn100ms)
+    await world.value(
+      Effect.withFiber((fiber) => {
+        const host = ofFiber(fiber)
+        for (const key of range(1000)) expect(new Visitor(host, gates.of(key)).request()).toBe(true)
+        for (let key = 1000; key < 2000; key++) use(host, gates.of(key))
+        world.pass(100_000_000n)
+        for (let n = 0; n < 1000; n++) gates.of(0)
+        expect(count.kept).toBe(1000)
+        expect(gates.size).toBe(1000)
+        return Effect.void
+      })
+    )
+  })
+
+  it("a use takes no longer with more keys in use", () => {
+    let looks = 0
+    class Busy extends LimitGate {
+      override isForgettable(): boolean {
+        looks++
+        return false
+      }
+    }
+    const gates = new KeyedGates<number>(() => new Busy({ maxAtOnce: 1 }))
+    for (let key = 0; key < 10_000; key++) gates.of(key)
+    looks = 0
+    for (let n = 0; n < 100; n++) gates.of((n * 7919) % 10_000)
+    expect(looks).toBeLessThanOrEqual(300)
+  })
+
+  it("a family of high rates takes memory for what was started, not for what might be", async () => {
+    const limits = { maxPerSecond: 60_000, maxBurst: 60_000, windows: { r: { limit: 60_000, per: "1 hour" } } } as const
+    const kept: Array<LimitGate> = []
+    const gates = new KeyedGates<number>(() => {
+      kept.push(new LimitGate(limits))
+      return kept.at(-1)!
+    })
+    await new World().value(
+      Effect.withFiber((fiber) => {
+        for (let key = 0; key < 1000; key++) for (const _ of range(5)) use(ofFiber(fiber), gates.of(key))
+        return Effect.void
+      })
+    )
+    expect(kept).toHaveLength(1000)
+    expect(bytesOf(kept)).toBeLessThanOrEqual(1000 * 5 * 64)
   })
 })
 

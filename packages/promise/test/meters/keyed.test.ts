@@ -196,6 +196,21 @@ describe("what is idle is dropped", () => {
     expect(most).toBeLessThanOrEqual(11)
   })
 
+  it("with memory for what was started, not for what the limits allow", async () => {
+    const meters = createKeyedMeter<number>({
+      maxPerSecond: 60_000,
+      maxBurst: 60_000,
+      windows: { requests: { limit: 60_000, per: 60_000 } }
+    })
+    const before = process.memoryUsage().arrayBuffers
+    for (const key of naturals(500)) {
+      for (const _ of naturals(3)) await value(meters.for(key).run(() => key))
+    }
+    expect(meters.size).toBe(500)
+    // Two histories of 60,000 starts each would be 480 MB.
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(10_000_000)
+  })
+
   it("and makes no difference to whoever comes next", async () => {
     const meters = createKeyedMeter<string>({
       maxPerSecond: 10,
