@@ -1,11 +1,13 @@
 /**
  * All test files, the facade they test and Vitest's runner as one module, which exports `run(name): Promise<Report>` and
- * imports nothing: every host loads the same file.
+ * imports nothing: every host loads the same file. The facade is the file that is published, so that tests which look at
+ * the engine inside are not here.
  */
 import { globSync } from "node:fs"
 import { join } from "node:path"
 import { rolldown } from "rolldown"
 import type { Plugin } from "rolldown"
+import { looksInside, onPublished } from "../scripts/published.ts"
 
 const packageFolder = join(import.meta.dirname, "../packages/promise")
 export const testFolder = join(packageFolder, "test")
@@ -49,7 +51,7 @@ const entryId = "\0entry.ts"
 
 const entry = (files: ReadonlyArray<string>): string => `
 // Evaluated with the program, as an import of it would be. All the rest is evaluated when it runs.
-import ${JSON.stringify(join(packageFolder, "src/index.ts"))}
+import ${JSON.stringify(join(packageFolder, "dist/index.js"))}
 import { run as runFiles } from ${JSON.stringify(join(import.meta.dirname, "inside/run.ts"))}
 
 const files = {
@@ -58,9 +60,11 @@ const files = {
 export const run = (name) => runFiles(name, files)
 `
 
-/** Writes the module. */
+/** Writes the module. `scripts/build.ts` has to have run. */
 export const bundle = async (file: string): Promise<void> => {
-  const files = globSync("**/*.test.ts", { cwd: testFolder }).toSorted()
+  const files = globSync("**/*.test.ts", { cwd: testFolder })
+    .filter((file) => !looksInside().includes(file))
+    .toSorted()
   const build = await rolldown({
     input: "entry",
     platform: "neutral",
@@ -75,6 +79,7 @@ export const bundle = async (file: string): Promise<void> => {
         resolveId: (id) => (id === "entry" ? entryId : undefined),
         load: (id) => (id === entryId ? entry(files) : undefined)
       },
+      onPublished({ fibermeter: join(packageFolder, "../fibermeter"), promise: packageFolder }),
       forTests
     ],
     transform: {

@@ -8,7 +8,6 @@ export type Part = keyof typeof reasons
 
 export const reasons = {
   AsyncLocalStorage: "no AsyncLocalStorage",
-  promiseHooks: "no createHook() that tells of promises",
   timeZone: "no time zone to be set"
 }
 
@@ -23,12 +22,6 @@ export interface LeftOut {
 
 /** They ask what the async context of a task is. */
 const withoutContext = { hosts: ["Chromium", "workerd"], without: "AsyncLocalStorage" } as const
-
-/** They count the promises that are made. */
-const withoutHooks = {
-  hosts: ["Bun", "Deno", "Chromium", "workerd", "workerd with nodejs_compat"],
-  without: "promiseHooks"
-} as const
 
 /** They say in which time zone they are. */
 const withoutZone = { hosts: ["Chromium", "workerd", "workerd with nodejs_compat"], without: "timeZone" } as const
@@ -46,7 +39,6 @@ const leftOut: ReadonlyArray<LeftOut> = [
     file: "meters/run-at-once.test.ts",
     test: "time that goes by between two looks at the clock: the task starts there, in its caller's async context"
   },
-  { ...withoutHooks, file: "work.test.ts" },
   ...["UTC", "America/New_York", "Asia/Kolkata"].map((zone) => ({
     ...withoutZone,
     file: "retry-after.test.ts",

@@ -31,10 +31,6 @@ interface Builtins {
 interface AsyncHooks {
   readonly AsyncLocalStorage: new () => unknown
   readonly AsyncResource: new (type: string) => unknown
-  readonly createHook: (callbacks: { init: (id: number, type: string) => void }) => {
-    readonly enable: () => void
-    readonly disable: () => void
-  }
 }
 
 const host = globalThis as unknown as {
@@ -184,25 +180,8 @@ const asyncHooks = host.process?.getBuiltinModule?.("node:async_hooks")
 /** What stands where there is no such thing. It can be made, as some test files do before their first test, not used. */
 const nothing = function () {} as unknown as AsyncHooks[keyof AsyncHooks]
 
-export const { AsyncLocalStorage, AsyncResource, createHook } =
-  asyncHooks ?? ({ AsyncLocalStorage: nothing, AsyncResource: nothing, createHook: nothing } as AsyncHooks)
-
-const seesPromises = (): boolean => {
-  let seen = false
-  try {
-    const hook = createHook({
-      init: (_, type) => {
-        if (type === "PROMISE") seen = true
-      }
-    })
-    hook.enable()
-    void Promise.resolve().then(() => {})
-    hook.disable()
-  } catch {
-    return false
-  }
-  return seen
-}
+export const { AsyncLocalStorage, AsyncResource } =
+  asyncHooks ?? ({ AsyncLocalStorage: nothing, AsyncResource: nothing } as AsyncHooks)
 
 // --- what a host may be without --------------------------------------------------------------------------------------
 
@@ -221,6 +200,5 @@ const setsTimeZone = (): boolean => {
 /** Whether the host has what `leftOut.ts` may say that it has not. */
 export const has: Readonly<Record<Part, () => boolean>> = {
   AsyncLocalStorage: () => asyncHooks !== undefined,
-  promiseHooks: seesPromises,
   timeZone: setsTimeZone
 }
