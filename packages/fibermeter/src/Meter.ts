@@ -27,6 +27,7 @@ import { inOrder, namesOf, together } from "./internal/gate.ts"
 import type { Gate } from "./internal/gate.ts"
 import { gatesOf, isGated, TypeId } from "./internal/gated.ts"
 import type { Gated } from "./internal/gated.ts"
+import { correct as correctHolding } from "./internal/holding.ts"
 import type { Cost } from "./internal/holding.ts"
 import * as Host from "./internal/host.ts"
 import { KeyedGates } from "./internal/keyedGates.ts"
@@ -491,11 +492,10 @@ export const correct = (cost: Cost): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
     const names = Object.keys(cost)
     for (let each = fiber.getRef(CurrentTask); each !== undefined; each = each.caller?.task) {
-      const { bookings, gates } = each
-      const known = namesOf(gates)
+      const known = namesOf(each.gates)
       if (!names.some((name) => known.has(name))) continue
       refuse(check.cost(known, cost))
-      gates.forEach((gate, i) => gate.correct(bookings[i], cost))
+      correctHolding(each, cost)
       return Effect.void
     }
     const message = "there is nothing to correct: this does not run inside a task with a cost by one of these names"
@@ -542,7 +542,9 @@ export const pause = (meter: Meter<any, any>, duration: Duration.Input = Duratio
  */
 export const resume = (meter: Meter<any, any>): Effect.Effect<void> =>
   Effect.sync(() => {
-    for (const gate of gatesOf(meter)) gate.resume()
+    const gates = gatesOf(meter)
+    for (const gate of gates) gate.resume()
+    for (const gate of gates) gate.wake()
   })
 
 /**

@@ -10,7 +10,7 @@ import type { AnyMeter, Cost, Meters } from "../Meter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { Progress } from "../Progress.ts"
 import * as check from "./check.ts"
-import { Any } from "./collect.ts"
+import { Any, Feed } from "./collect.ts"
 import { FiberWorker } from "./fiberWorker.ts"
 import { capacityOf, namesOf, together } from "./gate.ts"
 import type { Gate } from "./gate.ts"
@@ -109,7 +109,8 @@ export const makeRun = <A, B, E>(
     f,
     weigh: cost === undefined ? undefined : weighing(cost, [...own.gates, ...shared]),
     parent: fiber.id,
-    inside: callerIn(fiber),
+    // The reader of results may be doing something else meanwhile.
+    inside: callerIn(fiber, !(collector instanceof Feed)),
     isUninterruptible: interruptible === false && !(collector instanceof Any),
     // For a task that in the end waits for itself.
     isTelling: capacityOf(shared) < Infinity

@@ -29,7 +29,7 @@ export class FiberTicket extends Ticket {
     super(gates)
     this.fiber = fiber
     this.host = Host.ofFiber(fiber)
-    this.inside = callerIn(fiber)
+    this.inside = callerIn(fiber, true)
     this.cost = cost
     this.isAdmitted = false
     this.isOver = false

@@ -1,51 +1,65 @@
 /**
- * The queue in front of a limit. A meter is one gate or several; who stands in their lines, and how one passes several
- * of them, is in `ticket.ts`. What opens a gate, and when, is for its subclasses to say.
+ * The queue in front of a limit. A meter is one gate or several; what opens a gate, and when, its subclasses decide.
+ *
+ * Waiters that need this gate alone are in `line`, first come, first served. Of the waiters that need several gates, the
+ * first of each set stands at one of them, in `sets`; `setQueue.ts` has the rule for those. Both are merged by rank: the
+ * first of a gate is the one with the smallest rank of both. `ticket.ts` has what all of them have in common.
  */
 import * as Duration from "effect/Duration"
 import type * as Cause from "effect/Cause"
 import type * as Fiber from "effect/Fiber"
 import type { Cost, Holdable } from "./holding.ts"
 import type { Host } from "./host.ts"
+import { Heap } from "./heap.ts"
 import { Line } from "./line.ts"
 import type { Placed } from "./line.ts"
+import type { SetQueue } from "./setQueue.ts"
 import { Timeline } from "./timeline.ts"
 import { later, overdue, turnBegins } from "./turn.ts"
 
-/** Somebody in the line. */
+/** A request for admission that waits. */
 export interface Waiter extends Placed {
   readonly host: Host
   readonly cost: Cost | undefined
+  /**
+   * Its place in the order of all waiters: the smaller comes first. It does not change while the waiter waits. Today it
+   * is the number of its arrival. 0 while it does not wait, and then it comes after all that do.
+   */
+  readonly rank: number
   readonly isWaiting: boolean
-  /** The gate where it waits. */
-  readonly waitsAt: Gate | undefined
   /** From where inside of a task it is called, as far as that is known. */
   readonly inside: Inside | undefined
-  /** Why it will never pass all of its gates, if so. */
+  /** Why no waiting can ever have all of its gates admit it, if so. */
   objection(): Cause.Cause<any> | undefined
-  /** It is the first, and the gate is open to it. It has been taken out of the line. */
-  pass(): void
-  /** It will never pass, for that reason. It takes itself out of the line. */
+  /** All its gates are open. It has been taken out of its queue. */
+  admit(): void
+  /** It will never be admitted, for that reason. It takes itself out of its queue. */
   refuse(reason: Cause.Cause<any>): void
 }
 
 /** A place inside of a task: `nesting.ts` says what that means. */
 export interface Inside {
-  nestingAt(gate: Gate, line: Line<Waiter>): Nesting
+  nestingAt(gate: Gate): Nesting
 }
 
-/** Those in a gate's line who run inside of tasks. */
+/** The waiters of a gate that run inside of tasks. */
 export interface Nesting {
-  /** One comes to the line. */
+  /** The waiter waits: the task that it runs inside of may not end before. Refuses the waiter if that is a deadlock. */
   add(waiter: Waiter): void
   remove(waiter: Waiter): void
-  /** One is there to stay: the task that it runs inside of may have to wait for it. Refuses it if that is for ever. */
-  holdUp(waiter: Waiter): void
-  /** The first that runs inside of a task which holds a place of that gate. */
-  first(held: Gate | undefined): Waiter | undefined
-  /** Refuses one if none can ever pass. To be called when there are fewer places, or fewer tasks that hold one. */
+  /** Refuses a waiter if there is a deadlock. To be called when there are fewer permits, or fewer tasks that hold one. */
   breakDeadlock(): void
 }
+
+/** Room of a gate that is kept for the first waiter of a set. */
+interface Kept {
+  readonly set: SetQueue
+  /** On the gate's time line. */
+  until: number
+}
+
+/** Instead of a new array each time. */
+const none: ReadonlyArray<never> = []
 
 let born = 0
 
@@ -53,12 +67,12 @@ let born = 0
 const maxSleep = 2 ** 50
 
 export abstract class Gate implements Holdable {
-  /** Gates are passed from the youngest to the oldest. */
+  /** What tells this gate from all others, and in which order a set lists them. */
   readonly age: number = born++
   /** How many tasks may have passed and not ended. */
   abstract readonly capacity: number
-  /** Whether it has to hold something in order to be open. Such gates come last, so that they hold it for nobody. */
-  readonly holds: boolean = false
+  /** Whether room can be kept here. Where it cannot, the gate has to hold something in order to be open, and comes last. */
+  readonly canKeep: boolean = true
   /** The names by which a task's cost is counted here. */
   abstract readonly names: Iterable<string>
   /** How many tasks have passed and not ended. */
@@ -67,24 +81,32 @@ export abstract class Gate implements Holdable {
   started = 0
   /** Calls that go on and may come again. */
   private calls = 0
-  /** How many wait here, those that wait further on included. */
+  /** How many waiters need this gate, whichever of their gates they stand at. */
   waiting = 0
 
   /** Who may pass depends on it only where time matters to the gate, and while it is paused. */
   protected readonly time = new Timeline((delta) => {
     this.pausedUntil += delta
+    this.closedSince += delta
+    for (const each of this.keeps) each.until += delta
     this.shift(delta)
   })
   /** Set when the gate can open no more: whoever comes is refused with it. */
-  protected broken: Cause.Cause<any> | undefined
+  private broken: Cause.Cause<any> | undefined
 
-  /** Those who wait here, in the order of their coming. */
+  /** The waiters that need this gate alone, in the order of their ranks. */
   private readonly line = new Line<Waiter>()
-  /**
-   * Waiters that this gate was open to and that wait at an older one: the first in line and, after it, those that it had
-   * to let pass. Who may pass the last of them is for `next` to say.
-   */
-  private readonly fronts: Array<Waiter> = []
+  /** The sets of gates whose first waiter stands here. */
+  readonly sets = new Heap<SetQueue>()
+  /** All sets with waiters that have this gate among theirs. */
+  readonly setsNeeding = new Map<string, SetQueue>()
+  /** Some of it may have ended. */
+  private keeps: Array<Kept> = []
+  /** The set whose first waiter is first here while the gate is closed by its own limits, and since when. */
+  private closedTo: SetQueue | undefined
+  private closedSince = 0
+  /** Whether what `opensFor` said last is owed to a pause or to kept room, and not to the gate's own limits. */
+  private isHeldBack = false
   /** Made for the first that runs inside of a task. */
   private nesting: Nesting | undefined
   protected pausedUntil = -Infinity
@@ -96,27 +118,27 @@ export abstract class Gate implements Holdable {
   private isPostponed = false
   private isPumping = false
   /** Called when nothing is here any more. */
-  private onIdle: Array<() => void> | undefined
+  private onIdle: Set<{ readonly f: () => void }> | undefined
 
   /** Whether `opensAt` goes by the time. */
   abstract readonly isTimed: boolean
   /**
-   * When this gate will be open to the waiter, which is the first in line: at that time or, if that has come, now; or
-   * at `Infinity`, after some event that calls `wake`. Called again before each decision, so it may note that somebody
-   * waits.
+   * When this gate will be open to the waiter, if it is first, and as if the waiters in `kept` had just started: at that
+   * time or, if that has come, now; or at `Infinity`, after some event that calls `wake`. Called again before each
+   * decision, so it may note that there is a waiter.
    */
-  protected abstract opensAt(waiter: Waiter): number
+  protected abstract opensAt(waiter: Waiter, kept: ReadonlyArray<Waiter>): number
   /** Takes what a task needs; in the same step as `opensAt` said that the gate is open. Returns a note for `settle`. */
   protected abstract take(waiter: Waiter): unknown
   /** The task behind that note has been called by now. Where nothing is noted, that is nothing. */
   settle(_booking: unknown): void {}
-  /** The task behind that note has cost something else than it was to. */
+  /** The task behind that note has cost something else than it was to. To be followed by `wake`. */
   abstract correct(booking: unknown, cost: Cost): void
   /** Gives back what a task held. */
   protected abstract giveBack(): void
-  /** Nobody waits here any more. */
+  /** No waiter needs this gate any more. */
   protected abstract rest(): void
-  /** The first in line waits for something other than this gate. */
+  /** Waiters need this gate, but none of them waits for it to open: they wait for something else. */
   protected abstract hold(): void
   /** Noted times have moved by so much. */
   protected abstract shift(delta: number): void
@@ -154,42 +176,46 @@ export abstract class Gate implements Holdable {
 
   /** Calls `f` as soon as the gate is idle, which may be at once. Returns what calls it off. */
   whenIdle(f: () => void): () => void {
-    this.onIdle ??= []
-    this.onIdle.push(f)
+    const told = { f }
+    this.onIdle ??= new Set()
+    this.onIdle.add(told)
     this.tellIdle()
-    return () => (this.onIdle = this.onIdle?.filter((each) => each !== f))
+    return () => this.onIdle?.delete(told)
   }
 
   private tellIdle(): void {
     if (!this.isIdle) return
     const told = this.onIdle!
     this.onIdle = undefined
-    for (const f of told) f()
+    for (const { f } of told) f()
   }
 
-  /** All who wait here, in the order of their coming. */
+  /** All waiters that need this gate: those that need no other one first. */
   get waiters(): ReadonlyArray<Waiter> {
-    return [...this.fronts, ...this.line.members]
+    return [...this.line.members, ...Array.from(this.setsNeeding.values(), ({ members }) => members).flat()]
   }
 
-  /** Somebody passes. */
+  /** A task starts. */
   enter(waiter: Waiter): unknown {
     this.running++
     this.started++
     return this.take(waiter)
   }
 
-  /** A task has ended. */
+  /** A task has ended. To be followed by `left`, when it has left all of its gates. */
   leave(): void {
     this.running--
     this.giveBack()
+  }
+
+  left(): void {
     this.wake()
-    // Where the limit has been lowered, an end need not make room for anybody.
+    // Where the limit has been lowered, an end need not make room.
     this.nesting?.breakDeadlock()
     if (this.onIdle !== undefined) this.tellIdle()
   }
 
-  /** Lets nobody pass for so many nanoseconds from now, or until `resume`. Of several pauses, the last to end counts. */
+  /** Admits nothing for so many nanoseconds from now, or until `resume`. Of several pauses, the last to end counts. */
   pause(host: Host, nanos: number): void {
     this.look(host)
     this.pausedUntil = Math.max(this.pausedUntil, this.time.now + nanos)
@@ -198,9 +224,9 @@ export abstract class Gate implements Holdable {
     this.wake()
   }
 
+  /** Ends all pauses. To be followed by `wake`. */
   resume(): void {
     this.pausedUntil = -Infinity
-    this.wake()
   }
 
   /** When a task of cost 1 could pass if nobody waited, in nanoseconds from now; `Infinity` if only an event tells. */
@@ -212,30 +238,113 @@ export abstract class Gate implements Holdable {
   /** As `opensAt`, for a waiter that is not there. */
   protected abstract opensNext(): number
 
-  /** Whether the waiter may pass, coming now. */
+  /** Whether the gate is open to a waiter that arrives now. */
   admits(waiter: Waiter): boolean {
     return this.isEmpty() && this.isOpen(waiter)
   }
 
-  /** Whether the gate is open to the waiter, if it is the first in line. */
-  isOpen(waiter: Waiter): boolean {
-    return this.broken === undefined && this.lookFor(waiter) <= this.time.now
+  /** Whether the gate is open to the first of a set, which stands elsewhere. Nothing is asked for if that has no use. */
+  isOpenAmongOthers(waiter: Waiter, isInVain: boolean): boolean {
+    return (this.canKeep || !isInVain) && this.firstRank > waiter.rank && this.isOpen(waiter)
   }
 
+  /** Whether the gate is closed to a waiter that needs it and may stand elsewhere. */
+  isClosedTo(waiter: Waiter): boolean {
+    return this.firstRank < waiter.rank || !this.isOpen(waiter)
+  }
+
+  private isOpen(waiter: Waiter): boolean {
+    return this.broken === undefined && this.opensFor(waiter) <= this.time.now
+  }
+
+  /** Whether no waiter stands here. */
   isEmpty(): boolean {
-    return this.line.size === 0 && this.fronts.length === 0
+    return this.line.size === 0 && this.sets.size === 0
   }
 
-  private lookFor(waiter: Waiter): number {
-    if (this.isTimed || this.pausedUntil !== -Infinity) {
+  /** Whether the first of the set is the first of all that stand here. */
+  isFirst(set: SetQueue): boolean {
+    return this.firstSet === set
+  }
+
+  /** The set whose first waiter is first here, if it is one of a set. */
+  private get firstSet(): SetQueue | undefined {
+    const set = this.sets.first
+    if (set === undefined) return undefined
+    const single = this.line.first
+    return single === undefined || set.rank < single.rank ? set : undefined
+  }
+
+  private get firstRank(): number {
+    return Math.min(this.line.first?.rank ?? Infinity, this.sets.first?.rank ?? Infinity)
+  }
+
+  private isPaused(host: Host): boolean {
+    if (this.pausedUntil === -Infinity) return false
+    this.look(host)
+    return this.pausedUntil > this.time.now
+  }
+
+  private opensFor(waiter: Waiter): number {
+    this.isHeldBack = false
+    if (this.isTimed || this.pausedUntil !== -Infinity || this.keeps.length > 0) {
       this.look(waiter.host)
       if (this.pausedUntil > this.time.now) {
         this.hold()
+        this.isHeldBack = true
         return this.pausedUntil
       }
       this.pausedUntil = -Infinity
+      if (this.keeps.length > 0) return this.opensBesides(waiter)
     }
-    return this.opensAt(waiter)
+    return this.opensAt(waiter, none)
+  }
+
+  /** As `opensAt`, where room is kept: the earliest time at which what is left of that allows for it. */
+  private opensBesides(waiter: Waiter): number {
+    this.keeps = this.keeps.filter(({ until }) => until > this.time.now)
+    const binding = this.keeps
+      .filter(({ set }) => waiter.rank === 0 || set.rank < waiter.rank)
+      .sort((a, b) => a.until - b.until)
+    const kept = binding.map(({ set }) => set.first)
+    let opensAt = Infinity
+    let byItself = Infinity
+    for (let ended = 0; ended <= kept.length; ended++) {
+      const since = ended === 0 ? -Infinity : binding[ended - 1]!.until
+      // The last of these is without any kept room, so what it notes about the waiter is true of the gate itself.
+      byItself = this.opensAt(waiter, kept.slice(ended))
+      opensAt = Math.min(opensAt, Math.max(since, byItself))
+    }
+    if (byItself <= this.time.now && opensAt > this.time.now) {
+      this.isHeldBack = true
+      this.hold()
+    }
+    return opensAt
+  }
+
+  /** Keeps room for the first of the set, for so many nanoseconds from now. */
+  keep(set: SetQueue, nanos: number): void {
+    this.look(set.first.host)
+    this.keeps.push({ set, until: this.time.now + nanos })
+  }
+
+  stopKeeping(set: SetQueue): void {
+    this.keeps = this.keeps.filter((each) => each.set !== set)
+  }
+
+  /** The first of the set has left its queue: how long it had to wait is of no interest any more. */
+  forget(set: SetQueue): void {
+    if (this.closedTo === set) this.closedTo = undefined
+  }
+
+  /** Adds up how long the first waiter of a set is first here while the gate is closed by its own limits. */
+  clockFirst(set: SetQueue | undefined): void {
+    if (this.closedTo === set) return
+    if (set === undefined) this.time.look()
+    else this.look(set.first.host)
+    if (this.closedTo !== undefined) this.closedTo.closedFor += this.time.now - this.closedSince
+    this.closedTo = set
+    this.closedSince = this.time.now
   }
 
   protected look(host: Host): void {
@@ -243,81 +352,77 @@ export abstract class Gate implements Holdable {
     this.time.look()
   }
 
-  /** Lets the waiter wait here, behind all others, or before all others if it had been the first in line already. */
-  enqueue(waiter: Waiter, asFirst: boolean): void {
+  /** Adds a waiter that needs this gate alone, the last to arrive. */
+  enqueue(waiter: Waiter): void {
     this.waiting++
-    const { inside } = waiter
-    if (inside !== undefined) (this.nesting ??= inside.nestingAt(this, this.line)).add(waiter)
-    if (asFirst) this.line.addFirst(waiter)
-    else this.line.add(waiter)
+    this.line.add(waiter)
+    if (this.line.size === 1) this.pump()
   }
 
-  /** To be called when the waiter stands wherever it has to: whoever is let pass may be what ends it. */
-  enqueued(waiter: Waiter): void {
-    if (this.line.first === waiter || this.fronts.length > 0) this.pump()
-  }
-
-  /** The waiter is here to stay, for now. */
-  stays(waiter: Waiter): void {
-    if (waiter.inside !== undefined) this.nesting!.holdUp(waiter)
-  }
-
-  /** Takes the waiter out of the line. */
-  dequeue(waiter: Waiter): void {
+  /** Removes such a waiter. Returns whether `lookAgain` has to be called. */
+  remove(waiter: Waiter): boolean {
     this.waiting--
-    if (waiter.inside !== undefined) this.nesting!.remove(waiter)
-    this.line.remove(waiter)
+    return this.line.remove(waiter)
   }
 
-  /** The waiter, which this gate is open to, goes on to wait at an older one. */
-  keepFor(waiter: Waiter): void {
-    if (!this.fronts.includes(waiter)) {
-      this.waiting++
-      this.fronts.push(waiter)
-    }
-    this.disarm()
-    this.hold()
+  /** The first of those that stand here has left. */
+  lookAgain(): void {
+    this.wake()
+    this.settleDown()
   }
 
-  /** To be called after `keepFor`, as `enqueued` is. */
-  kept(): void {
-    if (this.nesting !== undefined) this.pump()
+  /** A waiter inside of a task waits for this gate, and maybe for others. */
+  addNested(waiter: Waiter, inside: Inside): void {
+    this.nesting ??= inside.nestingAt(this)
+    this.nesting.add(waiter)
   }
 
-  /** Undoes `keepFor`. */
-  release(waiter: Waiter): void {
-    this.fronts.splice(this.fronts.indexOf(waiter), 1)
-    this.waiting--
+  removeNested(waiter: Waiter): void {
+    this.nesting?.remove(waiter)
   }
 
-  /** Refuses those who wait and can never pass any more. */
+  /** The gate will never open again: refuses all that need it, now and later. */
+  protected breakWith(reason: Cause.Cause<any>): void {
+    this.broken = reason
+    // In the midst of `pump`, a task is about to start: it comes first.
+    if (!this.isPumping) this.refuseHopeless()
+  }
+
+  /** Refuses the waiters that can never be admitted any more. */
   protected refuseHopeless(): void {
     for (const waiter of this.waiters) {
       const objection = waiter.objection()
-      // Refusing one lets those behind it pass, or has them refused.
+      // To refuse one lets those behind it be admitted, or has them refused.
       if (objection !== undefined && waiter.isWaiting) waiter.refuse(objection)
     }
     this.nesting?.breakDeadlock()
   }
 
   /** To be called when the gate may have opened. */
-  protected wake(): void {
-    if (this.line.size > 0) this.pump()
+  wake(): void {
+    if (!this.isEmpty()) this.pump()
   }
 
-  /** Lets pass who may. */
+  /** Looks at the waiters that stand here, one after the other, until the gate is closed to the first of them. */
   pump(): void {
     if (this.isPumping || this.isPostponed) return
     this.isPumping = true
-    for (let waiter = this.next(); waiter !== undefined; waiter = this.next()) {
+    for (;;) {
+      const set = this.firstSet
+      const waiter = set === undefined ? this.line.first : set.first
+      if (waiter === undefined) break
       const objection = waiter.objection()
       if (objection !== undefined) {
         waiter.refuse(objection)
         continue
       }
-      if (!this.mayOpen()) break
-      const opensAt = this.lookFor(waiter)
+      if (!this.mayOpen()) {
+        this.clockFirst(set === undefined || this.isPaused(waiter.host) ? undefined : set)
+        break
+      }
+      const opensAt = this.opensFor(waiter)
       if (opensAt > this.time.now) {
+        this.clockFirst(this.isHeldBack ? undefined : set)
         this.arm(opensAt, waiter.host)
         break
       }
@@ -325,30 +430,29 @@ export abstract class Gate implements Holdable {
         this.postpone(waiter.host)
         break
       }
-      this.dequeue(waiter)
-      waiter.pass()
+      if (set === undefined) {
+        this.waiting--
+        this.line.remove(waiter)
+        waiter.admit()
+      } else {
+        set.opened()
+      }
     }
     this.isPumping = false
+    if (this.broken !== undefined && this.waiting > 0) this.refuseHopeless()
     if (this.isEmpty()) this.disarm()
   }
 
   /**
-   * Somebody has stopped waiting, and will not be back in this step: if it was the last, the gate comes to rest. Not
-   * part of `pump`, since a run that has just passed with one item as a rule comes with the next.
+   * Waiters have left, and will not be back in this step: if no other stands here, the gate comes to rest. Not part of
+   * `pump`, since a run whose item was admitted as a rule comes with the next.
    */
   settleDown(): void {
     if (!this.isEmpty()) return
     this.disarm()
+    if (this.waiting > 0) return this.hold()
     this.rest()
     if (this.onIdle !== undefined) this.tellIdle()
-  }
-
-  /** Who is to pass next. */
-  private next(): Waiter | undefined {
-    const front = this.fronts.at(-1)
-    if (front === undefined) return this.line.first
-    // While one waits for a place that a task holds elsewhere, that task must be able to go on.
-    return this.nesting?.first(front.waitsAt)
   }
 
   private postpone(host: Host): void {
@@ -391,9 +495,13 @@ export abstract class Gate implements Holdable {
   }
 }
 
-/** The gates of a call as its tickets want them: each once, youngest first. */
+/**
+ * The gates of a call as its tickets want them: each once, so that equal sets are equal lists, and semaphores last, so
+ * that none is asked for in vain. Youngest first, because what is made later is usually the narrower one: a call's own
+ * limits, then the limit of one host, then the limit of the whole program. A waiter then stands at the narrow one.
+ */
 export const inOrder = (...gates: ReadonlyArray<ReadonlyArray<Gate>>): ReadonlyArray<Gate> =>
-  Array.from(new Set(gates.flat())).sort((a, b) => Number(a.holds) - Number(b.holds) || b.age - a.age)
+  Array.from(new Set(gates.flat())).sort((a, b) => Number(b.canKeep) - Number(a.canKeep) || b.age - a.age)
 
 /** How many tasks may run at once behind these gates. */
 export const capacityOf = (gates: ReadonlyArray<Gate>): number =>

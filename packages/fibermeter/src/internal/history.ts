@@ -39,9 +39,14 @@ export class History {
     this.slots = new Float64Array(Math.min(firstSlots, this.maxLength))
   }
 
-  /** The time of the start R before the next one; `-Infinity` if there is none, or if it has been forgotten. */
-  oldest(): number {
-    const slot = this.slotOf(this.count - this.places)
+  /**
+   * The time of the start R before the next one, or before the one after so many more; `-Infinity` if there is none, or if
+   * it has been forgotten; `Infinity` if it is one of those to come.
+   */
+  oldest(before = 0): number {
+    const number = this.count + before - this.places
+    if (number >= this.count) return Infinity
+    const slot = this.slotOf(number)
     return slot < this.first ? -Infinity : this.slots[slot % this.slots.length]!
   }
 

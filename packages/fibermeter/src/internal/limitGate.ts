@@ -150,7 +150,6 @@ export class LimitGate extends Gate {
       each.window.correct(each.number, used - each.cost)
       each.cost = used
     }
-    this.wake()
   }
 
   override objection(cost: Cost | undefined): Cause.Cause<any> | undefined {
@@ -181,18 +180,20 @@ export class LimitGate extends Gate {
     return this.running < this.capacity || this.pace !== undefined
   }
 
-  protected opensAt(waiter: Waiter): number {
-    if (this.running >= this.capacity) {
+  protected opensAt(waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
+    if (this.running + kept.length >= this.capacity) {
       this.hold()
       return Infinity
     }
     let opensAt = -Infinity
     for (const { name, window } of this.windows) {
-      opensAt = Math.max(opensAt, window.opensAt(amountOf(waiter.cost, name), this.time.now))
+      let amount = amountOf(waiter.cost, name)
+      for (const each of kept) amount += amountOf(each.cost, name)
+      opensAt = Math.max(opensAt, amount > window.limit ? Infinity : window.opensAt(amount, this.time.now))
     }
     if (this.pace === undefined) return opensAt
     this.pace.turn(opensAt > this.time.now ? "held" : "paced", this.time.now)
-    return Math.max(opensAt, this.pace.due())
+    return Math.max(opensAt, this.pace.due(kept.length))
   }
 
   protected opensNext(): number {
@@ -230,7 +231,8 @@ export class LimitGate extends Gate {
   }
 
   private turn(mode: "held" | "idle"): void {
-    if (this.pace === undefined) return
+    // Time that goes on in the same way is accounted for at its end.
+    if (this.pace === undefined || this.pace.mode === mode) return
     this.time.look()
     this.pace.turn(mode, this.time.now)
   }

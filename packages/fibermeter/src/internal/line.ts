@@ -43,57 +43,23 @@ export class Line<A extends Placed> {
     this.size++
   }
 
-  /** Puts it before all others. */
-  addFirst(member: A): void {
-    if (this.head === 0) this.makeRoom()
-    member.place = --this.head
-    this.places[this.head] = member
-    this.size++
-  }
-
-  /** Takes it out, if it is there. Its place may be somebody else's by now. */
-  remove(member: A): void {
-    if (!this.has(member)) return
+  /** Takes it out, if it is there: its place may be another member's by now. Returns whether it was the first. */
+  remove(member: A): boolean {
+    if (!this.has(member)) return false
+    const wasFirst = member.place === this.head
     const { places } = this
     places[member.place] = undefined
     this.size--
     if (this.size === 0) {
       this.head = this.tail = 0
       if (places.length > fewGaps) this.places = []
-      return
+      return wasFirst
     }
     // Each place that is left is passed once.
     while (places[this.head] === undefined) this.head++
     // At least as many have left as are moved.
     if (this.tail > 2 * this.size + fewGaps) this.closeUp()
-  }
-
-  find(isMeant: (member: A) => boolean): A | undefined {
-    for (let i = this.head; i < this.tail; i++) {
-      const each = this.places[i]
-      if (each !== undefined && isMeant(each)) return each
-    }
-    return undefined
-  }
-
-  findLast(isMeant: (member: A) => boolean): A | undefined {
-    for (let i = this.tail - 1; i >= this.head; i--) {
-      const each = this.places[i]
-      if (each !== undefined && isMeant(each)) return each
-    }
-    return undefined
-  }
-
-  /**
-   * Makes room for one before the first, in linear time. As a rule there is some, since only who has been the first comes
-   * back as the first.
-   */
-  private makeRoom(): void {
-    const { members } = this
-    this.places = [undefined]
-    this.head = this.tail = 1
-    this.size = 0
-    for (const each of members) this.add(each)
+    return wasFirst
   }
 
   /** Moves all of them up, and so does away with the gaps. */

@@ -1,9 +1,16 @@
 /**
- * Tasks inside of tasks. What runs inside of a task that holds places knows of it: it can correct what the task has spent,
- * it passes those who wait for that task's place, and where all places are held by tasks that wait for another one, one of
- * those is refused.
+ * Tasks inside of tasks. What runs inside of a task that holds permits knows of it, by Effect's context: it can correct what
+ * the task has spent, and a deadlock is refused.
  *
- * That is told by Effect's context. Where there is none, nobody can know, and none of this is there.
+ * Refused is what is certain. A task is *blocked* at a gate if it holds a permit there and its own fiber waits for a
+ * request that needs that gate as well: directly, by `Meter.metered` and `Meter.acquire`, or as the caller of a verb that
+ * returns when its run has ended. Nothing can end that wait but the gate, or an interruption that ends the task, too. If
+ * all permits of a gate are held by blocked tasks, none of them will ever be given back, and the last request to have
+ * come is refused.
+ *
+ * Any other fiber may be interrupted while the task goes on, by a timeout, a race, a sibling that fails, or a scope that
+ * is closed, and whether the task waits for it cannot be known. So requests of children, concurrent effects, background
+ * fibers, and the tasks of a nested call wait. So do those of an open stream, whose reader may be doing something else.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -12,7 +19,6 @@ import type * as Fiber from "effect/Fiber"
 import { Deadlock } from "./errors.ts"
 import type { Gate, Inside, Nesting, Waiter } from "./gate.ts"
 import type { Holdable, Holding } from "./holding.ts"
-import type { Line } from "./line.ts"
 
 /** A task that holds places. */
 export class Holder implements Holding {
@@ -23,7 +29,7 @@ export class Holder implements Holding {
   /** The fiber that this task is, once it has begun. */
   fiber: number | undefined
   private isOver = false
-  /** How many waits for a gate go on inside of this task, gate by gate. */
+  /** How many requests of its own fiber wait for a gate, gate by gate. */
   private waits: Map<NestedWaits, number> | undefined
 
   constructor({ bookings, gates }: Holding, caller: Caller | undefined) {
@@ -32,7 +38,7 @@ export class Holder implements Holding {
     this.caller = caller
   }
 
-  /** Notes that something inside the task begins (1) or ceases (-1) to wait at the gate. Returns how many do. */
+  /** Notes that a request begins (1) or ceases (-1) to wait for the gate. Returns how many do. */
   countWait(at: NestedWaits, by: 1 | -1): number {
     if (this.isOver) return NaN
     this.waits ??= new Map()
@@ -41,15 +47,15 @@ export class Holder implements Holding {
     return count
   }
 
-  /** The task has ended: what it has left behind waits on behalf of nobody. */
+  /** The task has ended. */
   end(): void {
     for (const [at, count] of this.waits ?? []) if (count > 0) at.blocked--
     this.isOver = true
   }
 
-  /** Whether the task cannot go on as long as that fiber waits. */
-  dependsOn({ fiber, isSupervised }: Caller): boolean {
-    return !this.isOver && (fiber.id === this.fiber || !isSupervised)
+  /** Whether the task is that fiber. */
+  isFiber(fiber: Fiber.Fiber<any, any>): boolean {
+    return !this.isOver && fiber.id === this.fiber
   }
 }
 
@@ -58,122 +64,64 @@ export class Caller implements Inside {
   readonly fiber: Fiber.Fiber<any, any>
   /** The innermost task. */
   readonly task: Holder
+  /** Whether the fiber does nothing else until the call has ended. */
+  private readonly isWaiting: boolean
 
-  constructor(fiber: Fiber.Fiber<any, any>, task: Holder) {
+  constructor(fiber: Fiber.Fiber<any, any>, task: Holder, isWaiting: boolean) {
     this.fiber = fiber
     this.task = task
+    this.isWaiting = isWaiting
   }
 
-  /** Whether it was forked as somebody's child, which goes on beside its parent, and still is that. */
-  get isSupervised(): boolean {
-    // Not part of a fiber's interface, but of every fiber.
-    return (this.fiber as { readonly _parent?: unknown })._parent !== undefined
+  nestingAt(gate: Gate): Nesting {
+    return new NestedWaits(gate)
   }
 
-  nestingAt(gate: Gate, line: Line<Waiter>): Nesting {
-    return new NestedWaits(gate, line)
+  /** The tasks, innermost first, that hold a permit of the gate and are this very fiber. */
+  blockedAt(gate: Gate): ReadonlyArray<Holder> {
+    const blocked: Array<Holder> = []
+    if (!this.isWaiting) return blocked
+    for (let task: Holder | undefined = this.task; task?.isFiber(this.fiber) === true; task = task.caller?.task) {
+      if (task.gates.includes(gate)) blocked.push(task)
+    }
+    return blocked
   }
 }
 
-/** Whether it runs inside of a task that holds a place of the gate. */
-const isInside = (caller: Caller, gate: Gate): boolean => {
-  for (let each: Caller | undefined = caller; each !== undefined; each = each.task.caller) {
-    if (each.task.gates.includes(gate)) return true
-  }
-  return false
-}
-
-/**
- * The tasks, innermost first, that hold a place of the gate and cannot go on as long as that fiber waits: the task is that
- * fiber, or waits for it, as it does for all that `Effect.all` and the like run. A forked child waits on its own account.
- */
-const heldUpBy = (caller: Caller, gate: Gate): ReadonlyArray<Holder> => {
-  const heldUp: Array<Holder> = []
-  for (let each: Caller | undefined = caller; each?.task.dependsOn(each) === true; each = each.task.caller) {
-    if (each.task.gates.includes(gate)) heldUp.push(each.task)
-  }
-  return heldUp
-}
-
-/** There is no other kind. */
-const callerOf = (waiter: Waiter): Caller => waiter.inside as Caller
-
-/** Those in the line of one gate who run inside of tasks. */
+/** The requests that tasks which hold a permit of the gate wait for. */
 class NestedWaits implements Nesting {
-  /** Tasks that hold a place of the gate and wait for another one. */
+  /** How many tasks are blocked here. */
   blocked = 0
   private readonly gate: Gate
-  private readonly line: Line<Waiter>
-  /** How many of them run inside a task that holds a place of a gate, gate by gate. */
-  private readonly insiders = new Map<Holdable, number>()
-  /** The tasks that wait because a waiter does. */
-  private readonly holdUps = new Map<Waiter, ReadonlyArray<Holder>>()
+  /** The tasks that a waiter blocks, in the order in which the waiters came. */
+  private readonly blocking = new Map<Waiter, ReadonlyArray<Holder>>()
 
-  constructor(gate: Gate, line: Line<Waiter>) {
+  constructor(gate: Gate) {
     this.gate = gate
-    this.line = line
   }
 
   add(waiter: Waiter): void {
-    this.count(waiter, 1)
+    // It may have been admitted and come back within the step in which it came: then this has been noted.
+    this.remove(waiter)
+    // There is no other kind.
+    const holders = (waiter.inside as Caller).blockedAt(this.gate)
+    if (holders.length === 0) return
+    this.blocking.set(waiter, holders)
+    for (const holder of holders) if (holder.countWait(this, 1) === 1) this.blocked++
+    this.breakDeadlock()
   }
 
   remove(waiter: Waiter): void {
-    this.count(waiter, -1)
-    this.letGo(waiter)
-  }
-
-  first(held: Gate | undefined): Waiter | undefined {
-    // Asked of each only if it is true of any.
-    if (held === undefined || !this.insiders.has(held)) return undefined
-    return this.line.find((waiter) => waiter.inside !== undefined && isInside(callerOf(waiter), held))
-  }
-
-  holdUp(waiter: Waiter): void {
-    // It may have passed and come back within the step in which it came: then this has been noted.
-    this.letGo(waiter)
-    const holders = heldUpBy(callerOf(waiter), this.gate)
-    if (holders.length === 0) return
-    this.holdUps.set(waiter, holders)
-    let isDead = false
-    for (const holder of holders) {
-      if (holder.countWait(this, 1) !== 1) continue
-      this.blocked++
-      isDead = this.isDeadlocked
-    }
-    if (isDead) this.refuse(waiter)
+    for (const holder of this.blocking.get(waiter) ?? []) if (holder.countWait(this, -1) === 0) this.blocked--
+    this.blocking.delete(waiter)
   }
 
   breakDeadlock(): void {
-    if (!this.isDeadlocked) return
-    // Who holds a task up stands in the line, and there is one, or nobody would be blocked.
-    this.refuse(this.line.findLast((waiter) => this.holdUps.has(waiter))!)
-  }
-
-  /** All places are held by tasks that wait for another one. */
-  private get isDeadlocked(): boolean {
     const { capacity, running } = this.gate
-    return this.blocked > 0 && this.blocked >= running && running >= capacity
-  }
-
-  /** Nobody waits because of that one any more. */
-  private letGo(waiter: Waiter): void {
-    for (const holder of this.holdUps.get(waiter) ?? []) if (holder.countWait(this, -1) === 0) this.blocked--
-    this.holdUps.delete(waiter)
-  }
-
-  private refuse(waiter: Waiter): void {
-    waiter.refuse(Cause.die(new Deadlock({ held: this.gate.running })))
-  }
-
-  private count(waiter: Waiter, by: 1 | -1): void {
-    for (let each: Caller | undefined = callerOf(waiter); each !== undefined; each = each.task.caller) {
-      for (const gate of each.task.gates) {
-        const count = (this.insiders.get(gate) ?? 0) + by
-        if (count === 0) this.insiders.delete(gate)
-        else this.insiders.set(gate, count)
-      }
-    }
+    if (this.blocked === 0 || this.blocked < running || running < capacity) return
+    // There is one, or no task would be blocked.
+    const last = Array.from(this.blocking.keys()).at(-1)!
+    last.refuse(Cause.die(new Deadlock({ held: running })))
   }
 }
 
@@ -182,10 +130,10 @@ export const CurrentTask = Context.Reference<Holder | undefined>("fibermeter/Cur
   defaultValue: () => undefined
 })
 
-/** The fiber as a caller, if it runs inside of a task. */
-export const callerIn = (fiber: Fiber.Fiber<any, any>): Caller | undefined => {
+/** The fiber as a caller, if it runs inside of a task. `isWaiting`: it does nothing else until the call has ended. */
+export const callerIn = (fiber: Fiber.Fiber<any, any>, isWaiting: boolean): Caller | undefined => {
   const task = Context.get(fiber.context, CurrentTask)
-  return task === undefined ? undefined : new Caller(fiber, task)
+  return task === undefined ? undefined : new Caller(fiber, task, isWaiting)
 }
 
 /** The task as an effect that knows what it holds. */

@@ -51,7 +51,7 @@ export class Pace {
   private steps = 0
   /** No start may claim to have been due before this: the moment at which the first in line began to wait for its slot. */
   private floor = -Infinity
-  private mode: Mode = "idle"
+  mode: Mode = "idle"
   private since = -Infinity
 
   constructor(rate: number, burst: number) {
@@ -63,9 +63,10 @@ export class Pace {
     this.nominal = burst > 1 ? new History(this.places) : undefined
   }
 
-  /** The earliest instant for the next start; may lie in the past. */
-  due(): number {
-    return Math.max(Math.ceil(this.slot()), this.starts.oldest() + this.window)
+  /** The earliest instant for the next start, or for the one after so many that start now; may lie in the past. */
+  due(before = 0): number {
+    const slot = this.slot() + (before * second) / this.rate
+    return Math.max(Math.ceil(slot), this.starts.oldest(before) + this.window)
   }
 
   /** Something waits now, for its slot alone (`"paced"`) or for something else first (`"held"`); or nothing does. */

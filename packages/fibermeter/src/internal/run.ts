@@ -249,7 +249,7 @@ export class Run<A, B, F> {
 
   /** Whether a task waits for its start at the gate, or for another attempt. */
   isWaitingAt(gate: Gate): boolean {
-    return this.ticket?.waitsAt === gate || this.backingOff > 0
+    return this.ticket?.isWaitingAt(gate) === true || this.backingOff > 0
   }
 
   /** That many results have been read. */

@@ -28,8 +28,9 @@ export class ScheduleGate<E, R> extends Gate {
     this.schedule = schedule
   }
 
-  protected opensAt(): number {
-    return this.opens
+  protected opensAt(_waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
+    // What comes after a start, only the schedule knows.
+    return kept.length > 0 ? Infinity : this.opens
   }
 
   protected opensNext(): number {
@@ -43,11 +44,11 @@ export class ScheduleGate<E, R> extends Gate {
     stepped.addObserver((exit) => {
       if (Exit.isSuccess(exit)) {
         this.opens = at + Math.ceil(Duration.toMillis(exit.value) * 1_000_000)
+        this.wake()
       } else {
         const done = Pull.doneExitFromCause(exit.cause)
-        this.broken = Exit.isSuccess(done) ? Cause.fail(new ScheduleEnded({ output: done.value })) : done.cause
+        this.breakWith(Exit.isSuccess(done) ? Cause.fail(new ScheduleEnded({ output: done.value })) : done.cause)
       }
-      this.wake()
     })
   }
 

@@ -17,8 +17,7 @@ import type { Host } from "./host.ts"
 type Release = () => void
 
 export class SemaphoreGate extends Gate {
-  readonly capacity: number
-  override readonly holds = true
+  override readonly canKeep = false
   readonly names: Iterable<string> = []
   readonly isTimed = false
   private readonly semaphore: Semaphore.Semaphore
@@ -30,9 +29,13 @@ export class SemaphoreGate extends Gate {
   constructor(semaphore: Semaphore.Semaphore) {
     super()
     this.semaphore = semaphore
+  }
+
+  /** The semaphore's, which can be resized. */
+  get capacity(): number {
     // Not part of the interface, but of every semaphore that Effect makes. Without it, nothing is known of the number.
-    const { permits } = semaphore as { readonly permits?: unknown }
-    this.capacity = typeof permits === "number" ? permits : Infinity
+    const { permits } = this.semaphore as { readonly permits?: unknown }
+    return typeof permits === "number" ? permits : Infinity
   }
 
   protected opensAt(waiter: Waiter): number {
@@ -58,13 +61,10 @@ export class SemaphoreGate extends Gate {
 
   protected shift(): void {}
 
-  /** A pause is too long to hold a permit for nobody. */
-  override pause(host: Host, nanos: number): void {
-    super.pause(host, nanos)
+  /** No semaphore's permit is held for a waiter that waits for something else. */
+  protected hold(): void {
     this.rest()
   }
-
-  protected hold(): void {}
 
   protected rest(): void {
     const { asking, inHand } = this
@@ -88,8 +88,7 @@ export class SemaphoreGate extends Gate {
     holder.addObserver((exit) => {
       if (this.asking !== holder || Exit.isSuccess(exit)) return
       this.asking = undefined
-      this.broken = exit.cause
-      this.wake()
+      this.breakWith(exit.cause)
     })
   }
 }

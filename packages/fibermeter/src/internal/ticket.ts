@@ -1,29 +1,30 @@
 /**
- * Whoever wants to start a task holds a `Ticket` for the gates that the task has to pass. The rules:
+ * A request for admission: a `Ticket` asks some gates for the start of one task at a time, and waits where they are closed.
  *
- * - **One step.** A ticket takes from all its gates in the same step, and only when all are open to it. So nothing is
- *   held while waiting, and giving up costs nobody anything but the one who gives up.
- * - **First come, first served.** A ticket waits at the first of its gates that is closed to it. At the gates before
- *   that one it stays the first in line (`fronts`), so that nobody slips past who came later; but for those who run inside
- *   a task whose place it waits for, since that task could otherwise never end.
- * - **One order for all.** Every ticket has its gates from the youngest to the oldest. Waiting-for therefore only ever
- *   points from younger gates to older ones and can close no circle, in whatever order a user lists meters. Youngest
- *   first, because what is made later is usually the narrower one: a call's own limits, then the limit of one host,
- *   then the limit of the whole program; whoever waits for the narrow one does not stand in the way of all others.
- *   Semaphores come after all of these.
+ * - **One step.** A ticket takes from all its gates in the same step, and only when all are open to it. Nothing is held
+ *   while waiting, so a waiter that gives up costs the others nothing.
+ * - **Order.** Waiters of the same gates are served first come, first served. A ticket that arrives is admitted at once if
+ *   all its gates are open and no waiter stands at any of them. Otherwise it waits: in the gate's own queue (`gate.ts`), or
+ *   where it needs several gates, in the queue of that set (`setQueue.ts`), which has the rule between sets.
+ * - **When tasks start.** `request` starts a task within the call if it can be admitted. Whatever gives room to waiters (an
+ *   end, `resume`, `resize`, a correction, an interrupted waiter) starts their tasks within that call, too, after all
+ *   gates that it concerns have changed. The one exception is a turn of the event loop that has lasted too long
+ *   (`turn.ts`): then the next start comes in a later turn.
  */
 import type * as Cause from "effect/Cause"
 import type { Gate, Inside, Waiter } from "./gate.ts"
 import type { Cost, Holding } from "./holding.ts"
 import type { Host } from "./host.ts"
+import { SetQueue } from "./setQueue.ts"
 
-const notWaiting = -1
+/** How many tickets have ever waited. */
+let arrivals = 0
 
 /** Instead of a new array for each ticket: most never need one. */
 const none: Array<never> = []
 
 /**
- * A place in the lines of some gates. What becomes of it is for the subclasses to say, `admitted` and `refused`.
+ * Subclasses decide what becomes of a request: `admitted` and `refused`.
  *
  * There may be a hundred thousand of these at the same time, and what they cost is above all what the garbage collector
  * has to carry along: hence few properties. They are declared and assigned, as with all that is made once a task: fields,
@@ -37,15 +38,14 @@ export abstract class Ticket implements Waiter {
   declare readonly gates: ReadonlyArray<Gate>
   /** What the gates have noted of the last start. */
   declare private bookings: Array<unknown>
-  /** The index of the gate where it waits. */
-  declare private at: number
+  declare rank: number
   declare place: number
 
-  /** `gates` from the youngest to the oldest. */
+  /** `gates` as `inOrder` gives them. */
   constructor(gates: ReadonlyArray<Gate>) {
     this.gates = gates
     this.bookings = none
-    this.at = notWaiting
+    this.rank = 0
     this.place = 0
   }
 
@@ -68,13 +68,15 @@ export abstract class Ticket implements Waiter {
       this.refused(objection)
       return false
     }
-    const closed = this.firstClosed(notWaiting)
-    if (closed === this.gates.length) {
-      this.take()
-      return true
+    const gates = this.gates
+    for (let i = 0; i < gates.length; i++) {
+      const gate = gates[i]!
+      if (gate.admits(this)) continue
+      this.waitFor(gate)
+      return false
     }
-    this.waitAt(closed, false)
-    return false
+    this.take()
+    return true
   }
 
   objection(): Cause.Cause<any> | undefined {
@@ -86,12 +88,14 @@ export abstract class Ticket implements Waiter {
     return undefined
   }
 
-  get waitsAt(): Gate | undefined {
-    return this.gates[this.at]
+  get isWaiting(): boolean {
+    return this.rank !== 0
   }
 
-  get isWaiting(): boolean {
-    return this.at !== notWaiting
+  /** Whether it waits, and would have to if it needed no other gate than this one of its own. */
+  isWaitingAt(gate: Gate): boolean {
+    if (!this.isWaiting || this.gates.length === 1) return this.isWaiting
+    return SetQueue.of(this.gates).isAt(gate) || gate.isClosedTo(this)
   }
 
   /** Whether it makes a difference when a task is seen to start. */
@@ -120,54 +124,53 @@ export abstract class Ticket implements Waiter {
   /** A task that was started with this ticket has ended. */
   leave(): void {
     const gates = this.gates
+    // First all of them change: a waiter that needs several must not be looked at in between.
     for (let i = 0; i < gates.length; i++) gates[i]!.leave()
+    for (let i = 0; i < gates.length; i++) gates[i]!.left()
   }
 
   /** Gives up waiting. */
   cancel(): void {
-    if (this.at !== notWaiting) this.reopen(this.stepAside())
+    if (this.isWaiting) this.withdraw()?.lookAgain()
   }
 
-  /** Called by the gate where it waited, which has taken it out of its line and is open to it. */
-  pass(): void {
-    const here = this.at
-    // What was open when this went on to wait may have closed since: limits can change.
-    const closed = this.firstClosed(here)
-    if (closed < this.gates.length) return this.waitAt(closed, closed < here)
+  /** Called by the gate where it stands, after all are open to it and it has been taken out of its queue. */
+  admit(): void {
     // Before it takes: what a gate does then may end the caller, who must not find this waiting.
-    this.at = notWaiting
+    this.stopWaiting()
     this.take()
-    for (let i = 0; i < here; i++) this.gates[i]!.release(this)
     this.admitted()
-    for (let i = 0; i < here; i++) this.gates[i]!.pump()
   }
 
-  /** Called by a gate that will never let it pass: it is broken, or the task costs too much, or it is a deadlock. */
+  /** Called by a gate that will never admit it: the gate is broken, or the task costs too much, or it is a deadlock. */
   refuse(cause: Cause.Cause<any>): void {
-    const here = this.stepAside()
+    const left = this.withdraw()
     this.refused(cause)
-    this.reopen(here)
+    left?.lookAgain()
   }
 
-  /** The first gate that is closed, given that this is the first in line before `here` and `here` is open. */
-  private firstClosed(here: number): number {
+  private waitFor(closed: Gate): void {
+    const { gates, inside } = this
+    this.rank = ++arrivals
+    if (gates.length === 1) closed.enqueue(this)
+    else SetQueue.of(gates).add(this, closed)
+    if (inside === undefined) return
+    // It may have been admitted meanwhile, and from the first of these on it may be refused.
+    for (let i = 0; i < gates.length && this.isWaiting; i++) gates[i]!.addNested(this, inside)
+  }
+
+  private stopWaiting(): void {
+    this.rank = 0
+    if (this.inside !== undefined) for (const gate of this.gates) gate.removeNested(this)
+  }
+
+  /** Leaves its queue. Returns where others may be admitted by that, if they may. */
+  private withdraw(): { lookAgain(): void } | undefined {
     const gates = this.gates
-    for (let i = 0; i < here; i++) if (!gates[i]!.isOpen(this)) return i
-    let i = here === notWaiting ? 0 : here + 1
-    while (i < gates.length && gates[i]!.admits(this)) i++
-    return i
-  }
-
-  private waitAt(index: number, asFirst: boolean): void {
-    const from = this.at
-    this.at = index
-    this.gates[index]!.enqueue(this, asFirst)
-    for (let i = 0; i < index; i++) this.gates[i]!.keepFor(this)
-    for (let i = index; i < from; i++) this.gates[i]!.release(this)
-    for (let i = 0; i < index; i++) this.gates[i]!.kept()
-    this.gates[index]!.enqueued(this)
-    this.reopen(this.gates.length - 1, index + 1)
-    if (this.at === index) this.gates[index]!.stays(this)
+    const queue = gates.length === 1 ? gates[0]! : SetQueue.of(gates)
+    const wasFirst = queue.remove(this)
+    this.stopWaiting()
+    return wasFirst ? queue : undefined
   }
 
   private take(): void {
@@ -180,23 +183,6 @@ export abstract class Ticket implements Waiter {
       if (booking === undefined && this.bookings === none) continue
       if (this.bookings === none) this.bookings = []
       this.bookings[i] = booking
-    }
-  }
-
-  /** Leaves all lines. Returns the index of the gate where it has waited. */
-  private stepAside(): number {
-    const here = this.at
-    this.gates[here]!.dequeue(this)
-    this.at = notWaiting
-    for (let i = 0; i < here; i++) this.gates[i]!.release(this)
-    return here
-  }
-
-  /** This ticket is not, or no longer, what the gates up to `last` wait for. */
-  private reopen(last: number, first = 0): void {
-    for (let i = first; i <= last; i++) {
-      this.gates[i]!.pump()
-      this.gates[i]!.settleDown()
     }
   }
 }

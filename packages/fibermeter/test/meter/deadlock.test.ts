@@ -1,6 +1,6 @@
-/** Tasks that wait for the meter whose places they hold: told at once, to the newest of them, and to nobody else. */
+/** Tasks whose own fiber waits for the meter that they hold a permit of: refused at once, and nothing else is. */
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Schedule, Semaphore, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, FiberSet, Option, Schedule, Semaphore, Stream } from "effect"
 import { amap, Meter, runOnEach } from "../../src/index.ts"
 import { defectOf, Log, names } from "../support/Log.ts"
 import { range } from "../support/Spy.ts"
@@ -8,7 +8,7 @@ import { verbs } from "../support/verbs.ts"
 
 const atOnce = (maxAtOnce: number) => Meter.makeUnsafe({ maxAtOnce })
 
-/** Every way to hold a place of a meter and run something inside. */
+/** Every way to hold a permit of a meter and run something inside. */
 const ways: ReadonlyArray<{
   readonly name: string
   readonly run: <A, E>(effect: Effect.Effect<A, E>, meter: Meter.Meter) => Effect.Effect<unknown, unknown>
@@ -20,20 +20,26 @@ const ways: ReadonlyArray<{
   }))
 ]
 
+/** Those whose caller waits until all is over: a stream's reader may be doing something else. */
+const awaited = ways.filter(({ name }) => !name.startsWith("amap"))
+
 describe("a deadlock", () => {
   describe.each(ways)("of a task in $name", (outer) => {
-    it.each(ways)("that waits in $name for the only place, which it holds itself, is told at once", async (inner) => {
-      const log = new Log()
-      const meter = atOnce(1)
-      const nested = log.named("inner", inner.run(log.task("never"), meter))
-      await log.play([0, outer.run(log.around("outer", Effect.andThen(Effect.sleep(10), nested)), meter)])
-      expect(log.starts).toEqual(["outer 0"])
-      expect(log.ends).toEqual(["inner 10"])
-      const defect = defectOf(log.exit("inner"))
-      expect(defect).toBeInstanceOf(Meter.Deadlock)
-      expect(defect).toMatchObject({ _tag: "Deadlock", held: 1 })
-      log.expectRest()
-    })
+    it.each(awaited)(
+      "that waits in $name for the only place, which it holds itself, is told at once",
+      async (inner) => {
+        const log = new Log()
+        const meter = atOnce(1)
+        const nested = log.named("inner", inner.run(log.task("never"), meter))
+        await log.play([0, outer.run(log.around("outer", Effect.andThen(Effect.sleep(10), nested)), meter)])
+        expect(log.starts).toEqual(["outer 0"])
+        expect(log.ends).toEqual(["inner 10"])
+        const defect = defectOf(log.exit("inner"))
+        expect(defect).toBeInstanceOf(Meter.Deadlock)
+        expect(defect).toMatchObject({ _tag: "Deadlock", held: 1 })
+        log.expectRest()
+      }
+    )
   })
 
   it("says what it is and what to do", () => {
@@ -46,20 +52,17 @@ describe("a deadlock", () => {
     )
   })
 
-  it("is not seen in one who has passed and come back to the same line while it came to it", async () => {
-    // `third` is the youngest, so it is asked first and `first` last.
-    const [first, second, third] = [atOnce(1), atOnce(5), atOnce(3)]
+  it("is not seen in a run that was admitted and waits again while its wait is being noted", async () => {
+    const [first, third] = [atOnce(1), atOnce(3)]
     const log = new Log()
+    // What ends the first task's wait is the second one, which raises the limit as soon as it is noted.
     const inside = runOnEach(names(2), (name) => (name === "t0" ? Effect.sleep(40) : Effect.void), {
-      meter: [third, second, first]
+      meter: [third, first]
     })
-    // What lets this one pass lowers the very limit at which the one before it waits.
-    const lowering = Meter.metered(Meter.resize(third, { maxAtOnce: 2 }), second)
     await log.play(
       [0, Meter.metered(Effect.sleep(20), first)],
       [5, Meter.metered(Effect.andThen(inside, Effect.sleep(100)), third)],
-      [10, lowering],
-      [15, Meter.resize(third, { maxAtOnce: 1 })],
+      [15, Meter.resize(third, { maxAtOnce: 2 })],
       [80, log.named("nested", Meter.metered(Meter.metered(log.task("in"), third), third))]
     )
     expect(log.exit("nested")).toEqual(Exit.succeed("in"))
@@ -132,16 +135,13 @@ describe("a deadlock", () => {
     expect(defectOf(log.exit("inner"))).toMatchObject({ _tag: "Deadlock", held: 2 })
   })
 
-  it("of a task that waits twice, and gives up one of the two", async () => {
+  it("of a task that waits in vain, goes on without, and waits once more", async () => {
     const log = new Log()
     const meter = atOnce(2)
     const impatient = Effect.timeoutOption(Meter.metered(log.task("never"), meter), 5)
-    const twice = Effect.all([impatient, Meter.metered(log.task("y"), meter)], { concurrency: 2 })
+    const twice = Effect.andThen(impatient, Meter.metered(log.task("y"), meter))
     const other = log.around("b", Effect.andThen(Effect.sleep(10), Meter.metered(log.task("in b"), meter)))
-    await log.play(
-      [0, log.named("b", Effect.timeoutOption(Meter.metered(other, meter), "1 hour"))],
-      [0, Meter.metered(twice, meter)]
-    )
+    await log.play([0, log.named("b", Meter.metered(other, meter))], [0, Meter.metered(twice, meter)])
     expect(log.starts).toEqual(["b 0", "y 10"])
     expect(defectOf(log.exit("b"))).toMatchObject({ _tag: "Deadlock", held: 2 })
   })
@@ -180,15 +180,29 @@ describe("a deadlock", () => {
     log.expectRest()
   })
 
-  it("of children that a task waits for, as it does for what it runs concurrently", async () => {
-    const log = new Log()
-    const meter = atOnce(1)
-    const children = Effect.all([Meter.metered(log.task("x"), meter), Meter.metered(log.task("y"), meter)], {
-      concurrency: 2
-    })
-    await log.play([0, log.named("outer", Effect.timeoutOption(Meter.metered(children, meter), "1 hour"))])
-    expect(log.ends).toEqual(["outer 0"])
-    expect(defectOf(log.exit("outer"))).toBeInstanceOf(Meter.Deadlock)
+  it("of a request for several meters, at whichever of them it stands", async () => {
+    for (const order of [0, 1]) {
+      const log = new Log()
+      const made = [atOnce(1), atOnce(1)] as const
+      const [held, busy] = order === 0 ? made : (made.toReversed() as [Meter.Meter, Meter.Meter])
+      const both = Meter.all(held, busy)
+      await log.play(
+        [0, Meter.metered(log.task("busy", 100), busy)],
+        [10, Effect.exit(Meter.metered(log.task("earlier"), both)).pipe(Effect.delay(10))],
+        [
+          10,
+          Meter.metered(
+            Effect.andThen(Effect.sleep(20), log.named("inner", Meter.metered(log.task("never"), both))),
+            held
+          )
+        ]
+      )
+      // Nothing can ever give back the permit of `held`, so it makes no difference that `busy` is waited for.
+      expect(log.ends).toEqual(["inner 30"])
+      expect(log.starts).toEqual(["busy 0", "earlier 100"])
+      expect(defectOf(log.exit("inner"))).toMatchObject({ _tag: "Deadlock", held: 1 })
+      log.expectRest()
+    }
   })
 
   it("of starts taken by hand inside a task", async () => {
@@ -209,20 +223,6 @@ describe("a deadlock", () => {
     ])
     expect(log.starts).toEqual(["t0 0", "t1 10", "t2 20"])
     expect((await log.world.value(Meter.snapshot(meter))).free).toBe(1)
-  })
-
-  it("of a stream that a child has opened, which has ended: whoever reads it now, the task may", async () => {
-    const log = new Log()
-    const meter = atOnce(1)
-    const stream = amap(names(1), (name) => log.task(name), { meter })
-    const inner = Effect.gen(function* () {
-      const pull = yield* Effect.flatMap(Effect.forkChild(Stream.toPull(stream)), Fiber.join)
-      yield* pull
-    })
-    await log.play([0, Effect.timeoutOption(Meter.metered(log.named("inner", Effect.scoped(inner)), meter), "1 hour")])
-    expect(log.ends).toEqual(["inner 0"])
-    expect(defectOf(log.exit("inner"))).toBeInstanceOf(Meter.Deadlock)
-    log.expectRest()
   })
 
   it("that comes of fewer places is told, too", async () => {
@@ -390,14 +390,65 @@ describe("no deadlock", () => {
     expect(log.exit("outer")).toEqual(Exit.void)
   })
 
-  it("but a detached fiber is taken for something that its task waits for: rather told than left to hang", async () => {
+  it("of a job that a task has left to another scope: it starts when the task has ended", async () => {
     const log = new Log()
     const meter = atOnce(1)
-    const left = Effect.forkDetach(log.named("left", Meter.metered(log.task("left"), meter)))
-    const outer = log.named("outer", Meter.metered(Effect.andThen(left, Effect.sleep(50)), meter))
-    await log.play([0, outer], [200, Effect.void])
-    expect(defectOf(log.exit("left"))).toBeInstanceOf(Meter.Deadlock)
+    const job = (name: string) => log.named(name, Meter.metered(log.task(name, 10), meter))
+    const outer = Effect.gen(function* () {
+      const jobs = yield* FiberSet.make()
+      const scope = yield* Effect.scope
+      const task = Effect.gen(function* () {
+        yield* FiberSet.run(jobs, job("in a set"))
+        yield* Effect.forkIn(job("in a scope"), scope)
+        yield* Effect.forkDetach(job("detached"))
+        yield* Effect.sleep(50)
+      })
+      yield* Meter.metered(task, meter)
+      yield* Effect.sleep(100)
+    })
+    await log.play([0, log.named("outer", Effect.scoped(outer))])
+    expect(log.starts).toEqual(["in a set 50", "in a scope 60", "detached 70"])
     expect(log.exit("outer")).toEqual(Exit.void)
+    for (const name of ["in a set", "in a scope", "detached"]) expect(log.exit(name)).toEqual(Exit.succeed(name))
+    log.expectRest()
+  })
+
+  it.each(ways)("of a wait in $name that times out: the task goes on without", async ({ run }) => {
+    const log = new Log()
+    const meter = atOnce(1)
+    const inner = Effect.timeoutOption(run(log.task("never"), meter), 20)
+    await log.play([0, log.named("outer", Meter.metered(inner, meter))])
+    expect(log.starts).toEqual([])
+    expect(log.ends).toEqual(["outer 20"])
+    expect(log.exit("outer")).toEqual(Exit.succeed(Option.none()))
+    log.expectRest()
+  })
+
+  it("of concurrent effects in a task, one of which fails and so ends the wait of the other", async () => {
+    const log = new Log()
+    const meter = atOnce(1)
+    const fails = Effect.andThen(Effect.sleep(20), Effect.fail("no"))
+    const body = Effect.all([Meter.metered(log.task("never"), meter), fails], { concurrency: 2 })
+    const nested = runOnEach([0, 1], (n) => (n === 0 ? Meter.metered(log.task("never"), meter) : fails))
+    await log.play(
+      [0, log.named("all", Meter.metered(body, meter))],
+      [50, log.named("verb", Meter.metered(nested, meter))]
+    )
+    expect(log.starts).toEqual([])
+    expect(log.ends).toEqual(["all 20", "verb 70"])
+    expect([log.exit("all"), log.exit("verb")]).toEqual([Exit.fail("no"), Exit.fail("no")])
+    log.expectRest()
+  })
+
+  it("of a stream whose reader is busy with what it has read", async () => {
+    const log = new Log()
+    const meter = atOnce(2)
+    const stream = amap(names(2), (name) => log.task(name, 5), { meter })
+    const reads = Stream.runForEach(Stream.take(stream, 1), () => Effect.sleep(50))
+    const nesting = Effect.andThen(Effect.sleep(5), Meter.metered(log.task("in b"), meter))
+    await log.play([0, log.named("a", Meter.metered(reads, meter))], [1, log.named("b", Meter.metered(nesting, meter))])
+    expect([log.exit("a"), log.exit("b")]).toEqual([Exit.void, Exit.succeed("in b")])
+    log.expectRest()
   })
 
   it("in deep nesting, as long as there are places", async () => {

@@ -53,27 +53,27 @@ describe("G8: a call starts nothing after its end", () => {
     log.expectRest()
   })
 
-  it("that comes where one whom it lets past, on its way back to a meter that has closed, interrupts it", async () => {
+  it("that comes of a task which starts where it has just moved from", async () => {
     const log = new Log()
-    const oldest = Meter.makeUnsafe({ maxAtOnce: 1 })
-    const middle = Meter.makeUnsafe({ maxAtOnce: 2 })
-    const youngest = Meter.makeUnsafe({ maxAtOnce: 1 })
-    const { noted, run } = noting(log, [youngest, middle, oldest])
-    const inside = log.around(
-      "inside",
+    const wide = Meter.makeUnsafe({ maxAtOnce: 2 })
+    const narrow = Meter.makeUnsafe({ maxAtOnce: 1 })
+    const { noted, run } = noting(log, [narrow, wide])
+    const interrupts = log.around(
+      "interrupts",
       Effect.sync(() => noted.fiber!.interruptUnsafe())
     )
     await log.play(
-      [0, Meter.metered(log.task("holds the oldest", 100), oldest)],
-      // Its nested task comes to stand behind the call in the line of the youngest.
-      [5, Meter.metered(Effect.andThen(Effect.sleep(20), Meter.metered(inside, youngest)), middle)],
-      // Open to it are the youngest and the one in the middle; it waits for the oldest.
+      [0, Meter.metered(log.task("one", 40), narrow)],
+      [0, Meter.metered(log.task("two", 60), wide)],
+      [0, Meter.metered(log.task("three", 60), wide)],
+      [5, Meter.metered(log.task("four"), wide)],
+      // Waits for the narrow one, and from 40 on for the wide one, behind "four".
       [10, run],
-      [50, Meter.resize(middle, { maxAtOnce: 1 })]
+      [15, Meter.metered(interrupts, narrow)]
     )
-    expect(log.starts).toEqual(["holds the oldest 0", "inside 100"])
+    expect(log.starts).toEqual(["one 0", "two 0", "three 0", "interrupts 40", "four 60"])
     expect(noted.called).toEqual([])
-    await expectFree(log, youngest, middle, oldest)
+    await expectFree(log, narrow, wide)
   })
 
   it("that comes of the step of a meter's schedule which lets its next one start", async () => {

@@ -118,7 +118,7 @@ export class Tally<Work extends Counts> {
   protected install(): void {
     const { counted } = this
     this.onCall(Ticket.prototype, "request", () => counted.asks++)
-    this.onCall(Gate.prototype, "lookFor", () => counted.looks++)
+    this.onCall(Gate.prototype, "opensFor", () => counted.looks++)
     this.onCall(Gate.prototype, "pump", () => counted.rounds++)
     this.onCall(Run.prototype, "pump", () => counted.rounds++)
     this.onCall(Line.prototype, "add", (line) => this.countPlaces(line as { places: Array<unknown> }))

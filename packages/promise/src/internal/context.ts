@@ -3,12 +3,14 @@
  * task: its properties are no fields, which would take twice as long to make.
  */
 
-import { check, namesOf } from "fibermeter/engine"
+import { check, correct, namesOf } from "fibermeter/engine"
 import type { Holding } from "fibermeter/engine"
 import type { Cost } from "../Limits.ts"
 import type { TaskContext } from "../Task.ts"
 import { refuse } from "./refuse.ts"
 import type { Rejection } from "./rejection.ts"
+
+const nothing: Holding = { bookings: [], gates: [] }
 
 export class Context implements TaskContext {
   declare readonly index: number
@@ -27,10 +29,10 @@ export class Context implements TaskContext {
 
   // A getter, as tasks take their context apart, and a method would lose it.
   get correct(): (cost: Cost) => void {
-    const { bookings = [], gates = [] } = this.holding ?? {}
+    const holding = this.holding ?? nothing
     return (cost) => {
-      refuse(check.cost(namesOf(gates), cost))
-      for (const [i, gate] of gates.entries()) gate.correct(bookings[i], cost)
+      refuse(check.cost(namesOf(holding.gates), cost))
+      correct(holding, cost)
     }
   }
 

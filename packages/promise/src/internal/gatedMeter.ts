@@ -87,7 +87,11 @@ export class GatedMeter implements Limiter {
     this.gate.pause(host(), nanosOf(duration))
   }
 
-  readonly resume = (): void => this.gate.resume()
+  readonly resume = (): void => {
+    const { gate } = this
+    gate.resume()
+    gate.wake()
+  }
 
   readonly resize = (limits: Limits): void => {
     checkLimits(limits)

@@ -7,7 +7,7 @@ import type { Rejection } from "./rejection.ts"
 
 /** A call that uses a meter, and has not ended. */
 export interface Call extends Placed {
-  /** Whether it has a task that waits for its start there. */
+  /** Whether it has a task that waits for its start there, or for another attempt. */
   isWaitingAt(gate: Gate): boolean
   abort(reason: unknown): void
 }
@@ -37,8 +37,8 @@ export class MeterGate extends LimitGate {
 
   /** Ends the calls that wait here. */
   clear(reason: unknown): void {
-    this.isClearing = true
     const calls = [...this.waiters, ...this.users.members].filter(isCall).filter((call) => call.isWaitingAt(this))
+    this.isClearing = true
     for (const call of calls) call.abort(reason)
     this.isClearing = false
     // Somebody may have come meanwhile.
@@ -56,9 +56,9 @@ export class MeterGate extends LimitGate {
     for (let i = 0; i < ticksToTell; i++) await Promise.resolve()
   }
 
-  /** While the line is cleared, nobody passes whom another one has held up. */
-  protected override opensAt(waiter: Ticket): number {
-    return this.isClearing ? Infinity : super.opensAt(waiter)
+  /** Nothing starts here once the meter is closed, nor while its queue is cleared, whatever makes room meanwhile. */
+  protected override opensAt(waiter: Ticket, kept: ReadonlyArray<Ticket>): number {
+    return this.isClearing || this.closed !== undefined ? Infinity : super.opensAt(waiter, kept)
   }
 
   override isForgettable(): boolean {

@@ -71,10 +71,6 @@ export class SingleRun<B> extends Ticket implements Call {
     this.ask()
   }
 
-  isWaitingAt(gate: Gate): boolean {
-    return this.waitsAt === gate
-  }
-
   /** Ends the call before its time. */
   abort(reason: unknown): void {
     if (this.isWaiting) this.cancel()

@@ -349,17 +349,28 @@ describe("others", () => {
     expect(await settle(meter.idle())).toMatchObject({ status: "fulfilled" })
   })
 
-  it("that wait where another call's place leads to are not, if that place was not here", async () => {
-    // Made first, so waited for last: who waits at `wide` is first in line at `narrow`, and others wait behind.
-    const wide = createMeter({ maxAtOnce: 1 })
-    const narrow = createMeter({ maxAtOnce: 5 })
-    const busy = wide.run(() => sleep(100))
-    const first = watch(runAll([1], () => "first", { meter: [narrow, wide] }))
-    const second = watch(runAll([1], () => "second", { meter: [narrow, wide] }))
+  it("that wait for a meter beside a wider one are ended with the queue of either", async () => {
+    for (const which of [0, 1]) {
+      const meters = [createMeter({ maxAtOnce: 1 }), createMeter({ maxAtOnce: 1 })] as const
+      const busy = meters.map((meter) => meter.run(() => sleep(100)))
+      const calls = [1, 2].map((n) => watch(runAll([n], () => n, { meter: [...meters] })))
+      await flush()
+      const at = now()
+      meters[which]!.clear("cleared")
+      await pass(1000)
+      for (const { outcome } of calls) expect(outcome).toMatchObject({ reason: "cleared", at })
+      for (const meter of meters) expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
+      await Promise.all(busy)
+    }
+  })
+
+  it("that wait for this meter behind others that wait for another are left alone where this one has room", async () => {
+    const [wide, narrow] = [createMeter({ maxAtOnce: 5 }), createMeter({ maxAtOnce: 1 })]
+    const busy = narrow.run(() => sleep(100))
+    const calls = [1, 2].map((n) => watch(runAll([n], () => n, { meter: [narrow, wide] })))
     wide.clear("cleared")
     await pass(1000)
-    expect(first.outcome).toMatchObject({ reason: "cleared", at: 0 })
-    expect(second.outcome, "stood behind, at the other meter").toMatchObject({ value: ["second"] })
+    for (const { outcome } of calls) expect(outcome).toMatchObject({ status: "fulfilled", at: 100 })
     await busy
   })
 })
