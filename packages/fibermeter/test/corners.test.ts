@@ -116,7 +116,7 @@ describe("a source", () => {
 })
 
 describe("several meters", () => {
-  it.effect("whoever has to step back to a meter that has closed again is still the first there", () =>
+  it.effect("a waiter that moves back to a meter which has closed again is still before those that came later", () =>
     Effect.gen(function* () {
       const { lines, task } = log()
       const older = Meter.makeUnsafe({ maxAtOnce: 1 })
@@ -125,8 +125,8 @@ describe("several meters", () => {
         500,
         [0, Meter.metered(task("busy", 50), older)],
         [10, Meter.metered(task("both", 5), Meter.all(older, younger))],
-        [11, Meter.metered(task("behind", 5), younger)],
-        [20, Meter.pause(younger, 100)]
+        [20, Meter.pause(younger, 100)],
+        [21, Meter.metered(task("behind", 5), younger)]
       )
       expect(lines).toEqual(["busy 0", "both 120", "behind 125"])
     })
@@ -146,7 +146,7 @@ describe("several meters", () => {
     })
   )
 
-  it.effect("one who passes the first in line from inside, and waits further on, leaves it the first in line", () =>
+  it.effect("a nested request does not wait behind one that waits for its task, and later ones not behind either", () =>
     Effect.gen(function* () {
       const { lines, task } = log()
       const older = Meter.makeUnsafe({ maxAtOnce: 1 })
@@ -160,33 +160,35 @@ describe("several meters", () => {
         [5, Meter.metered(task("first", 5), Meter.all(older, younger))],
         [22, Meter.metered(task("late"), younger)]
       )
-      expect(lines).toEqual(["busy 0", "inner 30", "first 35", "late 35"])
+      expect(lines).toEqual(["busy 0", "late 22", "inner 30", "first 35"])
       expect(yield* Meter.snapshot(younger)).toMatchObject({ running: 0, waiting: 0 })
       // Less than nobody would not show in a snapshot.
       expect(gatesOf(younger).map(({ waiting }) => waiting)).toEqual([0])
     })
   )
 
-  it.effect("a task inside one that others wait for passes them, even from behind; one inside another does not", () =>
-    Effect.gen(function* () {
-      const { lines, task } = log()
-      const older = Meter.makeUnsafe({ maxAtOnce: 1 })
-      const elsewhere = Meter.makeUnsafe({ maxAtOnce: 1 })
-      const younger = Meter.makeUnsafe({ maxAtOnce: 1 })
-      const inner = Meter.metered(task("inner", 10), younger)
-      const stranger = Meter.metered(task("stranger"), younger)
-      yield* play(
-        500,
-        [0, Meter.metered(Effect.andThen(Effect.sleep(15), inner), older)],
-        [0, Meter.metered(Effect.andThen(Effect.sleep(14), stranger), elsewhere)],
-        [10, Meter.metered(task("busy", 20), younger)],
-        [12, Meter.metered(task("both", 5), Meter.all(older, younger))]
-      )
-      expect(lines).toEqual(["busy 10", "inner 30", "both 40", "stranger 45"])
-    })
+  it.effect(
+    "room is kept for half of the time that a waiter has been first, then nested requests and others start, in order",
+    () =>
+      Effect.gen(function* () {
+        const { lines, task } = log()
+        const older = Meter.makeUnsafe({ maxAtOnce: 1 })
+        const elsewhere = Meter.makeUnsafe({ maxAtOnce: 1 })
+        const younger = Meter.makeUnsafe({ maxAtOnce: 1 })
+        const inner = Meter.metered(task("inner", 10), younger)
+        const stranger = Meter.metered(task("stranger"), younger)
+        yield* play(
+          500,
+          [0, Meter.metered(Effect.andThen(Effect.sleep(15), inner), older)],
+          [0, Meter.metered(Effect.andThen(Effect.sleep(14), stranger), elsewhere)],
+          [10, Meter.metered(task("busy", 20), younger)],
+          [12, Meter.metered(task("both", 5), Meter.all(older, younger))]
+        )
+        expect(lines).toEqual(["busy 10", "stranger 39", "inner 39", "both 49"])
+      })
   )
 
-  it.effect("those inside pass however deep inside they are, and in the order of their coming", () =>
+  it.effect("two nested requests start in order once the room that was kept for another has expired", () =>
     Effect.gen(function* () {
       const { lines, task } = log()
       const older = Meter.makeUnsafe({ maxAtOnce: 1 })
@@ -202,7 +204,7 @@ describe("several meters", () => {
         [10, Meter.metered(task("busy", 20), younger)],
         [12, Meter.metered(task("both", 5), Meter.all(older, younger))]
       )
-      expect(lines).toEqual(["busy 10", "inner 1 30", "inner 2 40", "both 50"])
+      expect(lines).toEqual(["busy 10", "inner 1 39", "inner 2 49", "both 59"])
     })
   )
 
