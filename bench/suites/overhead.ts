@@ -130,6 +130,16 @@ const facade = (items: ReadonlyArray<number>): ReadonlyArray<Race> => {
   ]
 }
 
+/** The garbage of so many waiters is most of what they cost: fewer would be another measurement. */
+const queued = (items: ReadonlyArray<number>): Race => ({
+  work: "promise meter.run, 100,000 queued at once",
+  against: "a bare queue that keeps async contexts",
+  reach: 1.1,
+  tasks: items.length,
+  ours: limited(items, () => createMeter(limit).run),
+  theirs: limited(items, () => bareQueue(maxAtOnce, { keepsContext: true }))
+})
+
 /** All queued at once. */
 const limited =
   (items: ReadonlyArray<number>, make: () => (task: () => Promise<number>) => Promise<number>): Contender =>
@@ -282,6 +292,7 @@ export const races = (scale: Scale): ReadonlyArray<Race> => {
   const tasks = sizes[scale]
   return [
     ...facade(numbers(tasks)),
+    queued(numbers(scale === "smoke" ? tasks : 100_000)),
     ...core(numbers(tasks)),
     sharing(numbers(tasks / 10)),
     cancelling(numbers(tasks / 10)),

@@ -340,7 +340,12 @@ describe("async contexts", () => {
     vi.resetModules()
     const getBuiltinModule = vi.spyOn(process, "getBuiltinModule").mockReturnValue(hooks)
     const { captureContext } = await import("../src/internal/asyncContext.ts")
+    expect(getBuiltinModule, "asked while it loads").not.toHaveBeenCalled()
+    captureContext()
+    expect(getBuiltinModule).toHaveBeenCalledExactlyOnceWith("node:async_hooks")
     getBuiltinModule.mockRestore()
+    // What was captured just now is let go with the jobs that are queued.
+    await Promise.resolve()
     return captureContext
   }
   const storage = new AsyncLocalStorage<string>()
@@ -355,6 +360,7 @@ describe("async contexts", () => {
     expect(seenIn(storage.run("mine", captureContext))).toBe("somebody else's")
   })
 
+  // Fails where Node no longer tells the context of a resource: see what `captureContext` says of its price then.
   it("what is captured twice in the same context is one", async () => {
     const captureContext = await withHooks(hooks)
     const [one, same] = storage.run("a", () => [captureContext(), captureContext()] as const)
