@@ -34,19 +34,14 @@ export const svg = (charts: ReadonlyArray<Chart>, caption: string): string => {
 const draw = (chart: Chart): string => {
   const left = margin + labelWidth
   const x = (value: number): number => round(left + (Math.min(value, chart.end) / chart.end) * plotWidth)
-  const show = chart.format === "ratio" ? format.ratio : format.percent
+  const show = shows[chart.format]
   const bottom = titleHeight + chart.bars.length * rowHeight
   const ticks = ticksTo(chart.end)
   return [
     text(margin, 24, chart.title, `font-size="${font + 4}" font-weight="bold"`),
     ...ticks.map((tick) => line(x(tick), titleHeight - 4, x(tick), bottom, colours.faint)),
     ...ticks.map((tick) =>
-      text(
-        x(tick),
-        bottom + 16,
-        chart.format === "ratio" ? String(tick) : `${Math.round(tick * 100)} %`,
-        `text-anchor="middle" fill="#5a6572"`
-      )
+      text(x(tick), bottom + 16, ticksOf[chart.format](tick), `text-anchor="middle" fill="#5a6572"`)
     ),
     ...chart.bars.map((bar, i) => drawBar(bar, titleHeight + i * rowHeight, x, show, chart)),
     line(left, titleHeight - 4, left, bottom, colours.ink)
@@ -86,10 +81,30 @@ const drawBar = (
   ].join("\n")
 }
 
+const shows = {
+  ratio: format.ratio,
+  percent: format.percent,
+  millis: format.millis,
+  bytes: format.kilobytes
+} as const
+
+const ticksOf = {
+  ratio: String,
+  percent: (tick: number) => `${Math.round(tick * 100)} %`,
+  millis: (tick: number) => `${tick} ms`,
+  bytes: (tick: number) => `${tick / 1000} kB`
+} as const
+
 /** A handful of round numbers from 0 to the end. */
 const ticksTo = (end: number): ReadonlyArray<number> => {
-  const step = end > 1.5 ? 0.5 : 0.2
+  const step = end > 3 ? roundStep(end / 4) : end > 1.5 ? 0.5 : 0.2
   return Array.from({ length: Math.floor(end / step + 1e-9) + 1 }, (_, i) => round(i * step))
+}
+
+/** The least of 1, 2, 5, 10, 20 and so on that is no less. */
+const roundStep = (least: number): number => {
+  const power = 10 ** Math.floor(Math.log10(least))
+  return [1, 2, 5, 10].map((each) => each * power).find((step) => step >= least)!
 }
 
 const round = (value: number): number => Math.round(value * 100) / 100

@@ -19,3 +19,5 @@ export const nanos = (value: number): string => count(value >= 100 ? Math.round(
 export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`
 
 export const kilobytes = (bytes: number): string => `${(bytes / 1000).toFixed(2)} kB`
+
+export const millis = (value: number): string => `${value.toFixed(value < 10 ? 1 : 0)} ms`

@@ -37,7 +37,7 @@ export interface Chart {
   readonly title: string
   /** Where the axis ends; longer bars are cut off and say so. */
   readonly end: number
-  readonly format: "ratio" | "percent"
+  readonly format: "ratio" | "percent" | "millis" | "bytes"
   readonly bars: ReadonlyArray<Bar>
 }
 
