@@ -100,7 +100,6 @@ export abstract class Gate implements Holdable {
   readonly sets = new Heap<SetQueue>()
   /** All sets with waiters that have this gate among theirs. */
   readonly setsNeeding = new Map<string, SetQueue>()
-  /** Some of it may have ended. */
   private keeps: Array<Kept> = []
   /** The set whose first waiter is first here while the gate is closed by its own limits, and since when. */
   private closedTo: SetQueue | undefined
@@ -302,9 +301,8 @@ export abstract class Gate implements Holdable {
 
   /** As `opensAt`, where room is kept: the earliest time at which what is left of that allows for it. */
   private opensBesides(waiter: Waiter): number {
-    this.keeps = this.keeps.filter(({ until }) => until > this.time.now)
     const binding = this.keeps
-      .filter(({ set }) => waiter.rank === 0 || set.rank < waiter.rank)
+      .filter(({ set, until }) => until > this.time.now && (waiter.rank === 0 || set.rank < waiter.rank))
       .sort((a, b) => a.until - b.until)
     const kept = binding.map(({ set }) => set.first)
     let opensAt = Infinity
@@ -326,6 +324,14 @@ export abstract class Gate implements Holdable {
   keep(set: SetQueue, nanos: number): void {
     this.look(set.first.host)
     this.keeps.push({ set, until: this.time.now + nanos })
+  }
+
+  /** Room that is kept at several gates ends at all of them at once: they are looked at in the order of the set. */
+  private endKeeps(): void {
+    this.time.look()
+    const ended = this.keeps.filter(({ until }) => until <= this.time.now)
+    for (const { set } of ended) set.stopKeeping()
+    for (const { set } of ended) set.lookAgain()
   }
 
   stopKeeping(set: SetQueue): void {
@@ -406,6 +412,7 @@ export abstract class Gate implements Holdable {
   /** Looks at the waiters that stand here, one after the other, until the gate is closed to the first of them. */
   pump(): void {
     if (this.isPumping || this.isPostponed) return
+    if (this.keeps.length > 0) this.endKeeps()
     this.isPumping = true
     for (;;) {
       const set = this.firstSet
@@ -417,7 +424,10 @@ export abstract class Gate implements Holdable {
         continue
       }
       if (!this.mayOpen()) {
-        this.clockFirst(set === undefined || this.isPaused(waiter.host) ? undefined : set)
+        const isPaused = set !== undefined && this.isPaused(waiter.host)
+        this.clockFirst(isPaused ? undefined : set)
+        // From then on it is closed by its own limits.
+        if (isPaused) this.arm(this.pausedUntil, waiter.host)
         break
       }
       const opensAt = this.opensFor(waiter)

@@ -162,7 +162,8 @@ export class SetQueue implements Ranked {
     for (const gate of this.keeping) gate.keep(this, Math.max(leastKeep, Math.ceil(this.closedFor / 2)))
   }
 
-  private stopKeeping(): void {
+  /** The gates that keep room for the first do so no longer. */
+  stopKeeping(): void {
     const { keeping } = this
     if (keeping.length === 0) return
     for (let i = 0; i < keeping.length; i++) keeping[i]!.stopKeeping(this)

@@ -1,0 +1,324 @@
+/**
+ * The rule by which waiters are admitted to several meters: random programs start their tasks at the instants of the
+ * reference model, none of them hangs, and the model's waits are bounded as `setQueue.ts` states.
+ */
+import { describe, expect, it } from "@effect/vitest"
+import { Duration, Effect, Fiber } from "effect"
+import fc from "fast-check"
+import { Meter } from "../../src/index.ts"
+import { AdmissionModel, type Breach, type ModelChange, type ModelTask } from "../support/admissionModel.ts"
+import { Log } from "../support/Log.ts"
+import { World } from "../support/World.ts"
+
+const milli = 1_000_000
+
+interface Program {
+  readonly limits: ReadonlyArray<number>
+  readonly tasks: ReadonlyArray<ModelTask>
+  readonly changes: ReadonlyArray<ModelChange>
+}
+
+const modelled = ({ changes, limits, tasks }: Program, breach?: Breach): AdmissionModel => {
+  const model = new AdmissionModel(limits, breach)
+  for (const [n, task] of tasks.entries()) model.add(String(n), task)
+  for (const change of changes) model.change(change)
+  return model.run()
+}
+
+/** Plays a program on real meters and gives the start of each task. A program that hangs is an error. */
+const play = async ({ changes, limits, tasks }: Program): Promise<ReadonlyMap<string, number>> => {
+  const world = new World()
+  const starts = new Map<string, number>()
+  // A set lists the youngest first, and so does the model.
+  const meters = limits
+    .toReversed()
+    .map((maxAtOnce) => Meter.makeUnsafe({ maxAtOnce }))
+    .toReversed()
+  const nanos = (n: number) => Effect.sleep(Duration.nanos(BigInt(n)))
+  const run = (name: string, { inside, lasts, meters: used }: Omit<ModelTask, "at">): Effect.Effect<unknown> => {
+    const body = inside === undefined ? nanos(lasts) : Effect.andThen(nanos(inside.after), run(`${name}.`, inside))
+    // Listed in another order for every other task.
+    const listed = name.length % 2 === 0 ? used : used.toReversed()
+    const noting = Effect.andThen(
+      Effect.sync(() => starts.set(name, Number(world.now))),
+      body
+    )
+    return Meter.metered(noting, Meter.all(...listed.map((index) => meters[index]!)))
+  }
+  const calls = tasks.map((task, n) =>
+    Effect.gen(function* () {
+      yield* nanos(task.at)
+      const fiber = yield* Effect.forkChild(run(String(n), task), { startImmediately: true })
+      if (task.leavesAt !== undefined) {
+        yield* nanos(Math.max(0, task.leavesAt - task.at))
+        if (!starts.has(String(n))) fiber.interruptUnsafe()
+      }
+      yield* Fiber.await(fiber)
+    })
+  )
+  const controls = changes.map(({ at, maxAtOnce, meter: index, pauses }) => {
+    const meter = meters[index]!
+    const change =
+      pauses === undefined ? Meter.resize(meter, { maxAtOnce }) : Meter.pause(meter, Duration.nanos(BigInt(pauses)))
+    return Effect.andThen(nanos(at), change)
+  })
+  await world.value(Effect.all([...calls, ...controls], { concurrency: "unbounded", discard: true }))
+  const left = await world.value(Effect.forEach(meters, Meter.snapshot))
+  expect(left.map(({ running, waiting }) => running + waiting)).toEqual(limits.map(() => 0))
+  expect(world.fibersLive + world.timersLeft + world.stepsLeft).toBe(0)
+  return starts
+}
+
+const sorted = (starts: ReadonlyMap<string, number>) => [...starts].toSorted(([a], [b]) => (a < b ? -1 : 1))
+
+// Random programs. Times are drawn to the nanosecond and not shrunk, so that next to never two things happen at the same
+// instant: in which order they do then is not part of the rule.
+const most = 4
+const time = (ms: number) => fc.noShrink(fc.integer({ min: milli / 10, max: ms * milli }))
+const set = fc.uniqueArray(fc.nat({ max: most - 1 }), { minLength: 1, maxLength: 3 }).map((all) => all.toSorted())
+
+/** What is inside of a task needs only meters behind those of the task, so that no circle of tasks can wait for itself. */
+const insideOf = (meters: ReadonlyArray<number>): fc.Arbitrary<ModelTask["inside"]> => {
+  const free = [0, 1, 2, 3].filter((index) => meters.every((each) => each < index))
+  if (free.length === 0) return fc.constant(undefined)
+  return fc.option(
+    fc
+      .subarray(free, { minLength: 1 })
+      .chain((used) =>
+        fc.record({ after: time(30), lasts: time(30), meters: fc.constant(used), inside: insideOf(used) })
+      ),
+    { nil: undefined }
+  ) as fc.Arbitrary<ModelTask["inside"]>
+}
+
+const task = (isNested: boolean): fc.Arbitrary<ModelTask> =>
+  fc
+    .record({ at: time(60), lasts: time(40), meters: set, leaves: fc.option(time(80), { nil: undefined }) })
+    .chain(({ leaves, ...given }): fc.Arbitrary<ModelTask> =>
+      (isNested ? insideOf(given.meters) : fc.constant(undefined)).map((inside) => ({
+        ...given,
+        ...(inside === undefined ? {} : { inside }),
+        ...(leaves === undefined || inside !== undefined ? {} : { leavesAt: given.at + leaves })
+      }))
+    )
+
+const change: fc.Arbitrary<ModelChange> = fc.oneof(
+  fc.record({ at: time(150), meter: fc.nat({ max: most - 1 }), maxAtOnce: fc.integer({ min: 1, max: 3 }) }),
+  fc.record({
+    at: time(150),
+    meter: fc.nat({ max: most - 1 }),
+    pauses: fc.integer({ min: 1, max: 40 }).map((ms) => ms * milli)
+  })
+)
+
+const program = (isNested: boolean): fc.Arbitrary<Program> =>
+  fc.record({
+    limits: fc.array(fc.integer({ min: 1, max: 3 }), { minLength: most, maxLength: most }),
+    tasks: fc.array(task(isNested), { minLength: 4, maxLength: 30 }),
+    changes: fc.array(change, { maxLength: 4 })
+  })
+
+describe("random programs of four meters", () => {
+  it("start every task at the instant that the rule says", async () => {
+    await fc.assert(
+      fc.asyncProperty(program(false), async (given) => {
+        expect(sorted(await play(given))).toEqual(sorted(modelled(given).starts))
+      }),
+      { numRuns: 150 }
+    )
+  })
+
+  it("never hang, also where tasks wait for other meters inside of themselves", async () => {
+    await fc.assert(
+      fc.asyncProperty(program(true), async (given) => {
+        const model = modelled(given)
+        expect(model.waiting).toBe(0)
+        expect(sorted(await play(given))).toEqual(sorted(model.starts))
+      }),
+      { numRuns: 150 }
+    )
+  })
+})
+
+/** Single tasks that keep the meters busy, each of which comes before the last has ended, among tasks for several. */
+const flood: fc.Arbitrary<Program> = fc.integer({ min: 2, max: most }).chain((count) => {
+  const crowd = fc.array(fc.tuple(time(12), time(20)), { minLength: 60, maxLength: 60 })
+  const several = fc.array(fc.tuple(time(300), time(20)), { minLength: 1, maxLength: 6 })
+  return fc
+    .record({
+      limits: fc.array(fc.integer({ min: 1, max: 2 }), { minLength: count, maxLength: count }),
+      crowds: fc.array(crowd, { minLength: count, maxLength: count }),
+      several
+    })
+    .map(({ crowds, limits, several }): Program => {
+      const singles = crowds.flatMap((each, meter) => {
+        let at = 0
+        return each.map(([gap, lasts]): ModelTask => ({ at: (at += gap / limits[meter]!), lasts, meters: [meter] }))
+      })
+      const meters = [...limits.keys()]
+      return { limits, tasks: [...singles, ...several.map(([at, lasts]) => ({ at, lasts, meters }))], changes: [] }
+    })
+})
+
+/**
+ * For each task that needs several meters: how long it waited after all that came before it had started, in units of the
+ * longest time that one of its meters stayed closed to a waiter that was first there.
+ */
+const waitsInTurn = ({ tasks }: Program, { longestClosed, starts }: AdmissionModel): ReadonlyArray<number> =>
+  tasks.flatMap(({ at, meters }, n) => {
+    if (meters.length === 1) return []
+    const earlier = tasks.flatMap((each, other) => (each.at < at ? [starts.get(String(other))!] : []))
+    const longest = Math.max(...meters.map((index) => longestClosed[index]!))
+    return [(starts.get(String(n))! - Math.max(at, ...earlier)) / longest]
+  })
+
+const isBounded = (given: Program, breach?: Breach): boolean =>
+  waitsInTurn(given, modelled(given, breach)).every((wait) => wait <= 2 + given.limits.length)
+
+describe("however crowded n meters are", () => {
+  it("a waiter for all of them waits (2 + n) times as long as one of them stays closed at most, in its turn", () => {
+    const bounded = fc.property(flood, (given) => {
+      expect(isBounded(given)).toBe(true)
+    })
+    fc.assert(bounded, { numRuns: 200 })
+  })
+
+  it("that is owed to the room which is kept for it", () => {
+    expect(fc.check(fc.property(flood, (given) => isBounded(given, { keeps: "never" }))).failed).toBe(true)
+  })
+
+  it("no task hangs, which is owed to the time after which that ends", () => {
+    const ends = (given: Program, breach?: Breach): boolean => modelled(given, breach).waiting === 0
+    fc.assert(
+      fc.property(program(true), (given) => {
+        expect(ends(given)).toBe(true)
+      })
+    )
+    expect(
+      fc.check(
+        fc.property(program(true), (given) => ends(given, { keeps: "for ever" })),
+        { numRuns: 1000 }
+      ).failed
+    ).toBe(true)
+  })
+})
+
+const pair = (): readonly [Meter.Meter, Meter.Meter] => [
+  Meter.makeUnsafe({ maxAtOnce: 1 }),
+  Meter.makeUnsafe({ maxAtOnce: 1 })
+]
+
+describe.each([
+  { listed: "the one that is waited for first", of: (a: Meter.Meter, b: Meter.Meter) => Meter.all(a, b) },
+  { listed: "the one that is waited for last", of: (a: Meter.Meter, b: Meter.Meter) => Meter.all(b, a) }
+])("of two meters, listed with $listed", ({ of }) => {
+  it.each([0, 1])(
+    "a nested call has the one that only a waiter for both would take (made in order %d)",
+    async (order) => {
+      const [one, two] = pair()
+      const [outer, inner] = order === 0 ? [one, two] : [two, one]
+      const log = new Log()
+      const body = Effect.andThen(Effect.sleep(20), Meter.metered(log.task("inside", 10), inner))
+      await log.play(
+        [0, Meter.metered(log.around("outer", body), outer)],
+        [5, Meter.metered(log.task("both", 10), of(outer, inner))],
+        [6, Meter.metered(log.task("both again", 10), of(outer, inner))]
+      )
+      expect(log.starts).toEqual(["outer 0", "inside 20", "both 30", "both again 40"])
+      log.expectRest()
+    }
+  )
+
+  it("a task that needs one of them does not wait for the other", async () => {
+    const [busy, free] = [Meter.makeUnsafe({ maxAtOnce: 1 }), Meter.makeUnsafe({ maxAtOnce: 10 })]
+    const log = new Log()
+    await log.play(
+      [0, Meter.metered(log.task("busy", 500), busy)],
+      [5, Meter.metered(log.task("both", 10), of(busy, free))],
+      [10, Meter.metered(log.task("one", 10), free)]
+    )
+    expect(log.starts).toEqual(["busy 0", "one 10", "both 500"])
+    log.expectRest()
+  })
+
+  it("a waiter is counted at each", async () => {
+    const [a, b] = pair()
+    const log = new Log()
+    const seen: Array<unknown> = []
+    const count = Effect.map(Effect.all([Meter.snapshot(a), Meter.snapshot(b)]), (both) =>
+      seen.push(both.map(({ free, waiting }) => [waiting, free]))
+    )
+    await log.play(
+      [0, Meter.metered(log.task("busy", 50), a)],
+      [5, Meter.metered(log.task("both"), of(a, b))],
+      [6, Effect.timeoutOption(Meter.metered(log.task("gone"), of(a, b)), 10)],
+      [10, count],
+      [20, count],
+      [60, count]
+    )
+    expect(seen).toEqual([
+      [
+        [2, 0],
+        [2, 1]
+      ],
+      [
+        [1, 0],
+        [1, 1]
+      ],
+      [
+        [0, 1],
+        [0, 1]
+      ]
+    ])
+  })
+})
+
+// At 40, `a` opens to "both" and `b` is closed: from then on, room is kept at `a` for half of the 30 ms that it has waited.
+describe("kept room", () => {
+  it("is a permit: as many others start as there are more", async () => {
+    const log = new Log()
+    const b = Meter.makeUnsafe({ maxAtOnce: 1 })
+    const a = Meter.makeUnsafe({ maxAtOnce: 2 })
+    await log.play(
+      [0, Meter.metered(log.task("a 1", 40), a)],
+      [0, Meter.metered(log.task("a 2", 40), a)],
+      [0, Meter.metered(log.task("b", 60), b)],
+      [10, Meter.metered(log.task("both", 10), Meter.all(a, b))],
+      [41, Meter.metered(log.task("passes", 100), a)],
+      [42, Meter.metered(log.task("waits", 10), a)]
+    )
+    expect(log.starts).toEqual(["a 1 0", "a 2 0", "b 0", "passes 41", "waits 55", "both 65"])
+    log.expectRest()
+  })
+
+  it("is an amount of a window: what is left beside it may be spent", async () => {
+    const log = new Log()
+    const b = Meter.makeUnsafe({ maxAtOnce: 1 })
+    const a = Meter.makeUnsafe({ windows: { tokens: { limit: 10, per: 40 } } })
+    const spend = (name: string, tokens: number) => Meter.metered(log.task(name), a, { cost: { tokens } })
+    await log.play(
+      [0, spend("first", 10)],
+      [0, Meter.metered(log.task("b", 60), b)],
+      [10, Meter.metered(log.task("both", 10), Meter.all(a, b), { cost: { tokens: 6 } })],
+      [41, spend("four", 4)],
+      [42, spend("one", 1)],
+      [43, spend("ten", 10)]
+    )
+    expect(log.starts).toEqual(["first 0", "b 0", "four 41", "one 55", "both 81", "ten 121"])
+    log.expectRest()
+  })
+
+  it("is a slot of a rate: the next one comes an interval after it, or when it is kept no longer", async () => {
+    const log = new Log()
+    const b = Meter.makeUnsafe({ maxAtOnce: 1 })
+    const a = Meter.makeUnsafe({ maxPerSecond: 25 })
+    await log.play(
+      [0, Meter.metered(log.task("first"), a)],
+      [0, Meter.metered(log.task("b", 60), b)],
+      [10, Meter.metered(log.task("both", 10), Meter.all(a, b))],
+      [41, Meter.metered(log.task("waits"), a)]
+    )
+    expect(log.starts).toEqual(["first 0", "b 0", "waits 55", "both 95"])
+    log.expectRest()
+  })
+})
