@@ -75,7 +75,9 @@ const sorted = (starts: ReadonlyMap<string, number>) => [...starts].toSorted(([a
 // instant: in which order they do then is not part of the rule.
 const most = 4
 const time = (ms: number) => fc.noShrink(fc.integer({ min: milli / 10, max: ms * milli }))
-const set = fc.uniqueArray(fc.nat({ max: most - 1 }), { minLength: 1, maxLength: 3 }).map((all) => all.toSorted())
+const set = fc
+  .uniqueArray(fc.nat({ max: most - 1 }), { minLength: 1, maxLength: 3 })
+  .map((all) => all.toSorted((a, b) => a - b))
 
 /** What is inside of a task needs only meters behind those of the task, so that no circle of tasks can wait for itself. */
 const insideOf = (meters: ReadonlyArray<number>): fc.Arbitrary<ModelTask["inside"]> => {
