@@ -16,6 +16,7 @@ import { section, write } from "./lib/results.ts"
 import type { Entry } from "./lib/results.ts"
 import { writeSpeed } from "./lib/speed.ts"
 import type { Line, Scale, Suite } from "./lib/suite.ts"
+import { http } from "./suites/http.ts"
 import { load } from "./suites/load.ts"
 import { memory } from "./suites/memory.ts"
 import { overhead } from "./suites/overhead.ts"
@@ -25,7 +26,7 @@ import { profiles } from "./suites/profile.ts"
 import { size } from "./suites/size.ts"
 import { soak } from "./suites/soak.ts"
 
-const suites: ReadonlyArray<Suite<any>> = [load, size, overhead, scaling, profiles, memory, pacing, soak]
+const suites: ReadonlyArray<Suite<any>> = [load, size, http, overhead, scaling, profiles, memory, pacing, soak]
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

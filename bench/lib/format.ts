@@ -21,3 +21,7 @@ export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)}
 export const kilobytes = (bytes: number): string => `${(bytes / 1000).toFixed(2)} kB`
 
 export const millis = (value: number): string => `${value.toFixed(value < 10 ? 1 : 0)} ms`
+
+export const seconds = (millis: number): string => `${(millis / 1000).toFixed(2)} s`
+
+export const micros = (value: number): string => `${value.toFixed(value < 10 ? 1 : 0)} µs`
