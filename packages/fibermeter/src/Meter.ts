@@ -19,7 +19,8 @@ import * as Schedule from "effect/Schedule"
 import type * as Context from "effect/Context"
 import type * as Fiber from "effect/Fiber"
 import type * as Semaphore from "effect/Semaphore"
-import { dual } from "effect/Function"
+import { accept, attempt } from "./internal/accept.ts"
+import { times } from "./internal/call.ts"
 import * as check from "./internal/check.ts"
 import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
 import { FiberTicket, inOnePiece } from "./internal/fiberTicket.ts"
@@ -137,9 +138,26 @@ export interface Window {
  */
 export type { Cost }
 
-/** Throws what is wrong, if anything; within an effect, that makes it a defect. */
-const refuse = (problem: check.Problem | undefined): void => {
-  if (problem !== undefined) throw new Cause.IllegalArgumentError(problem.message)
+const readLimits = (limits: unknown): Limits => accept(check.required(times.limits, limits)) as Limits
+
+const meterChecks = check.kind("a Meter", isGated)
+
+/** The gates of what has to be a meter, to be asked for at each use. */
+const gatesIn = (meter: unknown): (() => ReadonlyArray<Gate>) => {
+  const gated = accept(meterChecks("the meter", meter)) as Gated
+  return () => gatesOf(gated)
+}
+
+/**
+ * An effect that uses arguments which are read now; what is wrong with them is its defect. It runs in the fiber that
+ * runs it.
+ */
+const reading = <T, A, E, R>(
+  read: () => T,
+  use: (value: T, fiber: Fiber.Fiber<any, any>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  const value = attempt(read)
+  return Exit.isFailure(value) ? Effect.failCause(value.cause) : Effect.withFiber((fiber) => use(value.value, fiber))
 }
 
 const Proto = { ...Pipeable.Prototype, [TypeId]: {} }
@@ -191,7 +209,14 @@ export const isMeter = (u: unknown): u is Meter<unknown, unknown> => isGated(u)
  * @category constructors
  * @since 0.1.0
  */
-export const make = (limits: Limits): Effect.Effect<Meter> => Effect.sync(() => makeUnsafe(limits))
+export const make = (limits: Limits): Effect.Effect<Meter> =>
+  Effect.map(
+    attempt(() => readLimits(limits)),
+    ofLimits
+  )
+
+/** A new meter each time. */
+const ofLimits = (limits: Limits): Meter => fromGates([new LimitGate(limits)])
 
 /**
  * Makes a meter outside of Effect, for instance as a constant of a module. Throws a `Cause.IllegalArgumentError` if a
@@ -209,10 +234,7 @@ export const make = (limits: Limits): Effect.Effect<Meter> => Effect.sync(() => 
  * @category constructors
  * @since 0.1.0
  */
-export const makeUnsafe = (limits: Limits): Meter => {
-  refuse(check.required(check.limits, limits))
-  return fromGates([new LimitGate(limits)])
-}
+export const makeUnsafe = (limits: Limits): Meter => ofLimits(readLimits(limits))
 
 /**
  * Makes a meter of an Effect `Semaphore`: each task holds one of its permits while it runs.
@@ -302,7 +324,10 @@ export const fromSchedule = <Output, E, R>(
  */
 export const all = <const M extends ReadonlyArray<Meter<any, any>>>(
   ...meters: M
-): Meter<MeterError<M>, MeterServices<M>> => lazily(() => together(meters.map((meter) => () => gatesOf(meter))))
+): Meter<MeterError<M>, MeterServices<M>> => {
+  for (const meter of meters) accept(meterChecks("each of the meters", meter))
+  return lazily(() => together(meters.map((meter) => () => gatesOf(meter))))
+}
 
 /**
  * The pacing behind `maxPerSecond` as a `Schedule`, to be used with Effect's own operators. Stepped at a start, its
@@ -334,11 +359,11 @@ export const all = <const M extends ReadonlyArray<Meter<any, any>>>(
 export const pacing = (limits: {
   readonly maxPerSecond: number
   readonly maxBurst?: number | undefined
-}): Schedule.Schedule<number> =>
-  Schedule.fromStep(
-    Effect.sync(() => {
-      refuse(check.required(check.limits, limits))
-      const pace = paceOf(limits.maxPerSecond, limits.maxBurst ?? 1)
+}): Schedule.Schedule<number> => {
+  const read = attempt(() => readLimits(limits))
+  return Schedule.fromStep(
+    Effect.map(read, ({ maxBurst = 1, maxPerSecond = Infinity }) => {
+      const pace = paceOf(maxPerSecond, maxBurst)
       let starts = 0
       if (pace === undefined) return () => Effect.sync((): [number, Duration.Duration] => [++starts, Duration.zero])
       const time = new Timeline((delta) => pace.shift(delta))
@@ -355,6 +380,7 @@ export const pacing = (limits: {
         })
     })
   )
+}
 
 /**
  * What `metered` and `acquire` take beside the meter.
@@ -403,19 +429,24 @@ export const metered: {
     meter: Meter<ME, MR>,
     options?: O
   ): Effect.Effect<A, E | ME | CostErrorOf<O>, R | MR>
-} = dual(
-  (args) => Effect.isEffect(args[0]),
-  <A, E, R>(
-    effect: Effect.Effect<A, E, R>,
-    meter: Meter<any, any>,
-    options?: TaskOptions
-  ): Effect.Effect<A, any, any> =>
-    Effect.withFiber((fiber) => {
-      const ticket = ticketOf(fiber, meter, options)
-      const task = Effect.flatMap(ticket.admission, () => ticket.tell(effect))
-      return Effect.onExitPrimitive(inOnePiece(fiber, task), () => ticket.end())
-    })
-)
+} = (...args: ReadonlyArray<unknown>): any => {
+  const [first, second, third] = args
+  if (Effect.isEffect(first) || isGated(second)) return meteredBy(first, () => readStart(second, third))
+  const start = attempt(() => readStart(first, second))
+  return (effect: unknown) => (Exit.isFailure(start) ? start : meteredBy(effect, () => start.value))
+}
+
+const isEffect = (u: unknown): u is Effect.Effect<unknown, unknown, unknown> => Effect.isEffect(u)
+
+const meteredBy = (effect: unknown, readStart: () => Start): Effect.Effect<any, any, any> =>
+  reading(
+    () => [accept(check.kind("an Effect", isEffect)("what is metered", effect)), readStart()] as const,
+    ([task, start], fiber) => {
+      const ticket = ticketOf(fiber, start)
+      const admitted = Effect.flatMap(ticket.admission, () => ticket.tell(task as Effect.Effect<any, any, any>))
+      return Effect.onExitPrimitive(inOnePiece(fiber, admitted), () => ticket.end())
+    }
+  )
 
 /**
  * Takes a start by hand. The effect waits until the meter admits it and gives the release, which is to be run when
@@ -448,20 +479,24 @@ export const acquire = <E, R, const O extends TaskOptions = {}>(
   meter: Meter<E, R>,
   options?: O
 ): Effect.Effect<Effect.Effect<void>, E | CostErrorOf<O>, R> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.withFiber((fiber): Effect.Effect<Effect.Effect<void>, any, R> => {
-      const ticket = ticketOf(fiber, meter, options)
-      // Interrupted after it was admitted, it has a start to give back: not left to the finalizer of what waits.
-      const admitted = Effect.onExit(restore(ticket.admission), (exit) =>
-        Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => ticket.end())
+  reading(
+    () => readStart(meter, options),
+    (start) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.withFiber((fiber): Effect.Effect<Effect.Effect<void>, any, R> => {
+          const ticket = ticketOf(fiber, start)
+          // Interrupted after it was admitted, it has a start to give back: not left to the finalizer of what waits.
+          const admitted = Effect.onExit(restore(ticket.admission), (exit) =>
+            Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => ticket.end())
+          )
+          let isHeld = true
+          const release = Effect.sync(() => {
+            if (isHeld) ticket.end()
+            isHeld = false
+          })
+          return Effect.as(inOnePiece(fiber, admitted), release)
+        })
       )
-      let isHeld = true
-      const release = Effect.sync(() => {
-        if (isHeld) ticket.end()
-        isHeld = false
-      })
-      return Effect.as(inOnePiece(fiber, admitted), release)
-    })
   )
 
 /**
@@ -489,18 +524,20 @@ export const acquire = <E, R, const O extends TaskOptions = {}>(
  * @since 0.1.0
  */
 export const correct = (cost: Cost): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => {
-    const names = Object.keys(cost)
-    for (let each = fiber.getRef(CurrentTask); each !== undefined; each = each.caller?.task) {
-      const known = namesOf(each.gates)
-      if (!names.some((name) => known.has(name))) continue
-      refuse(check.cost(known, cost))
-      correctHolding(each, cost)
-      return Effect.void
+  reading(
+    () => check.copyOfCost(cost),
+    (amounts, fiber) => {
+      const names = Object.keys(accept(check.costObject(amounts)))
+      for (let each = fiber.getRef(CurrentTask); each !== undefined; each = each.caller?.task) {
+        const known = namesOf(each.gates)
+        if (!names.some((name) => known.has(name))) continue
+        correctHolding(each, accept(check.cost(known, amounts)))
+        return Effect.void
+      }
+      const message = "there is nothing to correct: this does not run inside a task with a cost by one of these names"
+      return Effect.die(new Cause.IllegalArgumentError(`${message}: ${names.join(", ")}`))
     }
-    const message = "there is nothing to correct: this does not run inside a task with a cost by one of these names"
-    return Effect.die(new Cause.IllegalArgumentError(`${message}: ${names.join(", ")}`))
-  })
+  )
 
 /**
  * Holds back every start that the meter admits, for a duration or until `resume`. Tasks that run go on. Of several
@@ -528,11 +565,13 @@ export const correct = (cost: Cost): Effect.Effect<void> =>
  * @since 0.1.0
  */
 export const pause = (meter: Meter<any, any>, duration: Duration.Input = Duration.infinity): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => {
-    refuse(check.pause(duration))
-    for (const gate of gatesOf(meter)) gate.pause(Host.ofFiber(fiber), nanosOf(duration))
-    return Effect.void
-  })
+  reading(
+    () => ({ gates: gatesIn(meter), nanos: nanosOf(accept(times.wait("the duration", duration)) as number) }),
+    ({ gates, nanos }, fiber) => {
+      for (const gate of gates()) gate.pause(Host.ofFiber(fiber), nanos)
+      return Effect.void
+    }
+  )
 
 /**
  * Ends all pauses of the meter.
@@ -541,11 +580,14 @@ export const pause = (meter: Meter<any, any>, duration: Duration.Input = Duratio
  * @since 0.1.0
  */
 export const resume = (meter: Meter<any, any>): Effect.Effect<void> =>
-  Effect.sync(() => {
-    const gates = gatesOf(meter)
-    for (const gate of gates) gate.resume()
-    for (const gate of gates) gate.wake()
-  })
+  Effect.map(
+    attempt(() => gatesIn(meter)),
+    (gatesOf) => {
+      const gates = gatesOf()
+      for (const gate of gates) gate.resume()
+      for (const gate of gates) gate.wake()
+    }
+  )
 
 /**
  * Changes limits of a meter made by `make`, `makeUnsafe` or `keyed`: those that are given, `Infinity` to lift one. It holds at
@@ -576,15 +618,17 @@ export const resume = (meter: Meter<any, any>): Effect.Effect<void> =>
  * @since 0.1.0
  */
 export const resize = (meter: Meter<any, any>, limits: Limits): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => {
-    refuse(check.required(check.limits, limits))
-    const [gate, another] = gatesOf(meter)
-    if (another !== undefined || !(gate instanceof LimitGate)) {
-      throw new Cause.IllegalArgumentError("only a meter made by make, makeUnsafe or keyed can be resized")
+  reading(
+    () => ({ gates: gatesIn(meter), limits: readLimits(limits) }),
+    ({ gates, limits }, fiber) => {
+      const [gate, another] = gates()
+      if (another !== undefined || !(gate instanceof LimitGate)) {
+        throw new Cause.IllegalArgumentError("only a meter made by make, makeUnsafe or keyed can be resized")
+      }
+      gate.resize(limits, Host.ofFiber(fiber))
+      return Effect.void
     }
-    gate.resize(limits, Host.ofFiber(fiber))
-    return Effect.void
-  })
+  )
 
 /**
  * How a meter stands.
@@ -631,10 +675,13 @@ export interface Snapshot {
  * @since 0.1.0
  */
 export const snapshot = (meter: Meter<any, any>): Effect.Effect<Snapshot> =>
-  Effect.withFiber((fiber) => {
-    const { opensIn, ...counts } = standing(gatesOf(meter), Host.ofFiber(fiber))
-    return Effect.succeed({ ...counts, nextStart: Duration.millis(opensIn / 1_000_000) })
-  })
+  reading(
+    () => gatesIn(meter),
+    (gates, fiber) => {
+      const { opensIn, ...counts } = standing(gates(), Host.ofFiber(fiber))
+      return Effect.succeed({ ...counts, nextStart: Duration.millis(opensIn / 1_000_000) })
+    }
+  )
 
 /**
  * Waits until nothing runs or waits under the meter and no call of a verb uses it: for a program that ends, or a moment
@@ -664,16 +711,19 @@ export const snapshot = (meter: Meter<any, any>): Effect.Effect<Snapshot> =>
  * @since 0.1.0
  */
 export const idle = (meter: Meter<any, any>): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const busy = gatesOf(meter).find((gate) => !gate.isIdle)
-    if (busy === undefined) return Effect.void
-    const wait = Effect.callback<void>((resume) => {
-      const callOff = busy.whenIdle(() => resume(Effect.void))
-      return Effect.sync(callOff)
-    })
-    // Meanwhile another of its gates, or this one again, may have got something to do.
-    return Effect.andThen(wait, idle(meter))
-  })
+  Effect.flatMap(
+    attempt(() => gatesIn(meter)),
+    (gates) => {
+      const busy = gates().find((gate) => !gate.isIdle)
+      if (busy === undefined) return Effect.void
+      const wait = Effect.callback<void>((resume) => {
+        const callOff = busy.whenIdle(() => resume(Effect.void))
+        return Effect.sync(callOff)
+      })
+      // Meanwhile another of its gates, or this one again, may have got something to do.
+      return Effect.andThen(wait, idle(meter))
+    }
+  )
 
 /**
  * How long a server asks to be left alone for, by its `Retry-After`: in seconds, or a date, which is compared with the
@@ -785,8 +835,8 @@ export interface Keyed<in K> {
  * @since 0.1.0
  */
 export const keyed = <K>(limits: Limits): Keyed<K> => {
-  refuse(check.required(check.limits, limits))
-  const gates = new KeyedGates<K>(() => new LimitGate(limits))
+  const read = readLimits(limits)
+  const gates = new KeyedGates<K>(() => new LimitGate(read))
   return {
     for: (key) => lazily(() => [gates.of(key)]),
     get size() {
@@ -795,13 +845,25 @@ export const keyed = <K>(limits: Limits): Keyed<K> => {
   }
 }
 
-const ticketOf = (
-  fiber: Fiber.Fiber<any, any>,
-  meter: Meter<any, any>,
-  options: TaskOptions | undefined
-): FiberTicket => {
-  const gates = gatesOf(meter)
-  const cost = options?.cost
-  if (cost !== undefined) refuse(check.cost(namesOf(gates), cost))
-  return new FiberTicket(fiber, gates, cost)
+/** What a single task asks for its start by. */
+interface Start {
+  readonly gates: () => ReadonlyArray<Gate>
+  /** A copy, whose names are checked when the gates are asked. */
+  readonly cost: unknown
+}
+
+const startChecks: check.Checks = { cost: (_, cost) => check.copyOfCost(cost) }
+
+const readStart = (meter: unknown, options: unknown): Start => ({
+  gates: gatesIn(meter),
+  cost: accept(check.options(startChecks, options))["cost"]
+})
+
+const ticketOf = (fiber: Fiber.Fiber<any, any>, start: Start): FiberTicket => {
+  const gates = start.gates()
+  return new FiberTicket(
+    fiber,
+    gates,
+    start.cost === undefined ? undefined : accept(check.cost(namesOf(gates), start.cost))
+  )
 }

@@ -1,10 +1,10 @@
 import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { dual } from "effect/Function"
-import { isDataFirst, makeRun, ofItems, refusal, stopped } from "./internal/call.ts"
+import { dualVerb, makeRun, stopped } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { Feed } from "./internal/collect.ts"
 import { ofFiber } from "./internal/host.ts"
@@ -58,12 +58,11 @@ export const amap: {
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
-} = dual(isDataFirst, (items: unknown, f: unknown, options?: unknown): Stream.Stream<any, any, any> => {
-  const call = ofItems<unknown, unknown, unknown>(items, f, options)
-  return Stream.fromChannel(
-    Channel.fromTransform((_, scope) => (call.problem === undefined ? pull(call, scope) : refusal(call.problem)))
+} = dualVerb((call) =>
+  Stream.fromChannel(
+    Channel.fromTransform((_, scope) => (Exit.isFailure(call) ? Effect.failCause(call.cause) : pull(call.value, scope)))
   )
-})
+)
 
 /** Makes the run, which ends with the scope at the latest, and the effect that waits for the next chunk of results. */
 const pull = <A, B, E>(call: Call<A, B, E>, scope: Scope.Scope) =>

@@ -1,8 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
-import { dual } from "effect/Function"
-import { execute, isDataFirst, ofEffects, ofItems } from "./internal/call.ts"
+import { dualVerb, execute, ofEffects } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { isIterable, isThenable } from "./internal/check.ts"
 import { All } from "./internal/collect.ts"
@@ -86,18 +85,27 @@ export const runAll: {
     ErrorOf<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     ServicesOf<T> | MeterServices<NoInfer<M>>
   >
-} = dual(isDataFirst, (input: unknown, second: unknown, third?: unknown): Effect.Effect<any, any, any> => {
-  if (typeof second === "function") return collect(ofItems(input, second, third))
-  if (!isRecord(input)) return collect(ofEffects(input, second))
-  const names = Object.keys(input)
-  const values = collect(ofEffects(Object.values(input), second))
-  return Effect.map(values, (results) => Object.fromEntries(names.map((name, i) => [name, results[i]])))
-})
+} = dualVerb(
+  (call) => collect(call),
+  (effects, options) => {
+    // Set when the record is read, which comes first.
+    let names: ReadonlyArray<string> | undefined
+    const call = ofEffects(() => {
+      if (!isRecord(effects)) return effects
+      const entries = Object.entries(effects)
+      names = entries.map(([name]) => name)
+      return entries.map(([, effect]) => effect)
+    }, options)
+    const results = collect(call)
+    if (names === undefined) return results
+    return Effect.map(results, (values) => Object.fromEntries(names!.map((name, i) => [name, values[i]])))
+  }
+)
 
-const collect = <A, B, E>(call: Call<A, B, E>): Effect.Effect<Array<B>, E, any> =>
+const collect = <A, B, E>(call: Exit.Exit<Call<A, B, E>>): Effect.Effect<Array<B>, E, any> =>
   execute(
     call,
-    () => new All<B>(call.items),
+    ({ items }) => new All<B>(items),
     (all) => Exit.succeed(all.results)
   )
 

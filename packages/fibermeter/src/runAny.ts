@@ -1,8 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import type * as Effect from "effect/Effect"
-import { dual } from "effect/Function"
-import { execute, isDataFirst, ofEffects, ofItems } from "./internal/call.ts"
+import { dualVerb, execute, ofEffects } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { Any } from "./internal/collect.ts"
 import type { Items } from "./Items.ts"
@@ -75,16 +74,18 @@ export const runAny: {
     Effect.Error<MemberOf<T>> | NoneError<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     Effect.Services<MemberOf<T>> | MeterServices<NoInfer<M>>
   >
-} = dual(isDataFirst, (input: unknown, second: unknown, third?: unknown): Effect.Effect<any, any, any> => {
-  const call: Call<any, unknown, unknown> =
-    typeof second === "function" ? ofItems(input, second, third) : ofEffects(input, second)
-  return execute(
+} = dualVerb(
+  (call) => race(call),
+  (effects, options) => race(ofEffects(() => effects, options))
+)
+
+const race = (call: Exit.Exit<Call<any, any, any>>): Effect.Effect<any, any, any> =>
+  execute(
     call,
-    () => new Any<unknown, Cause.Cause<unknown>>(call.options.until === "settled"),
+    ({ options }) => new Any<unknown, Cause.Cause<unknown>>(options.until === "settled"),
     ({ failures, winner }) => {
       if (winner !== undefined) return Exit.succeed(winner.value)
       if (failures.length === 0) return Exit.fail(new Cause.NoSuchElementError("runAny was given no tasks"))
       return Exit.failCause(Cause.fromReasons(failures.flatMap((failure) => failure.reasons)))
     }
   )
-})

@@ -1,7 +1,6 @@
 import * as Exit from "effect/Exit"
 import type * as Effect from "effect/Effect"
-import { dual } from "effect/Function"
-import { execute, isDataFirst, ofItems } from "./internal/call.ts"
+import { dualVerb, execute } from "./internal/call.ts"
 import { nothing } from "./internal/collect.ts"
 import type { Items } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
@@ -55,9 +54,9 @@ export const runOnEach: {
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
-} = dual(isDataFirst, (items: unknown, f: unknown, options?: unknown): Effect.Effect<any, any, any> =>
+} = dualVerb((call) =>
   execute(
-    ofItems(items, f, options),
+    call,
     () => nothing,
     () => Exit.void
   )

@@ -2,7 +2,7 @@ import { Feed, Fifo } from "fibermeter/engine"
 import type { Run } from "fibermeter/engine"
 import { makeRun, ofItems } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
-import { listen } from "./internal/cancellation.ts"
+import { listen, throwIfAborted } from "./internal/cancellation.ts"
 import { settlingOrTolerating } from "./internal/outcomes.ts"
 import type { CallCollector } from "./internal/outcomes.ts"
 import type { Rejection } from "./internal/rejection.ts"
@@ -102,9 +102,9 @@ class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, Asy
 
   private begin(): void {
     const { maxUnread, signal } = this.call.options
-    if (signal?.aborted === true) return this.end({ reason: signal.reason })
     let begun: ReturnType<typeof makeRun<A, B>>
     try {
+      throwIfAborted(signal)
       begun = makeRun(this.call, this.collector, (rejection) => this.end(rejection), maxUnread)
     } catch (reason) {
       return this.end({ reason })

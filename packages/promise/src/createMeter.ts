@@ -1,7 +1,7 @@
-import { check, KeyedGates } from "fibermeter/engine"
+import { KeyedGates } from "fibermeter/engine"
 import { amap } from "./amap.ts"
-import { checkLimits, GatedMeter } from "./internal/gatedMeter.ts"
-import { isMeter } from "./internal/isMeter.ts"
+import { UnderMeter } from "./internal/call.ts"
+import { GatedMeter, readLimits } from "./internal/gatedMeter.ts"
 import { MeterGate } from "./internal/meterGate.ts"
 import type { Limits } from "./Limits.ts"
 import type { KeyedMeter, Meter } from "./Meter.ts"
@@ -26,8 +26,7 @@ import { runOnEach } from "./runOnEach.ts"
  * @since 0.1.0
  */
 export const createMeter = (limits: Limits): Meter => {
-  checkLimits(limits)
-  const gates = [new MeterGate(limits)] as const
+  const gates = [new MeterGate(readLimits(limits))] as const
   return new MeterWithVerbs(() => gates)
 }
 
@@ -51,8 +50,8 @@ export const createMeter = (limits: Limits): Meter => {
  * @since 0.1.0
  */
 export const createKeyedMeter = <K>(limits: Limits): KeyedMeter<K> => {
-  checkLimits(limits)
-  const gates = new KeyedGates<K, MeterGate>(() => new MeterGate(limits))
+  const read = readLimits(limits)
+  const gates = new KeyedGates<K, MeterGate>(() => new MeterGate(read))
   return {
     for: (key) => new MeterWithVerbs(() => [gates.of(key)]),
     get size() {
@@ -71,15 +70,7 @@ class MeterWithVerbs extends GatedMeter implements Meter {
   private under<F extends (...args: any) => unknown>(verb: F, takesTasks: boolean): F {
     return ((input: unknown, second: unknown, third: unknown) =>
       takesTasks && typeof second !== "function"
-        ? verb(input, this.addedTo(second))
-        : verb(input, second, this.addedTo(third))) as F
-  }
-
-  private addedTo(options: unknown = {}): unknown {
-    // What is wrong with the options is for the verb to say.
-    if (!check.isObject(options)) return options
-    const { meter = [] } = options
-    const others = [meter].flat()
-    return others.every(isMeter) ? { ...options, meter: [this, ...others] } : options
+        ? verb(input, new UnderMeter(this, second))
+        : verb(input, second, new UnderMeter(this, third))) as F
   }
 }

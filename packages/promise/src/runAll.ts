@@ -1,5 +1,5 @@
 import { All } from "fibermeter/engine"
-import { isRecord, ofItems, ofTasks, tasksOf } from "./internal/call.ts"
+import { ofItems, ofTasks, recordOf } from "./internal/call.ts"
 import { execute } from "./internal/execute.ts"
 import { settlingOrTolerating } from "./internal/outcomes.ts"
 import type { RunAllOptions, Settled } from "./Options.ts"
@@ -52,9 +52,11 @@ export const runAll: {
   <const T extends Tasks>(tasks: T, options?: RunAllOptions<MemberOf<T>>): Promise<Results<T>>
 } = async (input: unknown, second?: unknown, third?: unknown): Promise<any> => {
   if (typeof second === "function") return collect(() => ofItems(input, second, third))
-  if (!isRecord(input)) return collect(() => ofTasks(input, second))
-  const results = await collect(() => ofTasks(tasksOf(input), second))
-  return Object.fromEntries(Object.keys(input).map((name, i) => [name, results[i]]))
+  const record = recordOf(input)
+  if (record === undefined) return collect(() => ofTasks(input, second))
+  const tasks = record.map(([, task]) => task)
+  const results = await collect(() => ofTasks(tasks, second))
+  return Object.fromEntries(record.map(([name], i) => [name, results[i]]))
 }
 
 const collect = (call: Parameters<typeof execute>[0]): Promise<Array<unknown>> =>

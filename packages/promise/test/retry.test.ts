@@ -264,13 +264,17 @@ describe("while", () => {
     ["delay", (fails) => ({ delay: fails })],
     ["schedule", (fails) => ({ schedule: { [Symbol.iterator]: () => ({ next: fails }) } })]
   ])("%s throws: the task fails with that", async (_, retry) => {
-    const error = new Error("of the caller")
+    const errors: Array<Error> = []
     const f = flaky(always)
     const fails = () => {
+      const error = new Error("of the caller")
+      errors.push(error)
       throw error
     }
     const outcomes = await value(runAll([0, 1], f.task, { retry: retry(fails), settled: true }))
-    expect(outcomes.map((each) => each.status === "rejected" && each.reason)).toEqual([error, error])
+    expect(outcomes.map((each) => each.status === "rejected" && each.reason)).toEqual(errors)
+    // How the tasks had failed is not lost.
+    expect(errors.map(({ cause }) => cause)).toMatchObject([{ message: "0, attempt 1" }, { message: "1, attempt 1" }])
     expect(f.log).toHaveLength(2)
   })
 
@@ -315,7 +319,7 @@ describe("a delay that is none", () => {
     ["null", null, TypeError],
     ["undefined", undefined, TypeError]
   ])("%s fails the task, and is named", async (shown, delay, type) => {
-    for (const retry of [{ delay: () => delay }, { schedule: [delay] }]) {
+    for (const retry of [{ delay: () => delay }, { schedule: new Set([delay]) }]) {
       const f = flaky(always)
       const reason = await rejection(runOnEach([0], f.task, wrongly(retry)))
       expect(reason).toBeInstanceOf(type)

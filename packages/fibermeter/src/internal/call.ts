@@ -9,6 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import type { AnyMeter, Cost, Meters } from "../Meter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { Progress } from "../Progress.ts"
+import { accept, attempt } from "./accept.ts"
 import * as check from "./check.ts"
 import { Any, Feed } from "./collect.ts"
 import { FiberWorker } from "./fiberWorker.ts"
@@ -19,55 +20,78 @@ import type { Host } from "./host.ts"
 import { ofFiber } from "./host.ts"
 import { LimitGate } from "./limitGate.ts"
 import { callerIn } from "./nesting.ts"
-import { reportOn } from "./progress.ts"
+import { reportOn, sizeOf } from "./progress.ts"
 import { Run } from "./run.ts"
 import type { Collector, Counts } from "./run.ts"
 import { ofIterable } from "./source.ts"
 import type { Source } from "./source.ts"
 import { StreamSource } from "./streamSource.ts"
 
-/** Whether a verb was given what it works on as its first argument, rather than being made ready for a pipe. */
-export const isDataFirst = (args: ArrayLike<unknown>): boolean =>
-  typeof args[0] !== "function" || typeof args[1] === "function"
-
 /** The options of all verbs together. */
 export type AllOptions = AmapOptions<Meters, any, Cost> & RunAnyOptions<Meters, any, Cost>
 
 export type Task<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
 
+/** The lengths of time that Effect takes: all of `Duration.Input`. */
+export const times = check.times(() => true)
+
 const checks: check.Checks = {
+  ...times.limits,
   ...check.verb,
   cost: check.anyFunction,
   meter: check.oneOrMore(check.kind("a Meter", isGated))
 }
 
-/** A call's arguments, with what is wrong with them, if anything. */
-export interface Call<A, B, E> {
-  readonly items: Iterable<A> | Stream.Stream<A, E, any>
+/** What a call does with its items, checked. */
+interface Work<A, B, E> {
   readonly f: Task<A, B, E>
   readonly options: AllOptions
-  readonly problem: check.Problem | undefined
 }
 
-/** The arguments of a verb that were given as `(items, f, options?)`. */
-export const ofItems = <A, B, E>(items: unknown, f: unknown, options: unknown): Call<A, B, E> => ({
-  items: items as Iterable<A>,
-  f: f as Task<A, B, E>,
-  options: (options ?? {}) as AllOptions,
-  problem:
-    check.options(checks, options) ??
-    check.notFunction("the task", "a function from an item to an Effect", f) ??
-    (Stream.isStream(items) || (check.isIterable(items) && !Effect.isEffect(items))
-      ? undefined
-      : check.notItems(
-          Effect.isEffect(items) ? "an Iterable or a Stream, and an Effect is neither" : "an Iterable or a Stream",
-          items
-        ))
-})
+/** A call's arguments, checked. */
+export interface Call<A, B, E> extends Work<A, B, E> {
+  readonly items: Iterable<A> | Stream.Stream<A, E, any>
+}
+
+const readWork = (f: unknown, options: unknown): Work<any, any, any> => {
+  const copy = accept(check.options(checks, options)) as AllOptions
+  accept(check.notFunction("the task", "a function from an item to an Effect", f))
+  return { f: f as Task<any, any, any>, options: copy }
+}
+
+const isItems = (items: unknown): items is Iterable<any> | Stream.Stream<any, any, any> =>
+  Stream.isStream(items) || (check.isIterable(items) && !Effect.isEffect(items))
+
+const readItems = (items: unknown): Iterable<any> | Stream.Stream<any, any, any> => {
+  if (isItems(items)) return items
+  const wanted = "an Iterable or a Stream"
+  return accept<never>(check.notItems(Effect.isEffect(items) ? `${wanted}, and an Effect is neither` : wanted, items))
+}
+
+/**
+ * A verb over `(items, f, options?)` or, for a pipe, over `(f, options?)`, whose arguments are read when they are given.
+ * `useEffects`, where there is one, is the verb over `(effects, options?)`.
+ */
+export const dualVerb =
+  <Out>(use: (call: Exit.Exit<Call<any, any, any>>) => Out, useEffects?: (effects: unknown, options: unknown) => Out) =>
+  (...args: ReadonlyArray<unknown>): any => {
+    const [first, second, third] = args
+    const over = (items: unknown, work: () => Work<any, any, any>): Out =>
+      use(attempt(() => ({ ...work(), items: readItems(items) })))
+    if (typeof second === "function") return over(first, () => readWork(second, third))
+    if (typeof first !== "function") {
+      return useEffects === undefined ? over(first, () => readWork(second, third)) : useEffects(first, second)
+    }
+    const work = attempt(() => readWork(first, second))
+    return (items: unknown) => (Exit.isFailure(work) ? use(Exit.failCause(work.cause)) : over(items, () => work.value))
+  }
 
 /** The arguments of a verb that were given as `(effects, options?)`: the tasks are the items. */
-export const ofEffects = <B, E>(effects: unknown, options: unknown): Call<any, B, E> =>
-  ofItems(effects, (effect: Effect.Effect<B, E, any>) => effect, options)
+export const ofEffects = (effects: () => unknown, options: unknown): Exit.Exit<Call<any, any, any>> =>
+  attempt(() => ({
+    ...readWork((effect: Effect.Effect<any, any, any>) => effect, options),
+    items: readItems(effects())
+  }))
 
 /** The gates of the meters that a call shares with others. */
 const sharedGates = ({ meter }: AllOptions): ReadonlyArray<Gate> => {
@@ -78,14 +102,10 @@ const sharedGates = ({ meter }: AllOptions): ReadonlyArray<Gate> => {
 type Weigh = (item: any, index: number) => Cost
 
 /** A call's `cost`, checked each time: nothing is known of it before. */
-const weighing = (cost: Weigh, gates: ReadonlyArray<Gate>): Weigh => {
-  return (item, index) => {
-    const amounts = cost(item, index)
-    const problem = check.cost(namesOf(gates), amounts)
-    if (problem !== undefined) throw new Cause.IllegalArgumentError(problem.message)
-    return amounts
-  }
-}
+const weighing =
+  (cost: Weigh, gates: ReadonlyArray<Gate>): Weigh =>
+  (item, index) =>
+    accept(check.cost(namesOf(gates), cost(item, index)))
 
 /** A call's run, not begun yet. Without `maxUnread`, that goes by how many tasks may run at once. */
 export const makeRun = <A, B, E>(
@@ -102,7 +122,8 @@ export const makeRun = <A, B, E>(
   // A race interrupts its losers even where its caller cannot be interrupted; the other verbs are as interruptible as
   // their callers, like Effect's own. Not part of a fiber's interface, but of every fiber.
   const { interruptible } = fiber as { readonly interruptible?: boolean }
-  const { cost } = call.options
+  const { cost, onProgress } = call.options
+  const total = onProgress === undefined ? undefined : sizeOf(items)
   const own = LimitGate.forCall(call.options)
   const shared = sharedGates(call.options)
   const worker = new FiberWorker({
@@ -116,11 +137,16 @@ export const makeRun = <A, B, E>(
     isTelling: capacityOf(shared) < Infinity
   })
   const run = new Run(host, source, own, shared, worker, collector, maxUnread)
-  const { onProgress } = call.options
   if (onProgress !== undefined) {
     // The verbs here try nothing again: that is composition.
-    const report = ({ retried: _, ...progress }: Progress & Counts): void => onProgress(progress)
-    reportOn(run, items, report, (error) => {
+    const report = ({ retried: _, ...progress }: Progress & Counts): void => {
+      const result: unknown = onProgress(progress)
+      accept(check.notSync("onProgress", result))
+      if (Effect.isEffect(result)) {
+        throw new Cause.IllegalArgumentError("onProgress must not return an Effect, which nothing runs")
+      }
+    }
+    reportOn(run, total, report, (error) => {
       // What it throws while the call ends for that very reason adds nothing.
       if (run.failure === undefined) run.fail(Cause.die(error))
     })
@@ -130,17 +156,17 @@ export const makeRun = <A, B, E>(
 
 /** The effect that a verb without a stream is: a run from its beginning to its end. */
 export const execute = <A, B, E, C extends Collector<B, Cause.Cause<E>>, Z>(
-  call: Call<A, B, E>,
-  makeCollector: () => C,
+  call: Exit.Exit<Call<A, B, E>>,
+  makeCollector: (call: Call<A, B, E>) => C,
   result: (collector: C) => Exit.Exit<Z, E>
 ): Effect.Effect<Z, E, any> =>
-  call.problem !== undefined
-    ? refusal(call.problem)
+  Exit.isFailure(call)
+    ? Effect.failCause(call.cause)
     : Effect.withFiber((fiber) =>
         Effect.callback<Z, E>((resume) => {
           const host = ofFiber(fiber)
-          const collector = makeCollector()
-          const run = makeRun(call, fiber, host, collector, Infinity)
+          const collector = makeCollector(call.value)
+          const run = makeRun(call.value, fiber, host, collector, Infinity)
           run.onEnd = () => resume(run.failure === undefined ? result(collector) : Exit.failCause(run.failure))
           run.pump()
           return Effect.suspend(() => stopped(run))
@@ -159,7 +185,3 @@ export const stopped = (run: Run<any, any, Cause.Cause<any>>): Effect.Effect<voi
       run.stop()
     })
   )
-
-/** The defect that wrong arguments are. */
-export const refusal = (problem: check.Problem): Effect.Effect<never> =>
-  Effect.die(new Cause.IllegalArgumentError(problem.message))

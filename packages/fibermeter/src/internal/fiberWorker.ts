@@ -5,6 +5,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import { handled } from "./check.ts"
 import type { Cost } from "./holding.ts"
 import { Holder, telling } from "./nesting.ts"
 import type { Caller } from "./nesting.ts"
@@ -87,6 +88,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     try {
       effect = this.f(item, index)
       isDone = isExit(effect)
+      if (!isDone && !isEffect(effect)) throw notAnEffect(effect)
     } catch (error) {
       return run.failed(index, this.crash(error))
     }
@@ -96,7 +98,6 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   }
 
   private fork(run: Run<A, B, Cause.Cause<E>>, effect: Effect.Effect<B, E, any>, index: number): void {
-    if (!isEffect(effect)) return run.failed(index, Cause.die(notAnEffect(effect)))
     // `f` itself may have ended the call.
     if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
     if (this.isTelling || run.isWeighed) effect = telling(effect, new Holder(run.holding(), this.inside))
@@ -131,9 +132,12 @@ const settle = <A, B, E>(run: Run<A, B, Cause.Cause<E>>, index: number, exit: Ex
   else run.failed(index, exit.cause)
 }
 
-const notAnEffect = (value: unknown): Cause.IllegalArgumentError =>
-  new Cause.IllegalArgumentError(
+const notAnEffect = (value: unknown): Cause.IllegalArgumentError => {
+  // Its rejection is nobody's: this is what the call fails with.
+  handled(value)
+  return new Cause.IllegalArgumentError(
     value instanceof Promise
       ? "a task is an Effect, but this is a Promise, which has already started: write Effect.promise(() => …)"
       : `a task is an Effect, but this is ${typeof value === "object" && value !== null ? "an object" : String(value)}`
   )
+}

@@ -16,11 +16,10 @@ const interval = 100
 /** Has a run that is about to begin reported on until it ends, then once more. A throw of `report` goes to `onThrow`. */
 export const reportOn = (
   run: Run<any, any, any>,
-  items: unknown,
+  total: number | undefined,
   report: Report,
   onThrow: (error: unknown) => void
 ): void => {
-  const total = sizeOf(items)
   const now = (): bigint => run.host.clock.monotonicTimeNanosUnsafe()
   const began = now()
   const tell = (): void => {
@@ -47,10 +46,22 @@ export const reportOn = (
   }
 }
 
-/** How many items there are, where that is known beforehand. */
-const sizeOf = (items: unknown): number | undefined => {
-  // Its length is not the number of the characters that it is iterated by.
-  if (typeof items === "string") return undefined
-  const { length, size } = items as { readonly length?: unknown; readonly size?: unknown }
-  return [length, size].find((count) => typeof count === "number")
+const arrayIterator: unknown = Array.prototype[Symbol.iterator]
+const typedArrayIterator: unknown = Uint8Array.prototype[Symbol.iterator]
+const setIterator: unknown = Set.prototype[Symbol.iterator]
+const mapIterator: unknown = Map.prototype[Symbol.iterator]
+
+/**
+ * How many items there are, where that is known beforehand: where the iterator is one of the language's own, which goes
+ * as far as that number says. A `size` or `length` beside any other iterator may count something else.
+ */
+export const sizeOf = (items: unknown): number | undefined => {
+  const { [Symbol.iterator]: iterator } = items as Record<symbol, unknown>
+  if (iterator === arrayIterator || iterator === typedArrayIterator) {
+    const { length } = items as ArrayLike<unknown>
+    return length
+  }
+  if (iterator === setIterator) return Reflect.get(Set.prototype, "size", items)
+  if (iterator === mapIterator) return Reflect.get(Map.prototype, "size", items)
+  return undefined
 }

@@ -97,22 +97,30 @@ class IterableSource<A, F> implements Source<A, F> {
 }
 
 /** The source that an array is, where its iterator is the one that all arrays have: what that does, and no more. */
-class ArraySource<A> implements Source<A, never> {
+class ArraySource<A, F> implements Source<A, F> {
   item!: A
-  failure!: never
+  failure!: F
   onReady!: () => void
   private readonly array: ReadonlyArray<A>
+  private readonly fail: (error: unknown) => F
   private at = 0
 
-  constructor(array: ReadonlyArray<A>) {
+  constructor(array: ReadonlyArray<A>, fail: (error: unknown) => F) {
     this.array = array
+    this.fail = fail
   }
 
   next(): Next {
-    // Asked anew each time, as an iterator does: the array may grow and shrink meanwhile.
-    if (this.at >= this.array.length) return Next.done
-    this.item = this.array[this.at++]!
-    return Next.item
+    try {
+      // Asked anew each time, as an iterator does: the array may grow and shrink meanwhile.
+      if (this.at >= this.array.length) return Next.done
+      this.item = this.array[this.at++]!
+      return Next.item
+    } catch (error) {
+      // An element may be a getter, and the array a proxy.
+      this.failure = this.fail(error)
+      return Next.failed
+    }
   }
 
   close(onClosed: () => void): void {
@@ -128,4 +136,4 @@ const arrayIterator = Array.prototype[Symbol.iterator]
 
 /** The source of an iterable. `fail` makes a failure of what its iterator has thrown. */
 export const ofIterable = <A, F>(items: Iterable<A>, fail: (error: unknown) => F): Source<A, F> =>
-  isPlainArray(items) ? new ArraySource(items as ReadonlyArray<A>) : new IterableSource(items, fail)
+  isPlainArray(items) ? new ArraySource(items as ReadonlyArray<A>, fail) : new IterableSource(items, fail)

@@ -406,7 +406,7 @@ describe("G2 per second", () => {
 
   it.effect("a rate next to nothing lets one start, and the rest wait until they are interrupted", () =>
     Effect.gen(function* () {
-      for (const maxPerSecond of [1e-9, 1e-100, Number.MIN_VALUE]) {
+      for (const maxPerSecond of [1e-9, 1e-12]) {
         const spy = yield* Spy.make
         const { end, exit } = yield* observe(
           runOnEach(

@@ -166,15 +166,23 @@ describe("cost", () => {
         (): unknown => ({ tokenz: 1 }),
         "there is no window tokenz for a cost to be paid from. Known: tokens"
       ],
-      ["a negative amount", (): unknown => ({ tokens: -1 }), "cost.tokens must be a number of at least 0, but is -1"],
-      ["no number", (): unknown => ({ tokens: Number.NaN }), "cost.tokens must be a number of at least 0, but is NaN"],
+      [
+        "a negative amount",
+        (): unknown => ({ tokens: -1 }),
+        "cost.tokens must be a finite number of at least 0, but is -1"
+      ],
+      [
+        "no number",
+        (): unknown => ({ tokens: Number.NaN }),
+        "cost.tokens must be a finite number of at least 0, but is NaN"
+      ],
       [
         "Infinity",
         (): unknown => ({ tokens: Infinity }),
-        "cost.tokens must be a number of at least 0, but is Infinity"
+        "cost.tokens must be a finite number of at least 0, but is Infinity"
       ],
-      ["a text", (): unknown => ({ tokens: "5" }), 'cost.tokens must be a number of at least 0, but is "5"'],
-      ["null", (): unknown => ({ tokens: null }), "cost.tokens must be a number of at least 0, but is null"],
+      ["a text", (): unknown => ({ tokens: "5" }), 'cost.tokens must be a finite number of at least 0, but is "5"'],
+      ["null", (): unknown => ({ tokens: null }), "cost.tokens must be a finite number of at least 0, but is null"],
       ["a number alone", (): unknown => 5, "cost must be an object of amounts by the names of windows, but is 5"],
       [
         "nothing",
@@ -278,9 +286,9 @@ describe("an excessive cost", () => {
 describe("a bad cost of metered and acquire is a defect that names it", () => {
   it.each([
     [{ tokenz: 1 }, "there is no window tokenz for a cost to be paid from. Known: requests, tokens"],
-    [{ tokens: -0.5 }, "cost.tokens must be a number of at least 0, but is -0.5"],
-    [{ tokens: Infinity }, "cost.tokens must be a number of at least 0, but is Infinity"],
-    [{ requests: 1, tokens: "many" }, 'cost.tokens must be a number of at least 0, but is "many"'],
+    [{ tokens: -0.5 }, "cost.tokens must be a finite number of at least 0, but is -0.5"],
+    [{ tokens: Infinity }, "cost.tokens must be a finite number of at least 0, but is Infinity"],
+    [{ requests: 1, tokens: "many" }, 'cost.tokens must be a finite number of at least 0, but is "many"'],
     [[1], "cost must be an object of amounts by the names of windows, but is an array"],
     [null, "cost must be an object of amounts by the names of windows, but is null"]
   ])("%o", async (cost, message) => {
@@ -454,7 +462,7 @@ describe("correct", () => {
     const log = new Log()
     const meter = tokens(10)
     for (const [cost, message] of [
-      [{ tokens: -1 }, "cost.tokens must be a number of at least 0, but is -1"],
+      [{ tokens: -1 }, "cost.tokens must be a finite number of at least 0, but is -1"],
       [{ tokens: 1, tokenz: 1 }, "there is no window tokenz for a cost to be paid from. Known: tokens"]
     ] as ReadonlyArray<readonly [Meter.Cost, string]>) {
       const body = Effect.gen(function* () {

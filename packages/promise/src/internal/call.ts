@@ -1,9 +1,10 @@
 /**
  * What the verbs have in common: from arguments to a run, and from a run's end to a promise.
  */
-import { check, LimitGate, namesOf, ofIterable, reportOn, Run, together } from "fibermeter/engine"
+import { check, LimitGate, namesOf, ofIterable, reportOn, Run, sizeOf, together } from "fibermeter/engine"
 import type { Gate } from "fibermeter/engine"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
+import type { Progress } from "../Progress.ts"
 import type { TaskContext } from "../Task.ts"
 import { AsyncSource } from "./asyncSource.ts"
 import { cancellationChecks } from "./cancellation.ts"
@@ -15,9 +16,10 @@ import { Settling } from "./outcomes.ts"
 import type { CallCollector } from "./outcomes.ts"
 import { PromiseWorker } from "./promiseWorker.ts"
 import type { AnyTask, Weigh } from "./promiseWorker.ts"
-import { refuse } from "./refuse.ts"
+import { accept } from "./refuse.ts"
 import type { Rejection } from "./rejection.ts"
 import { millisOf, Retries, taskChecks } from "./retries.ts"
+import { times } from "./times.ts"
 
 /** The options of all verbs together. */
 export type AllOptions = AmapOptions & RunAnyOptions
@@ -30,6 +32,7 @@ export interface Call<A, B> {
 }
 
 const checks: check.Checks = {
+  ...times.limits,
   ...check.verb,
   ...cancellationChecks,
   ...taskChecks,
@@ -42,39 +45,58 @@ const checks: check.Checks = {
 /** An Effect is iterable, too, for `yield*` alone: it yields itself, and would be taken for a list with one item. */
 const isEffect = (items: unknown): boolean => typeof items === "object" && items !== null && "~effect/Effect" in items
 
+/** The options of a call under a meter. They are read where those of a call are, so that a throw ends it likewise. */
+export class UnderMeter {
+  private readonly meter: GatedMeter
+  private readonly options: unknown
+
+  constructor(meter: GatedMeter, options: unknown) {
+    this.meter = meter
+    this.options = options
+  }
+
+  read(): AllOptions {
+    const options = readOptions(this.options)
+    return { ...options, meter: [this.meter, ...metersOf(options.meter)] as ReadonlyArray<any> }
+  }
+}
+
+const readOptions = (options: unknown): AllOptions =>
+  options instanceof UnderMeter ? options.read() : (accept(check.options(checks, options)) as AllOptions)
+
 /** The arguments of a verb that were given as `(items, task, options?)`. Throws if something is wrong with them. */
 export const ofItems = <A, B>(items: unknown, task: unknown, options: unknown): Call<A, B> => {
-  refuse(check.options(checks, options) ?? check.notFunction("the task", "a function", task))
+  const copy = readOptions(options)
+  accept(check.notFunction("the task", "a function", task))
   if (!(check.isIterable(items) || check.isAsyncIterable(items)) || isEffect(items)) {
-    refuse(check.notItems("an Iterable or an AsyncIterable", items))
+    accept(check.notItems("an Iterable or an AsyncIterable", items))
   }
-  return { items: items as Iterable<A>, task: task as AnyTask<A, B>, options: (options ?? {}) as AllOptions }
+  return { items: items as Iterable<A>, task: task as AnyTask<A, B>, options: copy }
 }
 
 /** The arguments of a verb that were given as `(tasks, options?)`: the functions are the items. */
 export const ofTasks = <B>(tasks: unknown, options: unknown): Call<unknown, B> => {
   const call = ofItems<unknown, B>(tasks, callTask, options)
   // A list that is there already is looked through before anything starts; what is yet to come, as it comes.
-  if (Array.isArray(tasks)) for (const [index, task] of tasks.entries()) refuse(notTask(index, task))
+  if (Array.isArray(tasks)) for (const [index, task] of tasks.entries()) checkTask(index, task)
   return call
 }
 
 const callTask = (task: unknown, context: TaskContext): unknown => {
-  refuse(notTask(context.index, task))
+  checkTask(context.index, task)
   return (task as (context: TaskContext) => unknown)(context)
 }
 
-const notTask = (index: number | string, task: unknown): check.Problem | undefined =>
-  check.notFunction(`tasks[${JSON.stringify(index)}]`, "a function", task)
+const checkTask = (index: number | string, task: unknown): void => {
+  accept(check.notFunction(`tasks[${JSON.stringify(index)}]`, "a function", task))
+}
 
-/** A record of tasks, apart from what is a list of them or of no use at all. */
-export const isRecord = (tasks: unknown): tasks is Readonly<Record<string, unknown>> =>
-  check.isObject(tasks) && !check.isIterable(tasks) && !check.isAsyncIterable(tasks)
-
-/** The tasks of a record as a list. Throws if one is none. */
-export const tasksOf = (record: Readonly<Record<string, unknown>>): ReadonlyArray<unknown> => {
-  for (const [name, task] of Object.entries(record)) refuse(notTask(name, task))
-  return Object.values(record)
+/** The names and tasks of a record, read once; `undefined` for a list, and for what is no use at all. */
+export const recordOf = (tasks: unknown): ReadonlyArray<readonly [string, unknown]> | undefined => {
+  if (!check.isObject(tasks) || check.isIterable(tasks) || check.isAsyncIterable(tasks)) return undefined
+  const entries = Object.entries(tasks)
+  for (const [name, task] of entries) checkTask(name, task)
+  return entries
 }
 
 /** A call that has begun, or is about to. */
@@ -95,6 +117,7 @@ export const makeRun = <A, B>(
   maxUnread: number | undefined
 ): Begun<A, B> => {
   const { cost, grace = 0, meter, onProgress, retry, timeout } = options
+  const total = onProgress === undefined ? undefined : sizeOf(items)
   const shared = together(metersOf(meter).map((each) => () => [each.gate]))
   for (const gate of shared) gate.throwIfClosed()
   const own = LimitGate.forCall(options, retry !== undefined && shared.length === 0)
@@ -122,7 +145,10 @@ export const makeRun = <A, B>(
   for (const [gate, entry] of entries) gate.enterCall(entry)
   let thrown: Rejection | undefined
   if (onProgress !== undefined) {
-    reportOn(run, items, onProgress, (reason) => {
+    const report = (progress: Progress): void => {
+      accept(check.notSync("onProgress", onProgress(progress)))
+    }
+    reportOn(run, total, report, (reason) => {
       thrown ??= { reason }
       if (run.phase === "open") run.fail(thrown)
     })
@@ -140,10 +166,7 @@ const metersOf = (meter: AllOptions["meter"]): ReadonlyArray<GatedMeter> =>
 /** A call's `cost`, checked each time: nothing is known of it before. */
 const weighing =
   <A>(cost: Weigh<A>, gates: ReadonlyArray<Gate>): Weigh<A> =>
-  (item, index) => {
-    const amounts = cost(item, index)
-    refuse(check.cost(namesOf(gates), amounts))
-    return amounts
-  }
+  (item, index) =>
+    accept(check.cost(namesOf(gates), cost(item, index)))
 
 const toRejection = (reason: unknown): Rejection => ({ reason })

@@ -2,14 +2,25 @@
  * The caller's `signal` and `grace`.
  */
 import { check } from "fibermeter/engine"
+import { times } from "./times.ts"
 
+/** Nothing else of a signal is used: React Native's has no `throwIfAborted`, and no `reason` either. */
 const isSignal = (value: unknown): value is AbortSignal =>
   typeof value === "object" && value !== null && "aborted" in value && "addEventListener" in value
+
+/** The reason of a signal that has aborted. */
+export const reasonOf = (signal: AbortSignal): unknown =>
+  signal.reason === undefined ? new DOMException("the signal was aborted", "AbortError") : signal.reason
+
+/** Throws the reason of a signal that has aborted already. */
+export const throwIfAborted = (signal: AbortSignal | undefined): void => {
+  if (signal?.aborted === true) throw reasonOf(signal)
+}
 
 /** The options by which a call can be cancelled. */
 export const cancellationChecks = {
   signal: check.kind("an AbortSignal", isSignal),
-  grace: check.millis
+  grace: times.wait
 } satisfies check.Checks
 
 type Abort = (reason: unknown) => void
@@ -37,7 +48,17 @@ class Crowd {
 
   private readonly tell = (): void => {
     // One that is told may call off others.
-    for (const abort of Array.from(this.members)) if (this.members.has(abort)) abort(this.signal.reason)
+    const reason = this.reason()
+    for (const abort of Array.from(this.members)) if (this.members.has(abort)) abort(reason)
+  }
+
+  private reason(): unknown {
+    try {
+      return reasonOf(this.signal)
+    } catch (error) {
+      // Thrown out of a listener, it would be an uncaught exception, and no call would end.
+      return error
+    }
   }
 }
 

@@ -7,7 +7,7 @@ import { check, correct, namesOf } from "fibermeter/engine"
 import type { Holding } from "fibermeter/engine"
 import type { Cost } from "../Limits.ts"
 import type { TaskContext } from "../Task.ts"
-import { refuse } from "./refuse.ts"
+import { accept } from "./refuse.ts"
 import type { Rejection } from "./rejection.ts"
 
 const nothing: Holding = { bookings: [], gates: [] }
@@ -31,8 +31,7 @@ export class Context implements TaskContext {
   get correct(): (cost: Cost) => void {
     const holding = this.holding ?? nothing
     return (cost) => {
-      refuse(check.cost(namesOf(holding.gates), cost))
-      correct(holding, cost)
+      correct(holding, accept(check.cost(namesOf(holding.gates), cost)))
     }
   }
 

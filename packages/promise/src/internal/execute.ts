@@ -3,7 +3,7 @@
  */
 import { makeRun } from "./call.ts"
 import type { Call } from "./call.ts"
-import { listen } from "./cancellation.ts"
+import { listen, throwIfAborted } from "./cancellation.ts"
 import type { CallCollector } from "./outcomes.ts"
 import type { Rejection } from "./rejection.ts"
 
@@ -17,7 +17,7 @@ interface Collecting<B, Z> {
 export const execute = <A, B, Z>(call: () => Call<A, B>, collect: (call: Call<A, B>) => Collecting<B, Z>): Promise<Z> =>
   new Promise((resolve, reject) => {
     const checked = call()
-    checked.options.signal?.throwIfAborted()
+    throwIfAborted(checked.options.signal)
     const { collector, result } = collect(checked)
     const onEnd = (rejection: Rejection | undefined): void => {
       unlisten()

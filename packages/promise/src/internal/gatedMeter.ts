@@ -4,16 +4,17 @@
 import { check, namesOf, nanosOf, standing } from "fibermeter/engine"
 import type { Limiter, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "../Limiter.ts"
 import type { Limits, Period } from "../Limits.ts"
-import { cancellationChecks } from "./cancellation.ts"
+import { cancellationChecks, throwIfAborted } from "./cancellation.ts"
 import { host } from "./host.ts"
 import type { MeterGate } from "./meterGate.ts"
-import { refuse } from "./refuse.ts"
+import { accept } from "./refuse.ts"
 import { taskChecks } from "./retries.ts"
 import { RetriedRun, SingleRun } from "./singleRun.ts"
 import type { Settle } from "./singleRun.ts"
+import { times } from "./times.ts"
 
-/** Throws what is wrong with a meter's limits, if anything. */
-export const checkLimits = (limits: unknown): void => refuse(check.required(check.limits, limits))
+/** The copy of a meter's limits. Throws what is wrong with them, if anything. */
+export const readLimits = (limits: unknown): Limits => accept(check.required(times.limits, limits)) as Limits
 
 const noOptions: RunOptions = {}
 
@@ -43,35 +44,39 @@ export class GatedMeter implements Limiter {
 
   readonly run = <B>(task: MeterTask<B>, options?: RunOptions): Promise<B> => {
     try {
-      refuse(check.options(runChecks, options) ?? check.notFunction("the task", "a function", task))
-      const gates = this.gates()
-      if (options?.cost !== undefined) refuse(check.cost(namesOf(gates), options.cost))
-      options?.signal?.throwIfAborted()
-      gates[0].throwIfClosed()
-      const Run = options?.retry === undefined ? SingleRun : RetriedRun
-      const promise = new Promise<B>(keepSettle)
-      const settleIt = settle!
-      // What is kept here would be kept until the next call.
-      settle = undefined
-      new Run<B>(gates, task, options ?? noOptions, settleIt).begin()
-      return promise
+      const copy = options === undefined ? noOptions : (accept(check.options(runChecks, options)) as RunOptions)
+      accept(check.notFunction("the task", "a function", task))
+      return this.start(task, copy)
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  readonly wrap = <F extends (...args: any) => unknown>(f: F, given: WrapOptions<Parameters<F>> = {}): Wrapped<F> => {
-    refuse(check.options(wrapChecks, given) ?? check.notFunction("what is wrapped", "a function", f))
-    const { cost, ...options } = given
-    const { gates, run } = this
+  readonly wrap = <F extends (...args: any) => unknown>(f: F, given?: WrapOptions<Parameters<F>>): Wrapped<F> => {
+    const { cost, ...options } = accept(check.options(wrapChecks, given)) as WrapOptions<Parameters<F>>
+    accept(check.notFunction("what is wrapped", "a function", f))
+    const start: typeof this.start = (...by) => this.start(...by)
     return async function (this: unknown, ...args: Parameters<F>): Promise<unknown> {
       const task = (): unknown => f.apply(this, args)
-      if (cost === undefined) return run(task, options)
-      const amounts = cost(...args)
       // Unlike the option, it has to say something.
-      refuse(check.cost(namesOf(gates()), amounts))
-      return run(task, { ...options, cost: amounts })
+      return cost === undefined ? start(task, options) : start(task, { ...options, cost: cost(...args) }, true)
     } as Wrapped<F>
+  }
+
+  /** Runs a task by options that are checked, but for the cost. Throws if it must not start. */
+  private start<B>(task: MeterTask<B>, options: RunOptions, hasCost = options.cost !== undefined): Promise<B> {
+    const gates = this.gates()
+    const { cost, retry, signal } = options
+    const copy = hasCost ? { ...options, cost: accept(check.cost(namesOf(gates), cost)) } : options
+    throwIfAborted(signal)
+    gates[0].throwIfClosed()
+    const Run = retry === undefined ? SingleRun : RetriedRun
+    const promise = new Promise<B>(keepSettle)
+    const settleIt = settle!
+    // What is kept here would be kept until the next call.
+    settle = undefined
+    new Run<B>(gates, task, copy, settleIt).begin()
+    return promise
   }
 
   readonly idle = (): Promise<void> => new Promise((resolve) => this.gate.whenIdle(resolve))
@@ -83,8 +88,7 @@ export class GatedMeter implements Limiter {
   readonly [Symbol.asyncDispose] = (): Promise<void> => this.close()
 
   readonly pause = (duration: Period = Infinity): void => {
-    refuse(check.pause(duration))
-    this.gate.pause(host(), nanosOf(duration))
+    this.gate.pause(host(), nanosOf(accept(times.wait("the duration", duration)) as number))
   }
 
   readonly resume = (): void => {
@@ -94,8 +98,7 @@ export class GatedMeter implements Limiter {
   }
 
   readonly resize = (limits: Limits): void => {
-    checkLimits(limits)
-    this.gate.resize(limits, host())
+    this.gate.resize(readLimits(limits), host())
   }
 
   readonly snapshot = (): Snapshot => {

@@ -1,12 +1,13 @@
 /**
  * How what is wrong becomes an error.
  */
-import type { check, ExcessiveCost } from "fibermeter/engine"
+import { check } from "fibermeter/engine"
+import type { ExcessiveCost } from "fibermeter/engine"
 
-/** Throws what is wrong, if anything: a `RangeError` for a number out of range, a `TypeError` for anything else. */
-export const refuse = (problem: check.Problem | undefined): void => {
-  if (problem === undefined) return
-  throw problem.kind === "range" ? new RangeError(problem.message) : new TypeError(problem.message)
+/** The copy that a reader has made. Throws a `RangeError` for a number out of range, a `TypeError` for other problems. */
+export const accept = <A>(read: A | check.Problem): A => {
+  if (!(read instanceof check.Problem)) return read
+  throw read.kind === "range" ? new RangeError(read.message) : new TypeError(read.message)
 }
 
 /** The error that a gate's refusal is. The one reason that the meters of this package can have for one is a cost. */

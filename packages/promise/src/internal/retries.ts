@@ -5,15 +5,16 @@ import { check, nanosOf, retryAfter } from "fibermeter/engine"
 import type { Period } from "../Limits.ts"
 import type { Retry } from "../Retry.ts"
 import { host } from "./host.ts"
-import { refuse } from "./refuse.ts"
+import { accept } from "./refuse.ts"
+import { times } from "./times.ts"
 
 /** The checks of the options about tasks that take too long or fail. */
 export const taskChecks = {
-  timeout: check.period,
+  timeout: times.period,
   retry: check.object("an object { times, delay, schedule, while }", {
     times: check.count,
-    delay: check.functionOr(check.delay),
-    schedule: check.iterable,
+    delay: check.functionOr(times.delay),
+    schedule: check.iterable(times.delay),
     while: check.anyFunction
   })
 } satisfies check.Checks
@@ -44,18 +45,30 @@ export class Retries {
 
   /** How many milliseconds after this failure the attempt of that number may begin (1 is the first retry), if it may. */
   delayBefore(attempt: number, reason: unknown): number | undefined {
+    try {
+      return this.decide(attempt, reason)
+    } catch (error) {
+      throw withCause(error, reason)
+    }
+  }
+
+  private decide(attempt: number, reason: unknown): number | undefined {
     const asked = retryAfter(reason, host().clock.currentTimeMillisUnsafe())
     if (asked !== undefined) this.pause(Math.ceil(asked * 1_000_000))
-    const { times = this.schedule === undefined ? 2 : Infinity } = this.retry
-    if (attempt > times || !this.isWorthIt(reason, attempt)) return undefined
+    const { times: most = this.schedule === undefined ? 2 : Infinity } = this.retry
+    if (attempt > most || !this.isWorthIt(reason, attempt)) return undefined
     if (this.schedule !== undefined && !this.reaches(attempt)) return undefined
     const delay = this.planned(attempt, reason)
-    refuse(check.delay("the delay of a retry", delay))
-    return asked ?? millisOf(delay)
+    check.handled(delay)
+    const millis = accept(times.delay("the delay of a retry", delay)) as number
+    return asked ?? millis
   }
 
   private isWorthIt(reason: unknown, attempt: number): boolean {
-    return this.retry.while === undefined || this.retry.while(reason, attempt)
+    if (this.retry.while === undefined) return true
+    const isWorthIt = this.retry.while(reason, attempt)
+    accept(check.notSync("retry.while", isWorthIt))
+    return isWorthIt
   }
 
   private planned(attempt: number, reason: unknown): Period {
@@ -73,4 +86,18 @@ export class Retries {
     }
     return true
   }
+}
+
+/** What was thrown while a retry was decided on, with the failure of the task as its cause: neither may be lost. */
+const withCause = (error: unknown, cause: unknown): unknown => {
+  if (error === cause) return error
+  if (error instanceof Error && !("cause" in error) && Object.isExtensible(error)) {
+    return Object.defineProperty(error, "cause", {
+      value: cause,
+      configurable: true,
+      enumerable: false,
+      writable: true
+    })
+  }
+  return new AggregateError([error], "whether to retry a task could not be decided", { cause })
 }

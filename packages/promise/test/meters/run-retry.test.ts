@@ -326,7 +326,7 @@ describe("schedule", () => {
   })
 
   it("that gives nonsense: the call rejects with what is wrong", async () => {
-    const schedule = [10, -1]
+    const schedule = new Set([10, -1])
     const { starts, task } = failing(9)
     const error = await rejection(createMeter({}).run(task, { retry: { schedule } }))
     expect(error).toBeInstanceOf(RangeError)
@@ -391,13 +391,39 @@ describe("while", () => {
     expect(reasons).toEqual([undefined, null])
   })
 
-  it("that throws: the call rejects with that", async () => {
+  it("that throws an error: the call rejects with that, and the failure of the task is its cause", async () => {
+    const mine = new Error("mine")
     const retry: Retry = {
       while: () => {
-        throw "mine"
+        throw mine
       }
     }
-    expect(await settle(createMeter({}).run(failing(9).task, { retry }))).toMatchObject({ reason: "mine", at: 0 })
+    expect(await rejection(createMeter({}).run(failing(9).task, { retry }))).toBe(mine)
+    expect(mine.cause).toBe("failure 1")
+  })
+
+  it.each([
+    ["something else", "mine"],
+    ["an error that has a cause", new Error("mine", { cause: 5 })],
+    ["a frozen error", Object.freeze(new Error("mine"))]
+  ])("that throws %s: the call rejects with both", async (_, mine) => {
+    const retry: Retry = {
+      while: () => {
+        throw mine
+      }
+    }
+    const error = await rejection(createMeter({}).run(failing(9).task, { retry }))
+    expect(error).toBeInstanceOf(AggregateError)
+    expect(error).toMatchObject({ errors: [mine], cause: "failure 1" })
+  })
+
+  it("that throws the failure itself: the call rejects with that alone", async () => {
+    const retry: Retry = {
+      while: (reason) => {
+        throw reason
+      }
+    }
+    expect(await rejection(createMeter({}).run(failing(9).task, { retry }))).toBe("failure 1")
   })
 })
 

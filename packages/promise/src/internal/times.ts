@@ -1,0 +1,7 @@
+/**
+ * The lengths of time that this package takes: numbers and texts, as its types say. The engine would also take a bigint,
+ * as nanoseconds, where milliseconds are meant everywhere else.
+ */
+import { check } from "fibermeter/engine"
+
+export const times = check.times((value) => typeof value === "number" || typeof value === "string")
