@@ -46,8 +46,8 @@ export interface Cancellation {
   /** Cancels the call when it aborts: the call then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
   /**
-   * How long the call waits for tasks that it has cancelled to settle by themselves, a number being milliseconds. Default: 0, not
-   * at all; `Infinity` waits for all of them.
+   * How long the call waits for tasks that it has cancelled to settle by themselves; a number is in milliseconds.
+   * Default: 0, not at all; `Infinity` waits for all of them.
    */
   readonly grace?: Period | undefined
 }

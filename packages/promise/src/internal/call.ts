@@ -116,7 +116,9 @@ export const makeRun = <A, B>(
   onEnd: (rejection: Rejection | undefined) => void,
   maxUnread: number | undefined
 ): Begun<A, B> => {
-  const { cost, grace = 0, meter, onProgress, retry, timeout } = options
+  // Read as milliseconds.
+  const grace = (options.grace ?? 0) as number
+  const { cost, meter, onProgress, retry, timeout } = options
   const total = onProgress === undefined ? undefined : sizeOf(items)
   const shared = together(metersOf(meter).map((each) => () => [each.gate]))
   for (const gate of shared) gate.throwIfClosed()

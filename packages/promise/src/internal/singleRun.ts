@@ -80,7 +80,8 @@ export class SingleRun<B> extends Ticket implements Call {
     if (told.cancelled !== undefined) return
     told.abort(reason)
     told.limit?.callOff()
-    const { grace = 0 } = this.options
+    // Read as milliseconds.
+    const grace = (this.options.grace ?? 0) as number
     if (grace === 0) return this.reject(reason)
     this.unlisten?.()
     this.unlisten = after(host(), grace, () => this.reject(reason))
