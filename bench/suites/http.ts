@@ -107,7 +107,7 @@ const soManyASecond: Readonly<Record<string, Send>> = {
   }
 }
 
-const rounds = { full: 5, quick: 2, smoke: 1 } as const
+const rounds = { full: 3, quick: 2, smoke: 1 } as const
 const manyRequests = { full: 20_000, quick: 4000, smoke: 100 } as const
 const fewRequests = { full: 1000, quick: 400, smoke: 20 } as const
 

@@ -80,12 +80,11 @@ const measure = async (who: string, scale: Scale): Promise<Soak> => {
 
 export const soak: Suite<Soak> = {
   name: "soak",
-  lines: (scale) =>
-    Object.keys(endless).map((who) => ({ label: who, isLight: true, measure: () => measure(who, scale) })),
+  lines: (scale) => Object.keys(endless).map((who) => ({ label: who, measure: () => measure(who, scale) })),
   report: (results) => ({
     title: `Soak: ${format.count(rate)} starts a second through a shared meter`,
     notes: [
-      "Three calls share the meter, without end. Both packages at the same time, each in a process of its own; the shares and the live heap (after a full collection) are those of each slice of the time."
+      "Three calls share the meter, without end. One package after the other, each in a process of its own; the shares and the live heap (after a full collection) are those of each slice of the time."
     ],
     tables: [
       {
