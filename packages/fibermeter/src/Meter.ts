@@ -26,7 +26,7 @@ import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
 import { FiberTicket, inOnePiece } from "./internal/fiberTicket.ts"
 import { inOrder, namesOf, together } from "./internal/gate.ts"
 import type { Gate } from "./internal/gate.ts"
-import { gatesOf, isGated, TypeId } from "./internal/gated.ts"
+import { CopyId, gatesOf, isGated, TypeId } from "./internal/gated.ts"
 import type { Gated } from "./internal/gated.ts"
 import { correct as correctHolding } from "./internal/holding.ts"
 import type { Cost } from "./internal/holding.ts"
@@ -160,7 +160,7 @@ const reading = <T, A, E, R>(
   return Exit.isFailure(value) ? Effect.failCause(value.cause) : Effect.withFiber((fiber) => use(value.value, fiber))
 }
 
-const Proto = { ...Pipeable.Prototype, [TypeId]: {} }
+const Proto = { ...Pipeable.Prototype, [TypeId]: {}, [CopyId]: true }
 
 const fromGates = <E = never, R = never>(gates: ReadonlyArray<Gate>): Meter<E, R> =>
   Object.assign(Object.create(Proto), { gates: inOrder(gates) } satisfies Gated)
@@ -170,7 +170,7 @@ const lazily = <E = never, R = never>(gates: () => ReadonlyArray<Gate>): Meter<E
   Object.create(Proto, { gates: { get: () => inOrder(gates()) } })
 
 /**
- * Whether a value is a `Meter`.
+ * Whether a value is a `Meter`, made by this copy of the package where a program has loaded several.
  *
  * @category guards
  * @since 0.1.0

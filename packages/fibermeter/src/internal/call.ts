@@ -15,7 +15,7 @@ import { Any, Feed } from "./collect.ts"
 import { FiberWorker } from "./fiberWorker.ts"
 import { capacityOf, namesOf, together } from "./gate.ts"
 import type { Gate } from "./gate.ts"
-import { gatesOf, isGated } from "./gated.ts"
+import { gatesOf, meterCheck } from "./gated.ts"
 import type { Host } from "./host.ts"
 import { ofFiber } from "./host.ts"
 import { LimitGate } from "./limitGate.ts"
@@ -39,7 +39,7 @@ const checks: check.Checks = {
   ...times.limits,
   ...check.verb,
   cost: check.anyFunction,
-  meter: check.oneOrMore(check.kind("a Meter", isGated))
+  meter: check.oneOrMore(meterCheck)
 }
 
 /** What a call does with its items, checked. */

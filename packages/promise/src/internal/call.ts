@@ -10,7 +10,7 @@ import { AsyncSource } from "./asyncSource.ts"
 import { cancellationChecks } from "./cancellation.ts"
 import type { GatedMeter } from "./gatedMeter.ts"
 import { host } from "./host.ts"
-import { isMeter } from "./isMeter.ts"
+import { meterCheck } from "./isMeter.ts"
 import type { Call as MeterCall, MeterGate } from "./meterGate.ts"
 import { Settling } from "./outcomes.ts"
 import type { CallCollector } from "./outcomes.ts"
@@ -37,7 +37,7 @@ const checks: check.Checks = {
   ...cancellationChecks,
   ...taskChecks,
   cost: check.anyFunction,
-  meter: check.oneOrMore(check.kind("a Meter made by createMeter", isMeter)),
+  meter: check.oneOrMore(meterCheck),
   settled: check.boolean,
   stopOnError: check.boolean
 }

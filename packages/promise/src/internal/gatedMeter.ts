@@ -6,6 +6,7 @@ import type { Limiter, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } f
 import type { Limits, Period } from "../Limits.ts"
 import { cancellationChecks, throwIfAborted } from "./cancellation.ts"
 import { host } from "./host.ts"
+import { meterId } from "./isMeter.ts"
 import type { MeterGate } from "./meterGate.ts"
 import { accept } from "./refuse.ts"
 import { taskChecks } from "./retries.ts"
@@ -36,6 +37,10 @@ export class GatedMeter implements Limiter {
 
   constructor(gates: () => readonly [MeterGate]) {
     this.gates = gates
+  }
+
+  get [meterId](): true {
+    return true
   }
 
   get gate(): MeterGate {

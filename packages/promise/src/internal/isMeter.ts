@@ -2,9 +2,21 @@
  * How the verbs tell a meter from anything else: by its gate, a `LimitGate`, which they carry for limits of their own
  * anyway. By the class of meters, a program that uses verbs alone would carry all that meters can do.
  */
-import { LimitGate } from "fibermeter/engine"
+import { check, LimitGate } from "fibermeter/engine"
 import type { GatedMeter } from "./gatedMeter.ts"
 
-/** Whether a value is a meter of this package. */
+/** What the meters of all copies of this package have. */
+export const meterId = "~@fibermeter/promise/Meter"
+
+/** Whether a value is a meter of this copy of the package. */
 export const isMeter = (value: unknown): value is GatedMeter =>
   typeof value === "object" && value !== null && (value as Partial<GatedMeter>).gate instanceof LimitGate
+
+/** Checks an option that takes a meter. Copies that a program has loaded twice have an order of waiters each. */
+export const meterCheck: check.Checks[string] = (name, value) =>
+  check.isObject(value) && meterId in value && !isMeter(value)
+    ? {
+        kind: "type",
+        message: `${name} was made by another copy of @fibermeter/promise that this program has loaded: make all meters by the same one`
+      }
+    : check.kind("a Meter made by createMeter", isMeter)(name, value)
