@@ -307,6 +307,25 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
     })
   })
 
+  it("that waits for a meter to be idle, and gives up", async () => {
+    for (const count of sizes) {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const { work } = await see((tally) =>
+        Effect.gen(function* () {
+          const busy = yield* Effect.forkChild(Meter.metered(Effect.never, meter))
+          const fibers: Array<Fiber.Fiber<void>> = []
+          for (let i = 0; i < count; i++) fibers.push(yield* Effect.forkChild(Meter.idle(meter)))
+          yield* Effect.yieldNow
+          tally.begin()
+          for (const fiber of fibers) fiber.interruptUnsafe()
+          yield* Fiber.awaitAll(fibers)
+          busy.interruptUnsafe()
+        })
+      )
+      expectForEach(count, work, {})
+    }
+  })
+
   it("in the tasks of a call under another meter, on two meters, the wider one open", async () => {
     for (const count of sizes) {
       const outer = Meter.makeUnsafe({ maxAtOnce: count })

@@ -488,4 +488,20 @@ describe("correct", () => {
       Exit.succeed({ tokens: 10 })
     )
   })
+
+  it("holds for all meters of the task before the waiters of any are looked at", async () => {
+    for (const order of [0, 1]) {
+      const log = new Log()
+      const make = (name: string) => Meter.makeUnsafe({ windows: { [name]: { limit: 10, per: 100 } } })
+      const made = order === 0 ? [make("spent"), make("saved")] : [make("saved"), make("spent")].toReversed()
+      const meter = Meter.all(...made)
+      const corrects = Effect.andThen(Effect.sleep(10), Meter.correct({ spent: 10, saved: 1 }))
+      await log.play(
+        [0, Meter.metered(corrects, meter, { cost: { spent: 1, saved: 10 } })],
+        // What is given back in one window is there for it, what is spent in the other one is not.
+        [5, Meter.metered(log.task("next"), meter, { cost: { spent: 5, saved: 5 } })]
+      )
+      expect(log.starts).toEqual(["next 100"])
+    }
+  })
 })

@@ -14,6 +14,38 @@ const allFree = (semaphore: Semaphore.Semaphore, permits: number) =>
     yield* semaphore.release(permits)
   })
 
+describe("fromSemaphore, of a semaphore that is resized", () => {
+  it("admits as many tasks as it has permits now", async () => {
+    const log = new Log()
+    const semaphore = Semaphore.makeUnsafe(1)
+    const meter = Meter.fromSemaphore(semaphore)
+    const free = Effect.map(Meter.snapshot(meter), (snapshot) => snapshot.free)
+    const seen: Array<number> = []
+    const see = Effect.map(free, (n) => seen.push(n))
+    await log.play(
+      [0, runOnEach(names(5), (name) => log.task(name, 100), { meter })],
+      [10, see],
+      [50, Effect.andThen(semaphore.resize(3), see)],
+      [60, see],
+      [150, semaphore.resize(1)]
+    )
+    expect(log.starts).toEqual(["t0 0", "t1 50", "t2 50", "t3 100", "t4 200"])
+    expect(seen).toEqual([0, 2, 0])
+    await log.world.value(allFree(semaphore, 1))
+  })
+
+  it("takes no nested call for a deadlock that has a permit", async () => {
+    const log = new Log()
+    const semaphore = Semaphore.makeUnsafe(1)
+    const meter = Meter.fromSemaphore(semaphore)
+    await log.world.value(semaphore.resize(2))
+    const nested = Meter.metered(log.around("outer", Meter.metered(log.task("inner", 10), meter)), meter)
+    await log.play([0, nested], [5, log.named("waits", nested)])
+    expect(log.starts).toEqual(["outer 0", "inner 0", "outer 10", "inner 10"])
+    await log.world.value(allFree(semaphore, 2))
+  })
+})
+
 describe("fromSemaphore", () => {
   it("the meter's tasks and direct takers take turns in the order in which they came", async () => {
     const log = new Log()

@@ -101,6 +101,51 @@ describe("single calls", () => {
     expect(f).not.toHaveBeenCalled()
   })
 
+  it("that wait behind one which waits at another meter as well do not start when that one is ended", async () => {
+    for (const order of [0, 1]) {
+      const make = [
+        () => createMeter({ maxAtOnce: 1 }),
+        () => createMeter({ windows: { tokens: { limit: 10, per: 10_000 } } })
+      ]
+      const made =
+        order === 0
+          ? make.map((one) => one())
+          : make
+              .toReversed()
+              .map((one) => one())
+              .toReversed()
+      const [busy, window] = [made[0]!, made[1]!]
+      const running = busy.run(() => sleep(100))
+      await value(window.run(() => 1, { cost: { tokens: 5 } }))
+      const f = vi.fn<() => void>()
+      const large = watch(runOnEach([0], f, { meter: [busy, window], cost: () => ({ tokens: 10 }) }))
+      const small = watch(runOnEach([0], f, { meter: [busy, window], cost: () => ({ tokens: 1 }) }))
+      await flush()
+      await (order === 0 ? busy : window).close("end")
+      await value(running.catch(() => {}))
+      await pass(100_000)
+      for (const { outcome } of [large, small]) expect(outcome).toMatchObject({ status: "rejected", reason: "end" })
+      expect(f).not.toHaveBeenCalled()
+    }
+  })
+
+  it("that are ended by a meter's end do not let others start there: whatever becomes of their permits", async () => {
+    const closed = createMeter({ windows: { tokens: { limit: 10, per: 10_000 } } })
+    const other = createMeter({ maxAtOnce: 1 })
+    await value(closed.run(() => 1, { cost: { tokens: 5 } }))
+    const f = vi.fn<() => void>()
+    // The first holds up the second, which the abort of the first would let through.
+    const first = watch(closed.run(f, { cost: { tokens: 10 } }))
+    const second = watch(runOnEach([0], f, { meter: [other, closed], cost: () => ({ tokens: 1 }) }))
+    await flush()
+    const done = closed.close("end")
+    await flush()
+    await done
+    await pass(100_000)
+    for (const { outcome } of [first, second]) expect(outcome).toMatchObject({ status: "rejected", reason: "end" })
+    expect(f).not.toHaveBeenCalled()
+  })
+
   it("that are between two attempts reject, and are not tried again", async () => {
     const meter = createMeter({})
     const f = vi.fn<() => Promise<never>>(() => Promise.reject("again"))

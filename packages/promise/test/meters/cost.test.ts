@@ -539,4 +539,21 @@ describe("correct", () => {
   })
 })
 
+it("a correction holds for all meters of the task before the waiters of any are looked at", async () => {
+  for (const order of [0, 1]) {
+    const begin = now()
+    const make = (name: string) => createMeter({ windows: { [name]: { limit: 10, per: 100 } } })
+    const made = order === 0 ? [make("spent"), make("saved")] : [make("saved"), make("spent")].toReversed()
+    const corrects = async (_: unknown, { correct }: TaskContext): Promise<void> => {
+      await sleep(10)
+      correct({ spent: 10, saved: 1 })
+    }
+    const first = runOnEach([0], corrects, { meter: made, cost: () => ({ spent: 1, saved: 10 }) })
+    const p = probe(() => ({}))
+    const next = runOnEach([0], p.task, { meter: made, cost: () => ({ spent: 5, saved: 5 }) })
+    await value(Promise.all([first, next]))
+    expect(p.starts).toEqual([begin + 100])
+  }
+})
+
 const costOf = (tokens: number): Cost => ({ tokens })

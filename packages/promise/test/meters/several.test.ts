@@ -2,7 +2,7 @@
 import * as fc from "fast-check"
 import { describe, expect, it, vi } from "vitest"
 import { createMeter, runAll, runOnEach } from "../../src/index.ts"
-import type { Limits } from "../../src/index.ts"
+import type { Limits, Meter } from "../../src/index.ts"
 import {
   expectFree,
   expectNoUnhandledRejection,
@@ -161,6 +161,40 @@ describe("one reservation", () => {
     await value(call)
     expect(hourly.snapshot().room).toEqual({ tokens: 85 })
     expect(minutely.snapshot().room).toEqual({ tokens: 25 })
+  })
+})
+
+describe.each(["as they were made", "the other way round"])("two meters, listed %s", (listed) => {
+  const list = (...meters: ReadonlyArray<Meter>): Array<Meter> =>
+    listed === "as they were made" ? [...meters] : meters.toReversed()
+
+  it.each([0, 1])("a nested call has the one that only a waiter for both would take (held: %d)", async (held) => {
+    const begin = now()
+    const made = [createMeter({ maxAtOnce: 1 }), createMeter({ maxAtOnce: 1 })]
+    const [outer, inner] = [made[held]!, made[1 - held]!]
+    const nested = outer.run(async () => {
+      await sleep(20)
+      return inner.run(() => sleep(10).then(now))
+    })
+    await pass(5)
+    const both = watch(runAll([0, 1], () => sleep(10).then(now), { meter: list(...made) }))
+    await pass(5)
+    expect(inner.snapshot()).toMatchObject({ waiting: 1, free: 1 })
+    expect(await settle(nested)).toMatchObject({ value: begin + 30 })
+    await pass(100)
+    expect(both.outcome).toMatchObject({ value: [begin + 40, begin + 50] })
+  })
+
+  it("a task that needs one of them does not wait for the other", async () => {
+    const begin = now()
+    const [busy, free] = [createMeter({ maxAtOnce: 1 }), createMeter({ maxAtOnce: 10 })]
+    const running = busy.run(() => sleep(500))
+    const both = watch(runAll([0], now, { meter: list(busy, free) }))
+    await pass(10)
+    expect(await settle(free.run(now))).toMatchObject({ value: begin + 10 })
+    await value(running)
+    await flush()
+    expect(both.outcome).toMatchObject({ value: [begin + 500] })
   })
 })
 
