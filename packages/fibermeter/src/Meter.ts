@@ -301,10 +301,12 @@ export const fromSchedule = <Output, E, R>(
  *
  * **Details**
  *
- * Nothing is held while waiting: not a place of one meter for the sake of another, and not a start. Whoever waits does
- * so at one meter at a time, and stays the first in line at those that had room for it. All go through their meters in
- * one and the same order, the youngest first, semaphores last, however they are listed. So nobody can wait for somebody
- * who waits in turn for them: no combination of combinations can deadlock.
+ * Nothing is held while waiting: not a permit of one meter for the sake of another, and not a start. Waiters of the same
+ * meters are served in the order of their arrival. When one of the meters opens to a waiter while another is closed, room is
+ * kept for it at the open ones, for half as long as its meters have kept it waiting so far, and at least a millisecond. So
+ * tasks that need one of the meters do not wait for the others, nested calls do not hang, and no flood of such tasks starves
+ * a waiter for n meters: in its turn, it waits at most (2 + n) times as long as one of them stays closed to the first
+ * waiter. Semaphores are asked last and keep no room: where a task needs two of them, there is no such bound.
  *
  * The same as a list in a verb's option `meter`, as a value.
  *

@@ -34,14 +34,21 @@ export class ExcessiveCost extends Data.TaggedError("ExcessiveCost")<{
 }
 
 /**
- * All places of a meter are held by tasks that wait for a place of that same meter, so that none of them could ever go
- * on. A mistake in the program rather than something to recover from, hence a defect.
+ * All permits of a meter are held by tasks whose own fibers wait for another permit of that same meter, so that none of
+ * them could ever go on. A mistake in the program rather than something to recover from, hence a defect, of the last of
+ * these waits.
+ *
+ * **Details**
+ *
+ * Refused are `Meter.metered`, `Meter.acquire`, `runOnEach`, `runAll` and `runAny`, called by the fiber that the task is. Any
+ * other fiber can be interrupted while the task goes on, by a timeout, a race, or a sibling that fails, and so it waits:
+ * children, background fibers, concurrent effects, the tasks of a nested call, and what an `amap` stream starts.
  *
  * @category errors
  * @since 0.1.0
  */
 export class Deadlock extends Data.TaggedError("Deadlock")<{
-  /** How many tasks hold a place each and wait for another one. */
+  /** How many tasks hold a permit each and wait for another one. */
   readonly held: number
 }> {
   override get message(): string {
