@@ -1,6 +1,6 @@
 /**
- * The examples of aiometer's README, for both packages: each program is run as a user would run it, and shown in our
- * README as it stands.
+ * The examples of aiometer's README, for both packages: each program is run as a user would run it, and shown in
+ * `docs/aiometer.md` as it stands.
  */
 import { execFile } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
@@ -39,7 +39,7 @@ const linesOf = async (program: URL) => (await run(program)).trimEnd().split("\n
 /** Printed arrays may take several lines. */
 const joined = async (program: URL) => (await run(program)).replaceAll(/\s+/g, " ").trim()
 
-const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8")
+const guide = readFileSync(new URL("../docs/aiometer.md", import.meta.url), "utf8")
 
 // One after the other, and tried again: what sleeps for 0.1 s longer wakes later, unless the machine is very busy.
 describe.each(Object.entries(programs))("%s", { timeout: 60_000, retry: 2 }, (_, of) => {
@@ -70,9 +70,9 @@ describe.each(Object.entries(programs))("%s", { timeout: 60_000, retry: 2 }, (_,
     expect(await run(of.points)).toBe("140\n")
   })
 
-  it.each(["headline", "helloWorld", "sleepSort", "points"] as const)("the README shows %s", (name) => {
+  it.each(["headline", "helloWorld", "sleepSort", "points"] as const)("the guide shows %s", (name) => {
     const code = readFileSync(of[name], "utf8").replace(/^\/\*\*[\s\S]*?\*\/\n/, "")
-    expect(readme).toContain("```ts\n" + code + "```")
+    expect(guide).toContain("```ts\n" + code + "```")
   })
 })
 

@@ -44,6 +44,16 @@ describe("findExamples", () => {
     ])
   })
 
+  it("joins a fence that continues another one, each on its own lines", () => {
+    const text = ["```ts", "const a = 1", "```", "Then:", "```ts continues", "a // => 1", "```"]
+    expect(findExamples("README.md", text.join("\n"))).toEqual([
+      { line: 2, run: true, code: "\nconst a = 1\n\n\n\na // => 1\n" }
+    ])
+    expect(() => findExamples("README.md", "```ts continues\n1\n```")).toThrow(
+      "README.md:1: there is no fence that this one continues"
+    )
+  })
+
   it("refuses a fence that is never closed", () => {
     expect(() => findExamples("README.md", "```ts\n1")).toThrow("README.md:1: this fence is never closed")
   })

@@ -1,5 +1,5 @@
 /**
- * Every `ts` fence of the READMEs, of `docs/` and of the packages' doc comments is a program that runs.
+ * Every `ts` fence of the READMEs, of the `docs` folders and of the packages' doc comments is a program that runs.
  *
  * `extract` writes each fence to `.doc-examples/`, on the very lines it has in its document, so that the type checker
  * and stack traces point at the right place. `docExamples` is the Vitest plugin that turns such a file into a test:
@@ -7,8 +7,9 @@
  * - `expression // => value` asserts that the two are deeply equal (also after `const name = …`)
  * - `console.log(a, b) // => 1, 2` asserts what would have been logged
  * - a fence marked `ts no-run` is type-checked only
+ * - a fence marked `ts continues` is part of the same module as the `ts` fence before it
  *
- * Each fence is a module of its own. An assertion that is never reached fails the example, and so does a `// =>` that
+ * Each other fence is a module of its own. An assertion that is never reached fails the example, and so does a `// =>` that
  * stands behind anything else: neither may look like a check that has passed.
  */
 import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -16,7 +17,13 @@ import { basename, dirname, join, relative } from "node:path"
 import { type ESTree, parseSync, type Plugin, Visitor } from "vite"
 
 export const folder = ".doc-examples"
-const documents = ["README.md", "packages/*/README.md", "docs/**/*.md", "packages/*/src/**/*.ts"]
+export const documents = [
+  "README.md",
+  "packages/*/README.md",
+  "docs/**/*.md",
+  "packages/*/docs/**/*.md",
+  "packages/*/src/**/*.ts"
+]
 
 export interface Example {
   /** The first line of the fence's content, counted from 1. */
@@ -44,6 +51,13 @@ export const findExamples = (path: string, source: string): Array<Example> => {
     if (i === lines.length) throw new Error(`${path}:${first}: this fence is never closed`)
     if (language !== "ts" && language !== "typescript") continue
     const body = lines.slice(first, i).map((line) => (line.startsWith(indent) ? line.slice(indent.length) : line))
+    if (/\bcontinues\b/.test(flags)) {
+      const before = examples.pop()
+      if (before === undefined) throw new Error(`${path}:${first}: there is no fence that this one continues`)
+      const above = before.code + "\n".repeat(first - (before.code.split("\n").length - 1))
+      examples.push({ ...before, code: above + body.join("\n") + "\n" })
+      continue
+    }
     const code = "\n".repeat(first) + body.join("\n") + "\n"
     examples.push({ line: first + 1, run: !/\bno-run\b/.test(flags), code })
   }

@@ -11,7 +11,7 @@ import { Console, Effect, Random, Stream } from "effect"
 import { amap, runAll } from "fibermeter"
 
 // Sends back what it is sent.
-await using server = createServer((request, response) => request.pipe(response)).listen(0, "127.0.0.1")
+const server = createServer((request, response) => request.pipe(response)).listen(0, "127.0.0.1")
 await once(server, "listening")
 const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 
@@ -37,3 +37,4 @@ const program = Effect.gen(function* () {
 
 const answers = await Effect.runPromise(program)
 console.log(answers.map(({ index }) => index)) // => [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+server.close()

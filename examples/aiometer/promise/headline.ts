@@ -11,7 +11,7 @@ import { setTimeout } from "node:timers/promises"
 import { amap, runAll } from "@fibermeter/promise"
 
 // Sends back what it is sent.
-await using server = createServer((request, response) => request.pipe(response)).listen(0, "127.0.0.1")
+const server = createServer((request, response) => request.pipe(response)).listen(0, "127.0.0.1")
 await once(server, "listening")
 const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 
@@ -33,3 +33,4 @@ for await (const json of amap(indexes, (index, { signal }) => send(index, signal
 // Or all of them, in the order of the requests:
 const answers = await runAll(indexes, (index, { signal }) => send(index, signal), limits)
 console.log(answers.map(({ index }) => index)) // => [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+server.close()
