@@ -26,7 +26,7 @@ import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
 import { FiberTicket, inOnePiece } from "./internal/fiberTicket.ts"
 import { inOrder, namesOf, together } from "./internal/gate.ts"
 import type { Gate } from "./internal/gate.ts"
-import { CopyId, gatesOf, isGated, TypeId } from "./internal/gated.ts"
+import { CopyId, gatesOf, isGated, meterCheck, TypeId } from "./internal/gated.ts"
 import type { Gated } from "./internal/gated.ts"
 import { correct as correctHolding } from "./internal/holding.ts"
 import type { Cost } from "./internal/holding.ts"
@@ -140,11 +140,9 @@ export type { Cost }
 
 const readLimits = (limits: unknown): Limits => accept(check.required(times.limits, limits)) as Limits
 
-const meterChecks = check.kind("a Meter", isGated)
-
 /** The gates of what has to be a meter, to be asked for at each use. */
 const gatesIn = (meter: unknown): (() => ReadonlyArray<Gate>) => {
-  const gated = accept(meterChecks("the meter", meter)) as Gated
+  const gated = accept(meterCheck("the meter", meter)) as Gated
   return () => gatesOf(gated)
 }
 
@@ -327,7 +325,7 @@ export const fromSchedule = <Output, E, R>(
 export const all = <const M extends ReadonlyArray<Meter<any, any>>>(
   ...meters: M
 ): Meter<MeterError<M>, MeterServices<M>> => {
-  for (const meter of meters) accept(meterChecks("each of the meters", meter))
+  for (const meter of meters) accept(meterCheck("each of the meters", meter))
   return lazily(() => together(meters.map((meter) => () => gatesOf(meter))))
 }
 

@@ -1,7 +1,6 @@
 /**
  * What a `Meter` is inside.
  */
-import * as Cause from "effect/Cause"
 import * as Predicate from "effect/Predicate"
 import * as check from "./check.ts"
 import type { Gate } from "./gate.ts"
@@ -20,16 +19,13 @@ export interface Gated {
 
 export const isGated = (u: unknown): u is Gated => Predicate.hasProperty(u, CopyId)
 
-const isForeign = (u: unknown): boolean => Predicate.hasProperty(u, TypeId) && !isGated(u)
-
-const foreign = "was made by another copy of fibermeter that this program has loaded: make all meters by the same one"
-
-/** Checks an option that takes a meter. */
-export const meterCheck: check.Checks[string] = (name, value) =>
-  isForeign(value) ? { kind: "type", message: `${name} ${foreign}` } : check.kind("a Meter", isGated)(name, value)
-
-/** The gates of what is a meter by its type. */
-export const gatesOf = (meter: object): ReadonlyArray<Gate> => {
-  if (isForeign(meter)) throw new Cause.IllegalArgumentError(`a Meter ${foreign}`)
-  return (meter as Gated).gates
+/** Reads an argument or option that is a meter. */
+export const meterCheck: check.Checks[string] = (name, value) => {
+  const isForeign = Predicate.hasProperty(value, TypeId) && !isGated(value)
+  if (!isForeign) return check.kind("a Meter", isGated)(name, value)
+  const reason = "was made by another copy of fibermeter that this program has loaded: make all meters by the same one"
+  return new check.Problem("type", `${name} ${reason}`)
 }
+
+/** The gates of what is known to be a meter. */
+export const gatesOf = (meter: object): ReadonlyArray<Gate> => (meter as Gated).gates

@@ -29,7 +29,6 @@ describe("a meter of another copy", () => {
 
   const uses: ReadonlyArray<readonly [string, Effect.Effect<unknown>]> = [
     ["metered", Meter.metered(Effect.void, other)],
-    ["metered, in an all", Meter.metered(Effect.void, Meter.all(own, other))],
     ["acquire", Meter.acquire(other)],
     ["pause", Meter.pause(other)],
     ["resume", Meter.resume(other)],
@@ -39,6 +38,10 @@ describe("a meter of another copy", () => {
   ]
   it.each(uses)("is refused by Meter.%s", async (_, effect) => {
     const exit = await new World().run(effect)
-    expect(defectOf(exit)).toMatchObject({ _tag: "IllegalArgumentError", message: `a Meter ${message}` })
+    expect(defectOf(exit)).toMatchObject({ _tag: "IllegalArgumentError", message: `the meter ${message}` })
+  })
+
+  it("is refused by Meter.all", () => {
+    expect(() => Meter.all(own, other)).toThrow(`each of the meters ${message}`)
   })
 })

@@ -12,11 +12,11 @@ export const meterId = "~@fibermeter/promise/Meter"
 export const isMeter = (value: unknown): value is GatedMeter =>
   typeof value === "object" && value !== null && (value as Partial<GatedMeter>).gate instanceof LimitGate
 
-/** Checks an option that takes a meter. Copies that a program has loaded twice have an order of waiters each. */
-export const meterCheck: check.Checks[string] = (name, value) =>
-  check.isObject(value) && meterId in value && !isMeter(value)
-    ? {
-        kind: "type",
-        message: `${name} was made by another copy of @fibermeter/promise that this program has loaded: make all meters by the same one`
-      }
-    : check.kind("a Meter made by createMeter", isMeter)(name, value)
+/** Reads an option that is a meter. Copies that a program has loaded twice have an order of waiters each. */
+export const meterCheck: check.Checks[string] = (name, value) => {
+  const isForeign = check.isObject(value) && meterId in value && !isMeter(value)
+  if (!isForeign) return check.kind("a Meter made by createMeter", isMeter)(name, value)
+  const reason =
+    "was made by another copy of @fibermeter/promise that this program has loaded: make all meters by the same one"
+  return new check.Problem("type", `${name} ${reason}`)
+}
