@@ -167,7 +167,7 @@ call(
 )
 
 call(
-  "waiting for all that was begun, and then no more",
+  "waiting for all that was begun, and then no more, where nothing else is added meanwhile",
   {
     theirs: async () => {
       const limiter = new Bottleneck({ maxConcurrent: 1 })
@@ -219,6 +219,66 @@ differs("A `reservoir` of 2 that is refreshed every 1000 ms, and a window of 2 i
       void Promise.all([1, 2, 3, 4, 5].map(() => api.run(task)))
       await pass(3000)
       expect(instants()).toEqual([990, 990, 1990, 1990, 2990])
+    }
+  ]
+})
+
+differs("A `reservoir` that grows by `reservoirIncreaseAmount`", {
+  theirs: [
+    "starts several tasks together at each increase",
+    async () => {
+      const { instants, note } = diary()
+      const limiter = new Bottleneck({
+        reservoir: 2,
+        reservoirIncreaseAmount: 2,
+        reservoirIncreaseInterval: 1000,
+        reservoirIncreaseMaximum: 2
+      })
+      void Promise.all([1, 2, 3, 4].map(() => limiter.schedule(async () => note("start"))))
+      await pass(3000)
+      const [first, second, third, fourth] = instants()
+      expect(second! - first!).toBeLessThan(20)
+      expect(third! - second!).toBeGreaterThan(900)
+      expect(fourth! - third!).toBeLessThan(20)
+      await value(limiter.disconnect())
+    }
+  ],
+  ours: [
+    "is a `maxPerSecond` with a `maxBurst`: after a burst, starts are spread evenly",
+    async () => {
+      const api = createMeter({ maxPerSecond: 2, maxBurst: 2 })
+      expect(await value(starts((task) => api.run(task)))).toEqual([0, 0, 1000, 1500, 2000, 2500])
+    }
+  ]
+})
+
+differs("Waiting for the end while work keeps coming", {
+  theirs: [
+    "`stop({ dropWaitingJobs: false })` refuses what comes, and resolves when the rest has ended",
+    async () => {
+      const { lines, task } = diary()
+      const limiter = new Bottleneck({ maxConcurrent: 1 })
+      const first = limiter.schedule(() => task("first", 50))
+      await pass(10)
+      const stopped = limiter.stop({ dropWaitingJobs: false })
+      const late = limiter.schedule(() => task("late", 50)).catch((error: unknown) => error)
+      await value(stopped)
+      expect(await value(late)).toBeInstanceOf(Bottleneck.BottleneckError)
+      expect(await value(first)).toBe("page first")
+      expect(lines("starts")).toHaveLength(1)
+    }
+  ],
+  ours: [
+    "`idle()` also waits for what comes meanwhile, and `close()` aborts what runs: stop adding work first",
+    async () => {
+      const { lines, task } = diary()
+      const api = createMeter({ maxAtOnce: 1 })
+      void api.run(() => task("first", 50))
+      await pass(10)
+      const idle = api.idle()
+      void api.run(() => task("late", 50))
+      await value(idle)
+      expect(lines("ends")).toEqual(["50: first ends", "100: late ends"])
     }
   ]
 })

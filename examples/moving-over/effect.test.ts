@@ -32,6 +32,15 @@ call(
 )
 
 call(
+  "one after the other",
+  {
+    theirs: () => Effect.forEach(ids, getPage),
+    ours: () => runAll(ids, getPage, { maxAtOnce: 1 })
+  },
+  { gives: pages }
+)
+
+call(
   "without a limit",
   {
     theirs: () => Effect.forEach(ids, getPage, { concurrency: "unbounded" }),
@@ -188,6 +197,24 @@ differs("A limit of 0", {
     async () => {
       const exit = Effect.runPromise(runAll(ids, getPage, { maxAtOnce: 0 })).catch(String)
       expect(await value(exit)).toMatch(/^IllegalArgumentError: maxAtOnce/)
+    }
+  ]
+})
+
+differs("An effect that needs several permits of one limit", {
+  theirs: [
+    "`semaphore.withPermits(n)`",
+    async () => {
+      const semaphore = Semaphore.makeUnsafe(4)
+      expect(await value(mostAtOnce((task) => run(semaphore.withPermits(2)(Effect.promise(task)))))).toBe(2)
+    }
+  ],
+  ours: [
+    "has no counterpart in `maxAtOnce`: each task takes one permit. A `cost` counts against windows",
+    async () => {
+      const api = Meter.makeUnsafe({ maxAtOnce: 4, windows: { points: { limit: 10, per: "1 second" } } })
+      const metered = Meter.metered(api, { cost: { points: 2 } })
+      expect(await value(mostAtOnce((task) => run(metered(Effect.promise(task)))))).toBe(4)
     }
   ]
 })

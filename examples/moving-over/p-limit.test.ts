@@ -276,3 +276,24 @@ differs("A limited task that waits for another one under the same limit", {
     }
   ]
 })
+
+differs("The first task, if there is room", {
+  theirs: [
+    "starts after the call has returned",
+    async () => {
+      let started = false
+      const all = pLimit(2)(async () => (started = true))
+      expect(started).toBe(false)
+      await value(all)
+    }
+  ],
+  ours: [
+    "starts within the call",
+    async () => {
+      let started = false
+      const all = createMeter({ maxAtOnce: 2 }).run(async () => (started = true))
+      expect(started).toBe(true)
+      await value(all)
+    }
+  ]
+})

@@ -29,13 +29,13 @@ call(
 )
 
 call(
-  "spread evenly after a burst",
+  "the same, spread evenly after a burst",
   {
-    theirs: () => pThrottle({ limit: 2, interval: 1000, strict: true }),
-    ours: () => createMeter({ maxPerSecond: 2, maxBurst: 2 })
+    theirs: () => pThrottle({ limit: 2, interval: 100, strict: true }),
+    ours: () => createMeter({ maxPerSecond: 20, maxBurst: 2, windows: { calls: { limit: 2, per: 100 } } })
   },
   {
-    gives: [0, 0, 1000, 1500, 2000, 2500],
+    gives: [0, 0, 100, 150, 200, 250],
     theirs: (throttle) => starts(throttle((task: () => Promise<void>) => task())),
     ours: (api) => starts((task) => api.run(task))
   }
