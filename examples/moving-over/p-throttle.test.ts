@@ -1,5 +1,5 @@
 /** The guide's section about p-throttle. */
-import { beforeEach, expect, vi } from "vitest"
+import { beforeEach, expect, it, vi } from "vitest"
 import pThrottle from "p-throttle"
 import { createMeter } from "@fibermeter/promise"
 import { aroundTheEnd, ask, diary, getPage, ids, mostAtOnce, starts, waitWhenSetBack } from "./support/cast.ts"
@@ -281,4 +281,12 @@ differs("`onDelay` and `isEnabled`", {
       expect(api.snapshot().nextStart).toBe(1000)
     }
   ]
+})
+
+it("a rate of 100 a second with a burst of 10 starts up to 19 in 100 ms, as the guide says", async () => {
+  const { instants, note } = diary()
+  const api = createMeter({ maxPerSecond: 100, maxBurst: 10 })
+  void Promise.all(Array.from({ length: 30 }, () => api.run(() => note("start"))))
+  await pass(1000)
+  expect(instants().filter((at) => at < 100)).toHaveLength(19)
 })
