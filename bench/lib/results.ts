@@ -1,6 +1,6 @@
 /**
- * What is kept of a run: `results.json` has the last report of each suite, and the Markdown and the chart are made from
- * that, so that a suite can be run again without the others.
+ * What is kept of a run: `results.json` has the last report of each suite, and the Markdown and the charts are made
+ * from that, so that a suite can be run again without the others.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
@@ -8,6 +8,7 @@ import { svg } from "./chart.ts"
 import { describe } from "./environment.ts"
 import type { Environment } from "./environment.ts"
 import type { Report } from "./suite.ts"
+import { summary } from "./summary.ts"
 import { markdown } from "./table.ts"
 
 export interface Entry {
@@ -23,12 +24,14 @@ const json = join(bench, "results.json")
 export const kept = (): ReadonlyArray<Entry> =>
   existsSync(json) ? (JSON.parse(readFileSync(json, "utf8")) as ReadonlyArray<Entry>) : []
 
-/** Writes the three files, and returns their names. `order` is that of the suites. */
+/** Writes the files, and returns their names. `order` is that of the suites. */
 export const write = (entries: ReadonlyArray<Entry>, order: ReadonlyArray<string>): ReadonlyArray<string> => {
   const all = [...kept().filter(({ suite }) => !entries.some((entry) => entry.suite === suite)), ...entries]
     .filter(({ suite }) => order.includes(suite))
     .toSorted((a, b) => order.indexOf(a.suite) - order.indexOf(b.suite))
+  const four = summary(all)
   const files = {
+    ...(four === undefined ? {} : { [join(bench, "summary.svg")]: four }),
     [json]: `${JSON.stringify(all, undefined, 2)}\n`,
     [join(bench, "results.md")]: page(all),
     [join(bench, "results.svg")]: svg(

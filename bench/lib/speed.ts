@@ -60,14 +60,33 @@ const table = (entries: ReadonlyArray<Entry>): string => {
   })
 }
 
-/** The README's text with the figures that are kept now. */
-export const withSpeed = (text: string): string => {
-  const [begin, end] = ["<!-- from bench/results.json -->\n\n", "\n\n<!-- until here -->"]
-  const from = text.indexOf(begin) + begin.length
-  const to = text.indexOf(end)
-  if (from < begin.length || to < from) throw new Error("the README has no place for its figures")
-  return text.slice(0, from) + table(kept()) + text.slice(to)
+/** The first table of `load`, without what is said of goals. */
+const loadTable = (entries: ReadonlyArray<Entry>): string => {
+  const [all] = entries.find(({ suite }) => suite === "load")?.report.tables ?? []
+  if (all === undefined) throw new Error("there are no results of load")
+  const kept = all.columns.flatMap((column, i) => (column === "to reach" || column === "" ? [] : [i]))
+  return markdown({
+    columns: kept.map((i) => all.columns[i]!),
+    rows: all.rows.map((row) => kept.map((i) => row[i]!.replace(/ \(.*\)$/, "")))
+  })
 }
+
+/** The blocks of the README that are made here, by how they begin. */
+const blocks: ReadonlyArray<readonly [begin: string, table: (entries: ReadonlyArray<Entry>) => string]> = [
+  ["<!-- from bench/results.json -->\n\n", table],
+  ["<!-- load, from bench/results.json -->\n\n", loadTable]
+]
+
+const end = "\n\n<!-- until here -->"
+
+/** The README's text with the figures that are kept now. */
+export const withSpeed = (text: string): string =>
+  blocks.reduce((text, [begin, table]) => {
+    const from = text.indexOf(begin) + begin.length
+    const to = text.indexOf(end, from)
+    if (from < begin.length || to < from) throw new Error(`the README has no place for its figures: ${begin.trim()}`)
+    return text.slice(0, from) + table(kept()) + text.slice(to)
+  }, text)
 
 /** Brings the README up to date, and returns its name. */
 export const writeSpeed = (): string => {
