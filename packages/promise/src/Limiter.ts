@@ -1,12 +1,13 @@
 /**
  * What a meter can do by itself. With the verbs, that is a `Meter`.
  */
+import type { Disposal } from "./Disposal.ts"
 import type { Cancellation, Cost, Limits, Period } from "./Limits.ts"
 import type { TaskContext } from "./Task.ts"
 import type { TaskOptions } from "./TaskOptions.ts"
 
 /** What admits tasks. */
-export interface Limiter extends AsyncDisposable {
+export interface Limiter extends Disposal {
   /**
    * Runs one task when the meter admits it, first come, first served, and gives its result. Rejects with the very value
    * that the task threw, or with the reason of `signal` if that aborts before: a task that waits is then dropped, one

@@ -8,6 +8,7 @@ import type { CallCollector } from "./internal/outcomes.ts"
 import type { Rejection } from "./internal/rejection.ts"
 import type { AmapOptions, Settled } from "./Options.ts"
 import type { Outcome } from "./Outcome.ts"
+import type { Results } from "./Results.ts"
 import type { Items, ItemTask } from "./Task.ts"
 
 /**
@@ -35,19 +36,17 @@ import type { Items, ItemTask } from "./Task.ts"
  * @since 0.1.0
  */
 export const amap: {
-  <A, B>(items: Items<A>, task: ItemTask<A, B>, options: Settled<AmapOptions<A>>): ResultsOf<Outcome<B, A>>
-  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: AmapOptions<A>): ResultsOf<B>
-} = <A>(items: Items<A>, task: ItemTask<A, any>, options?: AmapOptions<A>): ResultsOf<any> =>
-  new Results(ofItems<A, any>(items, task, options))
-
-type ResultsOf<B> = AsyncIterableIterator<B, undefined, unknown> & AsyncDisposable
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options: Settled<AmapOptions<A>>): Results<Outcome<B, A>>
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: AmapOptions<A>): Results<B>
+} = <A>(items: Items<A>, task: ItemTask<A, any>, options?: AmapOptions<A>): Results<any> =>
+  new ResultIterator(ofItems<A, any>(items, task, options))
 
 interface Reader<B> {
   readonly resolve: (result: IteratorResult<B, undefined>) => void
   readonly reject: (reason: unknown) => void
 }
 
-class Results<A, B> implements AsyncIterableIterator<B, undefined, unknown>, AsyncDisposable {
+class ResultIterator<A, B> implements Results<B> {
   private readonly call: Call<A, B>
   private readonly feed: Feed<B>
   private readonly collector: CallCollector<B>

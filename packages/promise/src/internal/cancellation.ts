@@ -9,7 +9,7 @@ const isSignal = (value: unknown): value is AbortSignal =>
   typeof value === "object" && value !== null && "aborted" in value && "addEventListener" in value
 
 /** The reason of a signal that has aborted. */
-export const reasonOf = (signal: AbortSignal): unknown =>
+const reasonOf = (signal: AbortSignal): unknown =>
   signal.reason === undefined ? new DOMException("the signal was aborted", "AbortError") : signal.reason
 
 /** Throws the reason of a signal that has aborted already. */
