@@ -547,7 +547,7 @@ describe("one signal of several calls", () => {
     const { signal } = controller
     let left: Promise<unknown> | undefined
     const task = (_: number, context: TaskContext) => {
-      context.signal.addEventListener("abort", () => (left = results.return!()))
+      context.signal.addEventListener("abort", () => (left = results.return()))
       return sleep(100, context.signal)
     }
     const first = watch(runAll([1], task, { signal }))
