@@ -122,7 +122,7 @@ differs("A slow reader of `amap`", {
       await value(results.next())
       await pass(100)
       expect(lines("ends")).toHaveLength(5)
-      await value(results.return!())
+      await value(results.return())
     }
   ]
 })

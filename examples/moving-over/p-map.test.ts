@@ -252,7 +252,7 @@ differs("Results that are started and not yet read", {
       await value(results.next())
       await pass(100)
       expect(lines("ends")).toHaveLength(5)
-      await value(results.return!())
+      await value(results.return())
     }
   ]
 })
