@@ -32,7 +32,14 @@ const rows: ReadonlyArray<Row> = [
     peers: loaded,
     show: format.millis
   },
-  { title: "Install, kB", suite: "load", chart: "npm install", ours: facade, peers: loaded, show: format.kilobytes },
+  {
+    title: "Install, kB",
+    suite: "load",
+    chart: "npm install",
+    ours: facade,
+    peers: loaded,
+    show: (bytes) => `${Math.round(bytes / 1000)} kB`
+  },
   {
     title: "Overhead of a task, p-map = 1",
     suite: "overhead",
@@ -80,7 +87,7 @@ const width = 900
 const left = 340
 const plot = 470
 const rowHeight = 58
-const top = 24
+const top = 44
 
 /** None as long as a suite has no results. */
 export const summary = (entries: ReadonlyArray<Entry>): string | undefined => {
@@ -94,6 +101,7 @@ export const summary = (entries: ReadonlyArray<Entry>): string | undefined => {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="13" fill="#1d2733" role="img" aria-label="fibermeter beside others: import, install, overhead, and a rate that is held">`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
+    `<text x="${left}" y="22" font-size="11" fill="#5a6572">Bars: fibermeter. Marks: other packages. Each row has its own scale; less is better, but for the last.</text>`,
     ...drawn,
     "</svg>",
     ""
