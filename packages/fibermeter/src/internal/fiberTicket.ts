@@ -22,8 +22,8 @@ export class FiberTicket extends Ticket {
   declare private isAdmitted: boolean
   declare private isOver: boolean
   declare private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
-  /** What the task has been told that it holds, and the context of the fiber without that. */
-  declare private told: { readonly holder: Holder; readonly outside: Context.Context<never> } | undefined
+  /** The fiber's context without what the task has been told, if it has been told anything. */
+  declare private outside: Context.Context<never> | undefined
 
   constructor(fiber: Fiber.Fiber<any, any>, gates: ReadonlyArray<Gate>, cost: Cost | undefined) {
     super(gates)
@@ -34,7 +34,7 @@ export class FiberTicket extends Ticket {
     this.isAdmitted = false
     this.isOver = false
     this.resume = undefined
-    this.told = undefined
+    this.outside = undefined
   }
 
   /** Waits until the start is granted. Whatever comes of it, `end` has to be called. */
@@ -59,7 +59,7 @@ export class FiberTicket extends Ticket {
     if (!hasUse) return effect
     const holder = new Holder(this.holding(), this.inside)
     holder.fiber = this.fiber.id
-    this.told = { holder, outside: this.fiber.context }
+    this.outside = this.fiber.context
     this.fiber.setContext(Context.add(this.fiber.context, CurrentTask, holder))
     return effect
   }
@@ -67,10 +67,7 @@ export class FiberTicket extends Ticket {
   /** The task has ended, or is not going to be any more. */
   end(): undefined {
     this.isOver = true
-    if (this.told !== undefined) {
-      this.fiber.setContext(this.told.outside)
-      this.told.holder.end()
-    }
+    if (this.outside !== undefined) this.fiber.setContext(this.outside)
     if (this.isAdmitted) this.leave()
     else this.cancel()
   }

@@ -28,34 +28,10 @@ export class Holder implements Holding {
   readonly caller: Caller | undefined
   /** The fiber that this task is, once it has begun. */
   fiber: number | undefined
-  private isOver = false
-  /** How many requests of its own fiber wait for a gate, gate by gate. */
-  private waits: Map<NestedWaits, number> | undefined
-
   constructor({ bookings, gates }: Holding, caller: Caller | undefined) {
     this.gates = gates
     this.bookings = bookings
     this.caller = caller
-  }
-
-  /** Notes that a request begins (1) or ceases (-1) to wait for the gate. Returns how many do. */
-  countWait(at: NestedWaits, by: 1 | -1): number {
-    if (this.isOver) return NaN
-    this.waits ??= new Map()
-    const count = (this.waits.get(at) ?? 0) + by
-    this.waits.set(at, count)
-    return count
-  }
-
-  /** The task has ended. */
-  end(): void {
-    for (const [at, count] of this.waits ?? []) if (count > 0) at.blocked--
-    this.isOver = true
-  }
-
-  /** Whether the task is that fiber. */
-  isFiber(fiber: Fiber.Fiber<any, any>): boolean {
-    return !this.isOver && fiber.id === this.fiber
   }
 }
 
@@ -81,7 +57,7 @@ export class Caller implements Inside {
   blockedAt(gate: Gate): ReadonlyArray<Holder> {
     const blocked: Array<Holder> = []
     if (!this.isWaiting) return blocked
-    for (let task: Holder | undefined = this.task; task?.isFiber(this.fiber) === true; task = task.caller?.task) {
+    for (let task: Holder | undefined = this.task; task?.fiber === this.fiber.id; task = task.caller?.task) {
       if (task.gates.includes(gate)) blocked.push(task)
     }
     return blocked
@@ -91,7 +67,7 @@ export class Caller implements Inside {
 /** The requests that tasks which hold a permit of the gate wait for. */
 class NestedWaits implements Nesting {
   /** How many tasks are blocked here. */
-  blocked = 0
+  private blocked = 0
   private readonly gate: Gate
   /** The tasks that a waiter blocks, in the order in which the waiters came. */
   private readonly blocking = new Map<Waiter, ReadonlyArray<Holder>>()
@@ -107,12 +83,13 @@ class NestedWaits implements Nesting {
     const holders = (waiter.inside as Caller).blockedAt(this.gate)
     if (holders.length === 0) return
     this.blocking.set(waiter, holders)
-    for (const holder of holders) if (holder.countWait(this, 1) === 1) this.blocked++
+    // A fiber waits for one request at a time, so none of them has been counted already.
+    this.blocked += holders.length
     this.breakDeadlock()
   }
 
   remove(waiter: Waiter): void {
-    for (const holder of this.blocking.get(waiter) ?? []) if (holder.countWait(this, -1) === 0) this.blocked--
+    this.blocked -= this.blocking.get(waiter)?.length ?? 0
     this.blocking.delete(waiter)
   }
 
@@ -140,6 +117,5 @@ export const callerIn = (fiber: Fiber.Fiber<any, any>, isWaiting: boolean): Call
 export const telling = <A, E, R>(effect: Effect.Effect<A, E, R>, holder: Holder): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     holder.fiber = fiber.id
-    const told = Effect.provideService(effect, CurrentTask, holder)
-    return Effect.onExit(told, () => Effect.sync(() => holder.end()))
+    return Effect.provideService(effect, CurrentTask, holder)
   })

@@ -307,6 +307,12 @@ describe("Window", () => {
 })
 
 describe("History", () => {
+  it("knows the start so many places back from a later start, if it is not one of those between", () => {
+    const history = new History(2)
+    for (const time of [10, 20]) history.push(time, -Infinity)
+    expect([0, 1, 2, 3].map((before) => history.oldest(before))).toEqual([10, 20, Infinity, Infinity])
+  })
+
   it("knows the start so many places back, for any number of places, starts, amendments and shifts", () => {
     fc.assert(
       fc.property(
