@@ -2,12 +2,14 @@ import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { dualVerb, makeRun, stopped } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { Feed } from "./internal/collect.ts"
 import { ofFiber } from "./internal/host.ts"
+import type { Run } from "./internal/run.ts"
 import type { Items } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
 import type { AmapOptions, CostError } from "./Options.ts"
@@ -64,59 +66,80 @@ export const amap: {
   )
 )
 
-/** Makes the run, which ends with the scope at the latest, and the effect that waits for the next chunk of results. */
-const pull = <A, B, E>(call: Call<A, B, E>, scope: Scope.Scope) =>
-  Effect.withFiber((fiber) => {
-    const host = ofFiber(fiber)
-    // A chunk goes downstream element by element, out of sight: its first counts as read when it is handed over, the
-    // others when the next chunk is asked for. So it may be only so large that as many tasks as can may run meanwhile.
-    const maxChunk = (): number => {
-      const { capacity, maxUnread } = run
-      return maxUnread === Infinity ? Infinity : Math.max(1, maxUnread - capacity + 1)
+/**
+ * The effect that waits for the next chunk of results. The first to wait makes the run, which ends with the scope at the
+ * latest: what ends it is in the scope before there is anything to end, so that no interruption falls in between.
+ */
+const pull = <A, B, E>(call: Call<A, B, E>, scope: Scope.Scope) => {
+  type Chunk = readonly [B, ...Array<B>]
+  let run: Run<A, B, Cause.Cause<E>> | undefined
+  let unaccounted = 0
+  let resume: ((effect: Effect.Effect<Chunk, E | Cause.Done>) => void) | undefined
+
+  const feed = new Feed<B>(call.options.ordered === true, () => {
+    if (resume === undefined || (feed.size === 0 && run!.phase !== "ended")) return
+    const reader = resume
+    resume = undefined
+    reader(next(run!))
+  })
+
+  const next = (run: Run<A, B, Cause.Cause<E>>): Effect.Effect<Chunk, E | Cause.Done> => {
+    if (feed.size > 0) {
+      const chunk = feed.take(maxChunk(run))
+      unaccounted = chunk.length - 1
+      run.read(1)
+      return Effect.succeed(chunk as [B, ...Array<B>])
     }
-    let hasBegun = false
-    let unaccounted = 0
-    let resume: ((effect: ReturnType<typeof next>) => void) | undefined
+    return run.failure === undefined ? Cause.done() : Effect.failCause(run.failure)
+  }
 
-    const feed = new Feed<B>(call.options.ordered === true, () => {
-      if (resume === undefined || (feed.size === 0 && run.phase !== "ended")) return
-      const reader = resume
-      resume = undefined
-      reader(next())
-    })
-    const run = makeRun(call, fiber, host, feed, call.options.maxUnread)
-    run.onEnd = feed.flush
+  const begin = (fiber: Fiber.Fiber<any, any>): Run<A, B, Cause.Cause<E>> => {
+    const begun = makeRun(call, fiber, ofFiber(fiber), feed, call.options.maxUnread, feed.flush)
+    run = begun
+    begun.pump()
+    return begun
+  }
 
-    const next = (): Effect.Effect<readonly [B, ...Array<B>], E | Cause.Done> => {
-      if (feed.size > 0) {
-        const chunk = feed.take(maxChunk())
-        unaccounted = chunk.length - 1
-        run.read(1)
-        return Effect.succeed(chunk as [B, ...Array<B>])
-      }
-      return run.failure === undefined ? Cause.done() : Effect.failCause(run.failure)
-    }
+  const goOn = (run: Run<A, B, Cause.Cause<E>>): Run<A, B, Cause.Cause<E>> => {
+    run.read(unaccounted)
+    unaccounted = 0
+    return run
+  }
 
-    const wait = Effect.callback<readonly [B, ...Array<B>], E | Cause.Done>((onNext) => {
-      if (hasBegun) run.read(unaccounted)
-      else run.pump()
-      hasBegun = true
-      unaccounted = 0
-      if (feed.size > 0 || run.phase === "ended") return onNext(next())
+  const wait = Effect.withFiber((fiber) =>
+    Effect.callback<Chunk, E | Cause.Done>((onNext) => {
+      const reading = run === undefined ? begin(fiber) : goOn(run)
+      if (feed.size > 0 || reading.phase === "ended") return onNext(next(reading))
       resume = onNext
       return Effect.sync(() => {
         resume = undefined
       })
     })
+  )
 
-    return Effect.as(
-      Scope.addFinalizer(
-        scope,
-        Effect.suspend(() => {
-          feed.clear()
-          return stopped(run)
-        })
-      ),
-      wait
-    )
+  const finalizer = Effect.suspend(() => {
+    feed.clear()
+    return run === undefined ? Effect.void : left(run)
   })
+  return Effect.as(Scope.addFinalizer(scope, finalizer), wait)
+}
+
+/**
+ * A chunk goes downstream element by element, out of sight: its first counts as read when it is handed over, the others
+ * when the next chunk is asked for. So it may be only so large that as many tasks as can may run meanwhile.
+ */
+const maxChunk = ({ capacity, maxUnread }: Run<any, any, any>): number =>
+  maxUnread === Infinity ? Infinity : Math.max(1, maxUnread - capacity + 1)
+
+/**
+ * What becomes of a run whose reader has left. Finalizers have no typed errors, so what tasks fail with while they are
+ * interrupted is a defect here. A typed failure from before, which nobody has read, is dropped like results are.
+ */
+const left = <E>(run: Run<any, any, Cause.Cause<E>>): Effect.Effect<void> => {
+  if (run.phase === "ended") return Effect.void
+  if (run.failure === undefined) return Effect.orDie(stopped(run))
+  return Effect.catchCause(stopped(run), (cause) => {
+    const defects = cause.reasons.filter(Cause.isDieReason)
+    return defects.length === 0 ? Effect.void : Effect.failCause(Cause.fromReasons<never>(defects))
+  })
+}

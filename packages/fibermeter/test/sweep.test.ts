@@ -106,7 +106,7 @@ const limits: ReadonlyArray<Limit> = [
 
 /** Takes a fresh run to its end once for every step it has, and interrupts it after that step. */
 const sweep = async (
-  fine: boolean,
+  fine: boolean | number,
   subject: (world: World) => {
     /** Something else is on its way in this world, so that something may be left when the effect ends. */
     readonly besideOthers?: boolean
@@ -425,6 +425,42 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
         if (interrupted.length <= at || interrupted[at] === false) {
           expect(at).toBeGreaterThan(3)
           break
+        }
+      }
+    })
+  })
+})
+
+/**
+ * Where a fiber is broken off depends on what it has done before: with every number of operations between two steps, each
+ * place where it can be comes up, the ones between setting something up and having it undone included.
+ */
+describe.each(range(14).map((ops) => ops + 3))("interrupted at every step of %i operations", (ops) => {
+  it.each(verbs)("$name that is reported on, with a meter, leaves nothing", async (verb) => {
+    await sweep(ops, (world) => {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 2 })
+      const spy = new Spy(world.clock)
+      let isOver = false
+      let late = 0
+      const onProgress = () => {
+        if (isOver) late++
+      }
+      return {
+        effect: verb.run(
+          Source.indices(3),
+          spy.watch((_, index) => taking(index, verb.name !== "runAny")),
+          { meter, onProgress }
+        ),
+        check: async (_, exit, interrupted) => {
+          isOver = true
+          expectInterruptedOr(exit, interrupted, Exit.isSuccess)
+          expect(spy.running, "tasks running").toBe(0)
+          // Idle in this very step: no call is known to it any more.
+          const idle = world.start(Meter.idle(meter))
+          expect(await world.finish(idle)).toEqual(Exit.void)
+          await world.value(Effect.sleep(1000))
+          expect(late, "reports after the end").toBe(0)
+          await unharmed(meter, 2, 0n)(world, spy.starts)
         }
       }
     })

@@ -43,11 +43,16 @@ export type Cost = Readonly<Record<string, number>>
 
 /** How a call can be cancelled. */
 export interface Cancellation {
-  /** Cancels the call when it aborts: the call then rejects with the signal's reason. */
+  /**
+   * Cancels the call when it aborts: the call then rejects with the signal's reason, unless a failure or the winner of a
+   * race has decided it before, and it only waits out its `grace`.
+   */
   readonly signal?: AbortSignal | undefined
   /**
-   * How long the call waits for tasks that it has cancelled to settle by themselves; a number is in milliseconds.
-   * Default: 0, not at all; `Infinity` waits for all of them.
+   * How long the call waits for tasks that it has cancelled, or that have exceeded their `timeout`, to settle by
+   * themselves; a number is in milliseconds. A call that is aborted waits no longer than that for its source to close,
+   * either. Default: 0, not at all; `Infinity` waits for all of them, so a task that waits for the end of its own call then
+   * waits for itself.
    */
   readonly grace?: Period | undefined
 }

@@ -2,7 +2,7 @@ import { Feed, Fifo } from "fibermeter/engine"
 import type { Run } from "fibermeter/engine"
 import { makeRun, ofItems } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
-import { listen, throwIfAborted } from "./internal/cancellation.ts"
+import { throwIfAborted } from "./internal/cancellation.ts"
 import { settlingOrTolerating } from "./internal/outcomes.ts"
 import type { CallCollector } from "./internal/outcomes.ts"
 import type { Rejection } from "./internal/rejection.ts"
@@ -18,6 +18,10 @@ import type { Items, ItemTask } from "./Task.ts"
  * in that order, too. At most `maxUnread` tasks are started and not yet read, so a slow reader slows the tasks down and
  * memory stays bounded, even for items without end. Leaving the loop early (`break`, `return`, a throw), `return()`,
  * `throw()` and `await using` cancel what is in flight and start nothing more.
+ *
+ * `return()` resolves when nothing of the call is left, and rejects only with what the source throws when it is closed
+ * because of that: a failure that has not been read is dropped, as results are. While the source is being closed already,
+ * which may be where `return()` is called from, it does not wait for that.
  *
  * The first task to throw or reject stops new starts and cancels the others; the iterator gives the results that came
  * before, then rejects with the very value that the task threw. Throws a `RangeError` or `TypeError` at once if an
@@ -53,12 +57,14 @@ class ResultIterator<A, B> implements Results<B> {
   private run: Run<A, B, Rejection> | undefined
   /** Calls of `next` that wait, in the order in which they came. */
   private readonly readers = new Fifo<Reader<B>>()
+  private hasBegun = false
   /** The run has ended; results may still wait to be read. */
   private hasEnded = false
   /** How the call rejects, until somebody has been told. */
   private rejection: Rejection | undefined
   private unlisten: (() => void) | undefined
   private onEnded: (() => void) | undefined
+  /** Settles when the reader has left. */
   private left: Promise<void> | undefined
 
   constructor(call: Call<A, B>) {
@@ -76,7 +82,7 @@ class ResultIterator<A, B> implements Results<B> {
     }
     return new Promise((resolve, reject) => {
       this.readers.push({ resolve, reject })
-      if (this.run === undefined && !this.hasEnded) this.begin()
+      if (!this.hasBegun && !this.hasEnded) this.begin()
       else this.handOn()
     })
   }
@@ -101,22 +107,25 @@ class ResultIterator<A, B> implements Results<B> {
 
   private begin(): void {
     const { maxUnread, signal } = this.call.options
+    this.hasBegun = true
     let begun: ReturnType<typeof makeRun<A, B>>
     try {
       throwIfAborted(signal)
-      begun = makeRun(this.call, this.collector, (rejection) => this.end(rejection), maxUnread)
+      begun = makeRun(
+        this.call,
+        this.collector,
+        (rejection, unclosed) => this.end(rejection ?? unclosed),
+        maxUnread,
+        (reason) => this.drop(reason)
+      )
     } catch (reason) {
       return this.end({ reason })
     }
-    const { abort, run } = begun
-    this.run = run
-    this.unlisten = listen(signal, (reason) => {
-      this.feed.clear()
-      // Results that nobody has read yet are dropped even if the last task has ended.
-      if (this.hasEnded) this.end({ reason })
-      else abort(reason)
-    })
-    run.pump()
+    this.run = begun.run
+    this.unlisten = begun.unlisten
+    // What was called to get here may have left.
+    if (this.left === undefined) begun.begin()
+    else begun.run.leave()
   }
 
   private end(rejection: Rejection | undefined): void {
@@ -125,6 +134,12 @@ class ResultIterator<A, B> implements Results<B> {
     if (rejection !== undefined) this.unlisten?.()
     this.onEnded?.()
     this.handOn()
+  }
+
+  /** Results that nobody has read yet are dropped by an abort, even when the last task has ended. */
+  private drop(reason: unknown): void {
+    this.feed.clear()
+    if (this.hasEnded) this.end({ reason })
   }
 
   /** Gives those who wait what there is for them. */
@@ -142,26 +157,42 @@ class ResultIterator<A, B> implements Results<B> {
     }
   }
 
-  /** Cancels what is in flight, once. Whoever waits is told that there is nothing more. */
+  /**
+   * Cancels what is in flight, once. Whoever waits is told that there is nothing more. Whoever leaves while the source is
+   * being closed does not wait for that: it may be the source itself.
+   */
   private leave(): Promise<void> {
-    return (this.left ??= new Promise((resolve, reject) => {
-      this.unlisten?.()
-      this.feed.clear()
-      this.collector.forgive?.()
-      this.rejection = undefined
-      for (const reader of this.readers.take(Infinity)) reader.resolve(done)
-      if (this.run === undefined || this.hasEnded) {
-        this.hasEnded = true
-        return resolve()
-      }
+    const isClosing = this.run?.phase === "closing"
+    if (this.left === undefined) {
+      let settle!: (result: void | Promise<never>) => void
+      this.left = new Promise((resolve) => (settle = resolve))
+      // Not before there is a promise for those who come back here from what this sets going.
+      this.depart(settle)
+    }
+    return isClosing ? Promise.resolve() : this.left
+  }
+
+  private depart(settle: (result: void | Promise<never>) => void): void {
+    const { run } = this
+    this.unlisten?.()
+    this.feed.clear()
+    this.collector.forgive?.()
+    this.rejection = undefined
+    if (run === undefined || this.hasEnded) {
+      this.hasEnded = true
+      settle()
+    } else {
+      const isEnding = run.phase === "open"
       this.onEnded = () => {
-        // What closing the source has thrown. The tasks that were cancelled have no say in it.
-        if (this.rejection === undefined) resolve()
-        else reject(this.rejection.reason)
+        const { rejection } = this
         this.rejection = undefined
+        // What closing the source has thrown, if it is closed because of this. How the call had failed before, nobody has
+        // read and nobody will, whether or not the source had closed by then.
+        settle(isEnding && rejection !== undefined ? Promise.reject(rejection.reason) : undefined)
       }
-      this.run.stop()
-    }))
+    }
+    for (const reader of this.readers.take(Infinity)) reader.resolve(done)
+    run?.leave()
   }
 }
 

@@ -258,8 +258,13 @@ describe("a source that stalls is left when the caller aborts", () => {
   })
 })
 
-describe("a source that is not pending is closed and waited for", () => {
-  it("rejects when its return() is through", async () => {
+describe("a source that is not pending is closed", () => {
+  it.each([
+    [0, 30],
+    [20, 50],
+    [100, 70],
+    [Infinity, 70]
+  ])("with grace %s its return() is waited for until %i ms", async (grace, at) => {
     const controller = new AbortController()
     let closed = false
     async function* items() {
@@ -270,10 +275,16 @@ describe("a source that is not pending is closed and waited for", () => {
         closed = true
       }
     }
-    const call = runOnEach(items(), (_, { signal }) => sleep(5000, signal), { maxAtOnce: 2, signal: controller.signal })
+    const call = runOnEach(items(), (_, { signal }) => sleep(5000, signal), {
+      grace,
+      maxAtOnce: 2,
+      signal: controller.signal
+    })
     setTimeout(() => controller.abort("stop"), 30)
-    expect(await settle(call)).toEqual({ status: "rejected", reason: "stop", at: 70 })
+    expect(await settle(call)).toEqual({ status: "rejected", reason: "stop", at })
+    await pass(100)
     expect(closed).toBe(true)
+    expect(vi.getTimerCount()).toBe(0)
   })
 
   it("the reason wins over what its return() throws", async () => {

@@ -107,13 +107,16 @@ const weighing =
   (item, index) =>
     accept(check.cost(namesOf(gates), cost(item, index)))
 
-/** A call's run, not begun yet. Without `maxUnread`, that goes by how many tasks may run at once. */
+/**
+ * A call's run, not begun yet. `onEnd` is called once, when nothing of it is left. Without `maxUnread`, that goes by how many tasks may run at once.
+ */
 export const makeRun = <A, B, E>(
   call: Call<A, B, E>,
   fiber: Fiber.Fiber<any, any>,
   host: Host,
   collector: Collector<B, Cause.Cause<E>>,
-  maxUnread: number | undefined
+  maxUnread: number | undefined,
+  onEnd: (run: Run<A, B, Cause.Cause<E>>) => void
 ): Run<A, B, Cause.Cause<E>> => {
   const { items, f } = call
   const source: Source<A, Cause.Cause<E>> = Stream.isStream(items)
@@ -137,6 +140,7 @@ export const makeRun = <A, B, E>(
     isTelling: capacityOf(shared) < Infinity
   })
   const run = new Run(host, source, own, shared, worker, collector, maxUnread)
+  run.onEnd = () => onEnd(run)
   if (onProgress !== undefined) {
     // The verbs here try nothing again: that is composition.
     const report = ({ retried: _, ...progress }: Progress & Counts): void => {
@@ -166,22 +170,24 @@ export const execute = <A, B, E, C extends Collector<B, Cause.Cause<E>>, Z>(
         Effect.callback<Z, E>((resume) => {
           const host = ofFiber(fiber)
           const collector = makeCollector(call.value)
-          const run = makeRun(call.value, fiber, host, collector, Infinity)
-          run.onEnd = () => resume(run.failure === undefined ? result(collector) : Exit.failCause(run.failure))
+          const run = makeRun(call.value, fiber, host, collector, Infinity, ({ failure }) =>
+            resume(failure === undefined ? result(collector) : Exit.failCause(failure))
+          )
           run.pump()
-          return Effect.suspend(() => stopped(run))
+          // By its type a cleanup has no errors, but what it fails with is in the cause all the same, as in Effect's own
+          // `forEach`; and it is the call's own type.
+          return stopped(run) as Effect.Effect<void>
         })
       )
 
 /**
- * A call's finalizer: ends the run, if it has not ended, and waits until nothing of it is left. Finalizers have no
- * typed errors, so what tasks fail with while they are interrupted are defects here.
+ * What an interruption of a call does: ends the run, if it has not ended, and waits until nothing of it is left. Fails
+ * with what the call had failed with before, or fails with meanwhile.
  */
-export const stopped = (run: Run<any, any, Cause.Cause<any>>): Effect.Effect<void> =>
-  Effect.orDie(
-    Effect.callback<void, unknown>((resume) => {
-      if (run.phase === "ended") return resume(Effect.void)
-      run.onEnd = () => resume(run.failure === undefined ? Effect.void : Effect.failCause(run.failure))
-      run.stop()
-    })
-  )
+export const stopped = <E>(run: Run<any, any, Cause.Cause<E>>): Effect.Effect<void, E> =>
+  Effect.callback<void, E>((resume) => {
+    const end = (): void => resume(run.failure === undefined ? Effect.void : Effect.failCause(run.failure))
+    if (run.phase === "ended") return end()
+    run.onEnd = end
+    run.stop()
+  })

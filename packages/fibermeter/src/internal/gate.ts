@@ -37,6 +37,11 @@ export interface Waiter extends Placed {
   refuse(reason: Cause.Cause<any>): void
 }
 
+/** A call that is held up by a limit of its own which goes by the capacity of its gates. */
+export interface Follower {
+  capacityChanged(): void
+}
+
 /** A place inside of a task: `nesting.ts` says what that means. */
 export interface Inside {
   nestingAt(gate: Gate): Nesting
@@ -116,6 +121,8 @@ export abstract class Gate implements Holdable {
   private leastSleep = 0
   private isPostponed = false
   private isPumping = false
+  /** Calls that go by the capacity of this gate. */
+  private followers: Set<Follower> | undefined
   /** Called when nothing is here any more. */
   private onIdle: Set<{ readonly f: () => void }> | undefined
 
@@ -166,6 +173,22 @@ export abstract class Gate implements Holdable {
   part(): void {
     this.calls--
     if (this.onIdle !== undefined) this.tellIdle()
+  }
+
+  /** The call is told when the capacity changes. */
+  follow(follower: Follower): void {
+    this.followers ??= new Set()
+    this.followers.add(follower)
+  }
+
+  unfollow(follower: Follower): void {
+    this.followers!.delete(follower)
+  }
+
+  /** To be called when the capacity has changed, after those who wait here have been seen to. */
+  protected tellFollowers(): void {
+    // One that is told may end, and others begin.
+    for (const follower of Array.from(this.followers ?? [])) follower.capacityChanged()
   }
 
   /** Whether nobody runs, waits, or may come again without being called anew. */

@@ -139,6 +139,7 @@ export class LimitGate extends Gate {
     }
     this.refuseHopeless()
     this.wake()
+    this.tellFollowers()
   }
 
   /** The task has cost something else than it was booked with. */

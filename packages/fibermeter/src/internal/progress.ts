@@ -13,12 +13,16 @@ type Report = (progress: Counts & Pick<Progress, "total" | "elapsed" | "rate">) 
 /** Between two reports, in milliseconds. */
 const interval = 100
 
-/** Has a run that is about to begin reported on until it ends, then once more. A throw of `report` goes to `onThrow`. */
+/**
+ * Has a run that is about to begin reported on until it ends, then once more. A throw of `report` goes to `onThrow`.
+ * `wait` is how to wait for the next report.
+ */
 export const reportOn = (
   run: Run<any, any, any>,
   total: number | undefined,
   report: Report,
-  onThrow: (error: unknown) => void
+  onThrow: (error: unknown) => void,
+  wait: (millis: number, f: () => void) => () => void = (millis, f) => after(run.host, millis, f)
 ): void => {
   const now = (): bigint => run.host.clock.monotonicTimeNanosUnsafe()
   const began = now()
@@ -33,7 +37,7 @@ export const reportOn = (
     }
   }
   const arm = (): (() => void) =>
-    after(run.host, interval, () => {
+    wait(interval, () => {
       disarm = arm()
       tell()
     })

@@ -52,7 +52,10 @@ export interface Worker<A, B, F> {
   /** Says what an item costs, where that is not 1 of everything. Its throw is a failure, made by `crash`. */
   readonly weigh: ((item: A, index: number) => Cost) | undefined
   crash(error: unknown): F
-  /** How long the call waits for tasks that it has cancelled, in milliseconds. */
+  /**
+   * How long the call waits for tasks that it has cancelled, in milliseconds. A call that is aborted waits no longer than
+   * that for its source to close, either.
+   */
   readonly grace: number
   /** What the call is made inside of, where that can be known. */
   readonly inside?: Inside | undefined
@@ -79,9 +82,14 @@ export interface Counts {
   readonly retried: number
 }
 
+/** A run goes through these in this order, and may leave some out. */
 type Phase =
   | "open"
-  /** No more starts; what runs has been cancelled. */
+  /** No more starts; what runs is being cancelled, task by task. */
+  | "cancelling"
+  /** Waits for what has been cancelled, within the time of grace. */
+  | "settling"
+  /** Waits for the source to close. */
   | "closing"
   | "ended"
 
@@ -154,9 +162,14 @@ export class Run<A, B, F> {
   private isPumping = false
   private pumpAgain = false
   private isPostponed = false
-  private isClosingSource = false
+  /** A start waits for nothing but room for its result, or for fewer items between two attempts. */
+  private isHeldUp = false
+  /** Told when the capacity of a gate changes, since what holds this up may go by that. */
+  private isFollowing = false
   /** A result has decided the call: how the others fail does not count any more. */
   private isWon = false
+  /** Ends sooner what has no end of its own. */
+  private isAborted = false
   private endGrace: (() => void) | undefined
   private isOutOfGrace = false
 
@@ -254,24 +267,49 @@ export class Run<A, B, F> {
 
   /** That many results have been read. */
   read(results: number): void {
-    const wasHeldUp = this.unread >= this.maxUnread
     this.unread -= results
-    if (wasHeldUp) this.pump()
+    // Not whether there was no room: the limit that said so may be another one today.
+    if (this.isHeldUp) this.pump()
+  }
+
+  /** The capacity of a gate has changed. */
+  capacityChanged(): void {
+    if (this.isHeldUp) this.pump()
   }
 
   /** Ends the call before its time. */
   stop(): void {
     if (this.phase !== "open") return
-    this.phase = "closing"
+    this.phase = "cancelling"
     this.ticket?.cancel()
     this.ticket?.rest()
     this.hasItem = false
     this.retries?.clear()
-    // Counted as running, so that the last of them to end does not end the run while this loop goes on.
-    this.running++
+    // A task that ends by this, or a listener that comes back to this run, finds a phase in which nothing is wound up.
     for (const task of this.tasks.members) task.cancel()
-    this.running--
+    this.phase = "settling"
     this.windUp()
+  }
+
+  /**
+   * Ends the call before its time for somebody who does not wait for its source, not even if it is closing already: a
+   * source may never answer. Both its tasks and the source have the time of grace.
+   */
+  abort(): void {
+    this.isAborted = true
+    if (this.phase === "closing") this.waitForSource()
+    else this.stop()
+  }
+
+  /** Ends the call before its time because nobody wants its results: how tasks fail does not count any more. */
+  leave(): void {
+    this.isWon = true
+    this.stop()
+  }
+
+  /** Whether a failure or a result has decided how the call ends. */
+  get isDecided(): boolean {
+    return this.isWon || this.failure !== undefined
   }
 
   /** The gates admit nothing more. */
@@ -393,9 +431,10 @@ export class Run<A, B, F> {
   }
 
   private pull(): boolean {
-    if (this.isPulling || this.isExhausted || !this.hasRoom()) return false
+    if (this.isPulling || this.isExhausted) return false
     // As many may be between two attempts as may run: where all fail, an endless source must not be read to the end.
-    if (this.backingOff > 0 && this.backingOff >= this.capacity) return false
+    if (!this.hasRoom() || (this.backingOff > 0 && this.backingOff >= this.capacity)) return this.heldUp()
+    this.isHeldUp = false
     // Set before the call: a source may answer from within it.
     this.isPulling = true
     const next = this.source.next()
@@ -408,6 +447,15 @@ export class Run<A, B, F> {
     if (this.worker.weigh !== undefined) this.weigh(this.source.item, this.started)
     // The source, or what says the cost, may have ended the call.
     return (this.hasItem = this.phase === "open")
+  }
+
+  private heldUp(): false {
+    this.isHeldUp = true
+    if (!this.isFollowing) {
+      this.isFollowing = true
+      for (const gate of this.gates) gate.follow(this)
+    }
+    return false
   }
 
   private exhausted(by: Next): void {
@@ -485,31 +533,53 @@ export class Run<A, B, F> {
 
   /** Ends a call that has been stopped, as soon as everything it started has ended. */
   private windUp(): void {
-    if (this.phase !== "closing" || this.isClosingSource) return
-    if (this.running > 0 && !this.isOutOfGrace && this.worker.grace > 0) return this.waitForTasks()
-    this.isClosingSource = true
-    this.endGrace?.()
+    if (this.phase !== "settling") return
+    if (this.running > 0 && !this.isOutOfGrace && this.worker.grace > 0) this.beginGrace()
+    else this.closeSource()
+  }
+
+  private beginGrace(): void {
+    if (this.worker.grace === Infinity || this.endGrace !== undefined) return
+    this.endGrace = after(this.host, this.worker.grace, () => {
+      this.isOutOfGrace = true
+      if (this.phase === "closing") this.end()
+      else this.windUp()
+    })
+  }
+
+  private closeSource(): void {
+    this.phase = "closing"
     if (this.isExhausted) return this.end()
     this.source.close((failure) => {
+      // It may have been waited for long enough.
+      if (this.phase !== "closing") return
       if (failure !== undefined) {
         this.failure = this.failure === undefined ? failure : this.worker.combine(this.failure, failure)
       }
       this.end()
     })
+    this.waitForSource()
   }
 
-  private waitForTasks(): void {
-    if (this.worker.grace === Infinity || this.endGrace !== undefined) return
-    this.endGrace = after(this.host, this.worker.grace, () => {
-      this.isOutOfGrace = true
-      this.windUp()
-    })
+  /** Without an abort, a source is waited for as \`for…of\` would, however long that takes. */
+  private waitForSource(): void {
+    if (this.phase !== "closing") return
+    if (!this.isAborted) this.callOffGrace()
+    else if (this.isOutOfGrace || this.worker.grace === 0) this.end()
+    else this.beginGrace()
+  }
+
+  private callOffGrace(): void {
+    this.endGrace?.()
+    this.endGrace = undefined
   }
 
   private end(): void {
+    this.callOffGrace()
     this.phase = "ended"
     this.reporter?.end()
     this.onEnd()
+    if (this.isFollowing) for (const gate of this.gates) gate.unfollow(this)
     for (const gate of this.gates) gate.part()
   }
 }

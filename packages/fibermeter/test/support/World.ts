@@ -16,8 +16,11 @@ interface Timer {
 }
 
 export interface WorldOptions {
-  /** Hands control back after every few operations of a fiber, so that there are many more steps to interrupt at. */
-  readonly fine?: boolean
+  /**
+   * Hands control back after every few operations of a fiber, or after so many, so that there are many more steps to
+   * interrupt at.
+   */
+  readonly fine?: boolean | number
   /** What the monotonic clock says at first. */
   readonly origin?: bigint
   /** When a timer fires that was armed now and is due then. Punctual unless given. */
@@ -65,10 +68,11 @@ export class World {
       monotonicTimeNanos: Effect.sync(read),
       sleep: (duration) => this.sleep(duration)
     }
+    const mostOps = typeof options.fine === "number" ? options.fine : options.fine === true ? 3 : 2048
     const scheduler: Scheduler.Scheduler = {
       executionMode: "async",
       // Below three operations a fiber would do nothing but yield.
-      shouldYield: (fiber) => fiber.currentOpCount >= (options.fine === true ? 3 : 2048),
+      shouldYield: (fiber) => fiber.currentOpCount >= mostOps,
       makeDispatcher: () => ({
         scheduleTask: (task, priority) => {
           this.next.push({ task, priority })

@@ -7,10 +7,11 @@ import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { Progress } from "../Progress.ts"
 import type { TaskContext } from "../Task.ts"
 import { AsyncSource } from "./asyncSource.ts"
-import { cancellationChecks } from "./cancellation.ts"
+import { cancellationChecks, listen, reasonOf } from "./cancellation.ts"
 import type { GatedMeter } from "./gatedMeter.ts"
 import { host } from "./host.ts"
 import { meterCheck } from "./isMeter.ts"
+import { afterLoosely } from "./looseTimer.ts"
 import type { Call as MeterCall, MeterGate } from "./meterGate.ts"
 import { Settling } from "./outcomes.ts"
 import type { CallCollector } from "./outcomes.ts"
@@ -102,42 +103,48 @@ export const recordOf = (tasks: unknown): ReadonlyArray<readonly [string, unknow
 /** A call that has begun, or is about to. */
 interface Begun<A, B> {
   readonly run: Run<A, B, Rejection>
-  readonly abort: (reason: unknown) => void
+  /** Begins it, and listens to the caller's signal until `unlisten`, which `onEnd` has to call. */
+  readonly begin: () => void
+  readonly unlisten: () => void
 }
 
 /**
  * Makes the run of a call, not begun yet. `onEnd` is called once, when nothing is left of it but tasks that were
  * cancelled and have not settled within `grace`, with what the call rejects with, if it does.
+ * `unclosed` is what it rejects with otherwise, if that is set: what closing a schedule of retries has thrown.
  * Without `maxUnread`, that goes by how many tasks may run at once. Throws if a meter is closed.
  */
 export const makeRun = <A, B>(
   { items, options, task }: Call<A, B>,
   collector: CallCollector<B>,
-  onEnd: (rejection: Rejection | undefined) => void,
-  maxUnread: number | undefined
+  onEnd: (rejection: Rejection | undefined, unclosed: Rejection | undefined) => void,
+  maxUnread: number | undefined,
+  onSignal: (reason: unknown) => void = () => {}
 ): Begun<A, B> => {
   // Read as milliseconds.
   const grace = (options.grace ?? 0) as number
-  const { cost, meter, onProgress, retry, timeout } = options
+  const { cost, meter, onProgress, retry, signal, timeout } = options
   const total = onProgress === undefined ? undefined : sizeOf(items)
   const shared = together(metersOf(meter).map((each) => () => [each.gate]))
   for (const gate of shared) gate.throwIfClosed()
   const own = LimitGate.forCall(options, retry !== undefined && shared.length === 0)
   const pausable = shared[0] ?? own.gates[0]
+  const retries = retry === undefined ? undefined : new Retries(retry, (nanos) => pausable!.pause(host(), nanos))
   const worker = new PromiseWorker({
     task,
     weigh: cost === undefined ? undefined : weighing(cost as Weigh<A>, [...own.gates, ...shared]),
     grace,
     timeout: millisOf(timeout),
-    retries: retry === undefined ? undefined : new Retries(retry, (nanos) => pausable!.pause(host(), nanos)),
+    retries,
     isSettling: collector instanceof Settling
   })
   const source = check.isAsyncIterable(items) ? new AsyncSource(items) : ofIterable(items, toRejection)
   const run = new Run(host(), source, own, shared, worker, collector, maxUnread)
   const abort = (reason: unknown): void => {
     // The last report may abort a call that has ended, and whose caller has not been told yet.
-    if (run.phase === "open" || (run.phase === "ended" && run.failure === undefined)) worker.callerReason = { reason }
-    run.stop()
+    // What has decided the call stands; that nothing is left to do is no decision.
+    if (!run.isDecided) worker.callerReason ??= { reason }
+    run.abort()
   }
   // One for each meter: an entry has a place in one line.
   const entries = shared.map((gate): readonly [MeterGate, MeterCall] => [
@@ -146,20 +153,39 @@ export const makeRun = <A, B>(
   ])
   for (const [gate, entry] of entries) gate.enterCall(entry)
   let thrown: Rejection | undefined
-  if (onProgress !== undefined) {
-    const report = (progress: Progress): void => {
-      accept(check.notSync("onProgress", onProgress(progress)))
-    }
-    reportOn(run, total, report, (reason) => {
-      thrown ??= { reason }
-      if (run.phase === "open") run.fail(thrown)
-    })
-  }
+  let unlisten: (() => void) | undefined
   run.onEnd = () => {
     for (const [gate, entry] of entries) gate.endCall(entry)
-    onEnd(worker.callerReason ?? run.failure ?? thrown ?? collector.rejection)
+    const unclosed = retries?.close()
+    onEnd(worker.callerReason ?? run.failure ?? thrown ?? collector.rejection, unclosed)
   }
-  return { run, abort }
+  const begin = (): void => {
+    // The meters know of the run by now: whatever throws, it has to end as any other does.
+    try {
+      if (onProgress !== undefined) {
+        const onThrow = (reason: unknown): void => {
+          thrown ??= { reason }
+          if (run.phase === "open") run.fail(thrown)
+        }
+        const report = (progress: Progress): void => {
+          accept(check.notSync("onProgress", onProgress(progress)))
+        }
+        reportOn(run, total, report, onThrow, afterLoosely)
+      }
+      const abortBySignal = (reason: unknown): void => {
+        if (!run.isDecided) onSignal(reason)
+        abort(reason)
+      }
+      unlisten = listen(signal, abortBySignal)
+      // What was called to get here may have aborted it before anybody listened.
+      if (signal?.aborted === true) abortBySignal(reasonOf(signal))
+    } catch (reason) {
+      run.fail({ reason })
+    }
+    if (run.phase === "ended") unlisten?.()
+    else run.pump()
+  }
+  return { run, begin, unlisten: () => unlisten?.() }
 }
 
 const metersOf = (meter: AllOptions["meter"]): ReadonlyArray<GatedMeter> =>

@@ -9,7 +9,7 @@ const isSignal = (value: unknown): value is AbortSignal =>
   typeof value === "object" && value !== null && "aborted" in value && "addEventListener" in value
 
 /** The reason of a signal that has aborted. */
-const reasonOf = (signal: AbortSignal): unknown =>
+export const reasonOf = (signal: AbortSignal): unknown =>
   signal.reason === undefined ? new DOMException("the signal was aborted", "AbortError") : signal.reason
 
 /** Throws the reason of a signal that has aborted already. */
@@ -41,8 +41,12 @@ class Crowd {
     this.members.add(abort)
     return () => {
       if (!this.members.delete(abort) || this.members.size > 0) return
-      this.signal.removeEventListener("abort", this.tell)
       crowds.delete(this.signal)
+      try {
+        this.signal.removeEventListener("abort", this.tell)
+      } catch {
+        // A listener that stays has nobody to tell any more; the call has to end all the same.
+      }
     }
   }
 

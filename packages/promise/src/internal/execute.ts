@@ -3,7 +3,7 @@
  */
 import { makeRun } from "./call.ts"
 import type { Call } from "./call.ts"
-import { listen, throwIfAborted } from "./cancellation.ts"
+import { throwIfAborted } from "./cancellation.ts"
 import type { CallCollector } from "./outcomes.ts"
 import type { Rejection } from "./rejection.ts"
 
@@ -19,16 +19,17 @@ export const execute = <A, B, Z>(call: () => Call<A, B>, collect: (call: Call<A,
     const checked = call()
     throwIfAborted(checked.options.signal)
     const { collector, result } = collect(checked)
-    const onEnd = (rejection: Rejection | undefined): void => {
-      unlisten()
+    const onEnd = (rejection: Rejection | undefined, unclosed: Rejection | undefined): void => {
+      begun.unlisten()
       if (rejection !== undefined) return reject(rejection.reason)
       try {
-        resolve(result())
+        const settled = result()
+        if (unclosed === undefined) resolve(settled)
+        else reject(unclosed.reason)
       } catch (error) {
         reject(error)
       }
     }
-    const { abort, run } = makeRun(checked, collector, onEnd, Infinity)
-    const unlisten = listen(checked.options.signal, abort)
-    run.pump()
+    const begun = makeRun(checked, collector, onEnd, Infinity)
+    begun.begin()
   })

@@ -10,7 +10,7 @@ import { meterId } from "./isMeter.ts"
 import type { MeterGate } from "./meterGate.ts"
 import { accept } from "./refuse.ts"
 import { taskChecks } from "./retries.ts"
-import { RetriedRun, SingleRun } from "./singleRun.ts"
+import { PatientRun, SingleRun } from "./singleRun.ts"
 import type { Settle } from "./singleRun.ts"
 import { times } from "./times.ts"
 
@@ -75,7 +75,7 @@ export class GatedMeter implements Limiter {
     const copy = hasCost ? { ...options, cost: accept(check.cost(namesOf(gates), cost)) } : options
     throwIfAborted(signal)
     gates[0].throwIfClosed()
-    const Run = retry === undefined ? SingleRun : RetriedRun
+    const Run = retry === undefined && (options.grace ?? 0) === 0 ? SingleRun : PatientRun
     const promise = new Promise<B>(keepSettle)
     const settleIt = settle!
     // What is kept here would be kept until the next call.

@@ -6,6 +6,7 @@ import type { Period } from "../Limits.ts"
 import type { Retry } from "../Retry.ts"
 import { host } from "./host.ts"
 import { accept } from "./refuse.ts"
+import type { Rejection } from "./rejection.ts"
 import { times } from "./times.ts"
 
 /** The checks of the options about tasks that take too long or fail. */
@@ -36,6 +37,8 @@ export class Retries {
   /** The schedule, as far as it has been needed: it may be one that can be gone through only once. */
   private readonly delays: Array<Period> = []
   private readonly schedule: Iterator<Period> | undefined
+  /** The schedule has ended, or thrown: it is not to be closed. */
+  private isOver = false
 
   constructor(retry: Retry, pause: (nanos: number) => void) {
     this.retry = retry
@@ -80,11 +83,26 @@ export class Retries {
   /** Whether the schedule has a delay for that attempt. */
   private reaches(attempt: number): boolean {
     while (this.delays.length < attempt) {
+      // So it stays if this throws.
+      this.isOver = true
       const next = this.schedule!.next()
       if (next.done === true) return false
+      this.isOver = false
       this.delays.push(next.value)
     }
     return true
+  }
+
+  /** The call has ended. Closes the schedule as `for…of` would. Gives what that throws. */
+  close(): Rejection | undefined {
+    if (this.isOver) return undefined
+    this.isOver = true
+    try {
+      this.schedule?.return?.()
+      return undefined
+    } catch (reason) {
+      return { reason }
+    }
   }
 }
 

@@ -5,12 +5,13 @@ import { after, captureContext, check, Ticket } from "fibermeter/engine"
 import type { AsyncContext, Gate, Holding, Host } from "fibermeter/engine"
 import type { MeterTask, RunOptions } from "../Limiter.ts"
 import type { Cost } from "../Limits.ts"
-import { listen } from "./cancellation.ts"
+import { listen, reasonOf } from "./cancellation.ts"
 import { Context } from "./context.ts"
 import { host } from "./host.ts"
 import type { Call, MeterGate } from "./meterGate.ts"
 import { plainPromise } from "./plainPromise.ts"
 import { refusal } from "./refuse.ts"
+import type { Rejection } from "./rejection.ts"
 import { millisOf, Retries } from "./retries.ts"
 import { TimeLimit } from "./timeLimit.ts"
 
@@ -39,8 +40,8 @@ export class SingleRun<B> extends Ticket implements Call {
   declare private asyncContext: AsyncContext | undefined
   /** What the task is told, while it runs. */
   declare private told: Attempt | undefined
-  /** Removes the listener at the caller's signal; once that has been aborted, calls off the time of grace. */
-  declare private unlisten: (() => void) | undefined
+  /** Removes the listener at the caller's signal. */
+  declare protected unlisten: (() => void) | undefined
 
   constructor(gates: readonly [MeterGate], task: MeterTask<B>, options: RunOptions, settle: Settle<B>) {
     super(gates)
@@ -67,24 +68,32 @@ export class SingleRun<B> extends Ticket implements Call {
 
   begin(): void {
     const { signal } = this.options
-    if (signal !== undefined) this.unlisten = listen(signal, (reason) => this.abort(reason))
-    this.ask()
+    if (signal !== undefined) {
+      this.unlisten = listen(signal, (reason) => this.abort(reason))
+      // What it runs to add a listener may have aborted it.
+      if (signal.aborted) this.abort(reasonOf(signal))
+    }
+    if (!this.isOver) this.ask()
   }
 
   /** Ends the call before its time. */
   abort(reason: unknown): void {
+    const { settle } = this
+    if (settle === undefined) return
+    // First of all, so that whatever is set going by the rest finds a call that is over: the first reason counts.
+    this.settle = undefined
     if (this.isWaiting) this.cancel()
+    this.cancelAttempt(reason)
+    this.over()
+    settle(Promise.reject(reason))
+  }
+
+  /** Tells the attempt that runs, if one does, that it is cancelled. */
+  protected cancelAttempt(reason: unknown): void {
     const { told } = this
-    if (told === undefined) return this.reject(reason)
-    // The first reason counts, and the time of grace goes on from there.
-    if (told.cancelled !== undefined) return
-    told.abort(reason)
+    if (told === undefined) return
     told.limit?.callOff()
-    // Read as milliseconds.
-    const grace = (this.options.grace ?? 0) as number
-    if (grace === 0) return this.reject(reason)
-    this.unlisten?.()
-    this.unlisten = after(host(), grace, () => this.reject(reason))
+    told.abort(reason)
   }
 
   protected ask(): void {
@@ -113,11 +122,6 @@ export class SingleRun<B> extends Ticket implements Call {
     this.gate.endCall(this.entry)
     this.unlisten?.()
     this.asyncContext = undefined
-  }
-
-  /** Says whether there will be another attempt. */
-  protected isRetried(_reason: unknown): boolean {
-    return false
   }
 
   /** Lists it among the calls of the meter. Not before it has left the line: it has one place, in one line at a time. */
@@ -172,51 +176,54 @@ export class SingleRun<B> extends Ticket implements Call {
     const limit = new TimeLimit(millis, (error) => {
       this.told = undefined
       context.abort(error)
-      this.gaveUp(error)
+      this.attemptFailed(error)
     })
     context.limit = limit
     promise.then(
-      (value) => (limit.end() ? this.succeeded(value) : this.leave()),
-      (reason) => (limit.end() ? this.failed(reason) : this.leave())
+      (value) => (limit.end() ? this.succeeded(value) : this.leftLate()),
+      (reason) => (limit.end() ? this.failed(reason) : this.leftLate())
     )
   }
 
   private succeeded(value: B): void {
-    this.ended()
-    if (!this.isOver) this.finish(value)
+    // Whoever has waited long is old to the garbage collector, and would have this grow old as well.
+    this.told = undefined
+    this.hasSettled()
+    this.fulfil(value)
     this.leave()
   }
 
   private failed(reason: unknown): void {
-    this.gaveUp(reason)
+    this.told = undefined
+    this.hasSettled()
+    this.attemptFailed(reason)
     this.leave()
   }
 
-  /** The attempt has failed, whether or not it has ended. */
-  private gaveUp(reason: unknown): void {
-    this.ended()
-    if (this.isOver) return
-    try {
-      if (!this.isRetried(reason)) this.reject(reason)
-    } catch (error) {
-      this.reject(error)
-    }
+  /** An attempt that had failed before, by its timeout, has settled. */
+  private leftLate(): void {
+    this.hasSettled()
+    this.leave()
   }
 
-  /** The attempt is over. Where the call was aborted meanwhile, what the task says changes nothing any more. */
-  private ended(): void {
-    const cancelled = this.told?.cancelled
-    // Whoever has waited long is old to the garbage collector, and would have this grow old as well.
-    this.told = undefined
-    if (cancelled !== undefined) this.reject(cancelled.reason)
+  /** An attempt has settled, for the call or not. */
+  protected hasSettled(): void {}
+
+  /** An attempt has failed, whether or not it has settled. */
+  protected attemptFailed(reason: unknown): void {
+    this.reject(reason)
   }
 
-  private reject(reason: unknown): void {
+  protected fulfil(value: B): void {
+    if (!this.isOver) this.finish(value)
+  }
+
+  protected reject(reason: unknown): void {
     // Made only where it is handed on, or nobody would handle it.
     if (!this.isOver) this.finish(Promise.reject(reason))
   }
 
-  private finish(result: B | Promise<never>): void {
+  protected finish(result: B | Promise<never>): void {
     const settle = this.settle!
     this.settle = undefined
     this.over()
@@ -224,11 +231,28 @@ export class SingleRun<B> extends Ticket implements Call {
   }
 }
 
-/** A single task that is tried again when it fails. */
-export class RetriedRun<B> extends SingleRun<B> {
-  private readonly retries: Retries
-  private attempt = 0
-  private callOff: (() => void) | undefined
+/** How a call has been decided. */
+type Decision<B> = { readonly value: B } | Rejection
+
+type State<B> =
+  /** An attempt runs, or waits for its start. */
+  | { readonly _tag: "attempt" }
+  /** Between two attempts. */
+  | { readonly _tag: "backoff"; readonly callOff: () => void }
+  /** Waits for cancelled attempts to settle, within the time of grace. */
+  | { readonly _tag: "decided"; decision: Decision<B>; callOff?: () => void }
+
+const attempt: State<never> = { _tag: "attempt" }
+
+/** A single task with a life of its own: it may be tried again, or wait for the attempts that it has cancelled. */
+export class PatientRun<B> extends SingleRun<B> {
+  private readonly grace: number
+  private readonly retries: Retries | undefined
+  private state: State<B> = attempt
+  /** Attempts that have failed. */
+  private failures = 0
+  /** Attempts that have started and not settled; those that have failed by their timeout may be among them. */
+  private unsettled = 0
   /** Stands among the calls all the time, also while the ticket stands in the line: hence a place of its own. */
   private readonly listed: Call = {
     place: 0,
@@ -238,11 +262,16 @@ export class RetriedRun<B> extends SingleRun<B> {
 
   constructor(...args: ConstructorParameters<typeof SingleRun<B>>) {
     super(...args)
-    this.retries = new Retries(this.options.retry!, (nanos) => this.gate.pause(host(), nanos))
+    const { grace = 0, retry } = this.options
+    // Read as milliseconds.
+    this.grace = grace as number
+    this.retries = retry === undefined ? undefined : new Retries(retry, (nanos) => this.gate.pause(host(), nanos))
   }
 
-  /** It has been listed since it began. */
-  protected override enlist(): void {}
+  /** It has been listed since it began; what starts is counted. */
+  protected override enlist(): void {
+    this.unsettled++
+  }
 
   protected override get entry(): Call {
     return this.listed
@@ -252,17 +281,55 @@ export class RetriedRun<B> extends SingleRun<B> {
     // Between two attempts it neither runs nor waits for its start, but is not over.
     this.gate.join()
     this.gate.enterCall(this.entry)
-    super.begin()
+    try {
+      super.begin()
+    } catch (error) {
+      // The meter knows it by now: it has to end as any other does.
+      this.reject(error)
+    }
   }
 
   /** Between two attempts it waits as well, as its caller sees it. */
   override isWaitingAt(gate: Gate): boolean {
-    return this.callOff !== undefined || super.isWaitingAt(gate)
+    return this.state._tag === "backoff" || super.isWaitingAt(gate)
   }
 
   override abort(reason: unknown): void {
-    this.callOff?.()
-    super.abort(reason)
+    const { state } = this
+    if (state._tag !== "decided") this.decide({ reason })
+    // A failure that has decided the call stands, as with the verbs; a result that nobody has been told of does not.
+    else if ("value" in state.decision) state.decision = { reason }
+  }
+
+  protected override fulfil(value: B): void {
+    this.decide({ value })
+  }
+
+  protected override reject(reason: unknown): void {
+    this.decide({ reason })
+  }
+
+  protected override attemptFailed(reason: unknown): void {
+    if (this.state._tag === "decided") return
+    let delay: number | undefined
+    try {
+      delay = this.retries?.delayBefore(++this.failures, reason)
+    } catch (error) {
+      return this.reject(error)
+    }
+    if (delay === undefined) return this.reject(reason)
+    // What is asked about a retry may be what ends the call.
+    if (this.isDecided) return
+    const callOff = after(host(), delay, () => {
+      this.state = attempt
+      this.ask()
+    })
+    this.state = { _tag: "backoff", callOff }
+  }
+
+  protected override hasSettled(): void {
+    this.unsettled--
+    if (this.state._tag === "decided") this.conclude(this.state)
   }
 
   protected override over(): void {
@@ -270,14 +337,35 @@ export class RetriedRun<B> extends SingleRun<B> {
     this.gate.part()
   }
 
-  protected override isRetried(reason: unknown): boolean {
-    const delay = this.retries.delayBefore(++this.attempt, reason)
-    // What is asked about a retry may be what ends the call.
-    if (delay === undefined || this.isOver) return false
-    this.callOff = after(host(), delay, () => {
-      this.callOff = undefined
-      this.ask()
-    })
-    return true
+  private get isDecided(): boolean {
+    return this.state._tag === "decided"
+  }
+
+  private decide(decision: Decision<B>): void {
+    const before = this.state
+    if (before._tag === "decided") return
+    const decided: State<B> & { readonly _tag: "decided" } = { _tag: "decided", decision }
+    this.state = decided
+    if (before._tag === "backoff") before.callOff()
+    if (this.isWaiting) this.cancel()
+    if ("reason" in decision) {
+      this.unlisten?.()
+      this.cancelAttempt(decision.reason)
+    }
+    const thrown = this.retries?.close()
+    if (thrown !== undefined && "value" in decided.decision) decided.decision = thrown
+    this.conclude(decided)
+  }
+
+  /** Settles the promise, if all attempts have settled or are not waited for. */
+  private conclude(decided: State<B> & { readonly _tag: "decided" }): void {
+    if (this.isOver) return
+    if (this.unsettled === 0 || this.grace === 0) this.settleBy(decided)
+    else if (this.grace !== Infinity) decided.callOff ??= after(host(), this.grace, () => this.settleBy(decided))
+  }
+
+  private settleBy({ callOff, decision }: State<B> & { readonly _tag: "decided" }): void {
+    callOff?.()
+    this.finish("value" in decision ? decision.value : Promise.reject(decision.reason))
   }
 }

@@ -377,7 +377,7 @@ describe("resolves", () => {
     expect(closed.outcome?.at).toBe(110)
   })
 
-  it("when a source has been closed", async () => {
+  it("when a source has been closed, within the grace", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const source: AsyncIterable<number> = {
       [Symbol.asyncIterator]: () => ({
@@ -388,7 +388,7 @@ describe("resolves", () => {
         }
       })
     }
-    const call = watch(meter.runOnEach(source, (_, { signal }) => sleep(1000, signal)))
+    const call = watch(meter.runOnEach(source, (_, { signal }) => sleep(1000, signal), { grace: 100 }))
     await pass(10)
     const closed = watch(meter.close("end"))
     await pass(1000)

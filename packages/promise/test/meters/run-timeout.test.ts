@@ -1,6 +1,6 @@
 /** `timeout` of `meter.run`: how long an attempt may take. */
 import { describe, expect, it, vi } from "vitest"
-import { createMeter } from "../../src/index.ts"
+import { createMeter, runOnEach } from "../../src/index.ts"
 import type { Period } from "../../src/index.ts"
 import {
   expectFree,
@@ -101,9 +101,12 @@ describe("a task that takes too long", () => {
     await expectFree(meter, 1)
   })
 
-  it("is not waited for, whatever the grace: that is for what the call cancels", async () => {
-    const run = createMeter({}).run(() => sleep(1000), { timeout: 100, grace: 500 })
-    expect(await settle(run)).toMatchObject({ status: "rejected", at: 100 })
+  it("is waited for within the grace, as by the verbs", async () => {
+    const options = { timeout: 100, grace: 500 }
+    const run = watch(createMeter({}).run(() => sleep(1000), options))
+    const verb = watch(runOnEach([0], () => sleep(1000), options))
+    await pass(2000)
+    for (const { outcome } of [run, verb]) expect(outcome).toMatchObject({ status: "rejected", at: 600 })
   })
 })
 
@@ -335,7 +338,7 @@ describe("with retry", () => {
     expect(now()).toBe(100)
   })
 
-  it("aborted or closed while a given-up attempt goes on: the call rejects at once", async () => {
+  it("aborted or closed between attempts while a given-up one goes on: the call rejects after its grace", async () => {
     for (const end of ["abort", "close"] as const) {
       const meter = createMeter({ maxAtOnce: 1 })
       const controller = new AbortController()
@@ -345,9 +348,9 @@ describe("with retry", () => {
       const run = watch(meter.run(f, options))
       await pass(150)
       if (end === "abort") controller.abort("stop")
-      else await meter.close("stop")
+      else void meter.close("stop")
       await pass(5000)
-      expect(run.outcome).toEqual({ status: "rejected", reason: "stop", at: from + 150 })
+      expect(run.outcome).toEqual({ status: "rejected", reason: "stop", at: from + 650 })
       expect(f).toHaveBeenCalledTimes(1)
       expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
     }
