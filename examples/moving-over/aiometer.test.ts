@@ -1,4 +1,4 @@
-/** The guide's section about aiometer. It is a Python library: its side is shown, and only ours is run. */
+/** The aiometer section of the guide. aiometer is a Python library: its calls are shown, and only ours are run. */
 import { expect } from "vitest"
 import { amap, createMeter, runAll, runAny, runOnEach } from "@fibermeter/promise"
 import { diary, failure, getPage, ids, pages, save, saved } from "./support/cast.ts"
@@ -8,7 +8,7 @@ import { pass, rejection, useVirtualTime, value } from "./support/time.ts"
 useVirtualTime()
 
 call(
-  "no results",
+  "run a task for each item, without results",
   {
     theirs: "await run_on_each(get_and_save, ids, max_at_once=2)",
     ours: () => runOnEach(ids, async (id) => save(await getPage(id)), { maxAtOnce: 2 })
@@ -17,7 +17,7 @@ call(
 )
 
 call(
-  "all results, in the order of the input",
+  "get all results, in input order",
   {
     theirs: "await run_all([partial(get_page, id) for id in ids], max_at_once=2)",
     ours: () => runAll(ids, getPage, { maxAtOnce: 2 })
@@ -26,7 +26,7 @@ call(
 )
 
 call(
-  "different tasks",
+  "run different tasks",
   {
     theirs: "await run_all([partial(get_page, 1), partial(get_page, 3)])",
     ours: () => runAll([() => getPage(1), () => getPage(3)])
@@ -35,7 +35,7 @@ call(
 )
 
 call(
-  "each result as soon as it is there, in a loop",
+  "get each result as it becomes available, in a loop",
   {
     theirs: "async with amap(get_page, ids, max_at_once=2) as pages:",
     ours: () => amap(ids, getPage, { maxAtOnce: 2 })
@@ -44,7 +44,7 @@ call(
 )
 
 call(
-  "the first to end, even by failing",
+  "get the first outcome, even a failure",
   {
     theirs: "await run_any([partial(get_page, id) for id in ids])",
     ours: () => runAny(ids, getPage, { until: "settled" })
@@ -53,7 +53,7 @@ call(
 )
 
 call(
-  "how often",
+  "limit the rate",
   {
     theirs: "await run_all([partial(get_page, id) for id in ids], max_per_second=5)",
     ours: () => runAll(ids, getPage, { maxPerSecond: 5 })
@@ -61,10 +61,10 @@ call(
   { gives: pages }
 )
 
-differs("The first of several, when one fails before", {
+differs("`runAny`, if a task fails before another succeeds", {
   theirs: "`run_any` fails",
   ours: [
-    '`runAny` goes on until one succeeds or all have failed; `until: "settled"` for their way',
+    'succeeds with the first success, and fails if all tasks fail; `until: "settled"` works as `run_any` does',
     async () => {
       const { failing, task } = diary()
       const first = (id: number) => (id === 1 ? failing(id, 10) : task(id, 20))
@@ -76,9 +76,9 @@ differs("The first of several, when one fails before", {
 })
 
 differs("The losers of a race", {
-  theirs: "run to their end, and are waited for",
+  theirs: "run to completion, and `run_any` waits for them",
   ours: [
-    "are aborted; `grace` for waiting until they have settled",
+    "are aborted; set `grace` to wait until they have settled",
     async () => {
       const { log, task } = diary()
       expect(await value(runAny([1, 2], (id, { signal }) => task(id, 10 * id, signal)))).toBe("page 1")
@@ -89,9 +89,9 @@ differs("The losers of a race", {
 })
 
 differs("Leaving the loop over `amap` by `break`", {
-  theirs: "waits until all tasks have run, those that had not started included",
+  theirs: "waits until all tasks have run, including those that had not started",
   ours: [
-    "aborts what runs, and starts nothing more",
+    "aborts the running tasks and starts no others",
     async () => {
       const { log, task } = diary()
       const leave = async () => {
@@ -113,9 +113,9 @@ differs("Leaving the loop over `amap` by `break`", {
 })
 
 differs("A slow reader of `amap`", {
-  theirs: "does not hold back the tasks: there is room for all results",
+  theirs: "has no effect on the tasks: the buffer holds all results",
   ours: [
-    "holds them back: at most `maxUnread` are started and not read, by default twice `maxAtOnce`",
+    "delays the tasks: at most `maxUnread` are started and not read, by default twice `maxAtOnce`",
     async () => {
       const { lines, task } = diary()
       const results = amap([1, 2, 3, 4, 5, 6, 7], (id) => task(id, 10), { maxAtOnce: 2 })
@@ -128,7 +128,7 @@ differs("A slow reader of `amap`", {
 })
 
 differs("Limits that several calls share", {
-  theirs: "there are none: each call has its own",
+  theirs: "do not exist: each call has its own limits",
   ours: [
     "are a meter: `createMeter(limits)`, then `{ meter: api }`",
     async () => {
@@ -142,10 +142,10 @@ differs("Limits that several calls share", {
   ]
 })
 
-differs("A lambda in place of `partial`", {
-  theirs: "is refused",
+differs("A lambda instead of `partial`", {
+  theirs: "is rejected",
   ours: [
-    "is as good as any function",
+    "works like any other function",
     async () => {
       expect(await value(runAll(ids.map((id) => () => getPage(id))))).toEqual(pages)
     }

@@ -1,4 +1,4 @@
-/** The guide's section about bottleneck. */
+/** The bottleneck section of the guide. */
 import { AsyncLocalStorage } from "node:async_hooks"
 import { setImmediate } from "node:timers/promises"
 import { beforeEach, expect } from "vitest"
@@ -17,14 +17,14 @@ beforeEach(() => {
   api = createMeter({ maxAtOnce: 2 })
 })
 
-/** More than can run at once. */
+/** More tasks than can run at once. */
 const busy = {
   theirs: () => Promise.all(ids.map((id) => limiter.schedule(() => getPage(id)))),
   ours: () => Promise.all(ids.map((id) => api.run(() => getPage(id))))
 }
 
 call(
-  "how many at once",
+  "limit how many run at once",
   {
     theirs: () => new Bottleneck({ maxConcurrent: 2 }),
     ours: () => createMeter({ maxAtOnce: 2 })
@@ -37,7 +37,7 @@ call(
 )
 
 call(
-  "how often",
+  "limit the rate",
   {
     theirs: () => new Bottleneck({ minTime: 200 }),
     ours: () => createMeter({ maxPerSecond: 5 })
@@ -50,7 +50,7 @@ call(
 )
 
 call(
-  "one task, under `limiter` and `api`",
+  "run one task, under `limiter` or `api`",
   {
     theirs: () => limiter.schedule(() => getPage(1)),
     ours: () => api.run(() => getPage(1))
@@ -59,7 +59,7 @@ call(
 )
 
 call(
-  "a limited function",
+  "make a limited function",
   {
     theirs: () => limiter.wrap(getPage),
     ours: () => api.wrap(getPage)
@@ -68,7 +68,7 @@ call(
 )
 
 call(
-  "many tasks",
+  "run many tasks",
   {
     theirs: () => Promise.all(ids.map((id) => limiter.schedule(() => getPage(id)))),
     ours: () => api.runAll(ids, getPage)
@@ -77,7 +77,7 @@ call(
 )
 
 call(
-  "a limiter for each key",
+  "get a limiter for each key",
   {
     theirs: () => new Bottleneck.Group({ maxConcurrent: 2 }).key("host"),
     ours: () => createKeyedMeter({ maxAtOnce: 2 }).for("host")
@@ -90,7 +90,7 @@ call(
 )
 
 call(
-  "whether a task would start at once",
+  "check whether a task would start immediately",
   {
     theirs: () => limiter.check(),
     ours: () => api.snapshot().nextStart === 0
@@ -99,7 +99,7 @@ call(
 )
 
 call(
-  "how many wait, and how many run",
+  "count the waiting and the running tasks",
   {
     theirs: () => [limiter.counts().QUEUED, limiter.counts().EXECUTING],
     ours: () => [api.snapshot().waiting, api.snapshot().running]
@@ -108,7 +108,7 @@ call(
 )
 
 call(
-  "other limits",
+  "change the limits",
   {
     theirs: () => limiter.updateSettings({ maxConcurrent: 4 }),
     ours: () => api.resize({ maxAtOnce: 4 })
@@ -121,7 +121,7 @@ call(
 )
 
 call(
-  "several limits for the same tasks",
+  "apply several limits to the same tasks",
   {
     theirs: async () => {
       const few = new Bottleneck({ maxConcurrent: 2 })
@@ -140,7 +140,7 @@ call(
 )
 
 call(
-  "trying again",
+  "retry a failed task",
   {
     theirs: async () => {
       let attempts = 0
@@ -167,7 +167,7 @@ call(
 )
 
 call(
-  "waiting for all that was begun, and then no more, where nothing else is added meanwhile",
+  "finish all tasks, then refuse new ones (with no tasks added in the meantime)",
   {
     theirs: async () => {
       const limiter = new Bottleneck({ maxConcurrent: 1 })
@@ -188,9 +188,9 @@ call(
   { gives: ["page 1", "page 2", "page 3", "refused"] }
 )
 
-differs("A `reservoir` of 2 that is refreshed every 1000 ms, and a window of 2 in 1000 ms", {
+differs("A `reservoir` of 2, refreshed every 1000 ms, and a window of 2 per 1000 ms", {
   theirs: [
-    "may start twice as many in a window, around a refresh, which comes at a time of the limiter's own",
+    "can start 4 tasks within 1000 ms, around a refresh; the limiter chooses the time of the refresh",
     async () => {
       const { instants, note } = diary()
       const limiter = new Bottleneck({
@@ -203,14 +203,14 @@ differs("A `reservoir` of 2 that is refreshed every 1000 ms, and a window of 2 i
       void Promise.all([1, 2, 3, 4, 5].map(() => limiter.schedule(task)))
       await pass(3000)
       const [first, ...rest] = instants()
-      // Four within so few milliseconds.
+      // Four starts within 30 ms.
       expect(first).toBeGreaterThanOrEqual(990)
       expect(rest[2]).toBeLessThan(1020)
       await value(limiter.disconnect())
     }
   ],
   ours: [
-    "never more than 2, wherever the window is laid",
+    "never starts more than 2 within any 1000 ms",
     async () => {
       const { instants, note } = diary()
       const api = createMeter({ windows: { tasks: { limit: 2, per: 1000 } } })
@@ -244,7 +244,7 @@ differs("A `reservoir` that grows by `reservoirIncreaseAmount`", {
     }
   ],
   ours: [
-    "is a `maxPerSecond` with a `maxBurst`: after a burst, starts are spread evenly",
+    "corresponds to `maxPerSecond` with `maxBurst`: after a burst, starts are spread evenly",
     async () => {
       const api = createMeter({ maxPerSecond: 2, maxBurst: 2 })
       expect(await value(starts((task) => api.run(task)))).toEqual([0, 0, 1000, 1500, 2000, 2500])
@@ -252,9 +252,9 @@ differs("A `reservoir` that grows by `reservoirIncreaseAmount`", {
   ]
 })
 
-differs("Waiting for the end while work keeps coming", {
+differs("Waiting for the end while tasks are being added", {
   theirs: [
-    "`stop({ dropWaitingJobs: false })` refuses what comes, and resolves when the rest has ended",
+    "`stop({ dropWaitingJobs: false })` refuses new tasks, and resolves when all others have ended",
     async () => {
       const { lines, task } = diary()
       const limiter = new Bottleneck({ maxConcurrent: 1 })
@@ -269,7 +269,7 @@ differs("Waiting for the end while work keeps coming", {
     }
   ],
   ours: [
-    "`idle()` also waits for what comes meanwhile, and `close()` aborts what runs: stop adding work first",
+    "`idle()` also waits for tasks added in the meantime, and `close()` aborts running tasks: stop adding tasks first",
     async () => {
       const { lines, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
@@ -283,9 +283,9 @@ differs("Waiting for the end while work keeps coming", {
   ]
 })
 
-differs("A task that waits to be tried again", {
+differs("A task between two attempts", {
   theirs: [
-    "keeps its place, and starts without regard to `minTime`",
+    "holds its permit, and its retry ignores `minTime`",
     async () => {
       const { failing, order, task } = diary()
       const limiter = new Bottleneck({ maxConcurrent: 1 })
@@ -311,7 +311,7 @@ differs("A task that waits to be tried again", {
     }
   ],
   ours: [
-    "holds no place, is admitted again and counts against the rate",
+    "holds no permit, and its retry waits for admission and counts against the rate",
     async () => {
       const { failing, log, task } = diary()
       const retry = { times: 1, delay: 100 }
@@ -337,9 +337,9 @@ differs("A task that waits to be tried again", {
   ]
 })
 
-differs("A task that takes too long", {
+differs("A task that exceeds its time limit", {
   theirs: [
-    "after `expiration` fails with a `BottleneckError`, goes on unaware, and gives its place to the next",
+    "(`expiration`) fails with a `BottleneckError`, keeps running, and releases its permit",
     async () => {
       const { order, task } = diary()
       const limiter = new Bottleneck({ maxConcurrent: 1 })
@@ -352,7 +352,7 @@ differs("A task that takes too long", {
     }
   ],
   ours: [
-    "after `timeout` fails with a `TimeoutError`, its `signal` is aborted, and it keeps its place until it has settled",
+    "(`timeout`) fails with a `TimeoutError`, its `signal` is aborted, and it holds its permit until it has settled",
     async () => {
       const { log, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
@@ -367,16 +367,16 @@ differs("A task that takes too long", {
   ]
 })
 
-differs("What a task weighs", {
+differs("The weight of a task", {
   theirs: [
-    "`weight` counts among those that run, and against the `reservoir`",
+    "(`weight`) counts against `maxConcurrent` and the `reservoir`",
     async () => {
       const limiter = new Bottleneck({ maxConcurrent: 4 })
       expect(await value(mostAtOnce((task) => limiter.schedule({ weight: 2 }, task)))).toBe(2)
     }
   ],
   ours: [
-    "`cost` counts against windows, each by its name; among those that run, a task is a task",
+    "(`cost`) counts against windows, by name; each task counts as 1 against `maxAtOnce`",
     async () => {
       const api = createMeter({ maxAtOnce: 4, windows: { points: { limit: 10, per: 1000 } } })
       expect(await value(mostAtOnce((task) => api.run(task, { cost: { points: 2 } })))).toBe(4)
@@ -385,9 +385,9 @@ differs("What a task weighs", {
   ]
 })
 
-differs("Closing down", {
+differs("Shutting down", {
   theirs: [
-    "`stop()` rejects those that wait, and lets those that run go on to their end",
+    "`stop()` rejects the waiting tasks and lets the running tasks finish",
     async () => {
       const { order, task } = diary()
       const limiter = new Bottleneck({ maxConcurrent: 1 })
@@ -401,7 +401,7 @@ differs("Closing down", {
     }
   ],
   ours: [
-    "`close()`, or the end of `await using`, rejects those that wait, and aborts those that run",
+    "`close()`, or the end of `await using`, rejects the waiting tasks and aborts the running tasks",
     async () => {
       const { log, task } = diary()
       const closed: Array<unknown> = []
@@ -426,7 +426,7 @@ differs("Closing down", {
 
 differs("A task under several limiters", {
   theirs: [
-    "by `chain` holds its place in one while it waits for the next",
+    "(`chain`) holds a permit of one while it waits for the next",
     async () => {
       const { order, task } = diary()
       const all = new Bottleneck({ maxConcurrent: 1 })
@@ -441,7 +441,7 @@ differs("A task under several limiters", {
     }
   ],
   ours: [
-    "by `meter: [one, other]` starts when all admit it, and holds none of them while it waits",
+    "(`meter: [one, other]`) starts when all admit it, and holds no permit while it waits",
     async () => {
       const { log, task } = diary()
       const all = createMeter({ maxAtOnce: 1 })
@@ -459,7 +459,7 @@ differs("A task under several limiters", {
 
 differs("Cancelling one task", {
   theirs: [
-    "cannot be done",
+    "is not possible",
     async () => {
       const options = { signal: AbortSignal.abort() } as object
       const limiter = new Bottleneck({ maxConcurrent: 1 })
@@ -467,7 +467,7 @@ differs("Cancelling one task", {
     }
   ],
   ours: [
-    "by `api.run(task, { signal })`",
+    "is possible by `api.run(task, { signal })`",
     async () => {
       const run = api.run(() => getPage(1), { signal })
       expect(await rejection(run)).toBe("no longer wanted")
@@ -477,7 +477,7 @@ differs("Cancelling one task", {
 
 differs("Priorities", {
   theirs: [
-    "a lower number of `priority` starts first",
+    "are supported: a lower `priority` starts first",
     async () => {
       const { lines, task } = diary()
       const limiter = new Bottleneck({ maxConcurrent: 1 })
@@ -492,7 +492,7 @@ differs("Priorities", {
     }
   ],
   ours: [
-    "there are none: first come, first served",
+    "are not supported: first come, first served",
     async () => {
       const { lines, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
@@ -502,9 +502,9 @@ differs("Priorities", {
   ]
 })
 
-differs("A queue that has grown too long", {
+differs("A queue that grows too long", {
   theirs: [
-    "sheds load: `highWater` and a `strategy`",
+    "drops tasks by `highWater` and `strategy`",
     async () => {
       const limiter = new Bottleneck({ maxConcurrent: 1, highWater: 1, strategy: Bottleneck.strategy.OVERFLOW })
       const outcomes = Promise.allSettled([1, 2, 3].map((id) => limiter.schedule(() => getPage(id))))
@@ -512,7 +512,7 @@ differs("A queue that has grown too long", {
     }
   ],
   ours: [
-    "is not looked after: ask `api.snapshot().waiting` before you add to it",
+    "is not limited: check `api.snapshot().waiting` before you add a task",
     async () => {
       const api = createMeter({ maxAtOnce: 1 })
       const get = async (id: number) => {
@@ -525,16 +525,16 @@ differs("A queue that has grown too long", {
   ]
 })
 
-differs("When the system's clock is set back by an hour, the next start", {
+differs("When the system clock is set back by an hour, the next start", {
   theirs: [
-    "comes an hour later",
+    "is an hour late",
     async () => {
       const limiter = new Bottleneck({ minTime: 1000 })
       expect(await waitWhenSetBack((task) => limiter.schedule(task))).toBeGreaterThan(3_600_000)
     }
   ],
   ours: [
-    "comes when it is due: time is read from a clock that cannot be set",
+    "is on time: fibermeter reads a monotonic clock",
     async () => {
       const api = createMeter({ maxPerSecond: 1 })
       expect(await waitWhenSetBack((task) => api.run(task))).toBe(1000)
@@ -544,9 +544,9 @@ differs("When the system's clock is set back by an hour, the next start", {
 
 const user = new AsyncLocalStorage<string>()
 
-/** What three tasks find in their `AsyncLocalStorage` that are given to a limit by three users. */
+/** The `AsyncLocalStorage` contexts of three tasks that three users run under one limit. */
 const usersSeen = (run: (task: () => Promise<string | undefined>) => Promise<string | undefined>) => {
-  // Timers that are faked know nothing of it.
+  // Fake timers do not keep the context.
   useRealTime()
   const task = async () => {
     await setImmediate()
@@ -555,16 +555,16 @@ const usersSeen = (run: (task: () => Promise<string | undefined>) => Promise<str
   return Promise.all(["Robert", "Carmen", "Lucas"].map((name) => user.run(name, () => run(task))))
 }
 
-differs("What a task that has waited finds in its `AsyncLocalStorage`", {
+differs("The `AsyncLocalStorage` context of a task that waited", {
   theirs: [
-    "may be somebody else's",
+    "may be that of another caller",
     async () => {
       const limiter = new Bottleneck({ maxConcurrent: 1 })
       expect(await usersSeen((task) => limiter.schedule(task))).toEqual(["Robert", "Robert", "Robert"])
     }
   ],
   ours: [
-    "is its caller's",
+    "is that of its caller",
     async () => {
       const api = createMeter({ maxAtOnce: 1 })
       expect(await usersSeen((task) => api.run(task))).toEqual(["Robert", "Carmen", "Lucas"])

@@ -1,4 +1,4 @@
-/** The guide's section about what Effect itself has. */
+/** The Effect section of the guide. */
 import { beforeEach, expect } from "vitest"
 import { Duration, Effect, Fiber, Layer, Semaphore, Stream } from "effect"
 import { RateLimiter } from "effect/persistence"
@@ -23,7 +23,7 @@ beforeEach(() => {
 })
 
 call(
-  "all results, in the order of the input",
+  "get all results, in input order",
   {
     theirs: () => Effect.forEach(ids, getPage, { concurrency: 2 }),
     ours: () => runAll(ids, getPage, { maxAtOnce: 2 })
@@ -32,7 +32,7 @@ call(
 )
 
 call(
-  "one after the other",
+  "run one task after the other",
   {
     theirs: () => Effect.forEach(ids, getPage),
     ours: () => runAll(ids, getPage, { maxAtOnce: 1 })
@@ -41,7 +41,7 @@ call(
 )
 
 call(
-  "without a limit",
+  "run without a limit",
   {
     theirs: () => Effect.forEach(ids, getPage, { concurrency: "unbounded" }),
     ours: () => runAll(ids, getPage)
@@ -50,7 +50,7 @@ call(
 )
 
 call(
-  "no results",
+  "run a task for each item, without results",
   {
     theirs: () => Effect.forEach(ids, getAndSave, { concurrency: 2, discard: true }),
     ours: () => runOnEach(ids, getAndSave, { maxAtOnce: 2 })
@@ -59,7 +59,7 @@ call(
 )
 
 call(
-  "different effects",
+  "run different effects",
   {
     theirs: () => Effect.all({ one: getPage(1), three: getPage(3) }, { concurrency: 2 }),
     ours: () => runAll({ one: getPage(1), three: getPage(3) }, { maxAtOnce: 2 })
@@ -68,7 +68,7 @@ call(
 )
 
 call(
-  "a Stream of results, in the order of the input",
+  "get a Stream of results, in input order",
   {
     theirs: () => Stream.mapEffect(Stream.fromIterable(ids), getPage, { concurrency: 2 }),
     ours: () => amap(ids, getPage, { maxAtOnce: 2, ordered: true })
@@ -77,7 +77,7 @@ call(
 )
 
 call(
-  "each result as soon as it is there",
+  "get each result as it becomes available",
   {
     theirs: () => Stream.mapEffect(Stream.fromIterable(ids), getPage, { concurrency: 2, unordered: true }),
     ours: () => amap(ids, getPage, { maxAtOnce: 2 })
@@ -86,7 +86,7 @@ call(
 )
 
 call(
-  "the first to succeed",
+  "get the first success",
   {
     theirs: () => Effect.raceAll(ids.map(getPage)),
     ours: () => runAny(ids, getPage)
@@ -95,7 +95,7 @@ call(
 )
 
 call(
-  "the first to end, even by failing",
+  "get the first outcome, even a failure",
   {
     theirs: () => Effect.raceAllFirst(ids.map(flaky)),
     ours: () => runAny(ids, flaky, { until: "settled" })
@@ -104,7 +104,7 @@ call(
 )
 
 call(
-  "how many at once, in a whole program",
+  "limit how many run at once, in a whole program",
   {
     theirs: () => Semaphore.make(2),
     ours: () => Meter.make({ maxAtOnce: 2 })
@@ -117,7 +117,7 @@ call(
 )
 
 call(
-  "one effect, under `semaphore` and `api`",
+  "run one effect, under `semaphore` or `api`",
   {
     theirs: () => semaphore.withPermit(getPage(1)),
     ours: () => Meter.metered(getPage(1), api)
@@ -126,7 +126,7 @@ call(
 )
 
 call(
-  "at most so many in a length of time",
+  "limit the starts in a time window",
   {
     theirs: () => {
       const program = Effect.gen(function* () {
@@ -148,7 +148,7 @@ call(
   { gives: pages }
 )
 
-/** Writes down when it starts, ends, fails or is interrupted. */
+/** Tasks that log when they start, end, fail or are interrupted. */
 const diary = () => {
   const { instants, log, note: noteNow } = cast.diary()
   const note = (what: string) => Effect.sync(() => noteNow(what))
@@ -168,7 +168,7 @@ const diary = () => {
 
 differs("Without options", {
   theirs: [
-    "`Effect.forEach` and `Stream.mapEffect` do one thing after the other",
+    "`Effect.forEach` and `Stream.mapEffect` run one effect at a time",
     async () => {
       const { log, task } = diary()
       await value(run(Effect.forEach([1, 2], (id) => task(id, 10))))
@@ -176,7 +176,7 @@ differs("Without options", {
     }
   ],
   ours: [
-    "nothing limits",
+    "nothing is limited",
     async () => {
       const { log, task } = diary()
       await value(run(runAll([1, 2], (id) => task(id, 10))))
@@ -187,13 +187,13 @@ differs("Without options", {
 
 differs("A limit of 0", {
   theirs: [
-    "is taken for 1",
+    "is treated as 1",
     async () => {
       expect(await value(run(Effect.forEach(ids, getPage, { concurrency: 0 })))).toEqual(pages)
     }
   ],
   ours: [
-    "is refused: the call dies with an `IllegalArgumentError`",
+    "is rejected: the call dies with an `IllegalArgumentError`",
     async () => {
       const exit = Effect.runPromise(runAll(ids, getPage, { maxAtOnce: 0 })).catch(String)
       expect(await value(exit)).toMatch(/^IllegalArgumentError: maxAtOnce/)
@@ -201,16 +201,16 @@ differs("A limit of 0", {
   ]
 })
 
-differs("An effect that needs several permits of one limit", {
+differs("An effect that needs several permits", {
   theirs: [
-    "`semaphore.withPermits(n)`",
+    "uses `semaphore.withPermits(n)`",
     async () => {
       const semaphore = Semaphore.makeUnsafe(4)
       expect(await value(mostAtOnce((task) => run(semaphore.withPermits(2)(Effect.promise(task)))))).toBe(2)
     }
   ],
   ours: [
-    "has no counterpart in `maxAtOnce`: each task takes one permit. A `cost` counts against windows",
+    "has no equivalent with `maxAtOnce`: each task takes one permit. `cost` counts against windows only",
     async () => {
       const api = Meter.makeUnsafe({ maxAtOnce: 4, windows: { points: { limit: 10, per: "1 second" } } })
       const metered = Meter.metered(api, { cost: { points: 2 } })
@@ -219,7 +219,7 @@ differs("An effect that needs several permits of one limit", {
   ]
 })
 
-/** Counts what is taken from it, and whether it was closed. */
+/** An iterable that counts the items pulled from it and records whether it was closed. */
 const counted = (length: number) => {
   const seen = { taken: 0, closed: false }
   const items = function* () {
@@ -246,7 +246,7 @@ differs("The items of `forEach` and `runAll`", {
     }
   ],
   ours: [
-    "are taken as tasks may start, one ahead at the most; they may be without end, or a Stream",
+    "are pulled as tasks start, at most one ahead; they may be infinite, or a Stream",
     async () => {
       const { items, seen } = counted(1000)
       const first = Effect.sync(() => seen.taken)
@@ -256,9 +256,9 @@ differs("The items of `forEach` and `runAll`", {
   ]
 })
 
-differs("An iterable source, left early", {
+differs("An iterable source that is left early", {
   theirs: [
-    "`Stream.fromIterable` has taken up to 4,096 items, and does not close it",
+    "`Stream.fromIterable` pulls up to 4,096 items, and does not close it",
     async () => {
       const { items, seen } = counted(10_000)
       const stream = Stream.mapEffect(Stream.fromIterable(items), Effect.succeed, { concurrency: 2 })
@@ -267,21 +267,21 @@ differs("An iterable source, left early", {
     }
   ],
   ours: [
-    "`amap(items, …)` has taken what it started and one more, and closes it",
+    "`amap(items, …)` pulls the items that it started and one more, and closes it",
     async () => {
       const { items, seen } = counted(10_000)
       const stream = amap(items, Effect.succeed, { maxAtOnce: 2 })
       expect(await value(run(Stream.runCollect(Stream.take(stream, 2))))).toEqual([1, 2])
-      // Two that were read, `maxUnread` that were not, and one ahead.
+      // Two items that were read, `maxUnread` that were not, and one ahead.
       expect(seen.taken).toBeLessThanOrEqual(2 + 4 + 1)
       expect(seen.closed).toBe(true)
     }
   ]
 })
 
-differs("A task of a Stream fails, and its reader is busy", {
+differs("When a task of a Stream fails while the reader is busy", {
   theirs: [
-    "the others go on, and with `unordered` more may start, until the reader comes to it",
+    "the others continue, and with `unordered` more may start, until the reader reaches the failure",
     async () => {
       const { failing, log, note, task } = diary()
       const work = (id: number) => (id === 2 ? failing(id, 20) : task(id, id === 1 ? 10 : 50))
@@ -302,7 +302,7 @@ differs("A task of a Stream fails, and its reader is busy", {
     }
   ],
   ours: [
-    "the others are interrupted at once, and none starts any more",
+    "the others are interrupted at once, and no other task starts",
     async () => {
       const { failing, log, note, task } = diary()
       const work = (id: number) => (id === 2 ? failing(id, 20) : task(id, id === 1 ? 10 : 50))
@@ -326,7 +326,7 @@ differs("A task of a Stream fails, and its reader is busy", {
 
 const limiter = RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))
 
-/** One start, a pause of almost a second, then five more. */
+/** One start, a pause of almost a second, then five more starts. */
 const aroundTheEnd = (limited: (task: Effect.Effect<void>) => Effect.Effect<void, unknown>) =>
   Effect.gen(function* () {
     const { instants, note } = diary()
@@ -336,9 +336,9 @@ const aroundTheEnd = (limited: (task: Effect.Effect<void>) => Effect.Effect<void
     return instants()
   })
 
-differs("A `RateLimiter` of 2 in a second, and a window of 2 in a second", {
+differs("A `RateLimiter` of 2 per second, and a window of 2 per second", {
   theirs: [
-    "lets more through in some windows, with either algorithm",
+    "can start more than 2 within a second, with either algorithm",
     async () => {
       const starts = (algorithm: "fixed-window" | "token-bucket") =>
         Effect.gen(function* () {
@@ -353,7 +353,7 @@ differs("A `RateLimiter` of 2 in a second, and a window of 2 in a second", {
     }
   ],
   ours: [
-    "never more than 2, wherever the window is laid",
+    "never starts more than 2 within any second",
     async () => {
       const api = Meter.makeUnsafe({ windows: { calls: { limit: 2, per: "1 second" } } })
       expect(await value(run(aroundTheEnd(Meter.metered(api))))).toEqual([0, 999, 1000, 1999, 2000, 2999])
@@ -361,9 +361,9 @@ differs("A `RateLimiter` of 2 in a second, and a window of 2 in a second", {
   ]
 })
 
-differs("Five that waited and were interrupted", {
+differs("Five waiters that were interrupted", {
   theirs: [
-    "are charged by the `RateLimiter`: the next waits for five more turns",
+    "still count against the `RateLimiter`: the next effect waits five intervals longer",
     async () => {
       const program = Effect.gen(function* () {
         const withLimiter = yield* RateLimiter.makeWithRateLimiter
@@ -373,7 +373,7 @@ differs("Five that waited and were interrupted", {
     }
   ],
   ours: [
-    "cost the next one nothing",
+    "do not delay the next one",
     async () => {
       const api = Meter.makeUnsafe({ windows: { calls: { limit: 1, per: "1 second" } } })
       expect(await value(run(afterInterruption(Meter.metered(api))))).toEqual([0, 1000])
@@ -381,7 +381,7 @@ differs("Five that waited and were interrupted", {
   ]
 })
 
-/** One start, then five that wait and are interrupted, then another start. */
+/** One start, then five waiters that are interrupted, then another start. */
 const afterInterruption = (limited: (task: Effect.Effect<void>) => Effect.Effect<void, unknown>) =>
   Effect.gen(function* () {
     const { instants, note } = diary()
@@ -395,9 +395,9 @@ const afterInterruption = (limited: (task: Effect.Effect<void>) => Effect.Effect
     return instants()
   })
 
-differs("Instead of waiting", {
+differs("Failing instead of waiting", {
   theirs: [
-    '`onExceeded: "fail"`: a `RateLimiterError` that says when to come again',
+    'is `onExceeded: "fail"`: the effect fails with a `RateLimiterError` that has the time to wait',
     async () => {
       const program = Effect.gen(function* () {
         const withLimiter = yield* RateLimiter.makeWithRateLimiter
@@ -410,7 +410,7 @@ differs("Instead of waiting", {
     }
   ],
   ours: [
-    "ask first: `Meter.snapshot(api)` says how long the next start would wait",
+    "needs a check in advance: `Meter.snapshot(api)` tells how long the next start would wait",
     async () => {
       const api = Meter.makeUnsafe({ windows: { calls: { limit: 1, per: "1 second" } } })
       await value(run(Meter.metered(Effect.void, api)))
@@ -420,9 +420,9 @@ differs("Instead of waiting", {
   ]
 })
 
-differs("While effects wait for promises that resolve at once, timers and I/O", {
+differs("While all tasks await promises that are already resolved, timers and I/O", {
   theirs: [
-    "wait until all of them are through",
+    "wait until all tasks have ended",
     async () => {
       useRealTime()
       let fired = false
@@ -433,7 +433,7 @@ differs("While effects wait for promises that resolve at once, timers and I/O", 
     }
   ],
   ours: [
-    "get their turn every few milliseconds",
+    "run every few milliseconds",
     async () => {
       useRealTime()
       let fired = false

@@ -1,4 +1,4 @@
-/** The guide shows what this folder runs, and nothing else. */
+/** The guide shows only what this folder runs. */
 import { readdirSync, readFileSync } from "node:fs"
 import { basename } from "node:path"
 import { describe, expect, it } from "vitest"
@@ -15,20 +15,20 @@ describe("the guide", () => {
     expect(bare(updated(text))).toBe(bare(text))
   })
 
-  it("shows them in the order of its sections, each once", () => {
+  it("shows the parts in the order of its sections, each once", () => {
     const shown = Array.from(text.matchAll(/^<!-- [\w-]+: \w+ -->$/gm), ([opening]) => opening)
     expect(shown).toEqual(parts().map(({ opening }) => opening))
   })
 
-  it("has no code or table that nothing runs", () => {
+  it("has no other tables or code fences", () => {
     const rest = text.replaceAll(/^<!-- [\w-]+: \w+ -->$[\s\S]*?^<!-- end -->$/gm, "")
     expect(rest.match(/^\|/gm) ?? []).toEqual([])
     const fences = Array.from(rest.matchAll(/^ *(`{3,}|~{3,})(.*)\n[\s\S]*?^ *\1$/gm), ([, , language]) => language)
-    // These are run by the tests of the documentation.
+    // The documentation tests run these.
     expect(new Set(fences)).toEqual(new Set(["ts"]))
   })
 
-  it("names the versions that are compared", () => {
+  it("names the version of each library", () => {
     const peers = Object.entries(manifest.devDependencies)
     const versions = [...peers, ["effect", manifest.dependencies["effect"]]]
     expect(versions).toHaveLength(7)
@@ -36,7 +36,7 @@ describe("the guide", () => {
   })
 })
 
-it("every test file is a section", () => {
+it("every test file has a section", () => {
   const files = readdirSync(new URL(".", import.meta.url)).filter((file) => file.endsWith(".test.ts"))
   const names = files.map((file) => basename(file, ".test.ts")).filter((name) => name !== "guide")
   expect(names.toSorted()).toEqual(sections.map(({ name }) => name as string).toSorted())

@@ -1,4 +1,4 @@
-/** The guide's section about p-limit. */
+/** The p-limit section of the guide. */
 import { beforeEach, expect } from "vitest"
 import pLimit, { limitFunction } from "p-limit"
 import { createMeter } from "@fibermeter/promise"
@@ -16,7 +16,7 @@ beforeEach(() => {
 })
 
 call(
-  "a limit, here `limit` and `api`",
+  "create a limit, `limit` or `api`",
   {
     theirs: () => pLimit(2),
     ours: () => createMeter({ maxAtOnce: 2 })
@@ -25,7 +25,7 @@ call(
 )
 
 call(
-  "one task",
+  "run one task",
   {
     theirs: () => limit(() => getPage(1)),
     ours: () => api.run(() => getPage(1))
@@ -34,7 +34,7 @@ call(
 )
 
 call(
-  "a limited function",
+  "make a limited function",
   {
     theirs: () => limitFunction(getPage, { concurrency: 2 }),
     ours: () => createMeter({ maxAtOnce: 2 }).wrap(getPage)
@@ -43,7 +43,7 @@ call(
 )
 
 call(
-  "a function and its arguments",
+  "pass arguments to a function",
   {
     theirs: () => limit(getPage, 3),
     ours: () => api.wrap(getPage)(3)
@@ -52,7 +52,7 @@ call(
 )
 
 call(
-  "many tasks",
+  "run many tasks",
   {
     theirs: () => limit.map(ids, getPage),
     ours: () => api.runAll(ids, getPage)
@@ -61,7 +61,7 @@ call(
 )
 
 call(
-  "how many run, and how many wait",
+  "count the running and the waiting tasks",
   {
     theirs: () => [limit.activeCount, limit.pendingCount],
     ours: () => [api.snapshot().running, api.snapshot().waiting]
@@ -76,7 +76,7 @@ call(
 )
 
 call(
-  "another limit, while tasks wait",
+  "change the limit while tasks wait",
   {
     theirs: () => {
       const limit = pLimit(1)
@@ -93,7 +93,7 @@ call(
 )
 
 call(
-  "dropping those that wait",
+  "drop the waiting tasks",
   {
     theirs: async () => {
       const limit = pLimit({ concurrency: 1, rejectOnClear: true })
@@ -117,7 +117,7 @@ call(
 
 differs("When one of many tasks fails", {
   theirs: [
-    "all the others run all the same, those that wait included",
+    "all others still run, including those that wait",
     async () => {
       const { failing, log, task } = diary()
       const limit = pLimit(2)
@@ -128,7 +128,7 @@ differs("When one of many tasks fails", {
     }
   ],
   ours: [
-    "`api.runAll` aborts those that run and starts none of the others; what else runs under the meter goes on",
+    "`api.runAll` aborts its running tasks and starts no others; other calls under the meter continue",
     async () => {
       const { failing, log, task } = diary()
       const api = createMeter({ maxAtOnce: 3 })
@@ -148,7 +148,7 @@ differs("When one of many tasks fails", {
   ]
 })
 
-/** Counts the items that were taken from it. */
+/** An iterable that counts the items pulled from it. */
 const counted = (items: ReadonlyArray<number>) => {
   const seen = { taken: 0 }
   const iterable = (function* () {
@@ -162,7 +162,7 @@ const counted = (items: ReadonlyArray<number>) => {
 
 differs("An iterable of many items", {
   theirs: [
-    "is read to its end at once, and all of them wait",
+    "is read to its end at once, and all tasks wait",
     async () => {
       const { iterable, seen } = counted([1, 2, 3, 1, 2, 3])
       const call = pLimit(2).map(iterable, getPage)
@@ -171,12 +171,12 @@ differs("An iterable of many items", {
     }
   ],
   ours: [
-    "is read as tasks may start, one ahead at the most; it may be without end, or async",
+    "is read as tasks start, at most one item ahead; it may be infinite, or async",
     async () => {
       const { iterable, seen } = counted([1, 2, 3, 1, 2, 3])
       const call = createMeter({ maxAtOnce: 2 }).runAll(iterable, getPage)
       await pass(0)
-      // Two run.
+      // Two tasks run.
       expect([2, 3]).toContain(seen.taken)
       await value(call)
       expect(seen.taken).toBe(6)
@@ -198,7 +198,7 @@ differs("Tasks that wait when the queue is cleared", {
     }
   ],
   ours: [
-    "reject with an `AbortError`, or with the reason that you give `clear`",
+    "reject with an `AbortError`, or with the reason that you pass to `clear`",
     async () => {
       const api = createMeter({ maxAtOnce: 1 })
       const first = api.run(() => getPage(1))
@@ -218,7 +218,7 @@ differs("Tasks that wait when the queue is cleared", {
 
 differs("Cancelling", {
   theirs: [
-    "is yours to do: there is no signal",
+    "is up to you: there is no signal",
     async () => {
       const { log, task } = diary()
       await value(limit((...args: ReadonlyArray<unknown>) => task(args.length, 10)))
@@ -226,7 +226,7 @@ differs("Cancelling", {
     }
   ],
   ours: [
-    "`api.run(task, { signal })` drops a task that waits and aborts one that runs; `await api.close()` does so to all",
+    "is built in: `api.run(task, { signal })` drops a waiting task and aborts a running one; `await api.close()` does so for all",
     async () => {
       const { log, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
@@ -246,9 +246,9 @@ differs("Cancelling", {
   ]
 })
 
-differs("A limited task that waits for another one under the same limit", {
+differs("A task that waits for another task under the same limit", {
   theirs: [
-    "waits for ever where no place is left",
+    "waits forever if no permit is free",
     async () => {
       const { log, note } = diary()
       const limit = pLimit(1)
@@ -261,7 +261,7 @@ differs("A limited task that waits for another one under the same limit", {
     }
   ],
   ours: [
-    "does so, too: give the inner tasks a limit of their own",
+    "does so as well: use a separate limit for the inner tasks",
     async () => {
       const { log, note } = diary()
       const api = createMeter({ maxAtOnce: 1 })
@@ -277,7 +277,7 @@ differs("A limited task that waits for another one under the same limit", {
   ]
 })
 
-differs("The first task, if there is room", {
+differs("The first task, if a permit is free", {
   theirs: [
     "starts after the call has returned",
     async () => {

@@ -1,4 +1,4 @@
-/** The guide's section about p-map. */
+/** The p-map section of the guide. */
 import { expect } from "vitest"
 import pMap, { pMapIterable, pMapKeyed, pMapSettled, pMapSkip, pMapStop } from "p-map"
 import { amap, runAll, runOnEach } from "@fibermeter/promise"
@@ -9,7 +9,7 @@ import { pass, rejection, sleep, useRealTime, useVirtualTime, value } from "./su
 useVirtualTime()
 
 call(
-  "all results, in the order of the input",
+  "get all results, in input order",
   {
     theirs: () => pMap(ids, getPage, { concurrency: 2 }),
     ours: () => runAll(ids, getPage, { maxAtOnce: 2 })
@@ -18,7 +18,7 @@ call(
 )
 
 call(
-  "without a limit",
+  "run without a limit",
   {
     theirs: () => pMap(ids, getPage),
     ours: () => runAll(ids, getPage)
@@ -27,7 +27,7 @@ call(
 )
 
 call(
-  "the index",
+  "use the index",
   {
     theirs: () => pMap(ids, (id, index) => [index, id]),
     ours: () => runAll(ids, (id, { index }) => [index, id])
@@ -42,7 +42,7 @@ call(
 )
 
 call(
-  "cancelling from outside",
+  "cancel from outside",
   {
     theirs: () => pMap(ids, getPage, { signal }),
     ours: () => runAll(ids, getPage, { signal })
@@ -51,7 +51,7 @@ call(
 )
 
 call(
-  "each result in the order of the input",
+  "get each result in input order",
   {
     theirs: () => pMapIterable(ids, getPage, { concurrency: 2 }),
     ours: () => amap(ids, getPage, { maxAtOnce: 2, ordered: true })
@@ -60,7 +60,7 @@ call(
 )
 
 call(
-  "each result as soon as it is there",
+  "get each result as it becomes available",
   {
     theirs: () => pMapIterable(ids, getPage, { concurrency: 2, preserveOrder: false }),
     ours: () => amap(ids, getPage, { maxAtOnce: 2 })
@@ -69,7 +69,7 @@ call(
 )
 
 call(
-  "how far to run ahead of the reader",
+  "limit how far tasks run ahead of the reader",
   {
     theirs: () => pMapIterable(ids, getPage, { concurrency: 2, backpressure: 8 }),
     ours: () => amap(ids, getPage, { maxAtOnce: 2, maxUnread: 8, ordered: true })
@@ -78,7 +78,7 @@ call(
 )
 
 call(
-  "leaving some results out",
+  "leave some results out",
   {
     theirs: () => pMap(ids, (id) => (id === 2 ? pMapSkip : getPage(id))),
     ours: async () => (await runAll(ids, async (id) => (id === 2 ? [] : [await getPage(id)]))).flat()
@@ -87,7 +87,7 @@ call(
 )
 
 call(
-  "a record of tasks",
+  "run a record of tasks",
   {
     theirs: () => pMapKeyed({ first: 1, last: 3 }, getPage, { concurrency: 2 }),
     ours: () => runAll({ first: () => getPage(1), last: () => getPage(3) }, { maxAtOnce: 2 })
@@ -96,7 +96,7 @@ call(
 )
 
 call(
-  "all failures together",
+  "get all failures together",
   {
     theirs: () => pMap(ids, flaky, { stopOnError: false }),
     ours: () => runAll(ids, flaky, { stopOnError: false })
@@ -108,7 +108,7 @@ call(
 )
 
 call(
-  "an outcome of each, whatever fails",
+  "get the outcome of each task",
   {
     theirs: () => pMapSettled(ids, flaky, { concurrency: 2 }),
     ours: () => runAll(ids, flaky, { maxAtOnce: 2, settled: true })
@@ -124,7 +124,7 @@ call(
 )
 
 call(
-  "up to the first result that says so",
+  "stop at a certain result",
   {
     theirs: async () => {
       const pages = await pMap(ids, (id) => (id === 3 ? pMapStop : getPage(id)), { concurrency: 2 })
@@ -142,9 +142,9 @@ call(
   { gives: ["page 1", "page 2"] }
 )
 
-differs("When a task fails, those that run", {
+differs("When a task fails, the running tasks", {
   theirs: [
-    "go on, unless you abort a signal of your own",
+    "continue, unless you abort a signal of your own",
     async () => {
       const { failing, log, task } = diary()
       const call = pMap([1, 2, 3], (id) => (id === 2 ? failing(id, 10) : task(id, 30)), { concurrency: 2 })
@@ -167,9 +167,9 @@ differs("When a task fails, those that run", {
   ]
 })
 
-differs("When you leave a `for await` loop early, what runs", {
+differs("When you leave a `for await` loop early, the running tasks", {
   theirs: [
-    "goes on",
+    "continue",
     async () => {
       const { log, task } = diary()
       const leave = async () => {
@@ -182,7 +182,7 @@ differs("When you leave a `for await` loop early, what runs", {
     }
   ],
   ours: [
-    "is aborted",
+    "are aborted",
     async () => {
       const { log, task } = diary()
       const leave = async () => {
@@ -197,9 +197,9 @@ differs("When you leave a `for await` loop early, what runs", {
   ]
 })
 
-differs("When a task fails whose result would not be next", {
+differs("When a task fails whose result is not the next", {
   theirs: [
-    "`pMapIterable` waits for the results before it, then throws",
+    "`pMapIterable` yields all results before it, then throws",
     async () => {
       const { failing, log, note, task } = diary()
       const read = async () => {
@@ -210,7 +210,7 @@ differs("When a task fails whose result would not be next", {
     }
   ],
   ours: [
-    "`amap` with `ordered` throws at once, after the results that it has up to the first gap",
+    "`amap` with `ordered` does not wait for results that are missing: it yields those before the first gap, then throws",
     async () => {
       const { failing, log, note, task } = diary()
       const work = (id: number, { signal }: { signal: AbortSignal }) =>
@@ -232,20 +232,20 @@ differs("When a task fails whose result would not be next", {
   ]
 })
 
-differs("Results that are started and not yet read", {
+differs("Tasks that are started and not yet read", {
   theirs: [
-    "at most as many as `concurrency`, unless `backpressure` says more",
+    "at most `concurrency`, or `backpressure` if set",
     async () => {
       const { lines, task } = diary()
       const results = pMapIterable([1, 2, 3, 4, 5, 6], (id) => task(id, 10), { concurrency: 2 })[Symbol.asyncIterator]()
       await value(results.next())
       await pass(100)
-      // One was read.
+      // One result was read.
       expect(lines("ends")).toHaveLength(3)
     }
   ],
   ours: [
-    "at most twice `maxAtOnce`, unless `maxUnread` says otherwise",
+    "at most twice `maxAtOnce`, or `maxUnread` if set",
     async () => {
       const { lines, task } = diary()
       const results = amap([1, 2, 3, 4, 5, 6, 7], (id) => task(id, 10), { maxAtOnce: 2 })
@@ -257,9 +257,9 @@ differs("Results that are started and not yet read", {
   ]
 })
 
-differs("What the iterator functions give", {
+differs("The iterator functions return", {
   theirs: [
-    "an iterable: each loop over it runs everything anew",
+    "an iterable: each loop over it runs all tasks again",
     async () => {
       const { lines, task } = diary()
       const results = pMapIterable([1], (id) => task(id, 0))
@@ -269,7 +269,7 @@ differs("What the iterator functions give", {
     }
   ],
   ours: [
-    "an iterator: to be read once, and disposed of by `await using`",
+    "an iterator, which you read once; `await using` disposes of it",
     async () => {
       const { lines, task } = diary()
       const results = amap([1, 2], (id, { signal }) => task(id, 10, signal))
@@ -292,14 +292,14 @@ differs("Items that are promises", {
     }
   ],
   ours: [
-    "reach the task as they are",
+    "are passed to the task as they are",
     async () => {
       expect(await value(runAll([Promise.resolve(1)], (id) => typeof id))).toEqual(["object"])
     }
   ]
 })
 
-/** Says how many calls of `next` it has seen at the same time. */
+/** An async iterable that records the most calls of `next` pending at once. */
 const overlapping = () => {
   let pending = 0
   const seen = { most: 0 }
@@ -319,9 +319,9 @@ const overlapping = () => {
   return { items, seen }
 }
 
-differs("An async source is asked for", {
+differs("An async source is read", {
   theirs: [
-    "several items at a time, with `concurrency` above 1",
+    "several items at a time, if `concurrency` is above 1",
     async () => {
       const { items, seen } = overlapping()
       await value(pMap(items, () => sleep(5), { concurrency: 3 }))
@@ -347,7 +347,7 @@ differs("An option that does not exist", {
     }
   ],
   ours: [
-    "is refused, with the one that was meant",
+    "is rejected, with a suggestion",
     async () => {
       const options = { concurrency: 1 } as object
       const error = await rejection(runAll(ids, getPage, options))
@@ -372,16 +372,16 @@ differs("A limit of 0", {
   ]
 })
 
-differs("A signal for `for await`", {
+differs("The option `signal` for a `for await` loop", {
   theirs: [
-    "is not known to `pMapIterable`",
+    "does not exist in `pMapIterable`",
     async () => {
       const options = { signal } as object
       expect(await value(Array.fromAsync(pMapIterable(ids, getPage, options)))).toEqual(pages)
     }
   ],
   ours: [
-    "is an option of `amap`, as of every function",
+    "exists in `amap`, as in all functions",
     async () => {
       const read = Array.fromAsync(amap(ids, getPage, { signal }))
       expect(await rejection(read)).toBe("no longer wanted")
@@ -393,9 +393,9 @@ function* endless() {
   for (let id = 0; ; id++) yield id
 }
 
-differs("While tasks resolve at once, timers and I/O", {
+differs("While all tasks resolve at once, timers and I/O", {
   theirs: [
-    "wait until all of them are through, a timer that aborts included",
+    "wait until all tasks have ended, including a timer that aborts the call",
     async () => {
       useRealTime()
       const controller = new AbortController()
@@ -405,7 +405,7 @@ differs("While tasks resolve at once, timers and I/O", {
     }
   ],
   ours: [
-    "get their turn every few milliseconds",
+    "run every few milliseconds",
     async () => {
       useRealTime()
       const controller = new AbortController()

@@ -1,4 +1,4 @@
-/** The guide's section about p-queue. */
+/** The p-queue section of the guide. */
 import { beforeEach, expect } from "vitest"
 import PQueue from "p-queue"
 import { createMeter, runOnEach } from "@fibermeter/promise"
@@ -29,7 +29,7 @@ beforeEach(() => {
 })
 
 call(
-  "a limit, here `queue` and `api`",
+  "create a limit, `queue` or `api`",
   {
     theirs: () => new PQueue({ concurrency: 2 }),
     ours: () => createMeter({ maxAtOnce: 2 })
@@ -42,7 +42,7 @@ call(
 )
 
 call(
-  "at most so many in any length of time",
+  "limit the starts in any time window",
   {
     theirs: () => new PQueue({ intervalCap: 2, interval: 1000, strict: true }),
     ours: () => createMeter({ windows: { tasks: { limit: 2, per: 1000 } } })
@@ -55,7 +55,7 @@ call(
 )
 
 call(
-  "one task",
+  "run one task",
   {
     theirs: () => queue.add(() => getPage(1)),
     ours: () => api.run(() => getPage(1))
@@ -64,7 +64,7 @@ call(
 )
 
 call(
-  "several tasks",
+  "run several tasks",
   {
     theirs: () => queue.addAll([() => getPage(1), () => getPage(2)]),
     ours: () => api.runAll([() => getPage(1), () => getPage(2)])
@@ -73,7 +73,7 @@ call(
 )
 
 call(
-  "cancelling a task",
+  "cancel a task",
   {
     theirs: () => queue.add(({ signal }) => stalled({ signal }), { signal }),
     ours: () => api.run(({ signal }) => stalled({ signal }), { signal })
@@ -82,7 +82,7 @@ call(
 )
 
 call(
-  "a time limit for a task",
+  "set a time limit for a task",
   {
     theirs: () => queue.add(stalled, { timeout: 50 }),
     ours: () => api.run(stalled, { timeout: 50 })
@@ -91,7 +91,7 @@ call(
 )
 
 call(
-  "how many wait, and how many run",
+  "count the waiting and the running tasks",
   {
     theirs: () => [queue.size, queue.pending],
     ours: () => [api.snapshot().waiting, api.snapshot().running]
@@ -106,7 +106,7 @@ call(
 )
 
 call(
-  "waiting until nothing is left to do",
+  "wait until all tasks have ended",
   {
     theirs: async () => {
       for (const id of ids) void queue.add(async () => save(await getPage(id)))
@@ -123,7 +123,7 @@ call(
 )
 
 call(
-  "pausing",
+  "pause",
   {
     theirs: async () => {
       const queue = new PQueue({ concurrency: 2, autoStart: false })
@@ -147,7 +147,7 @@ call(
 )
 
 call(
-  "another limit, while tasks wait",
+  "change the limit while tasks wait",
   {
     theirs: () => {
       const queue = new PQueue({ concurrency: 1 })
@@ -164,7 +164,7 @@ call(
 )
 
 call(
-  "dropping those that wait",
+  "drop the waiting tasks",
   {
     theirs: async () => {
       const queue = new PQueue({ concurrency: 1 })
@@ -187,7 +187,7 @@ call(
 )
 
 call(
-  "no more tasks than there is room for",
+  "add tasks only when there is room",
   {
     theirs: async () => {
       const queue = new PQueue({ concurrency: 2 })
@@ -199,7 +199,7 @@ call(
       return saved.splice(0)
     },
     ours: async () => {
-      // Takes an item when a task may start, from any iterable or async iterable.
+      // Pulls an item when a task can start, from any iterable or async iterable.
       await runOnEach(ids, async (id) => save(await getPage(id)), { maxAtOnce: 2 })
       return saved.splice(0)
     }
@@ -209,7 +209,7 @@ call(
 
 differs("A task that has timed out and ignores its signal", {
   theirs: [
-    "gives its place to the next at once, though it goes on",
+    "releases its permit at once, although it keeps running",
     async () => {
       const { log, task } = diary()
       const queue = new PQueue({ concurrency: 1 })
@@ -222,7 +222,7 @@ differs("A task that has timed out and ignores its signal", {
     }
   ],
   ours: [
-    "keeps its place until it has settled",
+    "holds its permit until it has settled",
     async () => {
       const { log, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
@@ -236,9 +236,9 @@ differs("A task that has timed out and ignores its signal", {
   ]
 })
 
-differs("A task that runs when its `signal` is aborted", {
+differs("A running task whose `signal` is aborted", {
   theirs: [
-    "gives its place to the next at once, whether or not it stops",
+    "releases its permit at once, whether or not it stops",
     async () => {
       const { log, task } = diary()
       const queue = new PQueue({ concurrency: 1 })
@@ -254,7 +254,7 @@ differs("A task that runs when its `signal` is aborted", {
     }
   ],
   ours: [
-    "keeps its place until it has settled",
+    "holds its permit until it has settled",
     async () => {
       const { log, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
@@ -272,13 +272,13 @@ differs("A task that runs when its `signal` is aborted", {
 
 differs("The task's `signal`", {
   theirs: [
-    "is there if you gave a `signal` or a `timeout`",
+    "exists if you pass a `signal` or a `timeout`",
     async () => {
       expect(await value(queue.add(({ signal }) => signal))).toBeUndefined()
     }
   ],
   ours: [
-    "is always there",
+    "always exists",
     async () => {
       expect(await value(api.run(({ signal }) => signal))).toBeInstanceOf(AbortSignal)
     }
@@ -287,7 +287,7 @@ differs("The task's `signal`", {
 
 differs("When one of several tasks fails", {
   theirs: [
-    "`addAll` rejects, and all the others run all the same",
+    "`addAll` rejects, and all others still run",
     async () => {
       const { failing, log, task } = diary()
       const queue = new PQueue({ concurrency: 2 })
@@ -298,7 +298,7 @@ differs("When one of several tasks fails", {
     }
   ],
   ours: [
-    "`runAll` rejects, aborts those that run and starts none of the others; with `settled`, all run",
+    "`runAll` rejects, aborts the running tasks and starts no others; with `settled: true`, all run",
     async () => {
       const { failing, log, task } = diary()
       const api = createMeter({ maxAtOnce: 2 })
@@ -312,16 +312,16 @@ differs("When one of several tasks fails", {
   ]
 })
 
-differs("`intervalCap: 2, interval: 1000` without `strict`, and a window of 2 in 1000 ms", {
+differs("`intervalCap: 2, interval: 1000` without `strict`, and a window of 2 per 1000 ms", {
   theirs: [
-    "may start almost twice as many in a window, around the end of an interval",
+    "can start 3 tasks within 1000 ms, around the end of an interval",
     async () => {
       const queue = new PQueue({ intervalCap: 2, interval: 1000 })
       expect(await aroundTheEnd((task) => queue.add(task))).toEqual([0, 999, 1000, 1000, 2000, 2000])
     }
   ],
   ours: [
-    "never more than 2, wherever the window is laid",
+    "never starts more than 2 within any 1000 ms",
     async () => {
       const api = createMeter({ windows: { tasks: { limit: 2, per: 1000 } } })
       expect(await aroundTheEnd((task) => api.run(task))).toEqual([0, 999, 1000, 1999, 2000, 2999])
@@ -329,16 +329,16 @@ differs("`intervalCap: 2, interval: 1000` without `strict`, and a window of 2 in
   ]
 })
 
-differs("Starts of a rate", {
+differs("The starts of a rate", {
   theirs: [
-    "come all together at the beginning of each interval",
+    "come together at the beginning of each interval",
     async () => {
       const queue = new PQueue({ intervalCap: 4, interval: 1000 })
       expect(await value(starts((task) => queue.add(task)))).toEqual([0, 0, 0, 0, 1000, 1000])
     }
   ],
   ours: [
-    "so do those of a window; with `maxPerSecond` they are spread evenly",
+    "come together with a window, and are spread evenly with `maxPerSecond`",
     async () => {
       const window = createMeter({ windows: { tasks: { limit: 4, per: 1000 } } })
       expect(await value(starts((task) => window.run(task)))).toEqual([0, 0, 0, 0, 1000, 1000])
@@ -348,16 +348,16 @@ differs("Starts of a rate", {
   ]
 })
 
-differs("When the system's clock is set back by an hour, the next start", {
+differs("When the system clock is set back by an hour, the next start", {
   theirs: [
-    "may wait for an hour longer",
+    "may be an hour late",
     async () => {
       const queue = new PQueue({ intervalCap: 1, interval: 1000, strict: true })
       expect(await waitWhenSetBack((task) => queue.add(task))).toBeGreaterThan(3_500_000)
     }
   ],
   ours: [
-    "comes when it is due: time is read from a clock that cannot be set",
+    "is on time: fibermeter reads a monotonic clock",
     async () => {
       const api = createMeter({ windows: { tasks: { limit: 1, per: 1000 } } })
       expect(await waitWhenSetBack((task) => api.run(task))).toBe(1000)
@@ -367,7 +367,7 @@ differs("When the system's clock is set back by an hour, the next start", {
 
 differs("Priorities", {
   theirs: [
-    "a higher `priority` starts first",
+    "are supported: a higher `priority` starts first",
     async () => {
       const { lines, task } = diary()
       const queue = new PQueue({ concurrency: 1 })
@@ -379,7 +379,7 @@ differs("Priorities", {
     }
   ],
   ours: [
-    "there are none: first come, first served. An option `priority` is refused",
+    "are not supported: first come, first served. The option `priority` is rejected",
     async () => {
       const { lines, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
@@ -392,9 +392,9 @@ differs("Priorities", {
   ]
 })
 
-differs("Being told of what happens", {
+differs("Observing the tasks", {
   theirs: [
-    "by events: `add`, `next`, `completed`, `error`, `idle` and others",
+    "uses events: `add`, `next`, `completed`, `error`, `idle` and others",
     async () => {
       const queue = new PQueue({ concurrency: 1 })
       const heard: Array<string> = []
@@ -407,7 +407,7 @@ differs("Being told of what happens", {
     }
   ],
   ours: [
-    "by the promises, by `snapshot()`, and by `onProgress` of a call",
+    "uses promises, `snapshot()`, and the `onProgress` of a call",
     async () => {
       const told: Array<number> = []
       await value(runOnEach([1, 2, 3], getPage, { onProgress: ({ succeeded }) => void told.push(succeeded) }))

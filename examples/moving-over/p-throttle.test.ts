@@ -1,4 +1,4 @@
-/** The guide's section about p-throttle. */
+/** The p-throttle section of the guide. */
 import { beforeEach, expect, it, vi } from "vitest"
 import pThrottle from "p-throttle"
 import { createMeter } from "@fibermeter/promise"
@@ -16,7 +16,7 @@ beforeEach(() => {
 })
 
 call(
-  "at most so many in a length of time",
+  "limit the calls in a time window",
   {
     theirs: () => pThrottle({ limit: 2, interval: 1000 }),
     ours: () => createMeter({ windows: { calls: { limit: 2, per: 1000 } } })
@@ -29,7 +29,7 @@ call(
 )
 
 call(
-  "the same, spread evenly after a burst",
+  "limit the calls in a time window, spread evenly after a burst",
   {
     theirs: () => pThrottle({ limit: 2, interval: 100, strict: true }),
     ours: () => createMeter({ maxPerSecond: 20, maxBurst: 2, windows: { calls: { limit: 2, per: 100 } } })
@@ -42,7 +42,7 @@ call(
 )
 
 call(
-  "a throttled function, here by `throttle` and `api`",
+  "make a throttled function, by `throttle` or `api`",
   {
     theirs: () => throttle(getPage),
     ours: () => api.wrap(getPage)
@@ -51,7 +51,7 @@ call(
 )
 
 call(
-  "how many calls wait",
+  "count the waiting calls",
   {
     theirs: () => throttle(getPage).queueSize,
     ours: () => api.snapshot().waiting
@@ -66,7 +66,7 @@ call(
 )
 
 call(
-  "calls that weigh differently",
+  "give calls different weights",
   {
     theirs: async () => {
       const throttle = pThrottle({ limit: 10, interval: 1000, weight: (points) => points })
@@ -85,7 +85,7 @@ call(
 )
 
 call(
-  "calling off the calls that wait",
+  "cancel the waiting calls",
   {
     theirs: async () => {
       const controller = new AbortController()
@@ -116,16 +116,16 @@ call(
   }
 )
 
-differs("`limit: 2, interval: 1000` without `strict`, and a window of 2 in 1000 ms", {
+differs("`limit: 2, interval: 1000` without `strict`, and a window of 2 per 1000 ms", {
   theirs: [
-    "may start almost twice as many in a window, around the end of an interval",
+    "can start 3 calls within 1000 ms, around the end of an interval",
     async () => {
       const throttled = pThrottle({ limit: 2, interval: 1000 })((task: () => Promise<void>) => task())
       expect(await aroundTheEnd(throttled)).toEqual([0, 999, 1000, 1000, 2000, 2000])
     }
   ],
   ours: [
-    "never more than 2, wherever the window is laid",
+    "never starts more than 2 within any 1000 ms",
     async () => {
       const api = createMeter({ windows: { calls: { limit: 2, per: 1000 } } })
       expect(await aroundTheEnd((task) => api.run(task))).toEqual([0, 999, 1000, 1999, 2000, 2999])
@@ -133,9 +133,9 @@ differs("`limit: 2, interval: 1000` without `strict`, and a window of 2 in 1000 
   ]
 })
 
-differs("When a call starts", {
+differs("The time when a call starts", {
   theirs: [
-    "is decided when it is made: each call that waits has a timer of its own, and nothing can hold it back",
+    "is set when the call is made: each waiting call has its own timer, and nothing can delay it",
     async () => {
       const { log, note } = diary()
       const throttled = pThrottle({ limit: 1, interval: 1000 })(async (name: string) => note(name))
@@ -146,7 +146,7 @@ differs("When a call starts", {
     }
   ],
   ours: [
-    "is decided when it is the next: `api.pause()` and `api.resize()` hold for those that wait as well",
+    "is decided when the call is the first in the queue: `api.pause()` and `api.resize()` also apply to waiting calls",
     async () => {
       const { log, note } = diary()
       const api = createMeter({ maxPerSecond: 1 })
@@ -162,9 +162,9 @@ differs("When a call starts", {
   ]
 })
 
-differs("With weights, and `strict`", {
+differs("With weights and `strict`", {
   theirs: [
-    "a light call goes ahead of a heavy one that waits",
+    "a light call overtakes a heavy one that waits",
     async () => {
       const { log, note } = diary()
       const options = { limit: 10, interval: 1000, strict: true, weight: (points: number) => points }
@@ -174,7 +174,7 @@ differs("With weights, and `strict`", {
     }
   ],
   ours: [
-    "first come, first served",
+    "calls start first come, first served",
     async () => {
       const { log, note } = diary()
       const api = createMeter({ windows: { points: { limit: 10, per: 1000 } } })
@@ -203,7 +203,7 @@ differs("A call that weighs more than the limit", {
   ]
 })
 
-differs("Calls that are made after the signal was aborted", {
+differs("Calls made after the signal was aborted", {
   theirs: [
     "run",
     async () => {
@@ -224,16 +224,16 @@ differs("Calls that are made after the signal was aborted", {
   ]
 })
 
-differs("A limit on how many run at the same time", {
+differs("A limit on how many calls run at once", {
   theirs: [
-    "is another library's task",
+    "needs another library",
     async () => {
       const options = { limit: 10, interval: 1000, concurrency: 1 }
       expect(await value(mostAtOnce(pThrottle(options)((task: () => Promise<void>) => task())))).toBe(5)
     }
   ],
   ours: [
-    "is `maxAtOnce` of the same meter",
+    "is the option `maxAtOnce` of the same meter",
     async () => {
       const api = createMeter({ maxAtOnce: 1, windows: { calls: { limit: 10, per: 1000 } } })
       expect(await value(mostAtOnce((task) => api.run(task)))).toBe(1)
@@ -241,16 +241,16 @@ differs("A limit on how many run at the same time", {
   ]
 })
 
-differs("When the system's clock is set back by an hour, the next call", {
+differs("When the system clock is set back by an hour, the next call", {
   theirs: [
-    "may wait for an hour longer",
+    "may be an hour late",
     async () => {
       const throttled = pThrottle({ limit: 1, interval: 1000 })((task: () => Promise<void>) => task())
       expect(await waitWhenSetBack(throttled)).toBeGreaterThan(3_600_000)
     }
   ],
   ours: [
-    "comes when it is due: time is read from a clock that cannot be set",
+    "is on time: fibermeter reads a monotonic clock",
     async () => {
       const api = createMeter({ maxPerSecond: 1 })
       expect(await waitWhenSetBack((task) => api.run(task))).toBe(1000)
@@ -260,7 +260,7 @@ differs("When the system's clock is set back by an hour, the next call", {
 
 differs("`onDelay` and `isEnabled`", {
   theirs: [
-    "tell you of each call that has to wait, and switch throttling off",
+    "report each call that has to wait, and turn throttling off",
     async () => {
       const { log, note } = diary()
       const onDelay = (name: string) => note(`${name} waits`)
@@ -273,7 +273,7 @@ differs("`onDelay` and `isEnabled`", {
     }
   ],
   ours: [
-    "have no counterpart; `api.snapshot().nextStart` says how long the next call would wait",
+    "have no equivalent; `api.snapshot().nextStart` tells how long the next call would wait",
     async () => {
       const api = createMeter({ maxPerSecond: 1 })
       expect(api.snapshot().nextStart).toBe(0)

@@ -1,4 +1,4 @@
-/** The guide's section about @supercharge/promise-pool. */
+/** The @supercharge/promise-pool section of the guide. */
 import { expect } from "vitest"
 import { PromisePool, PromisePoolError } from "@supercharge/promise-pool"
 import { amap, runAll, runOnEach } from "@fibermeter/promise"
@@ -9,7 +9,7 @@ import { pass, rejection, sleep, useVirtualTime, value } from "./support/time.ts
 useVirtualTime()
 
 call(
-  "all results, in the order of the items",
+  "get all results, in input order",
   {
     theirs: () => PromisePool.for(ids).withConcurrency(2).useCorrespondingResults().process(getPage),
     ours: () => runAll(ids, getPage, { maxAtOnce: 2 })
@@ -18,7 +18,7 @@ call(
 )
 
 call(
-  "results as they come",
+  "get each result as it becomes available",
   {
     theirs: () => PromisePool.for(ids).withConcurrency(2).process(getPage),
     ours: () => amap(ids, getPage, { maxAtOnce: 2 })
@@ -27,7 +27,7 @@ call(
 )
 
 call(
-  "no results",
+  "run a task for each item, without results",
   {
     theirs: () => PromisePool.for(ids).process(async (id) => save(await getPage(id))),
     ours: () => runOnEach(ids, async (id) => save(await getPage(id)), { maxAtOnce: 10 })
@@ -36,7 +36,7 @@ call(
 )
 
 call(
-  "a time limit for each task",
+  "set a time limit for each task",
   {
     theirs: () => PromisePool.for(ids).withTaskTimeout(30).process(getPage),
     ours: () => runAll(ids, getPage, { maxAtOnce: 10, timeout: 30, settled: true })
@@ -49,7 +49,7 @@ call(
 )
 
 call(
-  "results and failures, whatever fails",
+  "get results and failures",
   {
     theirs: async () => {
       const { results, errors } = await PromisePool.for(ids).withConcurrency(2).process(flaky)
@@ -66,7 +66,7 @@ call(
 )
 
 call(
-  "stopping at the first failure",
+  "stop at the first failure",
   {
     theirs: async () => {
       const all = PromisePool.for(ids).handleError((error) => {
@@ -84,7 +84,7 @@ call(
 )
 
 call(
-  "stopping when there is enough",
+  "stop after enough results",
   {
     theirs: async () => {
       const { results } = await PromisePool.for(ids)
@@ -108,7 +108,7 @@ call(
 )
 
 call(
-  "how far it is",
+  "report progress",
   {
     theirs: async () => {
       let percent = 0
@@ -133,9 +133,9 @@ call(
   { gives: 100 }
 )
 
-differs("Without a limit being given", {
+differs("Without a limit", {
   theirs: [
-    "10 run at once",
+    "10 tasks run at once",
     async () => {
       const { log, task } = diary()
       const many = Array.from({ length: 30 }, (_, id) => id)
@@ -146,7 +146,7 @@ differs("Without a limit being given", {
     }
   ],
   ours: [
-    "all run at once",
+    "all tasks run at once",
     async () => {
       const { log, task } = diary()
       const many = Array.from({ length: 30 }, (_, id) => id)
@@ -160,7 +160,7 @@ differs("Without a limit being given", {
 
 differs("When a task fails", {
   theirs: [
-    "the others run all the same, and the call resolves, with `errors`",
+    "the others still run, and the call resolves with `errors`",
     async () => {
       const { failing, log, task } = diary()
       const call = PromisePool.for([1, 2, 3])
@@ -171,7 +171,7 @@ differs("When a task fails", {
     }
   ],
   ours: [
-    "those that run are aborted, none starts any more, and the call rejects; `settled: true` for their way",
+    "the running tasks are aborted, no others start, and the call rejects; `settled: true` works as promise-pool does",
     async () => {
       const { failing, log, task } = diary()
       const call = runAll([1, 2, 3], (id, { signal }) => (id === 2 ? failing(id, 10) : task(id, 30, signal)), {
@@ -184,9 +184,9 @@ differs("When a task fails", {
   ]
 })
 
-differs("A failure that you catch", {
+differs("The error of a failed task", {
   theirs: [
-    "is a `PromisePoolError`, with what was thrown as `raw`",
+    "is a `PromisePoolError`, with the thrown value as `raw`",
     async () => {
       const { errors } = await value(PromisePool.for(ids).process(flaky))
       expect(errors[0]).toBeInstanceOf(PromisePoolError)
@@ -203,14 +203,14 @@ differs("A failure that you catch", {
 
 differs("Results", {
   theirs: [
-    "come in the order in which tasks end, and without those that failed, unless `useCorrespondingResults` is called",
+    "are in the order in which tasks end, without those that failed, unless you call `useCorrespondingResults`",
     async () => {
       expect((await value(PromisePool.for(ids).process(getPage))).results).toEqual(["page 2", "page 3", "page 1"])
       expect((await value(PromisePool.for(ids).process(flaky))).results).toEqual(["page 3", "page 1"])
     }
   ],
   ours: [
-    "come in the order of the items",
+    "are in input order",
     async () => {
       expect(await value(runAll(ids, getPage))).toEqual(pages)
     }
@@ -219,7 +219,7 @@ differs("Results", {
 
 differs("A task that has timed out", {
   theirs: [
-    "goes on unaware, and gives its place to the next",
+    "keeps running, and releases its permit",
     async () => {
       const { log, task } = diary()
       const call = PromisePool.for([1, 2])
@@ -232,7 +232,7 @@ differs("A task that has timed out", {
     }
   ],
   ours: [
-    "is told by its `signal`, and keeps its place until it has settled",
+    "is aborted by its `signal`, and holds its permit until it has settled",
     async () => {
       const { log, note, task } = diary()
       const work = (id: number, { signal }: { signal: AbortSignal }) => {
@@ -245,9 +245,9 @@ differs("A task that has timed out", {
   ]
 })
 
-differs("When an error handler throws, what runs", {
+differs("When an error handler throws, the running tasks", {
   theirs: [
-    "goes on",
+    "continue",
     async () => {
       const { failing, log, task } = diary()
       const call = PromisePool.for([1, 2, 3])
@@ -262,7 +262,7 @@ differs("When an error handler throws, what runs", {
     }
   ],
   ours: [
-    "is aborted: so it is at any failure",
+    "are aborted, as after any failure",
     async () => {
       const { failing, log, task } = diary()
       const call = runOnEach([1, 2, 3], (id, { signal }) => (id === 2 ? failing(id, 10) : task(id, 30, signal)), {
@@ -276,7 +276,7 @@ differs("When an error handler throws, what runs", {
 
 differs("Stopping the pool", {
   theirs: [
-    "by `pool.stop()`, from inside a task or an error handler; those that run are waited for",
+    "is `pool.stop()`, inside a task or an error handler; the pool waits for the running tasks",
     async () => {
       const { log, task } = diary()
       const call = PromisePool.for([1, 2, 3])
@@ -293,7 +293,7 @@ differs("Stopping the pool", {
     }
   ],
   ours: [
-    "from anywhere, by the `signal` of the call, or by leaving the loop over `amap`; those that run are aborted",
+    "is aborting the `signal` of the call, or leaving the loop over `amap`; the running tasks are aborted",
     async () => {
       const { log, task } = diary()
       const controller = new AbortController()
@@ -311,7 +311,7 @@ differs("Stopping the pool", {
 
 differs("A rate", {
   theirs: [
-    "there is none",
+    "is not supported",
     async () => {
       const { lines, task } = diary()
       await value(PromisePool.for(ids).process((id) => task(id, 0)))
@@ -319,7 +319,7 @@ differs("A rate", {
     }
   ],
   ours: [
-    "is `maxPerSecond`, or a window",
+    "is the option `maxPerSecond`, or a window",
     async () => {
       const { lines, task } = diary()
       await value(runAll(ids, (id) => task(id, 0), { maxPerSecond: 10 }))

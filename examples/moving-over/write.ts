@@ -1,4 +1,4 @@
-/** `node examples/moving-over/write.ts` brings `docs/moving-over.md` up to date with the tests in this folder. */
+/** `node examples/moving-over/write.ts` updates `docs/moving-over.md` from the tests in this folder. */
 import { execFileSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"

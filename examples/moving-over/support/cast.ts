@@ -1,6 +1,6 @@
 /**
- * What the rows of the guide are about: three pages that take their time, one that fails, one that never comes. And
- * what the tests of its claims look at.
+ * The functions that the rows of the guide call: pages that take some time, one that fails, and a task that never ends.
+ * And helpers for the tests of its claims.
  */
 import { now, pass, setSystemClockBack, sleep, value } from "./time.ts"
 
@@ -12,7 +12,7 @@ export const getPage = async (id: number): Promise<string> => {
   return `page ${id}`
 }
 
-/** What it gives for all of them. */
+/** The results of `getPage` for `ids`. */
 export const pages = ["page 1", "page 2", "page 3"]
 
 export const failure = new Error("there is no page 2")
@@ -24,7 +24,7 @@ export const flaky = async (id: number): Promise<string> => {
   return page
 }
 
-/** Costs so many points. */
+/** A task that costs `points`. */
 export const ask = async (points: number): Promise<string> => `${points} at ${now()} ms`
 
 export const saved: Array<string> = []
@@ -32,20 +32,20 @@ export const save = (page: string): void => {
   saved.push(page)
 }
 
-/** Waits for ever, unless its signal is aborted. */
+/** Never ends, unless its signal is aborted. */
 export const stalled = async ({ signal }: { readonly signal?: AbortSignal | undefined }): Promise<void> =>
   sleep(3_600_000, signal)
 
 export const signal = AbortSignal.abort("no longer wanted")
 
-/** A task that writes down what happens to it, and when: `"10: 2 fails"`. */
+/** Tasks that log what happens to them, and when: `"10: 2 fails"`. */
 export const diary = () => {
   const log: Array<string> = []
   const begun = now()
   const note = (what: string): void => {
     log.push(`${now() - begun}: ${what}`)
   }
-  /** Takes so long, and heeds a signal if it is given one. */
+  /** A task that takes `ms`, and stops if its signal is aborted. */
   const task = async (id: number | string, ms: number, signal?: AbortSignal): Promise<string> => {
     note(`${id} starts`)
     const onAbort = (): void => note(`${id} is aborted`)
@@ -55,7 +55,7 @@ export const diary = () => {
     note(`${id} ends`)
     return `page ${id}`
   }
-  /** Fails after so long. */
+  /** A task that fails after `ms`. */
   const failing = async (id: number | string, ms: number): Promise<never> => {
     note(`${id} starts`)
     await sleep(ms)
@@ -67,11 +67,11 @@ export const diary = () => {
     note,
     task,
     failing,
-    /** What is written of all that starts, or of all that ends. */
+    /** The lines of all starts, or of all ends. */
     lines: (what: "starts" | "ends") => log.filter((line) => line.endsWith(what)),
-    /** What is written, without when. */
+    /** The lines without their instants. */
     order: () => log.map((line) => line.replace(/^\d+: /, "")),
-    /** When something is written, without what. */
+    /** The instants of the lines. */
     instants: () => log.map((line) => Number.parseInt(line, 10))
   }
 }
@@ -79,7 +79,7 @@ export const diary = () => {
 /** Runs one task under a limit. */
 type Runner = (task: () => Promise<void>) => Promise<unknown>
 
-/** How many of five tasks run at the same time. */
+/** How many of five tasks run at once. */
 export const mostAtOnce = async (run: Runner): Promise<number> => {
   let running = 0
   let most = 0
@@ -92,7 +92,7 @@ export const mostAtOnce = async (run: Runner): Promise<number> => {
   return most
 }
 
-/** After how many milliseconds each of six tasks starts. */
+/** The start of each of six tasks, in milliseconds. */
 export const starts = async (run: Runner): Promise<Array<number>> => {
   const begun = now()
   const all: Array<number> = []
@@ -103,7 +103,7 @@ export const starts = async (run: Runner): Promise<Array<number>> => {
   return all
 }
 
-/** When tasks start of which one comes first and, after a pause of almost a second, five more. */
+/** The starts of one task and, after a pause of almost a second, five more. */
 export const aroundTheEnd = async (run: Runner): Promise<Array<number>> => {
   const { instants, note } = diary()
   const task = async (): Promise<void> => note("start")
@@ -114,11 +114,11 @@ export const aroundTheEnd = async (run: Runner): Promise<Array<number>> => {
   return instants()
 }
 
-/** How long a second task waits if the system's clock is set back by an hour after the first. */
+/** How long a second task waits if the system clock is set back by an hour after the first. */
 export const waitWhenSetBack = async (run: Runner): Promise<number | undefined> => {
   await value(run(async () => {}))
   setSystemClockBack(3_600_000)
-  // By the monotonic clock, which goes on.
+  // On the monotonic clock, which is not set back.
   const begun = performance.now()
   let waited: number | undefined
   void run(async () => {

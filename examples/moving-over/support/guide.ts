@@ -1,14 +1,14 @@
 /**
- * What `docs/moving-over.md` shows of this folder's test files: their imports, their rows, their claims.
+ * Generates the parts of `docs/moving-over.md` that come from this folder's test files: imports, rows and claims.
  *
- * It is taken from the text of the files without running them; running them is what makes it true. In the guide it
- * stands between two comments, `<!-- p-map: calls -->` and `<!-- end -->`, say. `write.ts` writes it there, and
- * `guide.test.ts` fails where the guide shows anything else.
+ * They are extracted from the source text. Running the files as tests shows that they are true. Each part of the guide is
+ * between two comments, for example `<!-- p-map: calls -->` and `<!-- end -->`. `write.ts` writes the parts, and
+ * `guide.test.ts` fails if the guide shows anything else.
  */
 import { readFileSync } from "node:fs"
 import { type ESTree, parseSync } from "vite"
 
-/** The sections of the guide, in its order: their test files, and what the two sides are called. */
+/** The sections of the guide, in order: their test files, and the names of the two sides. */
 export const sections = [
   { name: "p-map", theirs: "p-map", ours: "@fibermeter/promise" },
   { name: "p-limit", theirs: "p-limit", ours: "@fibermeter/promise" },
@@ -24,13 +24,13 @@ type Section = (typeof sections)[number]
 
 export const guide = new URL("../../../docs/moving-over.md", import.meta.url)
 
-/** A part of the guide: the comment that opens it, and what stands below it. */
+/** A generated part of the guide: the comment that opens it, and the lines below. */
 export interface Part {
   readonly opening: string
   readonly lines: ReadonlyArray<string>
 }
 
-/** Every part that the guide has to have, in its order. */
+/** All generated parts of the guide, in order. */
 export const parts = (): Array<Part> => sections.flatMap((section) => partsOf(section))
 
 const partsOf = ({ name, ours, theirs }: Section): Array<Part> => {
@@ -46,7 +46,7 @@ const partsOf = ({ name, ours, theirs }: Section): Array<Part> => {
       ...fence([`// ${theirs}`, ...row.theirs, "", `// ${ours}`, ...row.ours])
     ])
   const claims = file.rows("differs").map((row) => [row.about, row.theirs.join(" "), row.ours.join(" ")])
-  const shown = [...table(["For", theirs, ours], rows), ...pairs]
+  const shown = [...table(["To", theirs, ours], rows), ...pairs]
   return [
     { opening: `<!-- ${name}: calls -->`, lines: [...fence(file.imports(shown.join("\n"))), "", ...shown] },
     { opening: `<!-- ${name}: differences -->`, lines: table(["", theirs, ours], claims) }
@@ -72,7 +72,7 @@ interface Row {
   readonly ours: ReadonlyArray<string>
 }
 
-/** A test file, as text. */
+/** The source text of a test file. */
 class Source {
   private readonly text: string
   private readonly statements: ReadonlyArray<ESTree.Program["body"][number]>
@@ -84,7 +84,7 @@ class Source {
     this.statements = program.body
   }
 
-  /** What it imports from packages, as far as a text makes use of it. */
+  /** The imports from packages that `text` uses. */
   imports(text: string): Array<string> {
     return this.statements.flatMap((statement) => {
       if (statement.type !== "ImportDeclaration" || statement.source.value.startsWith(".")) return []
@@ -98,7 +98,7 @@ class Source {
     })
   }
 
-  /** Its calls of a function of `rows.ts`. */
+  /** The calls of a function of `rows.ts` at the top level of the file. */
   rows(name: "call" | "differs"): Array<Row> {
     return this.statements.flatMap((statement) => {
       if (statement.type !== "ExpressionStatement" || statement.expression.type !== "CallExpression") return []
@@ -116,7 +116,7 @@ class Source {
     )
     if (property?.type !== "Property") throw this.unclear(sides)
     const { value } = property
-    // What cannot be run, in another language or in words; or the words of a claim, before its test.
+    // A string: code in another language, or the words of a claim. An array: the words of a claim, then its test.
     if (value.type === "Literal") return String(value.value).split("\n")
     if (value.type === "ArrayExpression" && value.elements[0]?.type === "Literal") {
       return [String(value.elements[0].value)]
@@ -128,7 +128,7 @@ class Source {
     return this.linesOf({ start: shown[0]!.start, end: shown.at(-1)!.end })
   }
 
-  /** The lines of a node, its first line being the measure of how far they are indented. */
+  /** The lines of a node, without the indentation of its first line. */
   private linesOf({ end, start }: { readonly start: number; readonly end: number }): Array<string> {
     const indent = /[ ]*$/.exec(this.text.slice(0, start).split("\n").at(-1)!)![0]
     return this.text
@@ -142,7 +142,7 @@ class Source {
   }
 }
 
-/** The guide with its parts as they have to be. */
+/** The guide with its generated parts replaced. */
 export const updated = (text: string): string =>
   parts().reduce((text, { lines, opening }) => {
     const start = text.indexOf(opening)
@@ -153,7 +153,7 @@ export const updated = (text: string): string =>
 
 const closing = "<!-- end -->"
 
-/** A text without what a formatter may change in it: how wide the cells of its tables are. */
+/** A text without what the formatter changes: the width of table cells. */
 export const bare = (text: string): string =>
   text
     .split("\n")

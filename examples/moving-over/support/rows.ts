@@ -1,41 +1,41 @@
 /**
  * The rows of the guide, and how they are run.
  *
- * A test file of this folder is a section of `docs/moving-over.md`. It calls these functions at its top level:
+ * Each test file of this folder is a section of `docs/moving-over.md`. It calls these functions at its top level:
  *
- * - `call`: their call beside ours. Both are run, and have to come to the same. It is a row of a table, or a piece of
- *   code where it takes several lines.
- * - `differs`: how the two behave differently, in words. Each side's words are the name of a test.
+ * - `call`: their call beside ours. Both are run and must give the same result. The guide shows it as a table row, or as
+ *   a code block if it takes several lines.
+ * - `differs`: a difference in behaviour, in words. The words for each side are the name of a test.
  *
- * `guide.ts` takes what it shows from the very text of these calls, so it cannot show what is not run.
+ * `guide.ts` extracts the guide from the source text of these calls, so the guide shows only what is run.
  */
 import { Effect, Stream } from "effect"
 import { describe, expect, it } from "vitest"
 import { pass, value } from "./time.ts"
 
 /**
- * Two functions that come to the same. `theirs` is a text where it cannot be run. Where there are several statements, the
- * last, a `return`, is for the test alone.
+ * Two functions with the same result. `theirs` is a string if it cannot be run. In a function with several statements, the
+ * final `return` is for the test only and is not shown.
  */
 export interface Sides<A, B> {
   readonly theirs: (() => A) | string
   readonly ours: () => B
 }
 
-/** What both sides give, or what they reject with. */
+/** What both sides return, or what they reject with. */
 export interface Expected<A, B> {
   readonly gives?: unknown
   readonly rejects?: unknown
-  /** What goes on meanwhile, begun a little before. */
+  /** Other tasks that run meanwhile, started 5 ms before. */
   readonly during?: { readonly theirs: () => Promise<unknown>; readonly ours: () => Promise<unknown> }
-  /** How to look at what one side gives, where it has to be looked at. */
+  /** Converts the result of one side before the comparison. */
   readonly theirs?: (result: Came<A>) => unknown
   readonly ours?: (result: Came<B>) => unknown
-  /** How to look at what both reject with. */
+  /** Converts the rejection before the comparison. */
   readonly reason?: (reason: never) => unknown
 }
 
-/** What is left of a result when all of it has been waited for: a promise, an async iterable, an Effect, a Stream. */
+/** The value of a result once it has been awaited or collected: of a promise, an async iterable, an Effect or a Stream. */
 type Came<A> =
   A extends Effect.Effect<infer Value, infer _E, infer _R>
     ? Value
@@ -43,23 +43,23 @@ type Came<A> =
       ? Array<Each>
       : Awaited<A>
 
-/** What one side does, in words, and the test that it does so. */
+/** What one side does, in words, and the test of that claim. */
 type Claim = readonly [words: string, test: () => void | Promise<void>]
 
-/** Where the two differ. `theirs` is words alone where it cannot be run. */
+/** How the two sides differ. `theirs` is a string if it cannot be run. */
 export interface Claims {
   readonly theirs: Claim | string
   readonly ours: Claim
 }
 
 export const call = <A, B>(need: string, sides: Sides<A, B>, expected: Expected<A, B>): void => {
-  describe(`for ${need}`, () => {
+  describe(`to ${need}`, () => {
     it.each(runnable<() => unknown>(sides))("%s", async (side, run) => {
       const meanwhile = expected.during?.[side]()
       if (meanwhile !== undefined) await pass(5)
       const came = await value(settled(run))
       await value(Promise.resolve(meanwhile))
-      // What has come to the other than it should is shown as it is.
+      // A mismatch between result and rejection shows both as they are.
       if ("gives" in came && "gives" in expected) {
         const look = expected[side] as Look | undefined
         expect(await value(looked(look, came.gives))).toEqual(expected.gives)
@@ -80,7 +80,7 @@ export const differs = (about: string, claims: Claims): void => {
   })
 }
 
-/** Those of two sides that are more than words. */
+/** The sides that can be run. */
 const runnable = <T>(sides: { readonly theirs: T | string; readonly ours: T }): Array<["theirs" | "ours", T]> => [
   ...(typeof sides.theirs === "string" ? [] : ([["theirs", sides.theirs]] satisfies [["theirs", T]])),
   ["ours", sides.ours]

@@ -1,12 +1,12 @@
 /**
- * Virtual time, so that instants are exact: the clock of `@fibermeter/promise`'s own tests. It stands for everything
- * by which a library can tell the time, the peers included.
+ * Virtual time, so that instants are exact: the same fake clocks and timers as in the tests of `@fibermeter/promise`. They
+ * replace every source of time that a library can read, in the peers as well.
  */
 import { vi } from "vitest"
 
 export { now, pass, rejection, sleep, useVirtualTime, value } from "../../../packages/promise/test/support.ts"
 
-/** Sets the time of day back, as an administrator would. Timers and the monotonic clocks go on. */
+/** Sets the system clock back, as an administrator would. Timers and monotonic clocks continue. */
 export const setSystemClockBack = (ms: number): void => {
   const [millis, nanos] = [performance.now(), process.hrtime.bigint()]
   const begun = Date.now() - ms
