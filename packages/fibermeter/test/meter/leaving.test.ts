@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schedule, Semaphore } from "effect"
 import { Meter, runAll } from "../../src/index.ts"
-import { Log } from "../support/Log.ts"
+import { errorOf, Log } from "../support/Log.ts"
 
 /** A call whose `f` notes its items, the fiber that it is, and what was noted. */
 const noting = (log: Log, meter: ReadonlyArray<Meter.Meter<any>>) => {
@@ -128,6 +128,22 @@ describe("G10: nobody waits for ever", () => {
     await log.play([0, holder], [10, use], [20, use], [30, Meter.resume(full)])
     expect(Exit.isFailure(outcome!)).toBe(true)
     expect(await log.world.value(Meter.snapshot(full))).toMatchObject({ running: 0, waiting: 0 })
+    log.expectRest()
+  })
+
+  it("for a schedule that ends with the start of another task, whichever other meter is waited at", async () => {
+    const log = new Log()
+    const ending = Meter.fromSchedule(Schedule.upTo(Schedule.spaced(10), { times: 1 }))
+    const full = Meter.makeUnsafe({ maxAtOnce: 1 })
+    await log.play(
+      [0, Meter.metered(log.task("busy", 100), full)],
+      [0, Meter.metered(log.task("first"), ending)],
+      [1, log.named("second", Meter.metered(log.task("second"), ending))],
+      [5, log.named("both", Meter.metered(log.task("never"), Meter.all(ending, full)))]
+    )
+    expect(log.starts).toEqual(["busy 0", "first 0", "second 10"])
+    expect(log.ends).toEqual(["second 10", "both 10"])
+    expect(errorOf(log.exit("both"))).toBeInstanceOf(Meter.ScheduleEnded)
     log.expectRest()
   })
 })

@@ -32,15 +32,12 @@ const runChecks: check.Checks = { ...cancellationChecks, ...taskChecks, cost: ch
 const wrapChecks: check.Checks = { ...runChecks, cost: check.anyFunction }
 
 export class GatedMeter implements Limiter {
+  readonly [meterId] = true
   /** Asked for at each use: a key's gate may have been dropped and made anew. */
   private readonly gates: () => readonly [MeterGate]
 
   constructor(gates: () => readonly [MeterGate]) {
     this.gates = gates
-  }
-
-  get [meterId](): true {
-    return true
   }
 
   get gate(): MeterGate {
