@@ -1,6 +1,6 @@
 /**
- * The examples of aiometer's README, for both packages: each program is run as a user would run it, and shown in
- * `docs/aiometer.md` as it stands.
+ * The examples of aiometer's README for both packages. Each program is run as a user runs it, and `docs/aiometer.md` shows
+ * its code.
  */
 import { execFile } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
@@ -26,7 +26,7 @@ const programs = {
 }
 const { "fibermeter for promises": forPromises, "fibermeter for Effect": forEffect } = programs
 
-/** What a program prints. It has to end well, and to leave its standard error alone. */
+/** The output of a program. It must exit with 0 and print nothing to standard error. */
 const run = (program: URL) =>
   new Promise<string>((resolve, reject) => {
     execFile(process.execPath, [fileURLToPath(program)], { env: { NO_COLOR: "1" } }, (error, stdout, stderr) => {
@@ -36,21 +36,21 @@ const run = (program: URL) =>
   })
 
 const linesOf = async (program: URL) => (await run(program)).trimEnd().split("\n")
-/** Printed arrays may take several lines. */
+/** The output as one line, because printed arrays may take several lines. */
 const joined = async (program: URL) => (await run(program)).replaceAll(/\s+/g, " ").trim()
 
 const guide = readFileSync(new URL("../docs/aiometer.md", import.meta.url), "utf8")
 
-// One after the other, and tried again: what sleeps for 0.1 s longer wakes later, unless the machine is very busy.
+// One after the other, with retries: on a very busy machine, a task that sleeps 0.1 s longer may wake first.
 describe.each(Object.entries(programs))("%s", { timeout: 60_000, retry: 2 }, (_, of) => {
-  it("headline: every answer once as they come, then all in the order of the requests", async () => {
+  it("headline: each response once as it becomes available, then all in input order", async () => {
     const printed = await joined(of.headline)
     const indexes = Array.from(printed.matchAll(/\{ index: (\d) \}/g), ([, index]) => Number(index))
     expect(indexes.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     expect(printed).toMatch(/\} \[ 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 \]$/)
   })
 
-  it("hello world: the four verbs", async () => {
+  it("hello world: results of the four verbs", async () => {
     expect(await linesOf(of.helloWorld)).toEqual([
       "[ 'Hello, Carmen!', 'Hello, Lucas!', 'Hello, Robert!' ]",
       "[ 'Hello, Robert!', 'Hello, Carmen!', 'Hello, Lucas!' ]",
@@ -77,7 +77,7 @@ describe.each(Object.entries(programs))("%s", { timeout: 60_000, retry: 2 }, (_,
 })
 
 describe("flow control", { timeout: 60_000 }, () => {
-  it("for promises: no limit is broken", async () => {
+  it("for promises: no limit is exceeded", async () => {
     const printed = await run(forPromises.flowControl)
     const [atOnce, inAnySecond, apart] =
       /^50 queries, at most (\d+) at once\n12 queries, at most (\d+) in any second\n2 jobs, ([\d.]+) ms apart\n$/
@@ -90,19 +90,19 @@ describe("flow control", { timeout: 60_000 }, () => {
     expect(apart).toBeGreaterThanOrEqual(5000)
   })
 
-  it("for Effect: every start at its instant", async () => {
+  it("for Effect: each task starts at its exact instant", async () => {
     expect(await linesOf(forEffect.flowControl)).toEqual([
       // 200 rounds of five, 50 ms each.
       "1000 queries in 10 s, at most 5 at once, starts at least 0 ms apart",
-      // The last of them starts after 99.9 s.
+      // The last query starts after 99.9 s.
       "1000 queries in 99.95 s, at most 1 at once, starts at least 100 ms apart",
-      // The last of them starts after 495 s: of two jobs at the same time, one is always in its second half.
+      // The last job starts after 495 s. At most two overlap: a job takes 10 s, and one starts every 5 s.
       "100 jobs in 505 s, at most 2 at once, starts at least 5000 ms apart"
     ])
   })
 })
 
-it("every program is run here", () => {
+it("every program has a test", () => {
   const files = readdirSync(new URL("aiometer", import.meta.url), { recursive: true, encoding: "utf8" })
   const run = Object.values(programs).flatMap((of) => Object.values(of).map(({ pathname }) => basename(pathname)))
   expect(

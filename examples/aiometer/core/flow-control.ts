@@ -1,6 +1,6 @@
 /**
- * The two knobs, watched at work. The numbers are those of aiometer's example; the ten minutes that it would run for
- * pass in a moment, on a `TestClock`.
+ * The two limits at work, with the numbers of aiometer's example. It would run for ten minutes; on a `TestClock` it takes
+ * a moment.
  */
 import { Clock, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
@@ -23,7 +23,7 @@ const job = (_id: number) => work(10)
 const queries = Array.from({ length: 1000 }, () => "SELECT * FROM authors")
 const ids = Array.from({ length: 100 }, (_, id) => id)
 
-/** Runs a program in virtual time, and says what was seen of it. */
+/** Runs a program in virtual time and prints what was observed. */
 const watch = Effect.fn("watch")(function* (what: string, program: Effect.Effect<void>) {
   running = 0
   peak = 0
@@ -39,13 +39,13 @@ const watch = Effect.fn("watch")(function* (what: string, program: Effect.Effect
 })
 
 const program = Effect.gen(function* () {
-  // At most 5 queries run at the same time:
+  // At most 5 queries run at once:
   yield* watch("queries", runOnEach(queries, makeQuery, { maxAtOnce: 5 }))
 
-  // At most 10 queries start in a second:
+  // At most 10 queries start per second:
   yield* watch("queries", runOnEach(queries, makeQuery, { maxPerSecond: 10 }))
 
-  // At most 10 jobs run at the same time, and one starts every 5 seconds:
+  // At most 10 jobs run at once, and one starts every 5 seconds:
   yield* watch("jobs", runOnEach(ids, job, { maxAtOnce: 10, maxPerSecond: 0.2 }))
 })
 

@@ -1,4 +1,4 @@
-/** A function with several parameters: one item holds all that a task needs. */
+/** A function with several parameters: one item holds all its arguments. */
 import { Effect, Stream } from "effect"
 import { amap } from "fibermeter"
 

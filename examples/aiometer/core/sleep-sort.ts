@@ -1,4 +1,4 @@
-/** Sorts numbers by sleeping for as many seconds as each of them is. */
+/** Sorts numbers: each task sleeps for as many seconds as its number. */
 import { Effect, Stream } from "effect"
 import { amap } from "fibermeter"
 

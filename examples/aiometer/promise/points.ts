@@ -1,4 +1,4 @@
-/** A function with several parameters: one item holds all that a task needs. */
+/** A function with several parameters: one item holds all its arguments. */
 import { amap } from "@fibermeter/promise"
 
 const multiply = async (x: number, y: number) => x * y
