@@ -9,7 +9,7 @@ import type { GatedMeter } from "./gatedMeter.ts"
 export const meterId = "~@fibermeter/promise/Meter"
 
 /** Whether a value is a meter of this copy of the package. */
-export const isMeter = (value: unknown): value is GatedMeter =>
+const isMeter = (value: unknown): value is GatedMeter =>
   typeof value === "object" && value !== null && (value as Partial<GatedMeter>).gate instanceof LimitGate
 
 /** Reads an option that is a meter. Copies that a program has loaded twice have an order of waiters each. */
