@@ -20,7 +20,7 @@ interface Ended {
 }
 
 const main = fileURLToPath(new URL("main.ts", import.meta.url))
-/** Runs the demo as a user would, in a folder of its own. */
+/** Runs the demo as a user does, in its own folder. */
 const runDemo = (...flags: ReadonlyArray<string>) =>
   new Promise<Ended>((done) => {
     execFile(process.execPath, [main, ...flags], { cwd: mkdtempSync(join(folder, "run-")) }, (error, stdout, stderr) =>
@@ -28,15 +28,15 @@ const runDemo = (...flags: ReadonlyArray<string>) =>
     )
   })
 
-const picturePath = (stdout: string) => /A picture of the run: (.+)/.exec(stdout)?.[1] ?? "none"
+const picturePath = (stdout: string) => /Timeline of the run: (.+)/.exec(stdout)?.[1] ?? "none"
 
-/** The server's figures from the table at the end: at once, in any second, 429s, documents. */
+/** The figures of one row of the table at the end: at once, in any second, 429s, documents. */
 const figuresOf = (stdout: string, name: string) => {
   const figures = new RegExp(String.raw`^${name} +(\d+) +(\d+) +(\d+) +(\d+)`, "m").exec(stdout)
   return figures?.slice(1).map(Number)
 }
 
-/** The elements of an SVG, or an error where its tags do not match, as an XML parser would have it. */
+/** The elements of an SVG. Throws if its tags do not match, as an XML parser does. */
 const parseSvg = (svg: string) => {
   const open: Array<string> = []
   const elements: Array<{ name: string; depth: number; attributes: Record<string, string> }> = []
@@ -61,7 +61,7 @@ const parseSvg = (svg: string) => {
 }
 
 const tasksIn = (svg: string) => parseSvg(svg).filter(({ attributes }) => attributes["class"]?.startsWith("task "))
-/** One list of elements for each card. */
+/** The source of each card. */
 const cardsOf = (svg: string) => svg.split("<g ").slice(1)
 
 const seen = (from: number, to: number, outcome: Seen["outcome"] = "answered"): Seen => ({
@@ -74,11 +74,11 @@ const seen = (from: number, to: number, outcome: Seen["outcome"] = "answered"): 
 })
 
 describe.concurrent("the demo", { timeout: 60_000 }, () => {
-  it("fetches every document in each way, keeps to the limits and shows it", async () => {
-    // At 30 a second no slowness of this machine breaks a limit: ten that run are the most that can arrive bunched.
+  it("fetches all documents in each way, within the limits, and draws the run", async () => {
+    // At 30 per second a slow machine cannot exceed a limit: at most the ten running requests can arrive bunched.
     const { code, stdout, stderr } = await runDemo("--documents", "60", "--max-per-second", "30")
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
-    expect(stdout).toContain("Every limit was kept.")
+    expect(stdout).toContain("All limits were kept.")
 
     expect(figuresOf(stdout, "limit")).toEqual([10, 50, 0, 60])
     for (const way of ways) {
@@ -88,14 +88,14 @@ describe.concurrent("the demo", { timeout: 60_000 }, () => {
       expect(inAnySecond).toBeGreaterThan(1)
       expect(inAnySecond).toBeLessThanOrEqual(30 + 10)
       expect(rest).toEqual([0, 60])
-      // Progress: plain lines where there is no terminal, the last one when all is done.
+      // Progress without a terminal: plain lines, the last one when all documents are done.
       expect(stdout).toMatch(new RegExp(String.raw`^${way} +[█░]+ +running +\d+ +done +\d+/60 +rate +\d+/s`, "m"))
       expect(stdout).toMatch(new RegExp(String.raw`^${way} +█+ +running +0 +done 60/60 `, "m"))
     }
     expect(stdout).not.toContain("\r")
     expect(stdout).not.toContain("\u001B")
 
-    // The race: a mirror that fails first does not win, and the server saw every loser go.
+    // The race: a mirror that fails first does not win, and the server sees that all losers are cancelled.
     expect(stdout).toMatch(/^Cairo +answered with 503/m)
     expect(stdout).toMatch(/^Lisbon +answered with 200 .*: wins$/m)
     expect(stdout.match(/^(Osaka|Quito|Bergen) +cancelled by the client after/gm)).toHaveLength(3)
@@ -121,13 +121,13 @@ describe.concurrent("the demo", { timeout: 60_000 }, () => {
     expect(svg).not.toMatch(/NaN|undefined|Infinity/)
   })
 
-  it("keeps to 10 at once and 45 a second unless told otherwise", async () => {
+  it("sends at most 10 at once and 45 per second by default", async () => {
     const { code, stdout } = await runDemo("--documents", "20")
     expect(code).toBe(0)
-    expect(stdout).toContain("The client keeps to 10 at once and 45 a second.\nWhy not 50?")
+    expect(stdout).toContain("The client sends at most 10 at once and 45 per second.\nWhy not 50?")
   })
 
-  it("exits with 1 when the server saw more at once than it allows", async () => {
+  it("exits with 1 if more requests run at once than the server allows", async () => {
     const { code, stdout, stderr } = await runDemo(
       "--max-at-once",
       "20",
@@ -137,27 +137,27 @@ describe.concurrent("the demo", { timeout: 60_000 }, () => {
       "40"
     )
     expect(code).toBe(1)
-    expect(stdout).not.toContain("Every limit was kept.")
-    expect(stdout).toContain("That is more than the server allows: this run is meant to fail.")
+    expect(stdout).not.toContain("All limits were kept.")
+    expect(stdout).toContain("That is more than the server allows, so this run is expected to fail.")
     for (const way of ways) {
       expect(stderr).toMatch(new RegExp(String.raw`^${way}: stopped by /documents/\d+: 429 Too Many Requests$`, "m"))
       expect(stderr).toMatch(new RegExp(String.raw`^${way}: (1[1-9]|20) at once, 10 allowed$`, "m"))
-      expect(stderr).toMatch(new RegExp(String.raw`^${way}: [1-9]\d* answered 429$`, "m"))
+      expect(stderr).toMatch(new RegExp(String.raw`^${way}: [1-9]\d* refused with 429$`, "m"))
     }
-    // The picture shows them in red, in lanes above the limit.
+    // The timeline shows refused requests in red.
     const refused = tasksIn(readFileSync(picturePath(stdout), "utf8")).filter(
       ({ attributes }) => attributes["class"] === "task refused"
     )
     expect(refused.length).toBe(ways.reduce((sum, way) => sum + (figuresOf(stdout, way)?.[2] ?? NaN), 0))
   })
 
-  // Ten at once make about 70 a second, so a machine that is very busy may fail to break this limit at the first try.
-  it("exits with 1 when the server saw more in a second than it allows", { retry: 2 }, async () => {
+  // Ten at once make about 70 starts per second, so on a very busy machine the first run may not exceed the limit.
+  it("exits with 1 if more requests start in a second than the server allows", { retry: 2 }, async () => {
     const { code, stdout, stderr } = await runDemo("--max-per-second", "1000", "--documents", "200")
     expect(code).toBe(1)
     for (const way of ways) {
       expect(stderr).toMatch(new RegExp(String.raw`^${way}: [5-9]\d in a second, 50 allowed$`, "m"))
-      expect(stderr).toMatch(new RegExp(String.raw`^${way}: [1-9]\d* answered 429$`, "m"))
+      expect(stderr).toMatch(new RegExp(String.raw`^${way}: [1-9]\d* refused with 429$`, "m"))
       expect(figuresOf(stdout, way)?.[0]).toBeLessThanOrEqual(10)
     }
     expect(stderr).not.toContain("at once")
@@ -184,11 +184,11 @@ describe.concurrent("the server", { timeout: 60_000 }, () => {
     return { server, call, stats }
   }
 
-  it("lets ten in at once, refuses the others, and notices who hangs up", async () => {
+  it("answers ten requests at once, refuses the others, and detects cancelled requests", async () => {
     const { server, call, stats } = await start()
     try {
       const leave = new AbortController()
-      // The slowest answer there is: all 13 are there together.
+      // The slowest response, so that all 13 requests overlap.
       const calls = Array.from({ length: 13 }, () => call("/mirrors/Quito", { signal: leave.signal }))
       const refused: Array<number> = []
       await new Promise<void>((resolve, reject) => {
@@ -215,7 +215,7 @@ describe.concurrent("the server", { timeout: 60_000 }, () => {
     }
   })
 
-  it("serves at least 200 different documents, the same ones every time", async () => {
+  it("serves at least 200 different documents, the same in every run", async () => {
     const { server, call, stats } = await start()
     try {
       const read = async (id: number) => (await call(`/documents/${id}`)).text()
@@ -235,7 +235,7 @@ describe.concurrent("the server", { timeout: 60_000 }, () => {
   })
 })
 
-describe("the picture", () => {
+describe("the timeline", () => {
   const allowed = { atOnce: 10, perSecond: 50 }
   const limits = { maxAtOnce: 10, maxPerSecond: 45 }
   const race = { title: "race", note: "", requests: [seen(0, 100), seen(0, 100, "cancelled")] }
@@ -245,7 +245,7 @@ describe("the picture", () => {
     Array.from((cardsOf(svg)[0] ?? "").matchAll(/class="task \w+" x="[\d.]+" y="([\d.]+)"/g), ([, y]) => Number(y))
   const limitLineOf = (svg: string) => Number(/<path d="M132 ([\d.]+)H1076" class="limit"/.exec(svg)?.[1])
 
-  it("keeps ten at once below the limit's line, and what goes beyond above it", () => {
+  it("draws ten requests at once below the limit line, and the eleventh above it", () => {
     const ten = draw(Array.from({ length: 10 }, () => seen(0, 100)))
     expect(yOf(ten)).toHaveLength(10)
     expect(Math.min(...yOf(ten))).toBeGreaterThan(limitLineOf(ten))
@@ -254,11 +254,11 @@ describe("the picture", () => {
     expect(yOf(eleven).filter((y) => y < limitLineOf(eleven))).toHaveLength(1)
   })
 
-  it("gives the lane of a request that ended to the next one", () => {
+  it("reuses the lane of a request that has ended", () => {
     expect(new Set(yOf(draw([seen(0, 100), seen(100, 200), seen(200, 300)]))).size).toBe(1)
   })
 
-  it("is well-formed without any request at all", () => {
+  it("is well-formed without requests", () => {
     const svg = draw([])
     expect(tasksIn(svg)).toHaveLength(2)
     expect(svg).not.toMatch(/NaN|undefined|Infinity/)
@@ -276,7 +276,7 @@ describe("the terminal", () => {
     }
   }
 
-  it("rewrites one line on a terminal, no longer than it is wide", async () => {
+  it("rewrites one line on a terminal, cut to its width", async () => {
     vi.useFakeTimers()
     try {
       const output = record(true, 40)
@@ -296,7 +296,7 @@ describe("the terminal", () => {
     }
   })
 
-  it("prints a line a second elsewhere, with what runs, what is done and the rate", async () => {
+  it("prints one line per second without a terminal, with running tasks, done tasks and rate", async () => {
     vi.useFakeTimers()
     try {
       const output = record(false)
@@ -309,7 +309,7 @@ describe("the terminal", () => {
       vi.advanceTimersByTime(1)
       progress[Symbol.dispose]()
       vi.advanceTimersByTime(5000)
-      // A second later the three starts have left the last second.
+      // After one second the three starts are no longer in the last second.
       const line = "a way          ██████░░░░░░░░░░░░░░░░░░  running  1  done 1/4  rate  0/s  1.00 s\n"
       expect(output.written).toEqual([line, line])
     } finally {
@@ -317,7 +317,7 @@ describe("the terminal", () => {
     }
   })
 
-  it("aligns names to the left and figures to the right", () => {
+  it("aligns names left and figures right", () => {
     expect(
       alignTable([
         ["", "one", "two"],

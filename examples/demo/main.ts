@@ -1,6 +1,6 @@
 /**
- * Fetches 200 documents from a rate-limited API in three ways, races its mirrors, and lets the server say whether
- * its limits were kept. To see them broken: `--max-at-once 20` or `--max-per-second 90`.
+ * Fetches 200 documents from a rate-limited API in three ways and races its mirrors. The server then reports whether its
+ * limits were kept. To exceed them, use `--max-at-once 20` or `--max-per-second 90`.
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
@@ -31,7 +31,7 @@ const limits: Limits = { maxAtOnce: numberOf("max-at-once"), maxPerSecond: numbe
 const heading = (title: string) => console.log(`\n${styleText("bold", title)}`)
 const problems: Array<string> = []
 
-// The API, in a process of its own. It ends with this one.
+// The API, in its own process, which ends with this one.
 using server = fork(new URL("server.ts", import.meta.url))
 const [port] = await once(server, "message")
 const api = `http://127.0.0.1:${port}`
@@ -45,17 +45,17 @@ const readStats = () => getJson<Stats>("/stats")
 const resetStats = () => getJson<Stats>("/stats", { method: "DELETE" })
 
 const { limits: allowed } = await resetStats()
-console.log(`A rate-limited API runs at ${api}, in a process of its own.
-It answers 429 to whatever goes beyond ${allowed.atOnce} at once or ${allowed.perSecond} in any second, by its own count.
-The client keeps to ${limits.maxAtOnce} at once and ${limits.maxPerSecond} a second.`)
+console.log(`A rate-limited API runs at ${api}, in its own process.
+It allows ${allowed.atOnce} requests at once and ${allowed.perSecond} in any second, and responds to all others with 429.
+The client sends at most ${limits.maxAtOnce} at once and ${limits.maxPerSecond} per second.`)
 if (limits.maxAtOnce > allowed.atOnce || limits.maxPerSecond > allowed.perSecond) {
-  console.log("That is more than the server allows: this run is meant to fail.")
+  console.log("That is more than the server allows, so this run is expected to fail.")
 } else {
-  console.log(`Why not ${allowed.perSecond}? Some requests travel faster than others: what leaves as exactly ${allowed.perSecond} in a second
-arrives as ${allowed.perSecond + 1} now and then.`)
+  console.log(`Why not ${allowed.perSecond}? Some requests travel faster than others: of requests sent at ${allowed.perSecond} per second,
+${allowed.perSecond + 1} sometimes arrive within one second.`)
 }
 
-/** The least time that these requests can take: started in order, evenly spread, no overhead anywhere. */
+/** The minimum time for these requests: started in order, evenly spread, without overhead. */
 const idealTime = (requests: ReadonlyArray<Seen>) => {
   const permitFreeAt = Array.from({ length: limits.maxAtOnce }, () => 0)
   let start = -Infinity
@@ -67,8 +67,8 @@ const idealTime = (requests: ReadonlyArray<Seen>) => {
   return Math.max(...permitFreeAt)
 }
 
-// The documents, three ways. The server counts each way by itself.
-heading(`${count} documents, three ways`)
+// The documents in three ways. The server counts each way separately.
+heading(`${count} documents in three ways`)
 const ids = Array.from({ length: count }, (_, index) => index + 1)
 const runs: Array<Run> = []
 const rows: Array<Array<string | number>> = []
@@ -95,14 +95,14 @@ for (const [title, fetchAll] of Object.entries(ways)) {
   const { atOnce, perSecond } = allowed
   if (peakAtOnce > atOnce) problems.push(`${title}: ${peakAtOnce} at once, ${atOnce} allowed`)
   if (mostInAnySecond > perSecond) problems.push(`${title}: ${mostInAnySecond} in a second, ${perSecond} allowed`)
-  if (refused > 0) problems.push(`${title}: ${refused} answered 429`)
+  if (refused > 0) problems.push(`${title}: ${refused} refused with 429`)
   rows.push([title, peakAtOnce, mostInAnySecond, refused, fetched, taken, ideal])
   const note = fetched === count ? `${count} documents in ${taken}, ideal ${ideal}` : `stopped after ${taken}`
   runs.push({ title, note, requests })
 }
 
-// The race. The server tells what became of the losers' requests.
-heading("Five mirrors race, the first to succeed wins: runAny")
+// The race. The server reports the outcome of each request.
+heading("runAny: five mirrors race, and the first to succeed wins")
 await resetStats()
 const winner = await race(["Osaka", "Cairo", "Lisbon", "Quito", "Bergen"], async (mirror, signal) => {
   await getJson(`/mirrors/${mirror}`, { signal })
@@ -117,7 +117,7 @@ for (const { path, status, latency, from, to, outcome } of racers) {
   console.log(`${mirror.padEnd(6)}  ${fate} after ${seconds(to - from)} of ${seconds(latency)}${won ? ": wins" : ""}`)
 }
 
-heading("What the server saw, beside its limits")
+heading("What the server counted, compared with its limits")
 const columns = ["", "at once", "in any second", "429s", "documents", "time", "ideal"]
 console.log(alignTable([columns, ["limit", allowed.atOnce, allowed.perSecond, 0, count], ...rows]))
 
@@ -132,11 +132,11 @@ writeFileSync(
     limits
   })
 )
-console.log(`\nA picture of the run: ${file}`)
+console.log(`\nTimeline of the run: ${file}`)
 
 if (problems.length === 0) {
-  console.log(styleText("green", "Every limit was kept."))
+  console.log(styleText("green", "All limits were kept."))
 } else {
-  console.error(`\n${styleText("red", "This run failed, or broke a limit:")}\n${problems.join("\n")}`)
+  console.error(`\n${styleText("red", "This run failed or exceeded a limit:")}\n${problems.join("\n")}`)
   process.exitCode = 1
 }

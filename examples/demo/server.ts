@@ -1,18 +1,18 @@
 /**
- * Stands for somebody else's API: a process of its own that counts for itself and knows nothing of fibermeter.
+ * A rate-limited API in its own process. It counts requests itself and does not use fibermeter.
  *
- * - `GET /documents/17`: one of 1,000 JSON documents, each with a latency of its own (the same in every run).
- * - `GET /mirrors/Lisbon`: one document from mirrors of different speed, one of them out of order.
- * - `GET /stats`: what the server saw, as soon as nothing is running. `DELETE /stats` opens a new page.
+ * - `GET /documents/17`: one of 1,000 JSON documents, each with its own latency (the same in every run).
+ * - `GET /mirrors/Lisbon`: the same document from mirrors of different speed, one of them out of order.
+ * - `GET /stats`: the server's counts, sent when no request is running. `DELETE /stats` resets them.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 
-/** One request as the server saw it. Times are milliseconds since the page was opened. */
+/** One request as the server saw it. Times are in milliseconds since the last reset. */
 export interface Seen {
   readonly path: string
-  /** What the answer is and how long it takes, if the server is left to finish it. */
+  /** The status and the latency of the response, unless the request is cancelled. */
   readonly status: number
   readonly latency: number
   readonly from: number
@@ -35,7 +35,7 @@ interface Answer {
 
 const limits = { atOnce: 10, perSecond: 50 }
 
-/** What the server saw since the last `DELETE /stats`. */
+/** The server's counts since the last `DELETE /stats`. */
 interface Page {
   readonly opened: number
   peakAtOnce: number
@@ -45,14 +45,14 @@ interface Page {
 const newPage = (): Page => ({ opened: performance.now(), peakAtOnce: 0, mostInAnySecond: 0, requests: [] })
 let page = newPage()
 
-/** A number from 0 to 1 that looks random and is the same for the same seed: a hash that stirs the bits twice. */
+/** A pseudorandom number from 0 to 1, a hash of the seed. */
 const random = (seed: number): number => {
   let bits = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b)
   bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35)
   return ((bits ^ (bits >>> 16)) >>> 0) / 2 ** 32
 }
 
-// Most answers are quick and a few are slow, so that now the rate holds the client back and now the number at once.
+// Most responses are quick and a few are slow, so that both limits take effect: the rate, and the number at once.
 const documents = Array.from({ length: 1000 }, (_, index): Answer => {
   const id = index + 1
   const latency = Math.round(30 + 420 * random(id) ** 3)
@@ -83,7 +83,7 @@ const serve = async (path: string, { status, latency, body }: Answer, response: 
   const seen: Seen = { path, status, latency, from, to: from, outcome: "running" }
   const end = (outcome: Seen["outcome"]) => Object.assign(seen, { to: now(), outcome })
 
-  // A request that is refused counts as well: who keeps knocking is not let in sooner.
+  // A refused request counts as well, so repeating it at once does not help.
   requests.push(seen)
   const atOnce = requests.filter(({ outcome }) => outcome === "running").length
   const inThisSecond = requests.filter((earlier) => from - earlier.from < 1000).length
@@ -119,7 +119,7 @@ const server = createServer(({ method, url = "" }: IncomingMessage, response) =>
   const answer = answers.get(url)
   return answer === undefined ? send(response, 404, { error: "no such document" }) : serve(url, answer, response)
 })
-// Idle connections are kept for longer than the demo runs: none is closed just as the client uses it again.
+// Keep idle connections for longer than the demo runs, so that none is closed just as the client reuses it.
 server.keepAliveTimeout = 60_000
 server.listen(0, "127.0.0.1", () => process.send?.((server.address() as AddressInfo).port))
 process.once("disconnect", () => process.exit())

@@ -1,4 +1,4 @@
-/** What the demo shows while it runs, and the table at its end. */
+/** The progress line of the demo, and the table at its end. */
 
 export interface Output {
   readonly isTTY?: boolean
@@ -13,7 +13,7 @@ export interface Progress extends Disposable {
 
 export const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(2)} s`
 
-/** The progress of a run: one line that rewrites itself on a terminal, a line a second where there is none. */
+/** The progress of a run: one line that is rewritten on a terminal, or else one line per second. */
 export const showProgress = (title: string, total: number, output: Output = process.stdout): Progress => {
   const begun = performance.now()
   const starts: Array<number> = []
@@ -34,7 +34,7 @@ export const showProgress = (title: string, total: number, output: Output = proc
     ].join("  ")
   }
   const draw = output.isTTY
-    ? // Cut to the terminal's width: a line that wraps cannot be rewritten.
+    ? // Cut to the width of the terminal, because a wrapped line cannot be rewritten.
       () => output.write(`\r${line().slice(0, (output.columns ?? 80) - 1)}\x1b[K`)
     : () => output.write(`${line()}\n`)
   const timer = setInterval(draw, output.isTTY ? 100 : 1000)
@@ -59,7 +59,7 @@ export const showProgress = (title: string, total: number, output: Output = proc
   }
 }
 
-/** Rows as lines: the first column to the left, the figures to the right. */
+/** Formats rows as lines: the first column aligned left, the others right. */
 export const alignTable = (rows: ReadonlyArray<ReadonlyArray<string | number>>): string => {
   const cells = rows.map((row) => row.map(String))
   const widthOf = (column: number) => Math.max(...cells.map((row) => row[column]?.length ?? 0))

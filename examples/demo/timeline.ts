@@ -1,6 +1,6 @@
 /**
- * Draws what the server saw as an SVG. A card for each way: a bar per task, the number running, and the starts in the
- * last second, each beside its limit. Below them the race.
+ * Draws the server's view of a run as an SVG. Each way has a card: a bar per task, the number of running tasks, and the
+ * starts in the last second, each with its limit. Below is the race.
  */
 import type { Seen, Stats } from "./server.ts"
 import type { Limits } from "./ways.ts"
@@ -14,7 +14,7 @@ export interface Run {
 export interface Picture {
   readonly runs: ReadonlyArray<Run>
   readonly race: Run
-  /** What the server allows, and what the client keeps to. */
+  /** The limits of the server and of the client. */
   readonly allowed: Stats["limits"]
   readonly limits: Limits
 }
@@ -51,7 +51,7 @@ type Step = readonly [time: number, open: number]
 const round = (value: number) => Math.round(value * 100) / 100
 const seconds = (milliseconds: number) => (milliseconds / 1000).toFixed(2)
 
-/** The lowest lane that is free at each request's start: an eleventh lane means eleven at once. */
+/** The lowest free lane at the start of each request. An eleventh lane means eleven requests at once. */
 const lanesOf = (requests: ReadonlyArray<Seen>): Array<number> => {
   const freeAt: Array<number> = []
   return requests.map(({ from, to }) => {
@@ -62,7 +62,7 @@ const lanesOf = (requests: ReadonlyArray<Seen>): Array<number> => {
   })
 }
 
-/** How many intervals are open, wherever that changes; one that ends makes room for one that begins just then. */
+/** The number of open intervals at each change. At the same instant, ends come before starts. */
 const openAt = (intervals: ReadonlyArray<Interval>): Array<Step> => {
   const changes = intervals.flatMap(([from, to]): Array<Step> => [
     [from, 1],
@@ -102,7 +102,7 @@ const bar = ({ path, outcome, from, to }: Seen, x: Scale, y: number, height: num
   )
 }
 
-/** Milliseconds to x, so that `duration` fills the width, and the ticks for it. */
+/** The time scale, on which `duration` fills the width, and its grid. */
 const timeAxis = (duration: number, top: number, bottom: number) => {
   const x: Scale = (time) => round(left + ((right - left) * time) / duration)
   const step = [100, 200, 500, 1000, 2000].find((each) => duration / each <= 12) ?? 5000
@@ -115,7 +115,7 @@ const timeAxis = (duration: number, top: number, bottom: number) => {
   return { x, grid }
 }
 
-/** A number that changes over time, up to `end`, filled down to the base line. */
+/** A step function up to `end`, filled down to the base line. */
 const area = (steps: ReadonlyArray<Step>, x: Scale, y: Scale, end: number, colour: string) => {
   const outline = steps.filter(([time]) => time <= end).map(([time, open]) => `H${x(time)}V${y(open)}`)
   const path = `M${left} ${y(0)}${outline.join("")}H${x(end)}V${y(0)}Z`
@@ -130,7 +130,7 @@ const drawRun = (run: Run, duration: number, colour: string, { allowed, limits }
   const startsInLastSecond = openAt(requests.map(({ from }) => [from, from + 1000]))
   const mostStarts = Math.max(allowed.perSecond, limits.maxPerSecond, ...startsInLastSecond.map(([, open]) => open))
 
-  // From top to bottom: title, lanes (what goes beyond the limit lies above its line), running, starts, axis.
+  // From top to bottom: title, lanes (requests beyond the limit are above its line), running, starts, axis.
   const top = 52
   const lanesBottom = top + laneHeight * Math.max(allowed.atOnce, ...lanes.map((lane) => lane + 1))
   const runningBottom = lanesBottom + 92
@@ -139,7 +139,7 @@ const drawRun = (run: Run, duration: number, colour: string, { allowed, limits }
   const runningY: Scale = (open) => round(runningBottom - (66 * open) / allowed.atOnce)
   const startsY: Scale = (open) => round(startsBottom - (84 * open) / mostStarts)
   const { x, grid } = timeAxis(duration, top, startsBottom)
-  // The two lines may lie close together: the names keep apart, the higher one's above.
+  // The two lines may be close together, so their labels are moved apart.
   const clientIsLower = limits.maxPerSecond <= allowed.perSecond
 
   return card(run, startsBottom + 36, [
@@ -202,8 +202,8 @@ export const drawTimeline = (picture: Picture): string => {
     return group
   })
   const legend =
-    `A bar is a request: a pale one was cancelled, a red one refused. The server allows ${allowed.atOnce} at once and ${allowed.perSecond} in any second; ` +
-    `the client was told ${limits.maxAtOnce} at once and ${limits.maxPerSecond} a second. Time in seconds.`
+    `Each bar is a request. Pale: cancelled. Red: refused. The server allows ${allowed.atOnce} at once and ${allowed.perSecond} in any second; ` +
+    `the client is limited to ${limits.maxAtOnce} at once and ${limits.maxPerSecond} per second. Time in seconds.`
 
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height + 8}" viewBox="0 0 ${width} ${height + 8}">
 <style>${style}

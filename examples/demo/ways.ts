@@ -1,4 +1,4 @@
-/** All that the demo needs of fibermeter: one job done in three ways, and a race. The rest of it is around this. */
+/** All uses of fibermeter in the demo: the same work in three ways, and a race. */
 import { amap, runAll, runAny } from "@fibermeter/promise"
 import { Effect, Stream } from "effect"
 import * as Core from "fibermeter"
@@ -8,12 +8,12 @@ export interface Limits {
   readonly maxPerSecond: number
 }
 
-/** A request that the signal cancels. */
+/** A request that can be cancelled by its signal. */
 export type Get<Key, A> = (key: Key, signal: AbortSignal) => Promise<A>
 
 type Way = <A>(ids: ReadonlyArray<number>, get: Get<number, A>, limits: Limits) => Promise<ReadonlyArray<A>>
 
-/** Promises: each document as soon as it is there. */
+/** Promises: each document as it becomes available. */
 const facadeAmap: Way = async (ids, get, limits) => {
   const documents = []
   for await (const document of amap(ids, (id, { signal }) => get(id, signal), limits)) {
@@ -22,7 +22,7 @@ const facadeAmap: Way = async (ids, get, limits) => {
   return documents
 }
 
-/** Promises: all documents, in the order of their ids. */
+/** Promises: all documents, in input order. */
 const facadeRunAll: Way = (ids, get, limits) => runAll(ids, (id, { signal }) => get(id, signal), limits)
 
 /** Effect: a Stream of documents inside a program. */
@@ -38,6 +38,6 @@ const coreAmap: Way = (ids, get, limits) => {
 
 export const ways = { "facade amap": facadeAmap, "facade runAll": facadeRunAll, "core amap": coreAmap }
 
-/** The first mirror to succeed; what the others are doing is cancelled. */
+/** The first mirror to succeed. The other requests are cancelled. */
 export const race = <A>(mirrors: ReadonlyArray<string>, get: Get<string, A>): Promise<A> =>
   runAny(mirrors, (mirror, { signal }) => get(mirror, signal))

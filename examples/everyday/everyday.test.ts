@@ -1,4 +1,4 @@
-/** The programs of this folder, each run as a user would run it. The servers in them do the counting. */
+/** The programs of this folder, each run as a user runs it. The servers in the programs count the requests. */
 import { execFile } from "node:child_process"
 import { readdirSync } from "node:fs"
 import { basename } from "node:path"
@@ -18,7 +18,7 @@ interface Printed {
   readonly stderr: ReadonlyArray<string>
 }
 
-/** What a program prints, line by line. It has to end well. */
+/** The output of a program, line by line. It must exit with 0. */
 const run = (program: URL) =>
   new Promise<Printed>((resolve, reject) => {
     const options = { env: { NO_COLOR: "1" }, timeout: 30_000 }
@@ -31,56 +31,56 @@ const run = (program: URL) =>
 const linesOf = (text: string) => text.split("\n").slice(0, -1)
 
 describe("everyday", { timeout: 60_000 }, () => {
-  it("pages: only those that are needed are asked for", async () => {
+  it("pages: requests only the pages that are needed", async () => {
     expect(await run(programs.pages)).toEqual({
       stdout: [
         '50 names, from "the name of 0" to "the name of 49"',
-        "pages asked for: 0, 10, 20, 30, 40",
+        "requested pages: 0, 10, 20, 30, 40",
         "12 names",
-        "pages asked for: 0, 10"
+        "requested pages: 0, 10"
       ],
       stderr: []
     })
   })
 
-  it("streams: every line is an item, and a stream without an end is left", async () => {
+  it("streams: each line is an item, and leaving the loop closes an infinite stream", async () => {
     expect(await run(programs.streams)).toEqual({
       stdout: [
-        "the numbers of the file add up to 500500",
+        "sum of the numbers in the file: 500500",
         "event 1",
         "event 2",
         "event 3",
-        "the server has seen the client hang up"
+        "the client has closed the connection"
       ],
       stderr: []
     })
   })
 
-  it("retry: after a 429 the server is left alone, and in the end everything is answered", async () => {
+  it("retry: after a 429 no request is sent until the pause ends, and all requests succeed in the end", async () => {
     expect(await run(programs.retry)).toEqual({
       stdout: [
-        "the answer to /1",
-        "the answer to /2",
-        "the answer to /3",
-        "the answer to /4",
-        "the answer to /5",
-        "the answer to /6",
-        "the answer to /7",
-        "the answer to /status",
-        "the server has answered 8 and refused 1"
+        "the response to /1",
+        "the response to /2",
+        "the response to /3",
+        "the response to /4",
+        "the response to /5",
+        "the response to /6",
+        "the response to /7",
+        "the response to /status",
+        "the server answered 8 requests and refused 1"
       ],
       stderr: []
     })
   })
 
-  it("progress: counts go up, to all documents and the retries of ten", async () => {
+  it("progress: the counts rise to 100 documents and ten retries", async () => {
     const { stderr, stdout } = await run(programs.progress)
     expect(stdout).toEqual(["100 documents"])
-    // Where there is no terminal, each report is a line of its own; the first says that nothing is known yet.
+    // Without a terminal, each report is a line of its own. The first one is empty.
     const [first, ...lines] = stderr
     expect(first).toMatch(/^\S $/)
     const reports = lines.map((line) => {
-      const numbers = /^\S (\d+) of 100, (\d+) now, (\d+) tried again, \d+ a second$/.exec(line)
+      const numbers = /^\S (\d+) of 100, (\d+) running, (\d+) retries, \d+ per second$/.exec(line)
       if (numbers === null) throw new Error(`no report: ${line}`)
       const [done, running, retried] = numbers.slice(1).map(Number)
       return { done: done!, running: running!, retried: retried! }
@@ -91,32 +91,32 @@ describe("everyday", { timeout: 60_000 }, () => {
     expect(Math.max(...reports.map(({ running }) => running))).toBeLessThanOrEqual(10)
   })
 
-  it("requests: each task knows its request, and the shutdown leaves nobody waiting", async () => {
+  it("requests: each task runs in the context of its request, and the shutdown rejects waiting requests", async () => {
     expect(await run(programs.requests)).toEqual({
       stdout: [
         "first: 200 fine, fine",
         "second: 200 fine, fine",
         "third: 200 fine, fine",
-        "first: asks for /orders",
-        "first: asks for /user",
-        "second: asks for /orders",
-        "second: asks for /user",
-        "third: asks for /orders",
-        "third: asks for /user",
+        "first: requests /orders",
+        "first: requests /user",
+        "second: requests /orders",
+        "second: requests /user",
+        "third: requests /orders",
+        "third: requests /user",
         "slow: 503 AbortError: the meter has been closed",
         "late: 503 AbortError: the meter has been closed",
-        "late: is told that the program ends",
-        "slow: asks for /orders",
-        "slow: asks for /report",
-        "slow: asks for /user",
-        "slow: is told that the program ends",
-        "at most 1 at once at the API"
+        "late: is rejected at shutdown",
+        "slow: is rejected at shutdown",
+        "slow: requests /orders",
+        "slow: requests /report",
+        "slow: requests /user",
+        "at most 1 request at once at the API"
       ],
       stderr: []
     })
   })
 
-  it("every program is run here", () => {
+  it("every program has a test", () => {
     const files = readdirSync(new URL(".", import.meta.url)).filter((file) => file.endsWith(".ts"))
     const others = ["everyday.test.ts", "serve.ts"]
     const run = Object.values(programs).map(({ pathname }) => basename(pathname))

@@ -1,5 +1,5 @@
 /**
- * A paginated API as items: an async generator asks for the next page when tasks are about to need it, and not before.
+ * A paginated API as the source of items. An async generator requests the next page only when a task is about to need it.
  */
 import { setTimeout } from "node:timers/promises"
 import { amap } from "@fibermeter/promise"
@@ -7,17 +7,17 @@ import { serve } from "./serve.ts"
 
 interface Page {
   readonly users: ReadonlyArray<number>
-  /** Where the next page begins; `null` on the last one. */
+  /** Where the next page begins, or `null` on the last page. */
   readonly next: number | null
 }
 
-// The API: 50 users, ten on a page, and a name for each.
-const pagesAskedFor: Array<number> = []
+// The API: 50 users, ten per page, and a name for each.
+const requestedPages: Array<number> = []
 await using server = await serve(async (request, response) => {
   const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost")
   if (pathname === "/users") {
     const cursor = Number(searchParams.get("cursor"))
-    pagesAskedFor.push(cursor)
+    requestedPages.push(cursor)
     const users = Array.from({ length: 10 }, (_, i) => cursor + i)
     response.end(JSON.stringify({ users, next: cursor + 10 < 50 ? cursor + 10 : null } satisfies Page))
   } else {
@@ -30,7 +30,7 @@ await using server = await serve(async (request, response) => {
 async function* allUsers(signal?: AbortSignal) {
   let next: number | null = 0
   while (next !== null) {
-    // A source gets no signal of its own: what may abort the call should abort its requests as well.
+    // A source gets no signal of its own. Pass it the signal of the call, so that aborting the call aborts its requests.
     const response = await fetch(`${server.url}/users?cursor=${next}`, { signal: signal ?? null })
     const page = (await response.json()) as Page
     yield* page.users
@@ -41,7 +41,7 @@ async function* allUsers(signal?: AbortSignal) {
 const nameOf = async (user: number, signal: AbortSignal) =>
   (await fetch(`${server.url}/users/${user}`, { signal })).text()
 
-// All of them, three at once. Nothing has to be known about how many there are.
+// All users, three at once. The number of users need not be known.
 const controller = new AbortController()
 const { signal } = controller
 const names: Array<string> = []
@@ -53,12 +53,12 @@ for await (const name of amap(allUsers(signal), (user, { signal }) => nameOf(use
   names.push(name)
 }
 console.log(`${names.length} names, from "${names[0]}" to "${names.at(-1)}"`)
-console.log(`pages asked for: ${pagesAskedFor.splice(0).join(", ")}`)
+console.log(`requested pages: ${requestedPages.splice(0).join(", ")}`)
 
-// The first twelve. When the loop is left, the generator is closed: nobody asks for the pages behind.
+// The first twelve users. Leaving the loop closes the generator, so no further pages are requested.
 let count = 0
 for await (const _ of amap(allUsers(), (user, { signal }) => nameOf(user, signal), { maxAtOnce: 3, ordered: true })) {
   if (++count === 12) break
 }
 console.log(`${count} names`)
-console.log(`pages asked for: ${pagesAskedFor.join(", ")}`)
+console.log(`requested pages: ${requestedPages.join(", ")}`)

@@ -1,13 +1,13 @@
 /**
- * A line in the terminal that says how far a call has come. `onProgress` is told ten times a second and in the end, so
- * whatever shows it needs no throttling of its own.
+ * A line in the terminal that shows the progress of a call. `onProgress` is called ten times a second and once at the end,
+ * so the display needs no throttling.
  */
 import { setTimeout } from "node:timers/promises"
 import { type Progress, runAll } from "@fibermeter/promise"
 import yoctoSpinner from "yocto-spinner"
 import { serve } from "./serve.ts"
 
-// Every tenth document is not there at the first attempt.
+// The first request for every tenth document fails.
 const asked = new Set<string>()
 await using server = await serve(async ({ url = "/" }, response) => {
   await setTimeout(10)
@@ -25,8 +25,8 @@ const getDocument = async (id: number, signal: AbortSignal) => {
 const spinner = yoctoSpinner().start()
 
 const show = ({ succeeded, failed, total, running, retried, rate }: Progress) => {
-  const counts = `${succeeded + failed} of ${total}, ${running} now, ${retried} tried again`
-  spinner.text = `${counts}, ${rate.toFixed(0)} a second`
+  const counts = `${succeeded + failed} of ${total}, ${running} running, ${retried} retries`
+  spinner.text = `${counts}, ${rate.toFixed(0)} per second`
 }
 
 const ids = Array.from({ length: 100 }, (_, i) => i + 1)

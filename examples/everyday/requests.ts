@@ -1,19 +1,19 @@
 /**
- * A server whose requests all talk to the same API, under one meter. Each task still belongs to its request: what is in
- * an `AsyncLocalStorage` is that of the request, whoever waited before it. At shutdown the meter is closed, so no
- * request is left hanging.
+ * A server whose requests call the same API under one meter. Each task runs in the `AsyncLocalStorage` context of its own
+ * request, even if the end of another request's task admitted it. At shutdown the meter is closed, so no request is left
+ * pending.
  */
 import { AsyncLocalStorage } from "node:async_hooks"
 import { setTimeout } from "node:timers/promises"
 import { createMeter } from "@fibermeter/promise"
 import { serve } from "./serve.ts"
 
-/** The name of the request that is being handled. */
+/** The name of the current request. */
 const request = new AsyncLocalStorage<string>()
 const log: Array<string> = []
 const note = (what: string) => log.push(`${request.getStore()}: ${what}`)
 
-// The API. One of its answers never comes.
+// The API. It never responds to /report.
 let atOnce = 0
 let mostAtOnce = 0
 const { promise: begun, resolve: onBegun } = Promise.withResolvers<void>()
@@ -26,7 +26,7 @@ await using api = await serve(async ({ url }, response) => {
 })
 
 const ask = async (path: string, signal: AbortSignal) => {
-  note(`asks for ${path}`)
+  note(`requests ${path}`)
   return (await fetch(api.url + path, { signal })).text()
 }
 
@@ -36,18 +36,18 @@ let answers: Promise<ReadonlyArray<string>>
     const name = (incoming.url ?? "").slice(1)
     return request.run(name, async () => {
       try {
-        // A task starts when one of another request has ended. What is stored is that of its own request all the same.
+        // The end of another request's task admits these tasks. They still run in the context of this request.
         const parts = await meter.runAll(["/user", "/orders"], (path, { signal }) => ask(path, signal))
         if (name === "slow") parts.push(await meter.run(({ signal }) => ask("/report", signal)))
         response.end(parts.join(", "))
       } catch (reason) {
-        note("is told that the program ends")
-        // Without this the connection would be kept for seconds, and the server with it.
+        note("is rejected at shutdown")
+        // Otherwise the connection would be kept alive for seconds, and the server with it.
         response.writeHead(503, { connection: "close" }).end(String(reason))
       }
     })
   })
-  // Made after the server, and so closed before it: the server waits until all its requests have been answered.
+  // Created after the server, and so closed before it. The server waits until all its requests have a response.
   await using meter = createMeter({ maxAtOnce: 1 })
 
   const get = async (name: string) => {
@@ -58,7 +58,7 @@ let answers: Promise<ReadonlyArray<string>>
   for (const answer of await Promise.all(["first", "second", "third"].map(get))) console.log(answer)
   for (const line of log.splice(0).toSorted()) console.log(line)
 
-  // The program ends while one request has its task running and another waits for the meter.
+  // Shut down while the task of one request is running and another request waits for the meter.
   const slow = get("slow")
   await begun
   const late = get("late")
@@ -68,4 +68,4 @@ let answers: Promise<ReadonlyArray<string>>
 
 for (const answer of await answers) console.log(answer)
 for (const line of log.toSorted()) console.log(line)
-console.log(`at most ${mostAtOnce} at once at the API`)
+console.log(`at most ${mostAtOnce} request at once at the API`)

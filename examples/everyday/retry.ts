@@ -1,12 +1,12 @@
 /**
- * An API that says 429 and for how long it wants to be left alone. The client knows nothing of its quota: the first
- * refusal pauses the meter, and with it all that use it. What was refused is asked again.
+ * An API that responds with 429 and a `Retry-After`. The client does not know the quota of the API. The first 429 pauses the
+ * meter, and so all requests under it. The refused requests are then retried.
  */
 import { setTimeout } from "node:timers/promises"
 import { createMeter } from "@fibermeter/promise"
 import { serve } from "./serve.ts"
 
-// The API: the fourth request is one too many. For a second from then on, all are refused.
+// The API: the fourth request exceeds the quota. From then on, it refuses all requests for a second.
 const log = { answered: 0, refused: 0 }
 let openAt = 0
 await using server = await serve(async (request, response) => {
@@ -19,14 +19,14 @@ await using server = await serve(async (request, response) => {
   }
   log.answered++
   await setTimeout(200)
-  response.end(`the answer to ${request.url}`)
+  response.end(`the response to ${request.url}`)
 })
 
 const api = createMeter({ maxAtOnce: 4 })
 
 const ask = async (question: string, signal: AbortSignal) => {
   const response = await fetch(server.url + question, { signal })
-  // The response goes along: that is where `retry` finds its `Retry-After`.
+  // `retry` reads the `Retry-After` from the response in `cause`.
   if (!response.ok) throw new Error(`${question}: ${response.status}`, { cause: response })
   return response.text()
 }
@@ -34,7 +34,7 @@ const ask = async (question: string, signal: AbortSignal) => {
 const retry = {
   times: 5,
   delay: "100 millis",
-  // Only what may be better the next time. A failure without a response, such as a broken connection, is.
+  // Retry only errors that may be temporary: 429, server errors, and errors without a response, such as a lost connection.
   while: (reason: unknown) => {
     const response = reason instanceof Error ? reason.cause : undefined
     return !(response instanceof Response) || response.status === 429 || response.status >= 500
@@ -48,5 +48,5 @@ const [answers, status] = await Promise.all([
 ])
 
 for (const answer of [...answers, status]) console.log(answer)
-// Had the others gone on asking for that second, there would be more refusals.
-console.log(`the server has answered ${log.answered} and refused ${log.refused}`)
+// Without the pause, the other requests would have been refused as well.
+console.log(`the server answered ${log.answered} requests and refused ${log.refused}`)

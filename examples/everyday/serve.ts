@@ -1,4 +1,4 @@
-/** A server on this machine, for the programs of this folder to talk to. */
+/** A local HTTP server for the programs of this folder. */
 import { once } from "node:events"
 import { createServer, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -7,7 +7,7 @@ export interface Server extends AsyncDisposable {
   readonly url: string
 }
 
-/** Listens until the block that has it as `await using` is left. */
+/** Starts a server. `await using` stops it at the end of the block. */
 export const serve = async (listener: RequestListener): Promise<Server> => {
   const server = createServer(listener).listen(0, "127.0.0.1")
   await once(server, "listening")

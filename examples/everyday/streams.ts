@@ -1,6 +1,6 @@
 /**
- * Streams as items: the lines of a file, through Node's streams, and those of a response, through web streams. Both are
- * read as fast as tasks start, so neither has to fit into memory. When a call ends early, it closes its source.
+ * Streams as sources of items: the lines of a file through Node streams, and the lines of a response through web streams.
+ * Both are read as tasks start, so neither has to fit into memory. A call that ends early closes its source.
  */
 import { once } from "node:events"
 import { createReadStream } from "node:fs"
@@ -12,14 +12,14 @@ import { setTimeout } from "node:timers/promises"
 import { amap, runOnEach } from "@fibermeter/promise"
 import { serve } from "./serve.ts"
 
-// A Node stream: anything that is an async iterable will do, and `readline` makes one of lines.
+// A Node stream. `readline` turns it into an async iterable of lines.
 const folder = await mkdtemp(join(tmpdir(), "fibermeter-"))
 const file = join(folder, "numbers.txt")
 await writeFile(file, Array.from({ length: 1000 }, (_, i) => `${i + 1}\n`).join(""))
 
 let sum = 0
 {
-  // What `readline` is closed by leaves the stream below it open. This does not.
+  // Closing `readline` leaves its input stream open. `await using` closes it.
   await using input = createReadStream(file)
   await runOnEach(
     createInterface({ input, crlfDelay: Infinity }),
@@ -30,23 +30,23 @@ let sum = 0
     { maxAtOnce: 50 }
   )
 }
-console.log(`the numbers of the file add up to ${sum}`)
+console.log(`sum of the numbers in the file: ${sum}`)
 await rm(folder, { recursive: true })
 
-// A feed without an end, one JSON value on each line. It goes on until the client hangs up.
+// An infinite feed, one JSON value per line, until the client closes the connection.
 const { promise: hungUp, resolve: onHangUp } = Promise.withResolvers<void>()
 await using server = await serve(async (_, response) => {
   const left = new AbortController()
   response.once("close", () => left.abort())
   for (let id = 1; !left.signal.aborted; id++) {
-    // In parts, as a network would have it.
+    // In parts, as over a network.
     if (!response.write(`{"id": ${id}, "na`)) await once(response, "drain", left).catch(() => {})
     response.write(`me": "event ${id}"}\n`)
   }
   onHangUp()
 })
 
-/** Puts text together again and gives it line by line. */
+/** Splits a stream of text into lines. */
 const splitLines = () => {
   let rest = ""
   return new TransformStream<string, string>({
@@ -73,4 +73,4 @@ for await (const name of amap(lines, parse, { maxAtOnce: 2, ordered: true })) {
   if (name === "event 3") break
 }
 await hungUp
-console.log("the server has seen the client hang up")
+console.log("the client has closed the connection")
