@@ -60,6 +60,16 @@ export const amap: {
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
+  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  <A, B, E, R, SE = never, SR = never>(
+    items: Items<A, SE, SR>,
+    f: (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
+  ): Stream.Stream<B, E | SE, R | SR>
+  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  <A, B, E, R, SE = never, SR = never>(
+    items: Items<A, SE, SR>,
+    f: (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
+  ): Stream.Stream<B, E | SE, R | SR>
 } = dualVerb((call) =>
   Stream.fromChannel(
     Channel.fromTransform((_, scope) => (Exit.isFailure(call) ? Effect.failCause(call.cause) : pull(call.value, scope)))

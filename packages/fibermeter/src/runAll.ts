@@ -5,6 +5,7 @@ import { dualVerb, execute, ofEffects } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { isIterable, isThenable } from "./internal/check.ts"
 import { All } from "./internal/collect.ts"
+import type { AnyFunction, Meant } from "./internal/wrongCall.ts"
 import type { Items } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
 import type { CostError, Options } from "./Options.ts"
@@ -84,6 +85,18 @@ export const runAll: {
     Results<T>,
     ErrorOf<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     ServicesOf<T> | MeterServices<NoInfer<M>>
+  >
+  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  <A, B, E, R, const T, SE = never, SR = never, M extends Meters = never, C extends Cost = never, Q = AnyFunction>(
+    items: T & (Q extends AnyFunction ? Items<A, SE, SR> : Effects),
+    f: (Q extends AnyFunction
+      ? (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
+      : Options<M, MemberOf<T>, C>) &
+      Meant<Q>
+  ): Effect.Effect<
+    Q extends AnyFunction ? Array<B> : Results<T>,
+    (Q extends AnyFunction ? E | SE : ErrorOf<T>) | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    (Q extends AnyFunction ? R | SR : ServicesOf<T>) | MeterServices<NoInfer<M>>
   >
 } = dualVerb(
   (call) => collect(call),

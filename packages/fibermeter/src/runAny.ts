@@ -4,6 +4,7 @@ import type * as Effect from "effect/Effect"
 import { dualVerb, execute, ofEffects } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { Any } from "./internal/collect.ts"
+import type { AnyFunction, Meant } from "./internal/wrongCall.ts"
 import type { Items } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
 import type { CostError, RunAnyOptions } from "./Options.ts"
@@ -73,6 +74,20 @@ export const runAny: {
     Effect.Success<MemberOf<T>>,
     Effect.Error<MemberOf<T>> | NoneError<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     Effect.Services<MemberOf<T>> | MeterServices<NoInfer<M>>
+  >
+  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  <A, B, E, R, const T, SE = never, SR = never, M extends Meters = never, C extends Cost = never, Q = AnyFunction>(
+    items: T & (Q extends AnyFunction ? Items<A, SE, SR> : Effects),
+    f: (Q extends AnyFunction
+      ? (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
+      : RunAnyOptions<M, MemberOf<T>, C>) &
+      Meant<Q>
+  ): Effect.Effect<
+    Q extends AnyFunction ? B : Effect.Success<MemberOf<T>>,
+    | (Q extends AnyFunction ? E | SE | Cause.NoSuchElementError : Effect.Error<MemberOf<T>> | NoneError<T>)
+    | MeterError<NoInfer<M>>
+    | CostError<NoInfer<C>>,
+    (Q extends AnyFunction ? R | SR : Effect.Services<MemberOf<T>>) | MeterServices<NoInfer<M>>
   >
 } = dualVerb(
   (call) => race(call),

@@ -54,6 +54,16 @@ export const runOnEach: {
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
+  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  <A, B, E, R, SE = never, SR = never>(
+    items: Items<A, SE, SR>,
+    f: (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
+  ): Effect.Effect<void, E | SE, R | SR>
+  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  <A, B, E, R, SE = never, SR = never>(
+    items: Items<A, SE, SR>,
+    f: (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
+  ): Effect.Effect<void, E | SE, R | SR>
 } = dualVerb((call) =>
   execute(
     call,

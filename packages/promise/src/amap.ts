@@ -40,8 +40,8 @@ import type { Items, ItemTask } from "./Task.ts"
  * @since 0.1.0
  */
 export const amap: {
-  <A, B>(items: Items<A>, task: ItemTask<A, B>, options: Settled<AmapOptions<A>>): Results<Outcome<B, A>>
-  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: AmapOptions<A>): Results<B>
+  <A, B>(items: Items<A>, task: ItemTask<NoInfer<A>, B>, options: Settled<AmapOptions<A>>): Results<Outcome<B, A>>
+  <A, B>(items: Items<A>, task: ItemTask<NoInfer<A>, B>, options?: AmapOptions<A>): Results<B>
 } = <A>(items: Items<A>, task: ItemTask<A, any>, options?: AmapOptions<A>): Results<any> =>
   new ResultIterator(ofItems<A, any>(items, task, options))
 

@@ -3,6 +3,7 @@ import { ofItems, ofTasks, recordOf } from "./internal/call.ts"
 import { execute } from "./internal/execute.ts"
 import { settlingOrTolerating } from "./internal/outcomes.ts"
 import type { RunAllOptions, Settled } from "./Options.ts"
+import type { AnyFunction, Meant } from "./internal/wrongCall.ts"
 import type { Outcome } from "./Outcome.ts"
 import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
 
@@ -46,10 +47,15 @@ type Outcomes<T> =
  * @since 0.1.0
  */
 export const runAll: {
-  <A, B>(items: Items<A>, task: ItemTask<A, B>, options: Settled<RunAllOptions<A>>): Promise<Array<Outcome<B, A>>>
-  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: RunAllOptions<A>): Promise<Array<B>>
   <const T extends Tasks>(tasks: T, options: Settled<RunAllOptions<MemberOf<T>>>): Promise<Outcomes<T>>
   <const T extends Tasks>(tasks: T, options?: RunAllOptions<MemberOf<T>>): Promise<Results<T>>
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options: Settled<RunAllOptions<A>>): Promise<Array<Outcome<B, A>>>
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: RunAllOptions<A>): Promise<Array<B>>
+  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  <A, B, const T, Q = AnyFunction>(
+    items: T & (Q extends AnyFunction ? Items<A> : Tasks),
+    task: (Q extends AnyFunction ? ItemTask<NoInfer<A>, B> : RunAllOptions) & Meant<Q>
+  ): Promise<Q extends AnyFunction ? Array<B> : Results<T>>
 } = async (input: unknown, second?: unknown, third?: unknown): Promise<any> => {
   if (typeof second === "function") return collect(() => ofItems(input, second, third))
   const record = recordOf(input)

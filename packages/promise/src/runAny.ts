@@ -2,6 +2,7 @@ import { Any } from "fibermeter/engine"
 import { ofItems, ofTasks } from "./internal/call.ts"
 import { execute } from "./internal/execute.ts"
 import type { Rejection } from "./internal/rejection.ts"
+import type { AnyFunction, Meant } from "./internal/wrongCall.ts"
 import type { RunAnyOptions } from "./Options.ts"
 import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
 
@@ -28,8 +29,18 @@ import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
  * @since 0.1.0
  */
 export const runAny: {
-  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: RunAnyOptions<A>): Promise<B>
   <const T extends Items<Task<unknown>>>(tasks: T, options?: RunAnyOptions<MemberOf<T>>): Promise<ResultOf<MemberOf<T>>>
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: RunAnyOptions<A>): Promise<B>
+  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  <A, B, const T, Q = AnyFunction>(
+    items: T & (Q extends AnyFunction ? Items<A> : Items<Task<unknown>>),
+    task: (Q extends AnyFunction ? ItemTask<NoInfer<A>, B> : RunAnyOptions) & Meant<Q>
+  ): Promise<Q extends AnyFunction ? B : ResultOf<MemberOf<T>>>
+  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  <A, B, const T, Q = AnyFunction>(
+    items: T & (Q extends AnyFunction ? Items<A> : Items<Task<unknown>>),
+    task: (Q extends AnyFunction ? ItemTask<NoInfer<A>, B> : RunAnyOptions) & Meant<Q>
+  ): Promise<Q extends AnyFunction ? B : ResultOf<MemberOf<T>>>
 } = (input: unknown, second?: unknown, third?: unknown): Promise<never> =>
   execute(
     () => (typeof second === "function" ? ofItems(input, second, third) : ofTasks(input, second)),

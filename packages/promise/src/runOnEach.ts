@@ -30,7 +30,11 @@ import type { Items, ItemTask } from "./Task.ts"
  *
  * @since 0.1.0
  */
-export const runOnEach = <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: EachOptions<A>): Promise<void> =>
+export const runOnEach = <A, B>(
+  items: Items<A>,
+  task: ItemTask<NoInfer<A>, B>,
+  options?: EachOptions<A>
+): Promise<void> =>
   execute(
     () => ofItems<A, B>(items, task, options),
     ({ options }) => ({ collector: tolerating(options, nothing), result: () => undefined })

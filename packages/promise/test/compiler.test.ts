@@ -1,51 +1,11 @@
 /** What the compiler says about calls, by its own messages: where an error stands, and what it names. */
-import { execFile } from "node:child_process"
-import { mkdtemp, rm, writeFile } from "node:fs/promises"
-import { join } from "node:path"
-import { expect, it } from "vitest"
-
-const root = join(import.meta.dirname, "../../..")
-
-const compilers = ["typescript", "typescript-5.9"] as const
-
-/** The errors in a program that imports this package, as `line:column message`. */
-const errorsOf = async (compiler: (typeof compilers)[number], program: string): Promise<ReadonlyArray<string>> => {
-  // Inside the package, so that its imports resolve.
-  const folder = await mkdtemp(join(import.meta.dirname, ".compiler-"))
-  try {
-    await writeFile(join(folder, "program.ts"), program)
-    const compilerOptions = {
-      target: "ES2023",
-      // As in create-vite's templates: without `AsyncDisposable`.
-      lib: ["ES2023", "DOM"],
-      types: [],
-      module: "NodeNext",
-      strict: true,
-      exactOptionalPropertyTypes: true,
-      skipLibCheck: true,
-      noEmit: true,
-      allowImportingTsExtensions: true
-    }
-    await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["program.ts"] }))
-    const tsc = join(root, "node_modules", compiler, "bin/tsc")
-    const output = await new Promise<string>((resolve) => {
-      execFile(process.execPath, [tsc, "-p", folder, "--pretty", "false"], { cwd: folder }, (_, stdout) =>
-        resolve(stdout)
-      )
-    })
-    // A message goes on in lines that are indented.
-    return Array.from(
-      output.matchAll(/^program\.ts\((\d+),(\d+)\): error TS\d+: (.*(?:\n .*)*)/gm),
-      ([, line, column, text]) => [`${line}:${column}`, text].join(" ")
-    )
-  } finally {
-    await rm(folder, { recursive: true })
-  }
-}
+import { describe, expect, it } from "vitest"
+import { compilers, errorsOf } from "../../fibermeter/test/support/compiler.ts"
 
 it.each(compilers)("%s: what amap returns has a type also where lib lacks AsyncDisposable", async (compiler) => {
   const errors = await errorsOf(
     compiler,
+    import.meta.dirname,
     `import { amap } from "../../src/index.ts"
 const results = amap([1], async (n) => String(n))
 export const wrong: number = results
@@ -62,3 +22,41 @@ export const loop = async () => {
     expect.stringContaining("6:11 Type 'string' is not assignable to type 'number'") as string
   ])
 })
+
+describe.each(compilers)("%s: a wrong call is reported at the wrong argument", (compiler) => {
+  const cases: ReadonlyArray<readonly [call: string, at: string, phrase: string]> = [
+    ['runAll(["a"], (n: number) => n)', "(n: number", "Type 'string' is not assignable to type 'number'"],
+    ['runAny(["a"], (n: number) => n)', "(n: number", "Type 'string' is not assignable to type 'number'"],
+    ['runOnEach(["a"], (n: number) => n)', "(n: number", "Type 'string' is not assignable to type 'number'"],
+    ['amap(["a"], (n: number) => n)', "(n: number", "Type 'string' is not assignable to type 'number'"],
+    [
+      'runAll(["a"], (n, index: number) => [n, index])',
+      "(n, index",
+      "Type 'TaskContext' is not assignable to type 'number'"
+    ],
+    [
+      'runAny(["a"], (n, index: number) => [n, index])',
+      "(n, index",
+      "Type 'TaskContext' is not assignable to type 'number'"
+    ],
+    ["runAll([() => 1], { concurrency: 5 })", "concurrency", "'concurrency' does not exist in type 'RunAllOptions"],
+    ["runAny([() => 1], { concurrency: 5 })", "concurrency", "'concurrency' does not exist in type 'RunAnyOptions"],
+    ['runAll({ a: () => 1 }, { maxAtOnce: "5" })', "maxAtOnce", "Type 'string' is not assignable to type 'number'"],
+    ["runAll([Promise.resolve(1)], { maxAtOnce: 5 })", "[Promise", "[Promise<number>]"],
+    ["runAny([Promise.resolve(1)], { maxAtOnce: 5 })", "[Promise", "[Promise<number>]"]
+  ]
+
+  it("of each of the verbs", async () => {
+    const program = [
+      'import { amap, runAll, runAny, runOnEach } from "../../src/index.ts"',
+      ...cases.map(([call]) => call)
+    ]
+    expect(await errorsOf(compiler, import.meta.dirname, program.join("\n"))).toEqual(
+      cases.map(([call, at, phrase], i) => expect.stringMatching(place(call, at, phrase, i + 2)) as string)
+    )
+  })
+})
+
+/** The line and column of a part of a call, and what the message has to contain. */
+const place = (call: string, part: string, phrase: string, line: number): RegExp =>
+  new RegExp(`^${line}:${call.indexOf(part) + 1} [^]*${phrase.replaceAll(/[[\]().*+?^$|\\]/g, "\\$&")}`)
