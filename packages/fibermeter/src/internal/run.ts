@@ -47,8 +47,10 @@ export interface Worker<A, B, F> {
   start(run: Run<A, B, F>, item: A, index: number, attempts: number): void
   /** How the call fails, given how it did so far, if at all, and that a task has failed during the winding up. */
   combine(first: F | undefined, later: F): F | undefined
-  /** A failure that a gate refuses a start with. */
-  refused(cause: Cause.Cause<any>): F
+  /** Why nothing may start now, if so; beside what the gates say. */
+  objection?(): Cause.Cause<any> | undefined
+  /** The failure that a refused start is, if it is one. */
+  refused(cause: Cause.Cause<any>): F | undefined
   /** Says what an item costs, where that is not 1 of everything. Its throw is a failure, made by `crash`. */
   readonly weigh: ((item: A, index: number) => Cost) | undefined
   crash(error: unknown): F
@@ -105,6 +107,10 @@ class RunTicket extends Ticket {
     this.host = run.host
     this.inside = inside
     this.run = run
+  }
+
+  override objection(): Cause.Cause<any> | undefined {
+    return this.run.objection() ?? super.objection()
   }
 
   protected override admitted(): void {
@@ -312,9 +318,14 @@ export class Run<A, B, F> {
     return this.isWon || this.failure !== undefined
   }
 
+  objection(): Cause.Cause<any> | undefined {
+    return this.worker.objection?.()
+  }
+
   /** The gates admit nothing more. */
   refused(cause: Cause.Cause<any>): void {
-    this.fail(this.worker.refused(cause))
+    const failure = this.worker.refused(cause)
+    if (failure !== undefined) this.fail(failure)
   }
 
   /** Ends the call with a failure, or adds to how it fails. */

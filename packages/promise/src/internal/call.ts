@@ -132,6 +132,7 @@ export const makeRun = <A, B>(
   const retries = retry === undefined ? undefined : new Retries(retry, (nanos) => pausable!.pause(host(), nanos))
   const worker = new PromiseWorker({
     task,
+    signal,
     weigh: cost === undefined ? undefined : weighing(cost as Weigh<A>, [...own.gates, ...shared]),
     grace,
     timeout: millisOf(timeout),

@@ -7,7 +7,7 @@ import type { TaskContext } from "../Task.ts"
 import { Context } from "./context.ts"
 import { fulfilled } from "./outcomes.ts"
 import { plainPromise } from "./plainPromise.ts"
-import { refusal } from "./refuse.ts"
+import { aborted, refusal } from "./refuse.ts"
 import type { Rejection, TaskRejection } from "./rejection.ts"
 import type { Retries } from "./retries.ts"
 import { TimeLimit } from "./timeLimit.ts"
@@ -44,6 +44,7 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
   callerReason: Rejection | undefined
   private ownReason: DOMException | undefined
   private readonly task: AnyTask<A, B>
+  private readonly signal: AbortSignal | undefined
   private readonly timeout: number | undefined
   private readonly retries: Retries | undefined
   /** Whether each end of a task is a result, an outcome. */
@@ -51,6 +52,7 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
 
   constructor(options: {
     readonly task: AnyTask<A, B>
+    readonly signal: AbortSignal | undefined
     readonly weigh: Weigh<A> | undefined
     readonly grace: number
     readonly timeout: number | undefined
@@ -58,6 +60,7 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
     readonly isSettling: boolean
   }) {
     this.task = options.task
+    this.signal = options.signal
     this.weigh = options.weigh
     this.grace = options.grace
     this.timeout = options.timeout
@@ -101,8 +104,13 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
     run.track(attempt)
   }
 
-  refused(cause: Parameters<Worker<A, B, Rejection>["refused"]>[0]): Rejection {
-    return this.crash(refusal(cause))
+  objection(): Parameters<Worker<A, B, Rejection>["refused"]>[0] | undefined {
+    return this.signal?.aborted === true ? aborted : undefined
+  }
+
+  /** Of a signal that has aborted, the call's own listener is about to be told. */
+  refused(cause: Parameters<Worker<A, B, Rejection>["refused"]>[0]): Rejection | undefined {
+    return cause === aborted ? undefined : this.crash(refusal(cause))
   }
 
   crash(reason: unknown): Rejection {

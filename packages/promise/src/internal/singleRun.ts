@@ -10,7 +10,7 @@ import { Context } from "./context.ts"
 import { host } from "./host.ts"
 import type { Call, MeterGate } from "./meterGate.ts"
 import { plainPromise } from "./plainPromise.ts"
-import { refusal } from "./refuse.ts"
+import { aborted, refusal } from "./refuse.ts"
 import type { Rejection } from "./rejection.ts"
 import { millisOf, Retries } from "./retries.ts"
 import { TimeLimit } from "./timeLimit.ts"
@@ -109,8 +109,13 @@ export class SingleRun<B> extends Ticket implements Call {
     context.runInAsyncScope(SingleRun.start, undefined, this)
   }
 
+  override objection(): Parameters<Ticket["refuse"]>[0] | undefined {
+    return this.options.signal?.aborted === true ? aborted : super.objection()
+  }
+
   protected override refused(cause: Parameters<Ticket["refuse"]>[0]): void {
-    this.reject(refusal(cause))
+    if (cause === aborted) this.abort(reasonOf(this.options.signal!))
+    else this.reject(refusal(cause))
   }
 
   protected get isOver(): boolean {
