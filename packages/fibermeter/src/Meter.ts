@@ -30,7 +30,7 @@ import { CopyId, gatesOf, isGated, meterCheck, TypeId } from "./internal/gated.t
 import type { Gated } from "./internal/gated.ts"
 import { correct as correctHolding } from "./internal/holding.ts"
 import type { Cost } from "./internal/holding.ts"
-import * as Host from "./internal/host.ts"
+import { ofFiber } from "./internal/fiberHost.ts"
 import { KeyedGates } from "./internal/keyedGates.ts"
 import { LimitGate, nanosOf } from "./internal/limitGate.ts"
 import { CurrentTask } from "./internal/nesting.ts"
@@ -568,7 +568,7 @@ export const pause = (meter: Meter<any, any>, duration: Duration.Input = Duratio
   reading(
     () => ({ gates: gatesIn(meter), nanos: nanosOf(accept(times.wait("the duration", duration)) as number) }),
     ({ gates, nanos }, fiber) => {
-      for (const gate of gates()) gate.pause(Host.ofFiber(fiber), nanos)
+      for (const gate of gates()) gate.pause(ofFiber(fiber), nanos)
       return Effect.void
     }
   )
@@ -625,7 +625,7 @@ export const resize = (meter: Meter<any, any>, limits: Limits): Effect.Effect<vo
       if (another !== undefined || !(gate instanceof LimitGate)) {
         throw new Cause.IllegalArgumentError("only a meter made by make, makeUnsafe or keyed can be resized")
       }
-      gate.resize(limits, Host.ofFiber(fiber))
+      gate.resize(limits, ofFiber(fiber))
       return Effect.void
     }
   )
@@ -678,7 +678,7 @@ export const snapshot = (meter: Meter<any, any>): Effect.Effect<Snapshot> =>
   reading(
     () => gatesIn(meter),
     (gates, fiber) => {
-      const { opensIn, ...counts } = standing(gates(), Host.ofFiber(fiber))
+      const { opensIn, ...counts } = standing(gates(), ofFiber(fiber))
       return Effect.succeed({ ...counts, nextStart: Duration.millis(opensIn / 1_000_000) })
     }
   )

@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { All, check, Feed, LimitGate, nothing, ofIterable, retryAfter, Run } from "../src/engine.ts"
 import type { Collector, Worker } from "../src/engine.ts"
-import { ofFiber } from "../src/internal/host.ts"
+import { ofFiber } from "../src/internal/fiberHost.ts"
 
 interface Start {
   readonly item: string

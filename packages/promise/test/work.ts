@@ -1,9 +1,11 @@
 /** What is counted of the work that promises make, on the virtual clock, and how much of it there may be. */
 import { AsyncResource } from "node:async_hooks"
-import { captureContext, ofDefaults } from "fibermeter/engine"
+import { captureContext } from "fibermeter/engine"
+import type { Host } from "fibermeter/engine"
 import { expect, vi } from "vitest"
 import { type Counts, expectAtMost, noCounts, Tally } from "../../fibermeter/test/support/Tally.ts"
 import { createMeter } from "../src/index.ts"
+import { host } from "../src/internal/host.ts"
 import { value } from "./support.ts"
 
 export interface Work extends Counts {
@@ -47,8 +49,8 @@ class ClockTally extends Tally<Work> {
   protected override install(): void {
     const { counted } = this
     super.install()
-    this.onCall(Object.getPrototypeOf(ofDefaults().dispatcher) as object, "scheduleTask", () => counted.steps++)
-    this.onCall(process.hrtime, "bigint", () => counted.reads++)
+    this.onCall(Object.getPrototypeOf(host()) as Host, "defer", () => counted.steps++)
+    this.onCall(Date, "now", () => counted.reads++)
     this.onCall(AsyncResource.prototype, "runInAsyncScope", (self) => this.contexts.add(self))
     this.onCall(EventTarget.prototype, "addEventListener", (self) => {
       if (self instanceof AbortSignal) counted.listeners++
@@ -69,7 +71,8 @@ class ClockTally extends Tally<Work> {
       this.mostArmed = Math.max(this.mostArmed, this.armed.size)
       return timer
     }
-    globalThis.setTimeout = arm as typeof setTimeout
+    // With the mark of the fake that it calls.
+    globalThis.setTimeout = Object.assign(arm, { clock: true }) as never
     globalThis.setInterval = (() => {
       throw new Error("an interval is more than one timer")
     }) as never

@@ -16,8 +16,8 @@ import { FiberWorker } from "./fiberWorker.ts"
 import { capacityOf, namesOf, together } from "./gate.ts"
 import type { Gate } from "./gate.ts"
 import { gatesOf, meterCheck } from "./gated.ts"
-import type { Host } from "./host.ts"
-import { ofFiber } from "./host.ts"
+import { ofFiber } from "./fiberHost.ts"
+import type { FiberHost } from "./fiberHost.ts"
 import { LimitGate } from "./limitGate.ts"
 import { callerIn } from "./nesting.ts"
 import { reportOn, sizeOf } from "./progress.ts"
@@ -113,7 +113,7 @@ const weighing =
 export const makeRun = <A, B, E>(
   call: Call<A, B, E>,
   fiber: Fiber.Fiber<any, any>,
-  host: Host,
+  host: FiberHost,
   collector: Collector<B, Cause.Cause<E>>,
   maxUnread: number | undefined,
   onEnd: (run: Run<A, B, Cause.Cause<E>>) => void
@@ -132,6 +132,7 @@ export const makeRun = <A, B, E>(
   const worker = new FiberWorker({
     f,
     weigh: cost === undefined ? undefined : weighing(cost, [...own.gates, ...shared]),
+    host,
     parent: fiber.id,
     // The reader of results may be doing something else meanwhile.
     inside: callerIn(fiber, !(collector instanceof Feed)),

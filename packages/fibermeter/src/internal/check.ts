@@ -8,7 +8,7 @@
  * A throw of the caller's code (a getter, a proxy) passes through; both packages make it the failure of the call.
  */
 
-import * as Duration from "effect/Duration"
+import { isDuration, toMillis } from "./duration.ts"
 
 /** What is wrong with an argument: a number out of range, or a value of the wrong type. */
 export class Problem {
@@ -74,18 +74,13 @@ const amount: Reader = (name, value) => {
 /** The slowest rate: one task in 30,000 years. Below 1e-299 a window would be infinitely long, and no limit. */
 const leastRate = 1e-12
 
-const isEmpty = (value: unknown): boolean =>
-  isObject(value) && !Duration.isDuration(value) && Object.keys(value).length === 0
+const isEmpty = (value: unknown): boolean => isObject(value) && !isDuration(value) && Object.keys(value).length === 0
 
 /** A length of time as Effect takes it (milliseconds, "1 minute", a Duration, and others) in milliseconds, if it is one. */
 const millisOf = (value: unknown): number | undefined => {
   // Effect takes any object for one, with nothing of it known for zero; and NaN for zero.
   if (isThenable(value) || isEmpty(value) || Number.isNaN(value)) return typeof value === "number" ? value : undefined
-  try {
-    return Duration.toMillis(value as Duration.Input)
-  } catch {
-    return undefined
-  }
+  return toMillis(value)
 }
 
 /** Reads a length of time as milliseconds. Finite ones have to be finite as nanoseconds, too. */

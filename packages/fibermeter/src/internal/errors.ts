@@ -1,7 +1,10 @@
 /**
  * How a meter refuses a start.
  */
+import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
+import { excessMessage } from "./refusal.ts"
+import type { Refusal } from "./refusal.ts"
 
 /**
  * The schedule of a meter has come to its end: the meter admits nothing more.
@@ -29,7 +32,7 @@ export class ExcessiveCost extends Data.TaggedError("ExcessiveCost")<{
   readonly limit: number
 }> {
   override get message(): string {
-    return `a task costs ${this.cost} ${this.window}, but no more than ${this.limit} are allowed for in the whole window`
+    return excessMessage(this)
   }
 }
 
@@ -59,3 +62,13 @@ export class Deadlock extends Data.TaggedError("Deadlock")<{
     return `${held}. Run what is inside without the meter, give it a meter of its own, or raise the limit`
   }
 }
+
+/** The cause that a gate's refusal is. */
+export const causeOf = (refusal: Refusal): Cause.Cause<any> => {
+  if (refusal._tag === "Failure") return refusal.cause as Cause.Cause<any>
+  const { cost, limit, window } = refusal
+  return Cause.fail(new ExcessiveCost({ window, cost, limit }))
+}
+
+/** A refusal with a cause of Effect's. */
+export const refusalOf = (cause: Cause.Cause<any>): Refusal => ({ _tag: "Failure", cause })

@@ -3,19 +3,21 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Cause from "effect/Cause"
 import type * as Fiber from "effect/Fiber"
+import { causeOf } from "./errors.ts"
 import { capacityOf } from "./gate.ts"
 import type { Gate } from "./gate.ts"
 import type { Cost } from "./holding.ts"
-import * as Host from "./host.ts"
+import { ofFiber } from "./fiberHost.ts"
+import type { FiberHost } from "./fiberHost.ts"
 import { callerIn, CurrentTask, Holder } from "./nesting.ts"
 import type { Caller } from "./nesting.ts"
+import type { Refusal } from "./refusal.ts"
 import { Ticket } from "./ticket.ts"
 
 /** The ticket of a fiber that wants one start. A fiber keeps its async context by itself. */
 export class FiberTicket extends Ticket {
-  declare readonly host: Host.Host
+  declare readonly host: FiberHost
   declare readonly cost: Cost | undefined
   declare readonly inside: Caller | undefined
   declare private readonly fiber: Fiber.Fiber<any, any>
@@ -28,7 +30,7 @@ export class FiberTicket extends Ticket {
   constructor(fiber: Fiber.Fiber<any, any>, gates: ReadonlyArray<Gate>, cost: Cost | undefined) {
     super(gates)
     this.fiber = fiber
-    this.host = Host.ofFiber(fiber)
+    this.host = ofFiber(fiber)
     this.inside = callerIn(fiber, true)
     this.cost = cost
     this.isAdmitted = false
@@ -81,8 +83,8 @@ export class FiberTicket extends Ticket {
     this.rest()
   }
 
-  protected override refused(cause: Cause.Cause<any>): void {
-    this.resume!(Effect.failCause(cause))
+  protected override refused(refusal: Refusal): void {
+    this.resume!(Effect.failCause(causeOf(refusal)))
   }
 }
 

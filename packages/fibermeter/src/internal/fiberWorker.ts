@@ -6,9 +6,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { handled } from "./check.ts"
+import { causeOf } from "./errors.ts"
+import type { FiberHost } from "./fiberHost.ts"
 import type { Cost } from "./holding.ts"
 import { Holder, telling } from "./nesting.ts"
 import type { Caller } from "./nesting.ts"
+import type { Refusal } from "./refusal.ts"
 import { Task } from "./run.ts"
 import type { Run, Worker } from "./run.ts"
 import { withoutInterrupts } from "./streamSource.ts"
@@ -62,6 +65,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   /** A task that has ended, for the next one to use: most start where another has ended. */
   spare: FiberTask<A, B, E> | undefined
   private readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
+  private readonly host: FiberHost
   private readonly isUninterruptible: boolean
   /** Whether tasks are told what they hold, even if there is nothing in it to correct. */
   private readonly isTelling: boolean
@@ -69,6 +73,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   constructor(options: {
     readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
     readonly weigh: ((item: A, index: number) => Cost) | undefined
+    readonly host: FiberHost
     readonly parent: number
     readonly inside: Caller | undefined
     readonly isUninterruptible: boolean
@@ -76,6 +81,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   }) {
     this.f = options.f
     this.weigh = options.weigh
+    this.host = options.host
     this.parent = options.parent
     this.inside = options.inside
     this.isUninterruptible = options.isUninterruptible
@@ -101,7 +107,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     // `f` itself may have ended the call.
     if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
     if (this.isTelling || run.isWeighed) effect = telling(effect, new Holder(run.holding(), this.inside))
-    const fiber = run.host.fork(effect, this.isUninterruptible)
+    const fiber = this.host.fork(effect, this.isUninterruptible)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return settle(run, index, exit)
     const task = this.spare ?? new FiberTask(this, run)
@@ -118,8 +124,8 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     return Cause.fromReasons([...first.reasons, ...added.reasons])
   }
 
-  refused(cause: Cause.Cause<any>): Cause.Cause<E> {
-    return cause
+  refused(refusal: Refusal): Cause.Cause<E> {
+    return causeOf(refusal)
   }
 
   crash(error: unknown): Cause.Cause<E> {

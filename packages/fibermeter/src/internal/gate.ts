@@ -5,14 +5,12 @@
  * first of each set stands at one of them, in `sets`; `setQueue.ts` has the rule for those. Both are merged by rank: the
  * first of a gate is the one with the smallest rank of both. `ticket.ts` has what all of them have in common.
  */
-import * as Duration from "effect/Duration"
-import type * as Cause from "effect/Cause"
-import type * as Fiber from "effect/Fiber"
 import type { Cost, Holdable } from "./holding.ts"
-import type { Host } from "./host.ts"
+import type { Host, Timer } from "./host.ts"
 import { Heap } from "./heap.ts"
 import { Line } from "./line.ts"
 import type { Placed } from "./line.ts"
+import type { Refusal } from "./refusal.ts"
 import type { SetQueue } from "./setQueue.ts"
 import { Timeline } from "./timeline.ts"
 import { later, overdue, turnBegins } from "./turn.ts"
@@ -30,11 +28,11 @@ export interface Waiter extends Placed {
   /** From where inside of a task it is called, as far as that is known. */
   readonly inside: Inside | undefined
   /** Why no waiting can ever have all of its gates admit it, if so. */
-  objection(): Cause.Cause<any> | undefined
+  objection(): Refusal | undefined
   /** All its gates are open. It has been taken out of its queue. */
   admit(): void
   /** It will never be admitted, for that reason. It takes itself out of its queue. */
-  refuse(reason: Cause.Cause<any>): void
+  refuse(reason: Refusal): void
 }
 
 /** A call that is held up by a limit of its own which goes by the capacity of its gates. */
@@ -97,7 +95,7 @@ export abstract class Gate implements Holdable {
     this.shift(delta)
   })
   /** Set when the gate can open no more: whoever comes is refused with it. */
-  private broken: Cause.Cause<any> | undefined
+  private broken: Refusal | undefined
 
   /** The waiters that need this gate alone, in the order of their ranks. */
   private readonly line = new Line<Waiter>()
@@ -115,7 +113,7 @@ export abstract class Gate implements Holdable {
   private nesting: Nesting | undefined
   protected pausedUntil = -Infinity
   /** The one timer of this gate, armed only while the first in line waits for nothing but time. */
-  private timer: Fiber.Fiber<void> | undefined
+  private timer: Timer | undefined
   private timerAt = NaN
   /** See `arm`. */
   private leastSleep = 0
@@ -150,7 +148,7 @@ export abstract class Gate implements Holdable {
   protected abstract shift(delta: number): void
 
   /** Why a task of that cost can never start here, if so. */
-  objection(_cost: Cost | undefined): Cause.Cause<any> | undefined {
+  objection(_cost: Cost | undefined): Refusal | undefined {
     return this.broken
   }
 
@@ -385,7 +383,7 @@ export abstract class Gate implements Holdable {
   enqueue(waiter: Waiter): void {
     this.waiting++
     this.line.add(waiter)
-    if (this.line.size === 1) this.pump()
+    if (this.line.size === 1 || this.timer?.isLost === true) this.pump()
   }
 
   /** Removes such a waiter. Returns whether `lookAgain` has to be called. */
@@ -411,7 +409,7 @@ export abstract class Gate implements Holdable {
   }
 
   /** The gate will never open again: refuses all that need it, now and later. */
-  protected breakWith(reason: Cause.Cause<any>): void {
+  protected breakWith(reason: Refusal): void {
     this.broken = reason
     // In the midst of `pump`, a task is about to start: it comes first.
     if (!this.isPumping) this.refuseHopeless()
@@ -490,7 +488,7 @@ export abstract class Gate implements Holdable {
 
   private postpone(host: Host): void {
     this.isPostponed = true
-    later(host.dispatcher, () => {
+    later(host, () => {
       this.isPostponed = false
       this.pump()
     })
@@ -498,7 +496,7 @@ export abstract class Gate implements Holdable {
 
   private arm(at: number, host: Host): void {
     if (this.timer !== undefined) {
-      if (this.timerAt <= at) return
+      if (this.timerAt <= at && !this.timer.isLost) return
       this.disarm()
     }
     if (at === Infinity) return
@@ -507,24 +505,20 @@ export abstract class Gate implements Holdable {
     this.leastSleep = at === this.timerAt ? Math.max(1000, this.leastSleep * 2) : 0
     this.timerAt = at
     const nanos = Math.min(Math.max(at - this.time.now, this.leastSleep), maxSleep)
-    const timer = host.fork(this.time.clock!.sleep(Duration.nanos(BigInt(nanos))))
-    this.timer = timer
-    const wake = (): void => {
+    const timer = host.sleep(this.time.clock!, nanos, () => {
       if (this.timer !== timer) return
       this.timer = undefined
-      turnBegins()
+      turnBegins(host.isLive)
       this.pump()
-    }
-    // A clock that does not wait must not turn this into a loop that nobody can end.
-    if (timer.pollUnsafe() === undefined) timer.addObserver(wake)
-    else later(host.dispatcher, wake)
+    })
+    this.timer = timer
   }
 
   private disarm(): void {
     const timer = this.timer
     this.timer = undefined
     this.timerAt = NaN
-    timer?.interruptUnsafe()
+    timer?.cancel()
   }
 }
 

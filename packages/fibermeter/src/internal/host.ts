@@ -1,73 +1,42 @@
 /**
- * Where a call runs: the context its fibers get, the clock it lives by, and the event loop as its scheduler sees it.
+ * What the engine asks of the place where it runs: the time, timers, and later turns of the event loop. Core answers
+ * with Effect's clocks and fibers (`fiberHost.ts`), the facade with the timers of JavaScript itself. As in
+ * all of the engine that the facade uses, there is no code of Effect's here.
  */
-import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Scheduler from "effect/Scheduler"
-import type * as Fiber from "effect/Fiber"
+import { captureContext } from "./asyncContext.ts"
 
-const uninterruptible = { uninterruptible: true }
-
-/** Every waiter has one of these, most of which are never asked for a fiber: what can be made late, is. */
-export abstract class Host {
-  // Why these are no fields: `ticket.ts`.
-  declare readonly clock: Clock.Clock
-  declare private readonly context: Context.Context<never>
-  declare private forkIn: ReturnType<typeof Effect.runForkWith<any>> | undefined
-
-  constructor(context: Context.Context<never>) {
-    this.context = context
-    this.clock = Context.get(context, Clock.Clock)
-    this.forkIn = undefined
-  }
-
-  abstract readonly dispatcher: Scheduler.SchedulerDispatcher
-
-  /** Whether its clock shows real time, rather than a test's. */
-  get isLive(): boolean {
-    return this.clock === liveClock
-  }
-
-  /** Starts a fiber at once; it runs until it first waits, and belongs to no other fiber. */
-  fork<A, E>(effect: Effect.Effect<A, E, any>, isUninterruptible = false): Fiber.Fiber<A, E> {
-    this.forkIn ??= Effect.runForkWith(this.context as Context.Context<any>)
-    return isUninterruptible ? this.forkIn(effect, uninterruptible) : this.forkIn(effect)
-  }
+export interface Clock {
+  /** Nanoseconds since a zero of the clock's own. Never goes back. */
+  monotonicTimeNanosUnsafe(): bigint
+  /** Milliseconds since 1970, as the wall clock has them. For dates alone: it may be set. */
+  currentTimeMillisUnsafe(): number
 }
 
-const liveClock = Context.get(Context.empty(), Clock.Clock)
-
-class FiberHost extends Host {
-  declare private readonly fiber: Fiber.Fiber<any, any>
-
-  constructor(fiber: Fiber.Fiber<any, any>) {
-    super(fiber.context)
-    this.fiber = fiber
-  }
-
-  get dispatcher(): Scheduler.SchedulerDispatcher {
-    return this.fiber.currentDispatcher
-  }
+/** A wait that goes on. */
+export interface Timer {
+  /** Whether it will never fire, since the timers of the host have been replaced since. */
+  readonly isLost: boolean
+  cancel(): void
 }
 
-class DefaultHost extends Host {
-  readonly dispatcher = Context.get(Context.empty(), Scheduler.Scheduler).makeDispatcher()
+export interface Host {
+  readonly clock: Clock
+  /** Whether the clock shows real time, rather than a test's. */
+  readonly isLive: boolean
+  /** Calls `f` after so many nanoseconds on that clock, never at once. */
+  sleep(clock: Clock, nanos: number, f: () => void): Timer
+  /** Calls `f` in a later turn of the event loop. */
+  defer(f: () => void): void
 }
 
-/** The host of the calls that a fiber makes. */
-export const ofFiber = (fiber: Fiber.Fiber<any, any>): Host => new FiberHost(fiber)
-
-/** A host outside of all Effect programs, with the default services. */
-export const ofDefaults = (): Host => new DefaultHost(Context.empty())
+/** Real timers keep the async context of their caller; those of a test run in the context of what moves its clock. */
+const inContext = (f: () => void): (() => void) => {
+  const context = captureContext()
+  return () => context.runInAsyncScope(f)
+}
 
 /** Calls `f` after that many milliseconds on the host's clock. Returns what calls it off. */
 export const after = (host: Host, millis: number, f: () => void): (() => void) => {
-  const timer = host.fork(host.clock.sleep(Duration.millis(millis)))
-  timer.addObserver((exit) => {
-    if (Exit.isSuccess(exit)) f()
-  })
-  return () => timer.interruptUnsafe()
+  const timer = host.sleep(host.clock, millis * 1_000_000, host.isLive ? f : inContext(f))
+  return () => timer.cancel()
 }

@@ -1,15 +1,15 @@
 /**
  * The gate of the limits that are numbers: how many at once, how many a second, how much in each window.
  */
-import * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
-import { ExcessiveCost } from "./errors.ts"
+import type * as Duration from "effect/Duration"
+import { toMillis } from "./duration.ts"
 import { Gate } from "./gate.ts"
 import type { Waiter } from "./gate.ts"
 import type { Cost } from "./holding.ts"
 import type { Host } from "./host.ts"
 import { paceOf } from "./pace.ts"
 import type { Pace } from "./pace.ts"
+import type { Refusal } from "./refusal.ts"
 import { Window } from "./window.ts"
 
 /** A limit on what is spent in any window of time of that length. */
@@ -44,7 +44,7 @@ interface Spending extends NamedWindow {
 }
 
 /** A length of time, checked already, in whole nanoseconds, rounded up. */
-export const nanosOf = (time: Duration.Input): number => Math.ceil(Duration.toMillis(time) * 1_000_000)
+export const nanosOf = (time: Duration.Input): number => Math.ceil(toMillis(time)! * 1_000_000)
 
 /** Leaves out the limits that are none. */
 const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
@@ -153,12 +153,12 @@ export class LimitGate extends Gate {
     }
   }
 
-  override objection(cost: Cost | undefined): Cause.Cause<any> | undefined {
+  override objection(cost: Cost | undefined): Refusal | undefined {
     if (cost === undefined) return undefined
     for (const { name, window } of this.windows) {
       const wanted = amountOf(cost, name)
       if (wanted > window.limit) {
-        return Cause.fail(new ExcessiveCost({ window: name, cost: wanted, limit: window.limit }))
+        return { _tag: "ExcessiveCost", window: name, cost: wanted, limit: window.limit }
       }
     }
     return undefined

@@ -16,7 +16,7 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import { Deadlock } from "./errors.ts"
+import { Deadlock, refusalOf } from "./errors.ts"
 import type { Gate, Inside, Nesting, Waiter } from "./gate.ts"
 import type { Holdable, Holding } from "./holding.ts"
 
@@ -98,7 +98,7 @@ class NestedWaits implements Nesting {
     if (this.blocked === 0 || this.blocked < running || running < capacity) return
     // There is one, or no task would be blocked.
     const last = Array.from(this.blocking.keys()).at(-1)!
-    last.refuse(Cause.die(new Deadlock({ held: running })))
+    last.refuse(refusalOf(Cause.die(new Deadlock({ held: running }))))
   }
 }
 

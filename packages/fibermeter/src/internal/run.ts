@@ -5,7 +5,6 @@
  * The order of the questions is what keeps anyone from holding what others could use: first a place for the result to
  * be read from, then an item, then the event loop's leave, and last the gates.
  */
-import type * as Cause from "effect/Cause"
 import { captureContext } from "./asyncContext.ts"
 import type { AsyncContext } from "./asyncContext.ts"
 import { capacityOf, inOrder } from "./gate.ts"
@@ -16,6 +15,7 @@ import type { Host } from "./host.ts"
 import type { OwnLimits } from "./limitGate.ts"
 import { Line } from "./line.ts"
 import type { Placed } from "./line.ts"
+import type { Refusal } from "./refusal.ts"
 import { RetryQueue } from "./retryQueue.ts"
 import type { Attempt } from "./retryQueue.ts"
 import { Next } from "./source.ts"
@@ -48,9 +48,9 @@ export interface Worker<A, B, F> {
   /** How the call fails, given how it did so far, if at all, and that a task has failed during the winding up. */
   combine(first: F | undefined, later: F): F | undefined
   /** Why nothing may start now, if so; beside what the gates say. */
-  objection?(): Cause.Cause<any> | undefined
+  objection?(): Refusal | undefined
   /** The failure that a refused start is, if it is one. */
-  refused(cause: Cause.Cause<any>): F | undefined
+  refused(refusal: Refusal): F | undefined
   /** Says what an item costs, where that is not 1 of everything. Its throw is a failure, made by `crash`. */
   readonly weigh: ((item: A, index: number) => Cost) | undefined
   crash(error: unknown): F
@@ -109,7 +109,7 @@ class RunTicket extends Ticket {
     this.run = run
   }
 
-  override objection(): Cause.Cause<any> | undefined {
+  override objection(): Refusal | undefined {
     return this.run.objection() ?? super.objection()
   }
 
@@ -117,8 +117,8 @@ class RunTicket extends Ticket {
     this.run.inContext(() => this.run.admitted())
   }
 
-  protected override refused(cause: Cause.Cause<any>): void {
-    this.run.inContext(() => this.run.refused(cause))
+  protected override refused(refusal: Refusal): void {
+    this.run.inContext(() => this.run.refused(refusal))
   }
 }
 
@@ -318,13 +318,13 @@ export class Run<A, B, F> {
     return this.isWon || this.failure !== undefined
   }
 
-  objection(): Cause.Cause<any> | undefined {
+  objection(): Refusal | undefined {
     return this.worker.objection?.()
   }
 
   /** The gates admit nothing more. */
-  refused(cause: Cause.Cause<any>): void {
-    const failure = this.worker.refused(cause)
+  refused(refusal: Refusal): void {
+    const failure = this.worker.refused(refusal)
     if (failure !== undefined) this.fail(failure)
   }
 
@@ -419,7 +419,7 @@ export class Run<A, B, F> {
 
   private postpone(): void {
     this.isPostponed = true
-    later(this.host.dispatcher, () => {
+    later(this.host, () => {
       this.isPostponed = false
       this.pump()
     })

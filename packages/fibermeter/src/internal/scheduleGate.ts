@@ -7,10 +7,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
-import { ScheduleEnded } from "./errors.ts"
+import { refusalOf, ScheduleEnded } from "./errors.ts"
 import { Gate } from "./gate.ts"
 import type { Waiter } from "./gate.ts"
-import type { Host } from "./host.ts"
+import { asFiberHost } from "./fiberHost.ts"
+import type { FiberHost } from "./fiberHost.ts"
 
 type Step<E, R> = (now: number, input: unknown) => Pull.Pull<[unknown, Duration.Duration], E, unknown, R>
 
@@ -40,14 +41,16 @@ export class ScheduleGate<E, R> extends Gate {
   protected take(waiter: Waiter): void {
     const at = this.time.now
     this.opens = Infinity
-    const stepped = waiter.host.fork(this.stepped(waiter.host))
+    const host = asFiberHost(waiter.host)
+    const stepped = host.fork(this.stepped(host))
     stepped.addObserver((exit) => {
       if (Exit.isSuccess(exit)) {
         this.opens = at + Math.ceil(Duration.toMillis(exit.value) * 1_000_000)
         this.wake()
       } else {
         const done = Pull.doneExitFromCause(exit.cause)
-        this.breakWith(Exit.isSuccess(done) ? Cause.fail(new ScheduleEnded({ output: done.value })) : done.cause)
+        const cause = Exit.isSuccess(done) ? Cause.fail(new ScheduleEnded({ output: done.value })) : done.cause
+        this.breakWith(refusalOf(cause))
       }
     })
   }
@@ -61,7 +64,7 @@ export class ScheduleGate<E, R> extends Gate {
   }
 
   /** One step of the schedule, whose first one makes the stepping function, in the context of who started a task. */
-  private stepped(host: Host): Effect.Effect<Duration.Duration, E | Cause.Done<unknown>, R> {
+  private stepped(host: FiberHost): Effect.Effect<Duration.Duration, E | Cause.Done<unknown>, R> {
     const step: Effect.Effect<Step<E, R>, never, R> = this.step === undefined
       ? Effect.map(Schedule.toStep(this.schedule), (made) => (this.step = made))
       : Effect.succeed(this.step)

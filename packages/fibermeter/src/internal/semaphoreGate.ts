@@ -12,7 +12,9 @@ import type * as Fiber from "effect/Fiber"
 import type * as Semaphore from "effect/Semaphore"
 import { Gate } from "./gate.ts"
 import type { Waiter } from "./gate.ts"
-import type { Host } from "./host.ts"
+import { refusalOf } from "./errors.ts"
+import { asFiberHost } from "./fiberHost.ts"
+import type { FiberHost } from "./fiberHost.ts"
 
 type Release = () => void
 
@@ -39,7 +41,7 @@ export class SemaphoreGate extends Gate {
   }
 
   protected opensAt(waiter: Waiter): number {
-    if (this.inHand === undefined && this.asking === undefined) this.ask(waiter.host)
+    if (this.inHand === undefined && this.asking === undefined) this.ask(asFiberHost(waiter.host))
     return this.inHand === undefined ? Infinity : -Infinity
   }
 
@@ -73,7 +75,7 @@ export class SemaphoreGate extends Gate {
     inHand?.()
   }
 
-  private ask(host: Host): void {
+  private ask(host: FiberHost): void {
     const holder = host.fork(
       this.semaphore.withPermit(
         Effect.callback<void>((resume) => {
@@ -88,7 +90,7 @@ export class SemaphoreGate extends Gate {
     holder.addObserver((exit) => {
       if (this.asking !== holder || Exit.isSuccess(exit)) return
       this.asking = undefined
-      this.breakWith(exit.cause)
+      this.breakWith(refusalOf(exit.cause))
     })
   }
 }

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import type * as Fiber from "effect/Fiber"
-import type { Host } from "./host.ts"
+import type { FiberHost } from "./fiberHost.ts"
 import { Next } from "./source.ts"
 import type { Source } from "./source.ts"
 
@@ -16,7 +16,7 @@ export class StreamSource<A, E> implements Source<A, Cause.Cause<E>> {
   failure!: Cause.Cause<E>
   onReady!: () => void
   private readonly stream: Stream.Stream<A, E, any>
-  private readonly host: Host
+  private readonly host: FiberHost
   private fiber: Fiber.Fiber<void, E> | undefined
   private chunk: ReadonlyArray<A> = []
   private position = 0
@@ -25,7 +25,7 @@ export class StreamSource<A, E> implements Source<A, Cause.Cause<E>> {
   private exit: Exit.Exit<void, E> | undefined
   private isAsking = false
 
-  constructor(stream: Stream.Stream<A, E, any>, host: Host) {
+  constructor(stream: Stream.Stream<A, E, any>, host: FiberHost) {
     this.stream = stream
     this.host = host
   }

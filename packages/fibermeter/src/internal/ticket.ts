@@ -11,10 +11,10 @@
  *   gates that it concerns have changed. The one exception is a turn of the event loop that has lasted too long
  *   (`turn.ts`): then the next start comes in a later turn.
  */
-import type * as Cause from "effect/Cause"
 import type { Gate, Inside, Waiter } from "./gate.ts"
 import type { Cost, Holding } from "./holding.ts"
 import type { Host } from "./host.ts"
+import type { Refusal } from "./refusal.ts"
 import { SetQueue } from "./setQueue.ts"
 
 /** How many tickets have ever waited. */
@@ -56,7 +56,7 @@ export abstract class Ticket implements Waiter {
   protected abstract admitted(): void
 
   /** A gate will never let it pass. */
-  protected abstract refused(cause: Cause.Cause<any>): void
+  protected abstract refused(refusal: Refusal): void
 
   /**
    * Asks for a start. `true`: it has been taken, and the caller starts the task in this very step and calls `started`.
@@ -79,7 +79,7 @@ export abstract class Ticket implements Waiter {
     return true
   }
 
-  objection(): Cause.Cause<any> | undefined {
+  objection(): Refusal | undefined {
     const gates = this.gates
     for (let i = 0; i < gates.length; i++) {
       const objection = gates[i]!.objection(this.cost)
@@ -143,9 +143,9 @@ export abstract class Ticket implements Waiter {
   }
 
   /** Called by a gate that will never admit it: the gate is broken, or the task costs too much, or it is a deadlock. */
-  refuse(cause: Cause.Cause<any>): void {
+  refuse(refusal: Refusal): void {
     const left = this.withdraw()
-    this.refused(cause)
+    this.refused(refusal)
     left?.lookAgain()
   }
 

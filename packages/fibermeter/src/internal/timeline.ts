@@ -2,13 +2,13 @@
  * A gate's time: nanoseconds on the monotonic clock since a zero of its own, as plain numbers, since sums of bigints
  * are slow.
  */
-import type * as Clock from "effect/Clock"
+import type { Clock } from "./host.ts"
 
 /** 52 days. At twice that, a number could no longer tell one nanosecond from the next. */
 const maxTime = 2 ** 52
 
 export class Timeline {
-  clock: Clock.Clock | undefined
+  clock: Clock | undefined
   /** The time at the last `look`. */
   now = 0
   private zero = BigInt(0)
@@ -32,7 +32,7 @@ export class Timeline {
   }
 
   /** Goes by this clock from now on, as if it were the last one: a meter may outlive the clock that it began with. */
-  follow(clock: Clock.Clock): void {
+  follow(clock: Clock): void {
     if (clock === this.clock) return
     this.look()
     this.clock = clock

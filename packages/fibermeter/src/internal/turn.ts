@@ -9,8 +9,8 @@
  * There is one event loop, hence so is this module's state one for all: a thousand runs share the same few
  * milliseconds. What is measured is real time spent, not the program's time, so this alone asks no `Clock`.
  */
-import type * as Scheduler from "effect/Scheduler"
 import { captureContext } from "./asyncContext.ts"
+import type { Host } from "./host.ts"
 
 /** How long a turn may last, in milliseconds. */
 const budget = 4
@@ -21,7 +21,8 @@ const maxStride = 64
 /** Starts in one turn where the clock stands still while code runs: Cloudflare Workers, faked timers. */
 const maxStarts = 16_384
 
-const { performance } = globalThis as unknown as { readonly performance: { readonly now: () => number } }
+/** Looked up each time: what was there when this was loaded may have been a test's. */
+const real = globalThis as unknown as { readonly performance: { readonly now: () => number } }
 
 let turnEnds = 0
 let lastLook = 0
@@ -42,7 +43,7 @@ const look = (isLive: boolean): boolean => {
     untilLook = stride
     return starts >= maxStarts
   }
-  const now = performance.now()
+  const now = real.performance.now()
   if (now - lastLook > budget / 4) stride = 1
   else if (stride < maxStride) stride *= 2
   lastLook = now
@@ -54,21 +55,21 @@ const look = (isLive: boolean): boolean => {
 }
 
 /** Calls `resume` in a later turn of the event loop, in the async context of now. */
-export const later = (dispatcher: Scheduler.SchedulerDispatcher, resume: () => void): void => {
+export const later = (host: Host, resume: () => void): void => {
   const context = captureContext()
   waiting++
-  dispatcher.scheduleTask(() => {
+  host.defer(() => {
     // All who wait may be called in the same turn, one after the other: each gets its share of it.
-    turnBegins(budget / waiting--)
+    turnBegins(host.isLive, budget / waiting--)
     // However small the share, one start comes of it.
     untilLook = 2
     context.runInAsyncScope(resume)
-  }, 0)
+  })
 }
 
-/** To be called where a turn is known to begin, as when a timer fires. */
-export const turnBegins = (share: number = budget): void => {
-  lastLook = performance.now()
+/** To be called where a turn is known to begin, as when a timer fires. A test's clock says nothing of how long that lasts. */
+export const turnBegins = (isLive = true, share: number = budget): void => {
+  lastLook = isLive ? real.performance.now() : 0
   turnEnds = lastLook + share
   starts = 0
   stride = 1

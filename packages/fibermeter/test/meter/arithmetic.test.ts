@@ -6,7 +6,7 @@ import { afterEach, beforeEach, type MockInstance, vi } from "vitest"
 import { Meter } from "../../src/index.ts"
 import { History } from "../../src/internal/history.ts"
 import type { Gate } from "../../src/internal/gate.ts"
-import { ofFiber } from "../../src/internal/host.ts"
+import { ofFiber } from "../../src/internal/fiberHost.ts"
 import type { Host } from "../../src/internal/host.ts"
 import { KeyedGates } from "../../src/internal/keyedGates.ts"
 import { LimitGate } from "../../src/internal/limitGate.ts"
@@ -873,10 +873,10 @@ describe("turn", () => {
 
   it("several who wait share the turn in which they are called", () => {
     const tasks: Array<() => void> = []
-    const dispatcher = { scheduleTask: (task: () => void) => void tasks.push(task), flush: () => {} }
+    const host = { isLive: true, defer: (task: () => void) => void tasks.push(task) } as Host
     const called: Array<string> = []
     for (const name of ["a", "b"]) {
-      later(dispatcher, () => {
+      later(host, () => {
         // However small the share, one start comes of it.
         expect(overdue(true)).toBe(false)
         called.push(name)

@@ -2,7 +2,7 @@
  * Carries out tasks as promises: a task is a function that is called, and has ended when what it returned has settled.
  */
 import { check, Task } from "fibermeter/engine"
-import type { Cost, Run, Worker } from "fibermeter/engine"
+import type { Cost, Refusal, Run, Worker } from "fibermeter/engine"
 import type { TaskContext } from "../Task.ts"
 import { Context } from "./context.ts"
 import { fulfilled } from "./outcomes.ts"
@@ -104,12 +104,12 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
     run.track(attempt)
   }
 
-  objection(): Parameters<Worker<A, B, Rejection>["refused"]>[0] | undefined {
+  objection(): Refusal | undefined {
     return this.signal?.aborted === true ? aborted : undefined
   }
 
   /** Of a signal that has aborted, the call's own listener is about to be told. */
-  refused(cause: Parameters<Worker<A, B, Rejection>["refused"]>[0]): Rejection | undefined {
+  refused(cause: Refusal): Rejection | undefined {
     return cause === aborted ? undefined : this.crash(refusal(cause))
   }
 

@@ -2,7 +2,7 @@
  * One task under a meter: what `Run` is for many.
  */
 import { after, captureContext, check, Ticket } from "fibermeter/engine"
-import type { AsyncContext, Gate, Holding, Host } from "fibermeter/engine"
+import type { AsyncContext, Gate, Holding, Host, Refusal } from "fibermeter/engine"
 import type { MeterTask, RunOptions } from "../Limiter.ts"
 import type { Cost } from "../Limits.ts"
 import { listen, reasonOf } from "./cancellation.ts"
@@ -109,11 +109,11 @@ export class SingleRun<B> extends Ticket implements Call {
     context.runInAsyncScope(SingleRun.start, undefined, this)
   }
 
-  override objection(): Parameters<Ticket["refuse"]>[0] | undefined {
+  override objection(): Refusal | undefined {
     return this.options.signal?.aborted === true ? aborted : super.objection()
   }
 
-  protected override refused(cause: Parameters<Ticket["refuse"]>[0]): void {
+  protected override refused(cause: Refusal): void {
     if (cause === aborted) this.abort(reasonOf(this.options.signal!))
     else this.reject(refusal(cause))
   }
