@@ -32,7 +32,7 @@ const runChecks: check.Checks = { ...cancellationChecks, ...taskChecks, cost: ch
 const wrapChecks: check.Checks = { ...runChecks, cost: check.anyFunction }
 
 export class GatedMeter implements Limiter {
-  readonly [meterId] = true
+  declare readonly [meterId]: true
   /** Asked for at each use: a key's gate may have been dropped and made anew. */
   private readonly gates: () => readonly [MeterGate]
 
@@ -108,5 +108,8 @@ export class GatedMeter implements Limiter {
     return { ...counts, nextStart: opensIn / 1_000_000 }
   }
 }
+
+// On the prototype, so that an object which only copies the properties of a meter does not carry it.
+Object.defineProperty(GatedMeter.prototype, meterId, { value: true })
 
 const aborted = (message: string): DOMException => new DOMException(message, "AbortError")
