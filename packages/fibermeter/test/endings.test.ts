@@ -78,6 +78,8 @@ describe("a reader that was held up by a limit", () => {
             expect(started).toBe(3)
             yield* Meter.resize(meter, { maxAtOnce: 4 })
             expect(started).toBe(8)
+            // Of no concern to a call that is not held up any more.
+            yield* Meter.resize(meter, { maxAtOnce: 5 })
           })
         ),
         Effect.forkChild({ startImmediately: true })

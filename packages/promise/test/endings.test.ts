@@ -382,6 +382,31 @@ describe("a throw while a call is set up", () => {
   })
 })
 
+describe("a recursion without an end", () => {
+  const limits = [{ maxAtOnce: 1e6 }, { maxAtOnce: 1e6, maxPerSecond: 1e6, maxBurst: 1e6 }]
+  const recursions: ReadonlyArray<
+    readonly [string, (meter: Meter, again: () => Promise<unknown>) => Promise<unknown>]
+  > = [
+    ["run", (meter, again) => meter.run(again)],
+    ["run with grace", (meter, again) => meter.run(again, { grace: 10 })],
+    ["run with retries", (meter, again) => meter.run(again, { retry: { times: 0 } })],
+    ["runOnEach", (meter, again) => runOnEach([0], again, { meter })],
+    ["runAll", (meter, again) => runAll([again], { meter })],
+    ["amap", (meter, again) => amap([0], again, { meter }).next()],
+    ["runAny", (meter, again) => runAny([again], { meter, until: "settled" })]
+  ]
+
+  describe.each(limits)("under %o", (limit) => {
+    it.each(recursions)("of %s overflows the stack, and every permit comes back", async (_, recur) => {
+      const meter = createMeter(limit)
+      const again = (): Promise<unknown> => recur(meter, again)
+      expect(await rejection(again())).toBeInstanceOf(RangeError)
+      expect(await settle(meter.idle())).toMatchObject({ status: "fulfilled" })
+      expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
+    })
+  })
+})
+
 describe("a schedule of retries that is a generator is closed once", () => {
   function* tens() {
     for (;;) yield 10

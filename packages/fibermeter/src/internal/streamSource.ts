@@ -43,12 +43,13 @@ export class StreamSource<A, E> implements Source<A, Cause.Cause<E>> {
   }
 
   close(onClosed: (failure?: Cause.Cause<E>) => void): void {
-    if (this.fiber === undefined) return onClosed()
-    this.fiber.addObserver((exit) => {
+    // A run asks for an item before it does anything else.
+    const fiber = this.fiber!
+    fiber.addObserver((exit) => {
       const failure = Exit.isFailure(exit) ? withoutInterrupts(exit.cause) : undefined
       onClosed(failure)
     })
-    this.fiber.interruptUnsafe()
+    fiber.interruptUnsafe()
   }
 
   private ask(): void {

@@ -9,6 +9,7 @@ import type { TaskContext } from "../Task.ts"
 import { AsyncSource } from "./asyncSource.ts"
 import { cancellationChecks, listen, reasonOf } from "./cancellation.ts"
 import type { GatedMeter } from "./gatedMeter.ts"
+import { ensureHeadroom } from "./headroom.ts"
 import { host } from "./host.ts"
 import { meterCheck } from "./isMeter.ts"
 import { afterLoosely } from "./looseTimer.ts"
@@ -127,6 +128,7 @@ export const makeRun = <A, B>(
   const total = onProgress === undefined ? undefined : sizeOf(items)
   const shared = together(metersOf(meter).map((each) => () => [each.gate]))
   for (const gate of shared) gate.throwIfClosed()
+  ensureHeadroom()
   const own = LimitGate.forCall(options, retry !== undefined && shared.length === 0)
   const pausable = shared[0] ?? own.gates[0]
   const retries = retry === undefined ? undefined : new Retries(retry, (nanos) => pausable!.pause(host(), nanos))

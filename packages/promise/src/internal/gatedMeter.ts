@@ -5,6 +5,7 @@ import { check, namesOf, nanosOf, standing } from "fibermeter/engine"
 import type { Limiter, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "../Limiter.ts"
 import type { Limits, Period } from "../Limits.ts"
 import { cancellationChecks, throwIfAborted } from "./cancellation.ts"
+import { ensureHeadroom } from "./headroom.ts"
 import { host } from "./host.ts"
 import { meterId } from "./isMeter.ts"
 import type { MeterGate } from "./meterGate.ts"
@@ -72,6 +73,7 @@ export class GatedMeter implements Limiter {
     const copy = hasCost ? { ...options, cost: accept(check.cost(namesOf(gates), cost)) } : options
     throwIfAborted(signal)
     gates[0].throwIfClosed()
+    ensureHeadroom()
     const Run = retry === undefined && (options.grace ?? 0) === 0 ? SingleRun : PatientRun
     const promise = new Promise<B>(keepSettle)
     const settleIt = settle!

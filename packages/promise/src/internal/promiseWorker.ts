@@ -5,6 +5,7 @@ import { check, Task } from "fibermeter/engine"
 import type { Cost, Refusal, Run, Worker } from "fibermeter/engine"
 import type { TaskContext } from "../Task.ts"
 import { Context } from "./context.ts"
+import { enter, leave } from "./headroom.ts"
 import { fulfilled } from "./outcomes.ts"
 import { plainPromise } from "./plainPromise.ts"
 import { aborted, refusal } from "./refuse.ts"
@@ -79,12 +80,15 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
 
   start(run: Run<A, B, Rejection>, item: A, index: number, attempts: number): void {
     const context = run.isWeighed ? new Context(index, run.holding()) : new Context(index)
+    const depth = enter()
     let promise: PromiseLike<B>
     try {
       const result = this.task(item, context)
+      leave(depth)
       if (!check.isThenable(result)) return this.succeeded(run, item, index, result)
       promise = plainPromise(result)
     } catch (reason) {
+      leave(depth)
       return this.failed(run, item, index, attempts, reason)
     }
     const attempt = new Attempt(this, context)

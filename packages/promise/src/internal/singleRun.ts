@@ -7,6 +7,7 @@ import type { MeterTask, RunOptions } from "../Limiter.ts"
 import type { Cost } from "../Limits.ts"
 import { listen, reasonOf } from "./cancellation.ts"
 import { Context } from "./context.ts"
+import { enter, leave } from "./headroom.ts"
 import { host } from "./host.ts"
 import type { Call, MeterGate } from "./meterGate.ts"
 import { plainPromise } from "./plainPromise.ts"
@@ -156,13 +157,16 @@ export class SingleRun<B> extends Ticket implements Call {
     const { gate } = this
     const context = gate.isWeighed ? new Attempt(this.holding()) : new Attempt()
     this.told = context
+    const depth = enter()
     let promise: PromiseLike<B>
     try {
       this.enlist()
       const result = this.task(context)
+      leave(depth)
       if (!check.isThenable(result)) return this.succeeded(result)
       promise = plainPromise(result)
     } catch (reason) {
+      leave(depth)
       return this.failed(reason)
     }
     const millis = millisOf(this.options.timeout)
