@@ -1,12 +1,12 @@
 /**
- * `npm run bench`: runs suites of measurements, prints their tables, and keeps them in `results.md` and `results.svg`.
- * The README shows a few of them.
+ * `npm run bench`: runs suites of measurements, prints their tables, and saves them to `results.md` and `results.svg`.
+ * The README shows some of them.
  *
  *     npm run bench                    all suites but the soak
  *     npm run bench -- pacing soak     these suites
- *     npm run bench -- --only amap     lines with that in their label, which is printed and not kept
- *     npm run bench -- --quick         smaller numbers, which are printed and not kept
- *     node main.ts --smoke             smallest numbers in this one process: does it run, and is no limit broken?
+ *     npm run bench -- --only amap     lines whose label contains this; printed, not saved
+ *     npm run bench -- --quick         fewer tasks; printed, not saved
+ *     node main.ts --smoke             fewest tasks, in a single process: checks that all runs and no limit is exceeded
  */
 import { fork } from "node:child_process"
 import { parseArgs } from "node:util"

@@ -1,4 +1,4 @@
-/** The lines and the tables of suites that compare us with somebody, or with ourselves. */
+/** Lines and tables of the suites that compare fibermeter with another library, or with itself. */
 import { compare } from "./compare.ts"
 import type { Comparison, Contender } from "./compare.ts"
 import * as format from "./format.ts"
@@ -8,10 +8,10 @@ import type { Bar, Line, Report, Scale } from "./suite.ts"
 export interface Race {
   readonly work: string
   readonly against: string
-  /** What the ratio ours / theirs is to reach; none where the line is there to inform. */
+  /** The target of the ratio ours / theirs; none if the line is only informative. */
   readonly reach?: number
   readonly tasks: number
-  /** How many times the work is done in a round, where once is over too soon. Default: 1. */
+  /** How often the work is repeated in a round, if a single run is too short. Default: 1. */
   readonly times?: number
   readonly ours: Contender
   readonly theirs: Contender
@@ -24,7 +24,7 @@ export interface Outcome extends Comparison {
   readonly tasks: number
 }
 
-/** The contender, so many times one after the other. */
+/** Runs the contender several times, one after the other. */
 export const repeated = (contender: Contender, times = 1): Contender =>
   times === 1
     ? contender
@@ -57,12 +57,12 @@ export const report = (
         "work",
         "against",
         "tasks",
-        "ratio (least – most)",
-        "to reach",
+        "ratio (min – max)",
+        "target",
         "",
         "by CPU time",
-        "ours, ns a task",
-        "theirs, ns a task"
+        "ours, ns per task",
+        "theirs, ns per task"
       ],
       rows: outcomes.map(({ against, cpuRatio, ours, ratio, reach, tasks, theirs, work }) => [
         work,

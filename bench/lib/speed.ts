@@ -1,4 +1,4 @@
-/** The few figures that the README shows, taken from those that are kept. */
+/** The figures of the README, taken from the saved results. */
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as format from "./format.ts"
@@ -8,14 +8,14 @@ import { markdown } from "./table.ts"
 
 const readme = join(import.meta.dirname, "../../README.md")
 
-/** What it is called there, and the lines of `overhead` whose ratios it shows. */
+/** The rows of the README's table, and the labels of the `overhead` lines that they show. */
 const rows: ReadonlyArray<readonly [what: string, against: string, atOnce: string, macrotask?: string]> = [
   facade("runAll", "p-map", "p-map"),
   facade("amap", "`pMapIterable` of p-map", "pMapIterable, unordered"),
   facade("runOnEach", "promise-pool", "promise-pool"),
   ["`run` of a meter, all queued at once", "p-limit", "promise meter.run, all queued at once / p-limit"],
   core("runAll", "`Effect.forEach`", "Effect.forEach"),
-  ["`runAll` of Effects that are values already", "`Effect.forEach`", "core runAll, Effect.succeed / Effect.forEach"],
+  ["`runAll` of `Effect.succeed`", "`Effect.forEach`", "core runAll, Effect.succeed / Effect.forEach"],
   core("amap", "`Stream.mapEffect`", "Stream.mapEffect, unordered"),
   [
     "`Meter.metered`, 10,000 fibers at once",
@@ -55,23 +55,28 @@ const table = (entries: ReadonlyArray<Entry>): string => {
     return format.ratio(bar.value)
   }
   return markdown({
-    columns: ["here", "elsewhere", "tasks that resolve at once", "after a turn of the event loop"],
+    columns: [
+      "fibermeter",
+      "compared with",
+      "tasks that resolve immediately",
+      "tasks that take a turn of the event loop"
+    ],
     rows: rows.map(([what, against, atOnce, macrotask]) => [what, against, ratio(atOnce), ratio(macrotask)])
   })
 }
 
-/** The first table of `load`, without what is said of goals. */
+/** The first table of `load`, without its targets. */
 const loadTable = (entries: ReadonlyArray<Entry>): string => {
   const [all] = entries.find(({ suite }) => suite === "load")?.report.tables ?? []
   if (all === undefined) throw new Error("there are no results of load")
-  const kept = all.columns.flatMap((column, i) => (column === "to reach" || column === "" ? [] : [i]))
+  const kept = all.columns.flatMap((column, i) => (column === "target" || column === "" ? [] : [i]))
   return markdown({
     columns: kept.map((i) => all.columns[i]!),
     rows: all.rows.map((row) => kept.map((i) => row[i]!.replace(/ \(.*\)$/, "")))
   })
 }
 
-/** The blocks of the README that are made here, by how they begin. */
+/** The generated blocks of the README, by their opening comments. */
 const blocks: ReadonlyArray<readonly [begin: string, table: (entries: ReadonlyArray<Entry>) => string]> = [
   ["<!-- from bench/results.json -->\n\n", table],
   ["<!-- load, from bench/results.json -->\n\n", loadTable]
@@ -79,7 +84,7 @@ const blocks: ReadonlyArray<readonly [begin: string, table: (entries: ReadonlyAr
 
 const end = "\n\n<!-- until here -->"
 
-/** The README's text with the figures that are kept now. */
+/** The text of the README with the saved figures. */
 export const withSpeed = (text: string): string =>
   blocks.reduce((text, [begin, table]) => {
     const from = text.indexOf(begin) + begin.length
@@ -88,7 +93,7 @@ export const withSpeed = (text: string): string =>
     return text.slice(0, from) + table(kept()) + text.slice(to)
   }, text)
 
-/** Brings the README up to date, and returns its name. */
+/** Updates the README and returns its name. */
 export const writeSpeed = (): string => {
   writeFileSync(readme, withSpeed(readFileSync(readme, "utf8")))
   return readme

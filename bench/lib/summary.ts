@@ -52,10 +52,10 @@ const rows: ReadonlyArray<Row> = [
     title: "Most starts in a second where 1,000 are allowed",
     suite: "pacing",
     chart: "Pacing: most starts in any window / limit",
-    ours: "1,000 a second, plain: promise",
+    ours: "1,000 per second, plain: promise",
     peers: Object.fromEntries(
       ["p-throttle", "p-queue", "bottleneck, minTime"].map((name) => [
-        `1,000 a second, plain: ${name}`,
+        `1,000 per second, plain: ${name}`,
         name.replace(/,.*/, "")
       ])
     ),
@@ -99,9 +99,9 @@ export const summary = (entries: ReadonlyArray<Entry>): string | undefined => {
   }
   const height = top + rows.length * rowHeight
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="13" fill="#1d2733" role="img" aria-label="fibermeter beside others: import, install, overhead, and a rate that is held">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="13" fill="#1d2733" role="img" aria-label="fibermeter compared with others: import, install, overhead, and accuracy of a rate">`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
-    `<text x="${left}" y="22" font-size="11" fill="#5a6572">Bars: fibermeter. Marks: other packages. Each row has its own scale; less is better, but for the last.</text>`,
+    `<text x="${left}" y="22" font-size="11" fill="#5a6572">Bars: fibermeter. Marks: other packages. Each row has its own scale. Less is better, except in the last row.</text>`,
     ...drawn,
     "</svg>",
     ""

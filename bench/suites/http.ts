@@ -165,7 +165,7 @@ const settings = (scale: Scale): ReadonlyArray<Setting> => {
       open: filling
     },
     {
-      work: `requests, ${perSecond} a second`,
+      work: `requests, ${perSecond} per second`,
       senders: soManyASecond,
       requests: fewRequests[scale],
       maxPerSecond: perSecond,
@@ -239,12 +239,12 @@ const measure = (scale: Scale, { maxPerSecond, open, requests, senders, work }: 
 const worth = ({ maxPerSecond, requests, results, work }: Work): string => {
   const sorted = results.toSorted((a, b) => a.cpu.median - b.cpu.median)
   const [least, most] = [sorted[0]!, sorted.at(-1)!]
-  const range = `A request takes from ${format.micros(least.cpu.median)} of processor time (${least.who}) to ${format.micros(most.cpu.median)} (${most.who})`
+  const range = `A request takes from ${format.micros(least.cpu.median)} of CPU time (${least.who}) to ${format.micros(most.cpu.median)} (${most.who})`
   const what = `${format.count(requests)} ${work}`
   if (maxPerSecond === null) return `${what}: ${range}.`
   const over = results.filter((result) => isOver(result, maxPerSecond)).map(({ who }) => who)
   const refused = over.length === 0 ? "none" : over.join("; ")
-  return `${what}: ${range}. More than ${tolerance * 100} % above the limit arrive in a second, which a server that counts refuses, of ${refused}.`
+  return `${what}: ${range}. Arrivals exceed the limit by more than ${tolerance * 100} % in a second, so that the server would refuse some: ${refused}.`
 }
 
 /** How far arrivals may be off, as a part of the limit: requests that leave evenly do not arrive so. */
@@ -257,9 +257,9 @@ export const http: Suite<Work> = {
   name: "http",
   lines: (scale) => settings(scale).map((setting) => ({ label: setting.work, measure: () => measure(scale, setting) })),
   report: (results) => ({
-    title: "Real work: HTTP requests, and rows of SQLite",
+    title: "Real work: HTTP requests and SQLite rows",
     notes: [
-      `By \`fetch\`, to a \`node:http\` server on the same machine in a process of its own, which answers at once. All in one process, in turns, ${rounds.full} rounds: medians, with the least and the most. The processor time is that of the client, most of it \`fetch\`'s own. Arrivals are counted at the server: requests travel at different speeds, so that one or two more than have left may arrive in a second.`,
+      `Requests by \`fetch\` to a \`node:http\` server in its own process on the same machine, which responds immediately. All clients run in one process, in ${rounds.full} interleaved rounds: medians, with the minimum and maximum. The CPU time is that of the client, most of it spent in \`fetch\`. The server counts arrivals. Requests travel at different speeds, so one or two more may arrive in a second than were sent.`,
       ...results.map(worth)
     ],
     tables: results.map(({ maxPerSecond, requests, results, work }) => ({
@@ -267,8 +267,8 @@ export const http: Suite<Work> = {
       columns: [
         "who",
         "time",
-        "CPU time a request",
-        "most at once",
+        "CPU time per request",
+        "max at once",
         ...(maxPerSecond === null ? [] : ["most starts in any second", "most arrivals in any second"])
       ],
       rows: results.map(({ cpu, mostArrivals, mostStarts, peak, wall, who }) => [
@@ -289,7 +289,7 @@ export const http: Suite<Work> = {
       }))
       return [
         {
-          title: `${work}: the most that arrive in any second, of what is allowed`,
+          title: `${work}: most arrivals in any second / limit`,
           end: 2,
           format: "percent" as const,
           bars

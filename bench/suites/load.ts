@@ -141,14 +141,14 @@ export const load: Suite<ReadonlyArray<Loaded>> = {
   report: (results) => {
     const all = results.flat()
     return {
-      title: "Load: what an import takes, and an install brings",
+      title: "Load: the cost of an import and of an install",
       notes: [
-        `From the packed tarballs, each installed by npm in a project of its own. Time, CPU time and memory (RSS) are those of the import in a process of its own, less those of an empty module's, ${rounds.full} rounds in turns: the difference of the medians, with the least and the most of any round.`,
-        "`fibermeter`: in a program that has imported `effect/Effect` and `effect/Stream`."
+        `Each package is installed by npm from its packed tarball into its own project. Time, CPU time and memory (RSS) are those of the import in its own process, minus those of an empty module. ${rounds.full} interleaved rounds: the difference of the medians, with the minimum and maximum of all rounds.`,
+        "`fibermeter`: in a program that has already imported `effect/Effect` and `effect/Stream`."
       ],
       tables: [
         {
-          columns: ["import of", "time", "CPU time", "memory", "packages", "installed", "to reach", ""],
+          columns: ["import of", "time", "CPU time", "memory", "packages", "installed", "target", ""],
           rows: all.map((loaded) => {
             const goal = goalOf(loaded, all)
             return [

@@ -69,11 +69,11 @@ export const memory: Suite<Growth> = {
   report: (growths) => ({
     title: "Memory: growth of the live heap",
     notes: [
-      "Items come from a generator, 10 at once. The live heap is what is left after a full collection, looked at after the first hundredth of the items and ten times from then on."
+      "Items come from a generator, 10 at once. The live heap is what remains after a full garbage collection, measured after the first hundredth of the items and ten times after that."
     ],
     tables: [
       {
-        columns: ["work", "items", "live heap at first", "grown by, at most", "at the end", "to reach", "", "seconds"],
+        columns: ["work", "items", "initial live heap", "max growth", "final growth", "target", "", "seconds"],
         rows: growths.map(({ base, items, last, most, seconds, work }) => [
           work,
           format.count(items),

@@ -307,8 +307,8 @@ export const overhead: Suite<Outcome> = {
     report(
       "Overhead: ours / theirs",
       [
-        "10 at once. Below 1, ours is faster. A line is a process of its own, in which both take turns, 11 rounds after 2 to warm up; the ratio is that of the medians, with the least and the most of any round. `by CPU time`: the same of the time in which the thread was really at work, which other work on the machine disturbs less.",
-        "`p-map with signal`: one signal for the whole call, which its mapper reads; ours makes one for each task. `pMapIterable, unordered`: `preserveOrder: false` and a `backpressure` of 20, which is what ours does by default; `as it comes`: without these options. `a bare queue that keeps async contexts`: promises that wait in an array, each task in its caller's context, and nothing else: the least that `meter.run` can take. `promise-pool`: without keeping the items it has processed. `Stream.mapEffect`: unordered, its buffer as it comes. All else as each of them comes."
+        "10 at once. Below 1, ours is faster. Each line is a process in which both alternate, 11 rounds after 2 warm-up rounds. The ratio is that of the medians, with the minimum and maximum of all rounds. `by CPU time`: the ratio of the CPU time of the thread, on which other load on the machine has less effect.",
+        "`p-map with signal`: one signal for the whole call, which the mapper reads; ours creates one for each task. `pMapIterable, unordered`: `preserveOrder: false` and a `backpressure` of 20, the default of ours; `as it comes`: without these options. `a bare queue that keeps async contexts`: only promises that wait in an array, each task in its caller's context: the minimum cost of `meter.run`. `promise-pool`: without keeping the processed items. `Stream.mapEffect`: unordered, with its default buffer. All other options have their defaults."
       ],
       2.2,
       outcomes

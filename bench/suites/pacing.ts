@@ -302,7 +302,7 @@ export const pacing: Suite<Pacing> = {
   name: "pacing",
   lines: (scale: Scale) => {
     const line = (who: string, isPeer: boolean, variant: Variant, rate: number): Line<Pacing> => ({
-      label: `${who}, ${rate} a second, ${variant.circumstances}`,
+      label: `${who}, ${rate} per second, ${variant.circumstances}`,
       isLight: rate <= 10,
       measure: () => measure(who, isPeer, variant, rate, scale)
     })
@@ -321,8 +321,8 @@ export const pacing: Suite<Pacing> = {
   report: (results) => ({
     title: "Pacing: rates held on the real clock",
     notes: [
-      "`share`: the rate that was reached, of the rate asked for; the median of three rounds, and the least. `window`: the most starts in any half-open window of R / rate seconds, as a ratio to its limit R (R is the rate in whole starts, or the burst if that is more): never above 1 is what we promise. Bunching: the most starts in any 10 and 100 ms, beside what an even spread has there.",
-      "A round runs for about 2 s, slow rates for three starts, after a short run to warm up. Stalls are busy loops. `maxAtOnce, enough`: tasks last 5 ms and several times as many may run as that takes; `too few`: 4, so that mostly these hold the tasks back and not the rate. An idle time between: two runs on one meter. `maxBurst`: a tenth of a second's worth. Peers: all calls queued at once, set up as their documentation says for that many a second."
+      "`share`: the achieved rate as a share of the requested rate, the median and the minimum of three rounds. `window`: the most starts in any half-open window of R / rate seconds, as a ratio to its limit R (R is the rate rounded down, or the burst if that is greater). The guarantee is at most 1. Bunching: the most starts in any 10 and 100 ms, with the number for an even spread in brackets.",
+      "A round lasts about 2 s, or three starts at slow rates, after a short warm-up. Stalls are busy loops. `maxAtOnce, enough`: tasks last 5 ms, and several times the necessary number may run; `too few`: 4, so that mostly this limit delays the tasks, and not the rate. An idle time between: two runs on one meter. `maxBurst`: the starts of a tenth of a second. Peers: all calls queued at once, configured for the rate as their documentation describes."
     ],
     tables: [
       { title: "Ours", columns, rows: results.filter(({ isPeer }) => !isPeer).map(row) },
@@ -330,7 +330,7 @@ export const pacing: Suite<Pacing> = {
     ],
     charts: [
       {
-        title: "Pacing: share of the rate reached",
+        title: "Pacing: achieved share of the rate",
         end: 1.2,
         format: "percent",
         bars: charted(results).map((result) => ({
@@ -353,9 +353,9 @@ export const pacing: Suite<Pacing> = {
 
 const columns = [
   "who",
-  "a second",
+  "per second",
   "circumstances",
-  "share (least)",
+  "share (min)",
   "",
   "window",
   "",
@@ -390,7 +390,7 @@ const charted = (results: ReadonlyArray<Pacing>): ReadonlyArray<Pacing> => {
 }
 
 const bar = ({ circumstances, isPeer, rate, who }: Pacing, value: number): Omit<Bar, "isGood"> => ({
-  label: `${format.count(rate)} a second, ${circumstances}: ${who}`,
+  label: `${format.count(rate)} per second, ${circumstances}: ${who}`,
   value,
   target: 1,
   isPeer
@@ -399,7 +399,7 @@ const bar = ({ circumstances, isPeer, rate, who }: Pacing, value: number): Omit<
 const broken = (result: Pacing): ReadonlyArray<string> => {
   const { circumstances, isPeer, maxAtOnce, peak, rate, who, window } = result
   if (isPeer) return []
-  const line = `${who}, ${rate} a second, ${circumstances}`
+  const line = `${who}, ${rate} per second, ${circumstances}`
   return [
     ...(window > 1 ? [`${line}: ${window} times the limit in a window`] : []),
     ...(peak > maxAtOnce ? [`${line}: ${peak} at once instead of ${maxAtOnce}`] : [])

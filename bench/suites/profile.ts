@@ -55,9 +55,9 @@ export const profiles: Suite<Outcome> = {
       .filter(({ work }) => scale !== "full" || looked.includes(work))
       .flatMap((race) => linesOf(scale, race)),
   report: (outcomes) => ({
-    title: "Profile: where the time goes, in nanoseconds a task",
+    title: "Profile: where the time is spent, in nanoseconds per task",
     notes: [
-      "Of the lines of the tables above that are the hardest to reach, by V8's sampling profiler, which itself takes some time; each in a process of its own, 20 rounds after as many to warm up. `tasks` is what the tasks and the measuring program do themselves; a function that the compiler has put into another one counts as its own author's."
+      "For the lines above with the most difficult targets. Measured by V8's sampling profiler, which adds some overhead. Each line runs in its own process, 20 rounds after 20 warm-up rounds. `tasks` is the time of the tasks and the measuring program. An inlined function counts for its own library."
     ],
     tables: [
       {

@@ -124,8 +124,8 @@ export const scaling: Suite<Outcome> = {
     report(
       "Scaling: many / few, time per task",
       [
-        "Ours against ourselves: as many tasks in one call as in many calls one after the other. 10 at once. At 1, a task costs the same either way.",
-        "`p-limit`, and `a bare queue` that does nothing but let promises wait in an array: measured as ours are, to tell what is the machine's part. A hundred thousand that wait are more than the garbage collector's young generation and the processor's caches hold."
+        "Ours compared with itself: the same number of tasks in one call and in many consecutive calls. 10 at once. At 1, a task costs the same in both.",
+        "`p-limit`, and `a bare queue`, in which promises only wait in an array, are measured in the same way, to show the effect of the machine: 100,000 waiters exceed the garbage collector's young generation and the CPU caches."
       ],
       2.2,
       outcomes

@@ -157,12 +157,12 @@ export const size: Suite<Sizes> = {
   report: (results) => ({
     title: "Size: the facade in a bundle",
     notes: [
-      "A program that exports what it imports, bundled as a minified ES2023 module from the published file; in brackets before brotli. `*` is everything.",
-      "Modules are measured as files of their own: they do not add up to the whole."
+      "A program that exports what it imports, bundled from the published file as a minified ES2023 module and compressed with brotli; the size before compression is in brackets. `*` imports everything.",
+      "Modules are measured separately, so their sizes do not add up to the total."
     ],
     tables: [
       {
-        columns: ["import", ...bundlerNames, "to reach", ""],
+        columns: ["import", ...bundlerNames, "target", ""],
         rows: results.flatMap(({ imports }) =>
           imports.map(({ bundles, names }) => {
             const most = reach[names]
@@ -177,7 +177,7 @@ export const size: Suite<Sizes> = {
         )
       },
       {
-        title: "What it is made of: by how much it shrinks without a module",
+        title: "Size by module: how much smaller the bundle is without it",
         columns: ["module", "minified", "and brotli"],
         rows: results.flatMap(({ parts }) =>
           parts

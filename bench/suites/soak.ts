@@ -82,20 +82,13 @@ export const soak: Suite<Soak> = {
   name: "soak",
   lines: (scale) => Object.keys(endless).map((who) => ({ label: who, measure: () => measure(who, scale) })),
   report: (results) => ({
-    title: `Soak: ${format.count(rate)} starts a second through a shared meter`,
+    title: `Soak: ${format.count(rate)} starts per second through a shared meter`,
     notes: [
-      "Three calls share the meter, without end. One package after the other, each in a process of its own; the shares and the live heap (after a full collection) are those of each slice of the time."
+      "Three endless calls share the meter. One package after the other, each in its own process. The shares and the live heap (after a full garbage collection) are listed for each slice of the time."
     ],
     tables: [
       {
-        columns: [
-          "who",
-          "starts",
-          "seconds",
-          "share of the rate, slice by slice",
-          "live heap, slice by slice",
-          "window"
-        ],
+        columns: ["who", "starts", "seconds", "share of the rate, by slice", "live heap, by slice", "window"],
         rows: results.map(({ heaps, seconds, shares, starts, who, window }) => [
           who,
           format.count(starts),
