@@ -200,13 +200,18 @@ class CallRecord {
     return this.signal?.aborted === true
   }
 
-  /** Whether it goes on for all that is known outside: nothing has ended it, and it has something to run or to hand over. */
+  get isClosed(): boolean {
+    return this.accounts.some(({ closed }) => closed !== undefined)
+  }
+
+  /** Whether nothing has ended or decided it, so that an abort has to make it reject. */
   get isOpen(): boolean {
-    if (this.outcome !== undefined || this.hasLeft || this.isCleared || this.isDecided) return false
-    if (this.accounts.some(({ closed }) => closed !== undefined)) return false
-    return (
-      this.plan.verb !== "amap" || this.unread > 0 || this.tasks.some(({ state }) => /not|between|running/.test(state))
-    )
+    if (this.isOver || this.isCleared || this.isDecided || this.isClosed) return false
+    if (this.failures === "end it" && this.tasks.some((each) => this.stateOf(each) === "unknown")) return false
+    const isGoingOn = this.tasks.some(({ state }) => state !== "ended" && state !== "unknown")
+    // Failures that are collected decide it when the last task has ended.
+    const hasFailures = this.failures === "are collected" && this.tasks.some(({ value }) => value === undefined)
+    return isGoingOn || (this.plan.verb === "amap" ? this.unread > 0 && !hasFailures : !hasFailures)
   }
 
   get isOver(): boolean {
@@ -249,7 +254,14 @@ class CallRecord {
     const { maxAtOnce = Infinity, verb } = this.plan
     const states = this.tasks.map((each) => this.stateOf(each))
     // What `clear` has not ended it may have.
-    if (this.isOver || this.isCleared || states.includes("between attempts") || states.includes("unknown")) return false
+    if (
+      this.isOver ||
+      this.isCleared ||
+      this.isClosed ||
+      states.includes("between attempts") ||
+      states.includes("unknown")
+    )
+      return false
     if (!states.includes("not started") || this.isDecided) return false
     // In an ordered list, the place of a failure may be kept until what is before it has been read.
     const unread = this.plan.ordered ? this.started - this.read : this.unread
@@ -558,7 +570,10 @@ class World {
         task.reasons.push(reason)
         throw reason
       }
-      return (task.value = { call: call.number, task: task.index, attempt })
+      const value = { call: call.number, task: task.index, attempt }
+      // One that has timed out may end after the next one.
+      if (attempt === task.attempts) task.value = value
+      return value
     }
     if (task.plan.isSync && task.plan.parts.length === 0) {
       let hasFailed = true
@@ -722,7 +737,7 @@ class World {
     if (call.isReaderBusy) return
     if (grace === 0) {
       if (call.isAborted) this.report(`${call} was aborted and has not ended`)
-      if (call.accounts.some(({ closed }) => closed !== undefined)) this.report(`${call} has not ended with its meter`)
+      if (call.isClosed) this.report(`${call} has not ended with its meter`)
       if (verb === "run" && retry === undefined && timeout !== undefined) {
         const { startedAt, state } = call.tasks[0]!
         if (state === "running" && startedAt + timeout <= now()) this.report(`${call} has timed out and not ended`)
