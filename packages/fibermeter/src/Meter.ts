@@ -9,14 +9,17 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Pipeable from "effect/Pipeable"
 import * as Schedule from "effect/Schedule"
-import type * as Context from "effect/Context"
+import * as Scope from "effect/Scope"
+import type * as Config from "effect/Config"
 import type * as Fiber from "effect/Fiber"
 import type * as Semaphore from "effect/Semaphore"
 import { accept, attempt } from "./internal/accept.ts"
@@ -26,7 +29,7 @@ import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
 import { FiberTicket, inOnePiece } from "./internal/fiberTicket.ts"
 import { inOrder, namesOf, together } from "./internal/gate.ts"
 import type { Gate } from "./internal/gate.ts"
-import { CopyId, gatesOf, isGated, meterCheck, TypeId } from "./internal/gated.ts"
+import { CopyId, gatesOf, isAnyMeter, isGated, meterCheck, TypeId } from "./internal/gated.ts"
 import type { Gated } from "./internal/gated.ts"
 import { correct as correctHolding } from "./internal/holding.ts"
 import type { Cost } from "./internal/holding.ts"
@@ -157,6 +160,9 @@ const reading = <T, A, E, R>(
   const value = attempt(read)
   return Exit.isFailure(value) ? Effect.failCause(value.cause) : Effect.withFiber((fiber) => use(value.value, fiber))
 }
+
+/** Whether a dual function whose last argument is optional has been called data-first. */
+const startsWithMeter = (args: IArguments): boolean => args.length > 1 || isAnyMeter(args[0])
 
 const Proto = { ...Pipeable.Prototype, [TypeId]: {}, [CopyId]: true }
 
@@ -420,10 +426,53 @@ type CostErrorOf<O> = O extends { readonly cost: Cost } ? ExcessiveCost : never
  * @since 0.1.0
  */
 export const metered: {
+  /**
+   * Runs the piped effect as a task of the meter: waits until the meter admits it, and releases the meter when it has
+   * ended.
+   *
+   * **Details**
+   *
+   * Waiting can be interrupted. The effect runs in the fiber of its caller. `cost` is 1 of each window unless given; a
+   * cost above a whole window's limit fails with `ExcessiveCost`. The meter's own errors and services are added.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Meter } from "fibermeter"
+   *
+   * const api = Meter.makeUnsafe({ windows: { tokens: { limit: 90_000, per: "1 minute" } } })
+   *
+   * await Effect.runPromise(Effect.succeed("pong").pipe(Meter.metered(api, { cost: { tokens: 1200 } }))) // => "pong"
+   * ```
+   *
+   * @category combinators
+   * @since 0.1.0
+   */
   <ME, MR, const O extends TaskOptions = {}>(
     meter: Meter<ME, MR>,
     options?: O
   ): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | ME | CostErrorOf<O>, R | MR>
+  /**
+   * Runs one effect as a task of the meter: waits until the meter admits it, and releases the meter when it has ended.
+   *
+   * **Details**
+   *
+   * Waiting can be interrupted. The effect runs in the fiber of its caller. `cost` is 1 of each window unless given; a
+   * cost above a whole window's limit fails with `ExcessiveCost`. The meter's own errors and services are added.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Meter } from "fibermeter"
+   *
+   * const api = Meter.makeUnsafe({ maxAtOnce: 1 })
+   *
+   * await Effect.runPromise(Meter.metered(Effect.succeed("pong"), api)) // => "pong"
+   * ```
+   *
+   * @category combinators
+   * @since 0.1.0
+   */
   <A, E, R, ME, MR, const O extends TaskOptions = {}>(
     effect: Effect.Effect<A, E, R>,
     meter: Meter<ME, MR>,
@@ -431,7 +480,7 @@ export const metered: {
   ): Effect.Effect<A, E | ME | CostErrorOf<O>, R | MR>
 } = (...args: ReadonlyArray<unknown>): any => {
   const [first, second, third] = args
-  if (Effect.isEffect(first) || isGated(second)) return meteredBy(first, () => readStart(second, third))
+  if (Effect.isEffect(first) || isAnyMeter(second)) return meteredBy(first, () => readStart(second, third))
   const start = attempt(() => readStart(first, second))
   return (effect: unknown) => (Exit.isFailure(start) ? start : meteredBy(effect, () => start.value))
 }
@@ -449,12 +498,26 @@ const meteredBy = (effect: unknown, readStart: () => Start): Effect.Effect<any, 
   )
 
 /**
- * Takes a start by hand. The effect waits until the meter admits it and gives the release, which is to be run when
- * what was started has ended; running it again does nothing.
+ * Acquires a permit of a meter for the lifetime of the current scope: waits until the meter admits the start, and
+ * releases it when the scope is closed.
  *
  * **When to use**
  *
- * Use it where start and end do not lie in one effect. Everywhere else, `metered` cannot forget the release.
+ * Use it where start and end do not lie in one effect, as with a connection that is used here and there. For a single
+ * effect, use `metered`.
+ *
+ * **Details**
+ *
+ * Waiting can be interrupted, unless the caller cannot be. Acquiring the permit and adding its release to the scope
+ * are one uninterruptible step. With a scope that is closed already, the permit is released at once.
+ *
+ * **Gotchas**
+ *
+ * A scope that lives as long as the program holds the permit for that long. What has been acquired is not a task:
+ * `correct` does not apply to it, and waiting for a permit that its own scope holds hangs instead of failing with
+ * `Deadlock`.
+ *
+ * @see {@link metered} for a single effect
  *
  * @example
  * ```ts
@@ -462,42 +525,94 @@ const meteredBy = (effect: unknown, readStart: () => Start): Effect.Effect<any, 
  * import { Meter } from "fibermeter"
  *
  * const program = Effect.gen(function* () {
- *   const api = yield* Meter.make({ maxAtOnce: 1 })
- *   const release = yield* Meter.acquire(api)
- *   const inUse = "the connection"
- *   yield* release
- *   return inUse
+ *   const api = yield* Meter.make({ maxAtOnce: 2 })
+ *   const inside = Effect.gen(function* () {
+ *     yield* Meter.acquire(api)
+ *     return (yield* Meter.snapshot(api)).free
+ *   })
+ *   const during = yield* Effect.scoped(inside)
+ *   const after = (yield* Meter.snapshot(api)).free
+ *   return { during, after }
  * })
  *
- * await Effect.runPromise(program) // => "the connection"
+ * await Effect.runPromise(program) // => { during: 1, after: 2 }
  * ```
  *
  * @category combinators
  * @since 0.1.0
  */
-export const acquire = <E, R, const O extends TaskOptions = {}>(
-  meter: Meter<E, R>,
-  options?: O
-): Effect.Effect<Effect.Effect<void>, E | CostErrorOf<O>, R> =>
+export const acquire: {
+  /**
+   * Acquires a permit of the piped meter for the lifetime of the current scope: waits until the meter admits the start,
+   * and releases it when the scope is closed.
+   *
+   * **Details**
+   *
+   * `cost` is 1 of each window unless given; a cost above a whole window's limit fails with `ExcessiveCost`.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Meter } from "fibermeter"
+   *
+   * const api = Meter.makeUnsafe({ windows: { tokens: { limit: 90_000, per: "1 minute" } } })
+   *
+   * await Effect.runPromise(Effect.scoped(api.pipe(Meter.acquire({ cost: { tokens: 1200 } }))))
+   * ```
+   *
+   * @category combinators
+   * @since 0.1.0
+   */
+  <const O extends TaskOptions = {}>(
+    options?: O
+  ): <E, R>(meter: Meter<E, R>) => Effect.Effect<void, E | CostErrorOf<O>, R | Scope.Scope>
+  /**
+   * Acquires a permit of the meter for the lifetime of the current scope: waits until the meter admits the start, and
+   * releases it when the scope is closed.
+   *
+   * **Details**
+   *
+   * `cost` is 1 of each window unless given; a cost above a whole window's limit fails with `ExcessiveCost`.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Meter } from "fibermeter"
+   *
+   * const api = Meter.makeUnsafe({ maxAtOnce: 1 })
+   * const connection = Effect.as(Meter.acquire(api), "a connection")
+   *
+   * await Effect.runPromise(Effect.scoped(connection)) // => "a connection"
+   * ```
+   *
+   * @category combinators
+   * @since 0.1.0
+   */
+  <E, R, const O extends TaskOptions = {}>(
+    meter: Meter<E, R>,
+    options?: O
+  ): Effect.Effect<void, E | CostErrorOf<O>, R | Scope.Scope>
+} = dual(startsWithMeter, (meter: unknown, options?: unknown): Effect.Effect<void, any, any> =>
   reading(
     () => readStart(meter, options),
     (start) =>
       Effect.uninterruptibleMask((restore) =>
-        Effect.withFiber((fiber): Effect.Effect<Effect.Effect<void>, any, R> => {
+        Effect.withFiber((fiber) => {
+          const scope = Context.get(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
           const ticket = ticketOf(fiber, start)
-          // Interrupted after it was admitted, it has a start to give back: not left to the finalizer of what waits.
           const admitted = Effect.onExit(restore(ticket.admission), (exit) =>
-            Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => ticket.end())
+            Exit.isSuccess(exit)
+              ? Scope.addFinalizer(
+                  scope,
+                  Effect.sync(() => ticket.end())
+                )
+              : Effect.sync(() => ticket.end())
           )
-          let isHeld = true
-          const release = Effect.sync(() => {
-            if (isHeld) ticket.end()
-            isHeld = false
-          })
-          return Effect.as(inOnePiece(fiber, admitted), release)
+          return inOnePiece(fiber, admitted)
         })
       )
   )
+)
 
 /**
  * Says, from inside a task, what it has really cost: replaces what it was booked with, window by window, as long as a
@@ -564,7 +679,34 @@ export const correct = (cost: Cost): Effect.Effect<void> =>
  * @category control
  * @since 0.1.0
  */
-export const pause = (meter: Meter<any, any>, duration: Duration.Input = Duration.infinity): Effect.Effect<void> =>
+export const pause: {
+  /**
+   * Delays all starts of the piped meter for a duration, or until `resume`. Tasks that run continue. Of several pauses,
+   * the one that ends last counts.
+   *
+   * **Details**
+   *
+   * A plain number is in milliseconds. Without a duration, the pause lasts until `resume`. Dies with a
+   * `Cause.IllegalArgumentError` if the duration is none.
+   *
+   * @category control
+   * @since 0.1.0
+   */
+  (duration?: Duration.Input): (meter: AnyMeter) => Effect.Effect<void>
+  /**
+   * Delays all starts of the meter for a duration, or until `resume`. Tasks that run continue. Of several pauses, the
+   * one that ends last counts.
+   *
+   * **Details**
+   *
+   * A plain number is in milliseconds. Without a duration, the pause lasts until `resume`. Dies with a
+   * `Cause.IllegalArgumentError` if the duration is none.
+   *
+   * @category control
+   * @since 0.1.0
+   */
+  (meter: AnyMeter, duration?: Duration.Input): Effect.Effect<void>
+} = dual(startsWithMeter, (meter: unknown, duration: unknown = Duration.infinity): Effect.Effect<void> =>
   reading(
     () => ({ gates: gatesIn(meter), nanos: nanosOf(accept(times.wait("the duration", duration)) as number) }),
     ({ gates, nanos }, fiber) => {
@@ -572,6 +714,7 @@ export const pause = (meter: Meter<any, any>, duration: Duration.Input = Duratio
       return Effect.void
     }
   )
+)
 
 /**
  * Ends all pauses of the meter.
@@ -579,7 +722,7 @@ export const pause = (meter: Meter<any, any>, duration: Duration.Input = Duratio
  * @category control
  * @since 0.1.0
  */
-export const resume = (meter: Meter<any, any>): Effect.Effect<void> =>
+export const resume = (meter: AnyMeter): Effect.Effect<void> =>
   Effect.map(
     attempt(() => gatesIn(meter)),
     (gatesOf) => {
@@ -617,7 +760,32 @@ export const resume = (meter: Meter<any, any>): Effect.Effect<void> =>
  * @category control
  * @since 0.1.0
  */
-export const resize = (meter: Meter<any, any>, limits: Limits): Effect.Effect<void> =>
+export const resize: {
+  /**
+   * Changes the given limits of the piped meter, at once, also for the tasks that already wait. `Infinity` lifts one.
+   *
+   * **Details**
+   *
+   * Dies with a `Cause.IllegalArgumentError` for an invalid limit, and for a meter that was not made by `make`,
+   * `makeUnsafe` or `keyed`.
+   *
+   * @category control
+   * @since 0.1.0
+   */
+  (limits: Limits): (meter: AnyMeter) => Effect.Effect<void>
+  /**
+   * Changes the given limits of a meter, at once, also for the tasks that already wait. `Infinity` lifts one.
+   *
+   * **Details**
+   *
+   * Dies with a `Cause.IllegalArgumentError` for an invalid limit, and for a meter that was not made by `make`,
+   * `makeUnsafe` or `keyed`.
+   *
+   * @category control
+   * @since 0.1.0
+   */
+  (meter: AnyMeter, limits: Limits): Effect.Effect<void>
+} = dual(2, (meter: unknown, limits: unknown): Effect.Effect<void> =>
   reading(
     () => ({ gates: gatesIn(meter), limits: readLimits(limits) }),
     ({ gates, limits }, fiber) => {
@@ -629,6 +797,7 @@ export const resize = (meter: Meter<any, any>, limits: Limits): Effect.Effect<vo
       return Effect.void
     }
   )
+)
 
 /**
  * How a meter stands.
@@ -674,7 +843,7 @@ export interface Snapshot {
  * @category control
  * @since 0.1.0
  */
-export const snapshot = (meter: Meter<any, any>): Effect.Effect<Snapshot> =>
+export const snapshot = (meter: AnyMeter): Effect.Effect<Snapshot> =>
   reading(
     () => gatesIn(meter),
     (gates, fiber) => {
@@ -710,7 +879,7 @@ export const snapshot = (meter: Meter<any, any>): Effect.Effect<Snapshot> =>
  * @category control
  * @since 0.1.0
  */
-export const idle = (meter: Meter<any, any>): Effect.Effect<void> =>
+export const idle = (meter: AnyMeter): Effect.Effect<void> =>
   Effect.flatMap(
     attempt(() => gatesIn(meter)),
     (gates) => {
@@ -797,6 +966,76 @@ export const layer = <Self>(service: Context.Key<Self, Meter>, limits: Limits): 
   Layer.effect(service, make(limits))
 
 /**
+ * The limits of a meter as configuration: a `Config` for each of them, or one `Config` for all of them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type LimitsConfig =
+  | Config.Config<Limits>
+  | ({ readonly [K in Exclude<keyof Limits, "windows">]?: Config.Config<Limits[K]> | undefined } & {
+      readonly windows?:
+        | Config.Config<Limits["windows"]>
+        | { readonly [name: string]: Config.Wrap<Window> | undefined }
+        | undefined
+    })
+
+/**
+ * A layer that gives a whole program one meter, as a service, with limits from the program's configuration.
+ *
+ * **Details**
+ *
+ * Takes a `Config` for each limit, or one `Config` for all of them. Fails with a `Config.ConfigError` if a value is
+ * missing or cannot be read; dies with a `Cause.IllegalArgumentError` if one is out of range.
+ *
+ * @see {@link layer} for limits that are known
+ *
+ * @example
+ * ```ts
+ * import { Config, ConfigProvider, Context, Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * class GitHub extends Context.Service<GitHub, Meter.Meter>()("GitHub") {
+ *   static readonly layer = Meter.layerConfig(GitHub, {
+ *     maxAtOnce: Config.Int("GITHUB_MAX_AT_ONCE").pipe(Config.withDefault(10)),
+ *     maxPerSecond: Config.Number("GITHUB_MAX_PER_SECOND"),
+ *     windows: { requests: { limit: Config.Int("GITHUB_LIMIT"), per: Config.Duration("GITHUB_WINDOW") } }
+ *   })
+ * }
+ *
+ * const environment = ConfigProvider.fromUnknown({
+ *   GITHUB_MAX_PER_SECOND: 2.5,
+ *   GITHUB_LIMIT: 5000,
+ *   GITHUB_WINDOW: "1 hour"
+ * })
+ * const program = GitHub.pipe(
+ *   Effect.flatMap(Meter.snapshot),
+ *   Effect.map(({ free, room }) => ({ free, room })),
+ *   Effect.provide(GitHub.layer),
+ *   Effect.provideService(ConfigProvider.ConfigProvider, environment)
+ * )
+ *
+ * await Effect.runPromise(program) // => { free: 10, room: { requests: 5000 } }
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = <Self>(
+  service: Context.Key<Self, Meter>,
+  limits: LimitsConfig
+): Layer.Layer<Self, Config.ConfigError> =>
+  Layer.effect(service, Effect.flatMap(unwrap(limits) as Effect.Effect<Limits, Config.ConfigError>, make))
+
+/** As `Config.unwrap`, which would load all of `effect/Config` and `effect/Schema` with this module. */
+const unwrap = (wrapped: unknown): Effect.Effect<unknown, Config.ConfigError> => {
+  // A `Config` is an effect.
+  if (Effect.isEffect(wrapped)) return wrapped as Config.Config<unknown>
+  if (typeof wrapped !== "object" || wrapped === null) return Effect.succeed(wrapped)
+  return Effect.all(Object.fromEntries(Object.entries(wrapped).map(([name, each]) => [name, unwrap(each)])))
+}
+
+/**
  * A family of meters, one for each key: a host, a user, a tenant.
  *
  * @category models
@@ -805,7 +1044,10 @@ export const layer = <Self>(service: Context.Key<Self, Meter>, limits: Limits): 
 export interface Keyed<in K> {
   /** The meter of a key. It may be kept: it is the same for the same key, however long nobody has used it. */
   readonly for: (key: K) => Meter
-  /** How many keys are in use, or were until less than their longest window ago. */
+  /**
+   * How many keys are in use, or were until less than their longest window ago. Reading it changes nothing; it takes
+   * time in proportion to the number of keys that are kept.
+   */
   readonly size: number
 }
 
@@ -814,29 +1056,61 @@ export interface Keyed<in K> {
  *
  * **Details**
  *
- * A slow key holds back nobody but itself. What is known of a key is dropped when it has been idle for longer than its
- * longest window, after which it would make no difference; that is looked after in passing, without a timer. A key whose
+ * A slow key does not delay the others. The state of a key is dropped when it has been idle for longer than its longest
+ * window, after which it would make no difference. This happens when other keys are used, without a timer. A key whose
  * meter was resized is kept, with its limits.
  *
- * Throws a `Cause.IllegalArgumentError` if a limit is not what it has to be.
+ * Dies with a `Cause.IllegalArgumentError` if a limit is invalid.
+ *
+ * @see {@link keyedUnsafe} for a family as a value
  *
  * @example
  * ```ts
  * import { Effect } from "effect"
  * import { Meter, runAll } from "fibermeter"
  *
- * const hosts = Meter.keyed<string>({ maxAtOnce: 2, maxPerSecond: 1000 })
- * const load = (url: string) => Effect.succeed(url.length).pipe(Meter.metered(hosts.for(new URL(url).host)))
+ * const program = Effect.gen(function* () {
+ *   const hosts = yield* Meter.keyed<string>({ maxAtOnce: 2, maxPerSecond: 1000 })
+ *   const load = (url: string) => Effect.succeed(url.length).pipe(Meter.metered(hosts.for(new URL(url).host)))
+ *   return yield* runAll(["https://a.example/", "https://b.example/x"], load)
+ * })
  *
- * await Effect.runPromise(runAll(["https://a.example/", "https://b.example/x"], load)) // => [18, 19]
+ * await Effect.runPromise(program) // => [18, 19]
  * ```
  *
  * @category constructors
  * @since 0.1.0
  */
-export const keyed = <K>(limits: Limits): Keyed<K> => {
-  const read = readLimits(limits)
-  const gates = new KeyedGates<K>(() => new LimitGate(read))
+export const keyed = <K>(limits: Limits): Effect.Effect<Keyed<K>> =>
+  Effect.map(
+    attempt(() => readLimits(limits)),
+    (read) => keyedBy<K>(read)
+  )
+
+/**
+ * Makes a family of meters outside of Effect, for instance as a constant of a module. Throws a
+ * `Cause.IllegalArgumentError` if a limit is invalid.
+ *
+ * @see {@link keyed} for details
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * const tenants = Meter.keyedUnsafe<number>({ maxAtOnce: 2 })
+ *
+ * await Effect.runPromise(Meter.metered(Effect.succeed("a report"), tenants.for(7))) // => "a report"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const keyedUnsafe = <K>(limits: Limits): Keyed<K> => keyedBy(readLimits(limits))
+
+/** A new family each time. */
+const keyedBy = <K>(limits: Limits): Keyed<K> => {
+  const gates = new KeyedGates<K>(() => new LimitGate(limits))
   return {
     for: (key) => lazily(() => [gates.of(key)]),
     get size() {

@@ -132,9 +132,11 @@ const limited: ReadonlyArray<readonly [string, (limits: unknown) => Effect.Effec
   ["runAll of effects", (limits) => (runAll as unknown as Untyped)([Effect.void], limits)],
   ["make", (limits) => Meter.make(limits as Meter.Limits)],
   ["makeUnsafe", (limits) => called(() => Meter.makeUnsafe(limits as Meter.Limits))],
-  ["keyed", (limits) => called(() => Meter.keyed(limits as Meter.Limits))],
+  ["keyed", (limits) => Meter.keyed(limits as Meter.Limits)],
+  ["keyedUnsafe", (limits) => called(() => Meter.keyedUnsafe(limits as Meter.Limits))],
   ["layer", (limits) => Effect.scoped(Layer.build(Meter.layer(Api, limits as Meter.Limits)))],
   ["resize", (limits) => Meter.resize(Meter.makeUnsafe({}), limits as Meter.Limits)],
+  ["resize in a pipe", (limits) => Meter.makeUnsafe({}).pipe(Meter.resize(limits as Meter.Limits))],
   [
     "pacing",
     (limits) => Effect.repeat(Effect.void, { schedule: Meter.pacing(limits as { maxPerSecond: number }), times: 1 })
@@ -173,10 +175,13 @@ const metered = Meter.metered as unknown as Untyped
 const ofMeter: ReadonlyArray<readonly [string, (meter: unknown) => Effect.Effect<unknown, unknown>]> = [
   ["metered", (meter) => metered(Effect.void, meter)],
   ["metered in a pipe", (meter) => (Meter.metered as unknown as (meter: unknown) => Untyped)(meter)(Effect.void)],
-  ["acquire", (meter) => Meter.acquire(meter as Meter.Meter)],
-  ["pause", (meter) => Meter.pause(meter as Meter.Meter)],
+  ["acquire", (meter) => Effect.scoped(Meter.acquire(meter as Meter.Meter, {}))],
+  ["acquire in a pipe", (meter) => Effect.scoped(Meter.acquire()(meter as Meter.Meter))],
+  ["pause", (meter) => Meter.pause(meter as Meter.Meter, 5)],
+  ["pause in a pipe", (meter) => Meter.pause(5)(meter as Meter.Meter)],
   ["resume", (meter) => Meter.resume(meter as Meter.Meter)],
   ["resize", (meter) => Meter.resize(meter as Meter.Meter, {})],
+  ["resize in a pipe", (meter) => Meter.resize({})(meter as Meter.Meter)],
   ["snapshot", (meter) => Meter.snapshot(meter as Meter.Meter)],
   ["idle", (meter) => Meter.idle(meter as Meter.Meter)],
   ["all", (meter) => Effect.sync(() => Meter.all(anyMeter, meter as Meter.Meter))]
@@ -198,7 +203,8 @@ describe("metered and acquire", () => {
       (options) =>
         (Meter.metered as unknown as (...args: ReadonlyArray<unknown>) => Untyped)(anyMeter, options)(Effect.void)
     ],
-    ["acquire", (options) => Effect.flatten(Meter.acquire(anyMeter, options as {}))]
+    ["acquire", (options) => Effect.scoped(Meter.acquire(anyMeter, options as {}))],
+    ["acquire in a pipe", (options) => Effect.scoped(anyMeter.pipe(Meter.acquire(options as {})))]
   ]
   it.effect.each(ways)("%s: options are checked and copied at the call", ([, call]) =>
     Effect.gen(function* () {

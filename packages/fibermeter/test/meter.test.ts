@@ -1,6 +1,6 @@
 /** Meters as values: made once, shared by calls, by single effects and by starts taken by hand. */
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Deferred, Duration, Effect, Exit, Fiber, Schedule, Semaphore, Stream } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Fiber, Schedule, Scope, Semaphore, Stream } from "effect"
 import { amap, Meter, runAll, runAny, runOnEach } from "../src/index.ts"
 import { observe, watch } from "./support/observe.ts"
 import { ms, range, Spy } from "./support/Spy.ts"
@@ -12,11 +12,10 @@ describe("make", () => {
       const make = Meter.make({ maxAtOnce: 1 })
       const first = yield* make
       const second = yield* make
-      const release = yield* Meter.acquire(first)
+      yield* Meter.acquire(first)
       const { end, exit } = yield* observe(Meter.metered(Effect.succeed("in"), second))
       expect(exit).toEqual(Exit.succeed("in"))
       expect(end).toBe(0n)
-      yield* release
     })
   )
 
@@ -44,11 +43,7 @@ describe("make", () => {
       const meter = Meter.makeUnsafe({ maxAtOnce: 2, maxPerSecond: 10 })
       const spy = yield* Spy.make
       const task = spy.lasting(150)
-      const byHand = Effect.acquireUseRelease(
-        Meter.acquire(meter),
-        () => spy.effect(0, Effect.sleep(150)),
-        (release) => release
-      )
+      const byHand = Effect.scoped(Effect.andThen(Meter.acquire(meter), spy.effect(0, Effect.sleep(150))))
       yield* observe(
         Effect.all(
           [
@@ -96,11 +91,12 @@ describe("make", () => {
     Effect.gen(function* () {
       const a = Meter.makeUnsafe({ maxAtOnce: 1 })
       const b = Meter.makeUnsafe({ maxAtOnce: 1 })
-      const releaseB = yield* Meter.acquire(b)
+      const holding = yield* Scope.make()
+      yield* Scope.provide(Meter.acquire(b), holding)
       const waiting = yield* watch(runOnEach([0], () => Effect.void, { meter: [a, b] }))
       const other = yield* observe(Effect.timeoutOption(Meter.metered(Effect.succeed("in"), b), 1))
       expect(Exit.isSuccess(other.exit) && other.exit.value._tag).toBe("None")
-      yield* releaseB
+      yield* Scope.close(holding, Exit.void)
       const { exit } = yield* waiting.finish
       expect(exit).toEqual(Exit.void)
       const both = yield* observe(Effect.all([Meter.metered(Effect.void, a), Meter.metered(Effect.void, b)]))
@@ -145,64 +141,86 @@ describe("metered", () => {
   it.effect("interrupted while it waits it does not run", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
-      const release = yield* Meter.acquire(meter)
+      yield* Meter.acquire(meter)
       const spy = yield* Spy.make
       const { end } = yield* observe(Meter.metered(spy.effect(0, Effect.void), meter), { interruptAt: 10 })
       expect(end).toBe(ms(10))
       expect(spy.started).toEqual([])
-      yield* release
     })
   )
 })
 
 describe("acquire", () => {
-  it.effect("holds a place until it is released", () =>
+  const makeScope = Scope.make()
+
+  it.effect("holds a permit until its scope is closed", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 2 })
-      const first = yield* Meter.acquire(meter)
-      const second = yield* Meter.acquire(meter)
+      const scope = yield* makeScope
+      yield* Scope.provide(Meter.acquire(meter), scope)
+      yield* meter.pipe(Meter.acquire())
       const spy = yield* Spy.make
       const third = yield* watch(Meter.metered(spy.effect(0, Effect.void), meter))
       yield* third.advance(100)
       expect(spy.started).toEqual([])
-      yield* second
+      yield* Scope.close(scope, Exit.void)
       yield* third.finish
       expect(spy.starts).toEqual([ms(100)])
-      yield* first
     })
   )
 
-  it.effect("gives its place back once, however often the release runs", () =>
+  it.effect.each([Exit.void, Exit.fail("no"), Exit.die("defect"), Exit.interrupt()])(
+    "releases it however the scope ends: %s",
+    (ending) =>
+      Effect.gen(function* () {
+        const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+        yield* Effect.exit(Effect.scoped(Effect.andThen(Meter.acquire(meter), ending)))
+        const { free, running } = yield* Meter.snapshot(meter)
+        expect({ free, running }).toEqual({ free: 1, running: 0 })
+      })
+  )
+
+  it.effect("with a scope that is closed already, it is released at once", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
-      const release = yield* Meter.acquire(meter)
-      yield* release
-      yield* release
-      yield* Effect.all([release, release], { concurrency: 2 })
-      const spy = yield* Spy.make
-      yield* observe(runOnEach(range(3), spy.lasting(10), { meter }))
-      expect(spy.peak).toBe(1)
+      const scope = yield* makeScope
+      yield* Scope.close(scope, Exit.void)
+      yield* Scope.provide(Meter.acquire(meter), scope)
+      const { free, started } = yield* Meter.snapshot(meter)
+      expect({ free, started }).toEqual({ free: 1, started: 1 })
     })
   )
 
-  it.effect("does not give back the place of somebody else when an old release runs again", () =>
+  it.effect("interrupted while it waits, it leaves nothing in the scope and does not delay the next one", () =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1, maxPerSecond: 10 })
+      const first = yield* makeScope
+      yield* Scope.provide(Meter.acquire(meter), first)
+      const scope = yield* makeScope
+      const { end } = yield* observe(Scope.provide(Meter.acquire(meter), scope), { interruptAt: 10 })
+      expect(end).toBe(ms(10))
+      yield* Scope.close(first, Exit.void)
+      const second = yield* observe(Meter.metered(Effect.void, meter))
+      expect(second.end).toBe(ms(90))
+      yield* Scope.close(scope, Exit.void)
+      expect((yield* Meter.snapshot(meter)).running).toBe(0)
+    })
+  )
+
+  it.effect("an uninterruptible caller waits to the end", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
-      const old = yield* Meter.acquire(meter)
-      yield* old
-      const current = yield* Meter.acquire(meter)
-      yield* old
-      const { exit } = yield* observe(Effect.timeoutOption(Meter.metered(Effect.void, meter), 10))
-      expect(Exit.isSuccess(exit) && exit.value._tag).toBe("None")
-      yield* current
+      const holding = Effect.scoped(Effect.andThen(Meter.acquire(meter), Effect.sleep(50)))
+      yield* Effect.forkDetach(holding, { startImmediately: true })
+      const { end } = yield* observe(Effect.uninterruptible(Effect.scoped(Meter.acquire(meter))), { interruptAt: 10 })
+      expect(end).toBe(ms(50))
     })
   )
 
   it.effect("spends a start of a rate", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxPerSecond: 5 })
-      const release = yield* Meter.acquire(meter)
-      yield* release
+      yield* Effect.scoped(Meter.acquire(meter))
       const spy = yield* Spy.make
       yield* observe(Meter.metered(spy.effect(0, Effect.void), meter))
       expect(spy.starts).toEqual([ms(200)])

@@ -242,29 +242,20 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
         const { after, options } = limit.make()
         const meters: ReadonlyArray<Meter.Meter<unknown>> = [options.meter ?? Meter.makeUnsafe(options)].flat()
         const spy = new Spy(world.clock)
-        // Each start that was granted counts, whether its holder came to use it or not.
+        // A start counts from the step after the last meter was acquired, before the task's own first step.
         const granted: Array<bigint> = []
-        const acquire = (meter: Meter.Meter<unknown>) =>
-          Effect.map(Meter.acquire(meter), (release) => {
-            granted.push(world.now)
-            return release
-          })
+        const note = Effect.sync(() => void granted.push(world.now))
         const held = (index: number) =>
           meters.reduceRight<Effect.Effect<unknown, unknown>>(
-            (self, meter) =>
-              Effect.acquireUseRelease(
-                acquire(meter),
-                () => self,
-                (release) => release
-              ),
-            spy.effect(index, task(index, index))
+            (self, meter) => Effect.scoped(Effect.andThen(Meter.acquire(meter), self)),
+            Effect.andThen(note, spy.effect(index, task(index, index)))
           )
         return {
           effect: Effect.forEach(range(3), held, { concurrency: 3 }),
           check: async (_, exit, interrupted) => {
             expectInterruptedOr(exit, interrupted, Exit.isSuccess)
             expect(spy.running, "tasks running").toBe(0)
-            await after?.(world, granted)
+            await after?.(world, granted, fine ? interrupted : undefined)
           }
         }
       })

@@ -1,6 +1,6 @@
 /** What the types promise: results in their shape, and E and R of items, tasks and meters, each exactly. */
 import { Context, Effect, pipe, Schedule, Semaphore } from "effect"
-import type { Cause, Stream } from "effect"
+import type { Cause, Config, Duration, Layer, Scope, Stream } from "effect"
 import { describe, expectTypeOf, it } from "vitest"
 import {
   amap,
@@ -318,8 +318,50 @@ describe("Meter", () => {
     expectTypeOf(effect.pipe(Meter.metered(strange))).toEqualTypeOf<
       Effect.Effect<Date, MeterError, TaskService | MeterService>
     >()
-    expectTypeOf(Meter.acquire(plain)).toEqualTypeOf<Effect.Effect<Effect.Effect<void>>>()
-    expectTypeOf(Meter.acquire(strange)).toEqualTypeOf<Effect.Effect<Effect.Effect<void>, MeterError, MeterService>>()
+    expectTypeOf(Meter.acquire(plain)).toEqualTypeOf<Effect.Effect<void, never, Scope.Scope>>()
+    expectTypeOf(Meter.acquire(strange)).toEqualTypeOf<Effect.Effect<void, MeterError, MeterService | Scope.Scope>>()
+    expectTypeOf(strange.pipe(Meter.acquire())).toEqualTypeOf<
+      Effect.Effect<void, MeterError, MeterService | Scope.Scope>
+    >()
+    expectTypeOf(plain.pipe(Meter.acquire({ cost: { calls: 2 } }))).toEqualTypeOf<
+      Effect.Effect<void, Meter.ExcessiveCost, Scope.Scope>
+    >()
+    expectTypeOf(Meter.acquire(plain, { cost: { calls: 2 } })).toEqualTypeOf<
+      Effect.Effect<void, Meter.ExcessiveCost, Scope.Scope>
+    >()
+  })
+
+  it("is controlled data-first and data-last, whatever its errors and services", () => {
+    expectTypeOf(Meter.pause(strange)).toEqualTypeOf<Effect.Effect<void>>()
+    expectTypeOf(Meter.pause(strange, "1 second")).toEqualTypeOf<Effect.Effect<void>>()
+    expectTypeOf(strange.pipe(Meter.pause("1 second"))).toEqualTypeOf<Effect.Effect<void>>()
+    expectTypeOf(strange.pipe(Meter.pause())).toEqualTypeOf<Effect.Effect<void>>()
+    expectTypeOf(plain.pipe(Meter.resize({ maxAtOnce: 2 }))).toEqualTypeOf<Effect.Effect<void>>()
+    // @ts-expect-error: the name is maxAtOnce
+    void plain.pipe(Meter.resize({ concurrency: 2 }))
+    // @ts-expect-error: a duration
+    void plain.pipe(Meter.pause("soon"))
+  })
+
+  it("is one for each key, as an Effect or as a value", () => {
+    expectTypeOf(Meter.keyed<string>({})).toEqualTypeOf<Effect.Effect<Meter.Keyed<string>>>()
+    expectTypeOf(Meter.keyedUnsafe<string>({})).toEqualTypeOf<Meter.Keyed<string>>()
+  })
+
+  it("is a service with limits from code or from configuration", () => {
+    class Api extends Context.Service<Api, Meter.Meter>()("types/Api") {}
+    expectTypeOf(Meter.layer(Api, {})).toEqualTypeOf<Layer.Layer<Api>>()
+    const whole = {} as Config.Config<Meter.Limits>
+    const number = {} as Config.Config<number>
+    const per = {} as Config.Config<Duration.Duration>
+    expectTypeOf(Meter.layerConfig(Api, whole)).toEqualTypeOf<Layer.Layer<Api, Config.ConfigError>>()
+    expectTypeOf(
+      Meter.layerConfig(Api, { maxAtOnce: number, windows: { calls: { limit: number, per } } })
+    ).toEqualTypeOf<Layer.Layer<Api, Config.ConfigError>>()
+    // @ts-expect-error: a Config of a number
+    void Meter.layerConfig(Api, { maxAtOnce: {} as Config.Config<string> })
+    // @ts-expect-error: the name is maxAtOnce
+    void Meter.layerConfig(Api, { concurrency: number })
   })
 
   it("is no meter of another kind", () => {

@@ -29,6 +29,9 @@ export interface Meter extends Limiter {
 export interface KeyedMeter<in K> {
   /** The meter of a key. It may be kept: it is the same for the same key, however long nobody has used it. */
   readonly for: (key: K) => Meter
-  /** How many keys are in use, or were until less than their longest window ago. */
+  /**
+   * How many keys are in use, or were until less than their longest window ago. Reading it changes nothing; it takes
+   * time in proportion to the number of keys that are kept.
+   */
   readonly size: number
 }

@@ -19,9 +19,12 @@ export interface Gated {
 
 export const isGated = (u: unknown): u is Gated => Predicate.hasProperty(u, CopyId)
 
+/** Whether a value is a meter, be it one that another copy of the package has made. */
+export const isAnyMeter = (u: unknown): boolean => Predicate.hasProperty(u, TypeId)
+
 /** Reads an argument or option that is a meter. */
 export const meterCheck: check.Checks[string] = (name, value) => {
-  const isForeign = Predicate.hasProperty(value, TypeId) && !isGated(value)
+  const isForeign = isAnyMeter(value) && !isGated(value)
   if (!isForeign) return check.kind("a Meter", isGated)(name, value)
   const reason = "was made by another copy of fibermeter that this program has loaded: make all meters by the same one"
   return new check.Problem("type", `${name} ${reason}`)

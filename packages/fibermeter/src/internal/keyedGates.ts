@@ -54,8 +54,9 @@ export class KeyedGates<K, G extends LimitGate = LimitGate> {
 
   /** How many keys there are whose past still matters. */
   get size(): number {
-    for (const link of this.links.values()) if (link.gate.isForgettable()) this.drop(link)
-    return this.links.size
+    let size = 0
+    for (const { gate } of this.links.values()) if (!gate.isForgettable()) size++
+    return size
   }
 
   of(key: K): G {

@@ -38,7 +38,7 @@ describe("G8 scoped", () => {
     it.effect("is interruptible while it waits for a place, for a start, for its source and for its tasks", () =>
       Effect.gen(function* () {
         const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
-        const release = yield* Meter.acquire(meter)
+        yield* Meter.acquire(meter)
         const never = new Source(endless, (index) => index)
         const waits = [
           verb.run(range(3), () => Effect.never, { meter }),
@@ -52,7 +52,6 @@ describe("G8 scoped", () => {
           expect(fibers).toBe(0)
           expect(sleeps).toBe(0)
         }
-        yield* release
       })
     )
 

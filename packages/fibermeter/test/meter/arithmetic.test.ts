@@ -650,7 +650,7 @@ describe("limits hold across a moved zero, which comes after 52 days", () => {
 
   it("schedules and keys", async () => {
     const log = new Log()
-    const keys = Meter.keyed<string>({ windows: { r: { limit: 1, per: "60 days" } } })
+    const keys = Meter.keyedUnsafe<string>({ windows: { r: { limit: 1, per: "60 days" } } })
     const sizes: Array<number> = []
     await log.play(
       [0, start(log, keys.for("a"), "a")],

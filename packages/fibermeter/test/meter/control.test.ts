@@ -20,6 +20,26 @@ const kinds: ReadonlyArray<{ readonly name: string; readonly make: () => Meter.M
   { name: "all of them", make: () => Meter.all(...kinds.slice(0, -1).map(({ make }) => make())) }
 ]
 
+it.effect("controls are the same data-first and data-last", () =>
+  Effect.gen(function* () {
+    const state = (meter: Meter.Meter) =>
+      Effect.map(Meter.snapshot(meter), ({ free, nextStart }) => [free, Duration.toMillis(nextStart)])
+    for (const control of [
+      (meter: Meter.Meter) => Effect.andThen(Meter.pause(meter, 70), Meter.resize(meter, { maxAtOnce: 3 })),
+      (meter: Meter.Meter) => Effect.andThen(meter.pipe(Meter.pause(70)), meter.pipe(Meter.resize({ maxAtOnce: 3 })))
+    ]) {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+      yield* control(meter)
+      expect(yield* state(meter)).toEqual([3, 70])
+    }
+    for (const pause of [Meter.pause(), Meter.pause(undefined), Meter.pause]) {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+      yield* pause(meter)
+      expect(yield* state(meter)).toEqual([1, Infinity])
+    }
+  })
+)
+
 describe.each(kinds)("pause of a meter: $name", ({ make }) => {
   it("holds back all who come, in their order, for the duration, to the nanosecond", async () => {
     const log = new Log()
@@ -541,7 +561,7 @@ describe("snapshot", () => {
     const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
     const shots: Array<unknown> = []
     await log.play(
-      [0, Effect.flatMap(Meter.acquire(meter), (release) => Effect.delay(release, 50))],
+      [0, Effect.scoped(Effect.andThen(Meter.acquire(meter), Effect.sleep(50)))],
       [10, call(log, meter, 5)],
       [20, Effect.map(Meter.snapshot(meter), ({ running, waiting }) => shots.push({ running, waiting }))]
     )
@@ -566,7 +586,11 @@ describe("snapshot", () => {
     expect(await next({ windows }, 50, (meter) => Effect.andThen(one(meter), Meter.pause(meter, 700)))).toBe(650)
     expect(await next({ windows }, 50, (meter) => Effect.andThen(one(meter), Meter.pause(meter, 100)))).toBe(250)
     expect(await next({}, 50, (meter) => Meter.pause(meter))).toBe(Infinity)
-    expect(await next({ maxAtOnce: 1 }, 50, (meter) => Effect.asVoid(Meter.acquire(meter)))).toBe(Infinity)
+    expect(
+      await next({ maxAtOnce: 1 }, 50, (meter) =>
+        Effect.forkDetach(Effect.scoped(Effect.andThen(Meter.acquire(meter), Effect.never)), { startImmediately: true })
+      )
+    ).toBe(Infinity)
   })
 
   it("a start comes exactly when it was said to be possible", async () => {

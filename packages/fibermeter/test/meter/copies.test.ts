@@ -29,7 +29,7 @@ describe("a meter of another copy", () => {
 
   const uses: ReadonlyArray<readonly [string, Effect.Effect<unknown>]> = [
     ["metered", Meter.metered(Effect.void, other)],
-    ["acquire", Meter.acquire(other)],
+    ["acquire", Effect.scoped(Meter.acquire(other))],
     ["pause", Meter.pause(other)],
     ["resume", Meter.resume(other)],
     ["resize", Meter.resize(other, { maxAtOnce: 2 })],

@@ -116,9 +116,7 @@ describe("cost", () => {
     const log = new Log()
     const meter = tokens(10)
     const one = (name: string, cost: number) =>
-      Effect.flatMap(Meter.acquire(meter, { cost: { tokens: cost } }), (release) =>
-        Effect.andThen(log.task(name), release)
-      )
+      Effect.scoped(Effect.andThen(Meter.acquire(meter, { cost: { tokens: cost } }), log.task(name)))
     await log.play([0, one("a", 6)], [0, one("b", 6)])
     expect(log.starts).toEqual(["a 0", "b 100"])
   })
@@ -297,7 +295,7 @@ describe("a bad cost of metered and acquire is a defect that names it", () => {
     const options = { cost } as never
     const effects: ReadonlyArray<Effect.Effect<unknown>> = [
       Meter.metered(log.task("a"), meter, options),
-      Meter.acquire(meter, options)
+      Effect.scoped(Meter.acquire(meter, options))
     ]
     for (const effect of effects) {
       const defect = defectOf(await log.world.run(effect))

@@ -208,7 +208,7 @@ describe("a deadlock", () => {
   it("of starts taken by hand inside a task", async () => {
     const log = new Log()
     const meter = atOnce(1)
-    await log.play([0, Meter.metered(log.named("inner", Meter.acquire(meter)), meter)])
+    await log.play([0, Meter.metered(log.named("inner", Effect.scoped(Meter.acquire(meter))), meter)])
     expect(log.ends).toEqual(["inner 0"])
     expect(defectOf(log.exit("inner"))).toBeInstanceOf(Meter.Deadlock)
   })
@@ -295,7 +295,7 @@ describe("no deadlock", () => {
     const log = new Log()
     const meter = atOnce(2)
     await log.play(
-      [0, Effect.flatMap(Meter.acquire(meter), (release) => Effect.delay(release, 50))],
+      [0, Effect.scoped(Effect.andThen(Meter.acquire(meter), Effect.sleep(50)))],
       [1, nested(log, meter, "a")]
     )
     expect(log.starts).toEqual(["a 1", "in a 50"])

@@ -2,13 +2,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Stream } from "effect"
 import { Meter, runOnEach } from "../../src/index.ts"
-import { Log, names } from "../support/Log.ts"
+import { defectOf, Log, names } from "../support/Log.ts"
 import { range } from "../support/Spy.ts"
 
 describe("keyed", () => {
   it("one slow key does not hold back the others", async () => {
     const log = new Log()
-    const hosts = Meter.keyed<string>({ maxAtOnce: 1 })
+    const hosts = Meter.keyedUnsafe<string>({ maxAtOnce: 1 })
     const one = (key: string, name: string, lasting: number) => Meter.metered(log.task(name, lasting), hosts.for(key))
     await log.play(
       [0, one("slow", "s0", 1000)],
@@ -22,7 +22,7 @@ describe("keyed", () => {
 
   it("each key has all the limits to itself", async () => {
     const log = new Log()
-    const hosts = Meter.keyed<number>({ maxAtOnce: 2, maxPerSecond: 10, windows: { r: { limit: 3, per: 1000 } } })
+    const hosts = Meter.keyedUnsafe<number>({ maxAtOnce: 2, maxPerSecond: 10, windows: { r: { limit: 3, per: 1000 } } })
     await log.play([
       0,
       Effect.forEach(
@@ -43,7 +43,7 @@ describe("keyed", () => {
 
   it("the same key is the same meter, asked for anew or kept", async () => {
     const log = new Log()
-    const hosts = Meter.keyed<string>({ windows: { r: { limit: 1, per: 100 } } })
+    const hosts = Meter.keyedUnsafe<string>({ windows: { r: { limit: 1, per: 100 } } })
     const kept = hosts.for("a")
     await log.play(
       [0, Meter.metered(log.task("first"), kept)],
@@ -55,7 +55,7 @@ describe("keyed", () => {
 
   it("a kept handle goes on being its key's meter, however long it was idle", async () => {
     const log = new Log()
-    const hosts = Meter.keyed<string>({ maxAtOnce: 1, windows: { r: { limit: 2, per: 100 } } })
+    const hosts = Meter.keyedUnsafe<string>({ maxAtOnce: 1, windows: { r: { limit: 2, per: 100 } } })
     const kept = hosts.for("a")
     await log.play([0, Meter.metered(log.task("first"), kept)])
     await log.world.value(Effect.sleep(10_000))
@@ -71,7 +71,7 @@ describe("keyed", () => {
   it("a handle within an all stays its key's meter as well", async () => {
     const log = new Log()
     const program = Meter.makeUnsafe({ maxAtOnce: 10 })
-    const hosts = Meter.keyed<string>({ maxAtOnce: 1 })
+    const hosts = Meter.keyedUnsafe<string>({ maxAtOnce: 1 })
     const both = Meter.all(program, hosts.for("a"))
     await log.play([0, Meter.metered(log.task("first", 10), both)])
     expect(hosts.size).toBe(0)
@@ -84,7 +84,7 @@ describe("keyed", () => {
 
   it("a call that has nothing to start for a while keeps to its key's limits with all others", async () => {
     const log = new Log()
-    const hosts = Meter.keyed<string>({ maxAtOnce: 1 })
+    const hosts = Meter.keyedUnsafe<string>({ maxAtOnce: 1 })
     const slowly = Stream.fromIterable([0, 100, 100]).pipe(
       Stream.mapEffect((millis) => Effect.as(Effect.sleep(millis), millis))
     )
@@ -99,7 +99,7 @@ describe("keyed", () => {
 
   it("keys are compared as in a Map", async () => {
     const log = new Log()
-    const keys = Meter.keyed<unknown>({ maxAtOnce: 1 })
+    const keys = Meter.keyedUnsafe<unknown>({ maxAtOnce: 1 })
     const object = {}
     await log.play(
       ...[Number.NaN, Number.NaN, object, object, {}, 0, -0, "0", undefined, undefined].map(
@@ -112,10 +112,42 @@ describe("keyed", () => {
     expect(waited.toSorted((a, b) => a - b)).toEqual([1, 3, 6, 9])
   })
 
-  it("refuses bad limits when it is made", () => {
-    expect(() => Meter.keyed({ maxAtOnce: 0 })).toThrow(Cause.IllegalArgumentError)
-    expect(() => Meter.keyed({ maxAtOnce: 0 })).toThrow("maxAtOnce must be a whole number")
-    expect(() => Meter.keyed(undefined as never)).toThrow("the limits must be an object, but is undefined")
+  it.effect("is an Effect, which makes a new family each time it runs", () =>
+    Effect.gen(function* () {
+      const make = Meter.keyed<string>({ maxAtOnce: 1 })
+      const one = yield* make
+      const other = yield* make
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* Meter.acquire(one.for("a"))
+          expect((yield* Meter.snapshot(one.for("a"))).free).toBe(0)
+          expect((yield* Meter.snapshot(other.for("a"))).free).toBe(1)
+        })
+      )
+    })
+  )
+
+  it.effect("dies with invalid limits; keyedUnsafe throws", () =>
+    Effect.gen(function* () {
+      for (const [limits, message] of [
+        [{ maxAtOnce: 0 }, "maxAtOnce must be a whole number"],
+        [undefined as never, "the limits must be an object, but is undefined"]
+      ] as ReadonlyArray<readonly [Meter.Limits, string]>) {
+        const defect = defectOf(yield* Effect.exit(Meter.keyed(limits)))
+        expect(defect).toBeInstanceOf(Cause.IllegalArgumentError)
+        expect((defect as Error).message).toContain(message)
+        expect(() => Meter.keyedUnsafe(limits)).toThrow(Cause.IllegalArgumentError)
+        expect(() => Meter.keyedUnsafe(limits)).toThrow(message)
+      }
+    })
+  )
+
+  it("its size only counts: reading it drops no key", async () => {
+    const log = new Log()
+    const hosts = Meter.keyedUnsafe<string>({ maxAtOnce: 1 })
+    await log.play([0, Meter.metered(log.task("a", 10), hosts.for("a"))])
+    expect(hosts.size).toBe(0)
+    expect((await log.world.value(Meter.snapshot(hosts.for("a")))).started).toBe(1)
   })
 })
 
@@ -123,7 +155,7 @@ describe("what is known of a key", () => {
   const sizeAt = (hosts: Meter.Keyed<never>, seen: Array<number>) => Effect.sync(() => seen.push(hosts.size))
 
   it("is nothing at first, and nothing comes of asking alone", () => {
-    const hosts = Meter.keyed<string>({ maxAtOnce: 1, maxPerSecond: 1 })
+    const hosts = Meter.keyedUnsafe<string>({ maxAtOnce: 1, maxPerSecond: 1 })
     expect(hosts.size).toBe(0)
     hosts.for("a")
     expect(hosts.size).toBe(0)
@@ -142,7 +174,7 @@ describe("what is known of a key", () => {
     "is kept as long as %s reaches it, and dropped then",
     async (_, limits, reach) => {
       const log = new Log()
-      const hosts = Meter.keyed<string>(limits)
+      const hosts = Meter.keyedUnsafe<string>(limits)
       const seen: Array<number> = []
       await log.play(
         [0, Meter.metered(log.task("a", 20), hosts.for("a"))],
@@ -156,7 +188,7 @@ describe("what is known of a key", () => {
 
   it("is kept while something runs, however long, or waits", async () => {
     const log = new Log()
-    const hosts = Meter.keyed<string>({ maxAtOnce: 1 })
+    const hosts = Meter.keyedUnsafe<string>({ maxAtOnce: 1 })
     const seen: Array<number> = []
     await log.play(
       [0, Meter.metered(log.task("a", 1_000_000), hosts.for("a"))],
@@ -170,7 +202,7 @@ describe("what is known of a key", () => {
 
   it("is kept while it is paused, and the pause holds for whoever asks for the key", async () => {
     const log = new Log()
-    const hosts = Meter.keyed<string>({ maxAtOnce: 1 })
+    const hosts = Meter.keyedUnsafe<string>({ maxAtOnce: 1 })
     const seen: Array<number> = []
     await log.play(
       [0, Effect.suspend(() => Meter.pause(hosts.for("a"), 500))],
@@ -185,7 +217,7 @@ describe("what is known of a key", () => {
 
   it("is kept while its limits differ from those of the others", async () => {
     const log = new Log()
-    const hosts = Meter.keyed<string>({ maxAtOnce: 1 })
+    const hosts = Meter.keyedUnsafe<string>({ maxAtOnce: 1 })
     await log.play(
       [0, Effect.suspend(() => Meter.resize(hosts.for("a"), { maxAtOnce: 3 }))],
       [10, Effect.sync(() => hosts.size)],
@@ -197,7 +229,7 @@ describe("what is known of a key", () => {
 
   it("of thousands of keys is dropped in passing: those in use of late are all that is left", async () => {
     const log = new Log()
-    const hosts = Meter.keyed<number>({ maxAtOnce: 1, windows: { r: { limit: 1, per: 100 } } })
+    const hosts = Meter.keyedUnsafe<number>({ maxAtOnce: 1, windows: { r: { limit: 1, per: 100 } } })
     let most = 0
     const use = Effect.forEach(range(5000), (key) =>
       Effect.andThen(
@@ -221,7 +253,7 @@ describe("several keys of a family at once", () => {
     ["as one meter", (a: Meter.Meter, b: Meter.Meter) => Meter.all(a, b)]
   ])("%s: each of them is held", async (_, of) => {
     const log = new Log()
-    const hosts = Meter.keyed<string>({ maxAtOnce: 1 })
+    const hosts = Meter.keyedUnsafe<string>({ maxAtOnce: 1 })
     const one = (key: string) => Meter.metered(log.task(key), hosts.for(key))
     const both = runOnEach(["both"], (name) => log.task(name, 100), { meter: of(hosts.for("a"), hosts.for("b")) })
     await log.play([0, both], [10, one("a")], [20, one("b")])

@@ -1,6 +1,6 @@
 /** A meter as a service: one for a whole program, by a layer. */
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Context, Effect, Layer } from "effect"
+import { Cause, Config, ConfigProvider, Context, Effect, Exit, Layer } from "effect"
 import { Meter, runOnEach } from "../../src/index.ts"
 import { defectOf, Log, names } from "../support/Log.ts"
 
@@ -74,4 +74,63 @@ describe("layer", () => {
     expect((defect as Error).message).toContain("maxPerSecond must be a number greater than 0")
     expect(log.starts).toEqual([])
   })
+})
+
+describe("layerConfig", () => {
+  const limitsFrom = (limits: Meter.LimitsConfig, environment: Record<string, unknown>) =>
+    GitHub.pipe(
+      Effect.flatMap(Meter.snapshot),
+      Effect.map(({ free, room }) => ({ free, room })),
+      Effect.provide(Meter.layerConfig(GitHub, limits)),
+      Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(environment)),
+      Effect.exit
+    )
+  const each: Meter.LimitsConfig = {
+    maxAtOnce: Config.Int("AT_ONCE"),
+    maxPerSecond: undefined,
+    windows: {
+      short: { limit: Config.Int("SHORT"), per: Config.succeed("1 second" as const) },
+      long: { limit: Config.Int("LONG"), per: Config.Duration("LONG_WINDOW") },
+      none: undefined
+    }
+  }
+  const environment = { AT_ONCE: 3, SHORT: 5, LONG: 50, LONG_WINDOW: "1 hour" }
+
+  it.effect("reads each limit, and those of windows, when the layer is built", () =>
+    Effect.gen(function* () {
+      expect(yield* limitsFrom(each, environment)).toEqual(Exit.succeed({ free: 3, room: { short: 5, long: 50 } }))
+    })
+  )
+
+  it.effect("reads all limits, or all windows, from one Config", () =>
+    Effect.gen(function* () {
+      const windows = Config.all({
+        all: Config.all({ limit: Config.Int("LONG"), per: Config.Duration("LONG_WINDOW") })
+      })
+      const expected = Exit.succeed({ free: Infinity, room: { all: 50 } })
+      expect(yield* limitsFrom({ windows }, environment)).toEqual(expected)
+      expect(yield* limitsFrom(Config.all({ windows }), environment)).toEqual(expected)
+    })
+  )
+
+  it.effect("fails with a ConfigError if a value is missing or cannot be read", () =>
+    Effect.gen(function* () {
+      for (const wrong of [
+        { ...environment, SHORT: undefined },
+        { ...environment, AT_ONCE: "many" }
+      ]) {
+        const exit = yield* limitsFrom(each, wrong)
+        expect(Exit.isFailure(exit) && exit.cause.reasons.map((reason) => reason._tag)).toEqual(["Fail"])
+        expect(Exit.isFailure(exit) && Exit.findErrorOption(exit)).toMatchObject({ value: { _tag: "ConfigError" } })
+      }
+    })
+  )
+
+  it.effect("a value that is out of range is a defect that names the limit", () =>
+    Effect.gen(function* () {
+      const defect = defectOf(yield* limitsFrom(each, { ...environment, AT_ONCE: 0 }))
+      expect(defect).toBeInstanceOf(Cause.IllegalArgumentError)
+      expect((defect as Error).message).toContain("maxAtOnce must be a whole number")
+    })
+  )
 })

@@ -109,7 +109,7 @@ const kinds: ReadonlyArray<Kind> = [
   {
     name: "a key",
     make: () => {
-      const keys = Meter.keyed<string>({ maxAtOnce: 1, windows: { r: { limit: 2, per: 50 } } })
+      const keys = Meter.keyedUnsafe<string>({ maxAtOnce: 1, windows: { r: { limit: 2, per: 50 } } })
       const after = Effect.gen(function* () {
         yield* Effect.sleep(1000)
         expect(keys.size, "keys that are left").toBe(0)
@@ -187,10 +187,11 @@ const programs: ReadonlyArray<{
         range(5),
         (n) =>
           Effect.suspend(() =>
-            Effect.acquireUseRelease(
-              Meter.acquire(meter(), cost === undefined ? {} : { cost }),
-              () => task(n),
-              (release) => release
+            Effect.scoped(
+              Effect.andThen(
+                Meter.acquire(meter(), cost === undefined ? {} : { cost }),
+                Effect.suspend(() => task(n))
+              )
             )
           ),
         { concurrency: "unbounded" }

@@ -177,6 +177,13 @@ describe("what is idle is dropped", () => {
     expect(meters.size).toBe(0)
   })
 
+  it("but not by reading the size, which changes nothing", async () => {
+    const meters = createKeyedMeter<string>({ maxAtOnce: 1 })
+    await value(meters.for("a").run(() => 1))
+    expect(meters.size).toBe(0)
+    expect(meters.for("a").snapshot().started).toBe(1)
+  })
+
   it("without a timer", async () => {
     const meters = createKeyedMeter<string>(limits)
     await value(meters.for("a").run(() => 1))
@@ -192,7 +199,7 @@ describe("what is idle is dropped", () => {
       await pass(1)
       most = Math.max(most, meters.size)
     }
-    // Ten keys have started something in the last ten milliseconds; `size` itself looks after the others.
+    // Ten keys have started something in the last ten milliseconds.
     expect(most).toBeLessThanOrEqual(11)
   })
 
