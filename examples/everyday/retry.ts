@@ -41,7 +41,7 @@ const retry = {
   }
 } as const
 
-// Two calls in different places, under the same meter.
+// Two separate calls under the same meter.
 const [answers, status] = await Promise.all([
   api.runAll(["/1", "/2", "/3", "/4", "/5", "/6", "/7"], (question, { signal }) => ask(question, signal), { retry }),
   api.run(({ signal }) => ask("/status", signal), { retry })

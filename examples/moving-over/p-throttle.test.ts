@@ -283,7 +283,7 @@ differs("`onDelay` and `isEnabled`", {
   ]
 })
 
-it("a rate of 100 a second with a burst of 10 starts up to 19 in 100 ms, as the guide says", async () => {
+it("a rate of 100 per second with a burst of 10 starts up to 19 in 100 ms, as the guide says", async () => {
   const { instants, note } = diary()
   const api = createMeter({ maxPerSecond: 100, maxBurst: 10 })
   void Promise.all(Array.from({ length: 30 }, () => api.run(() => note("start"))))
