@@ -77,11 +77,9 @@ function withoutHeaders(): Plugin {
 
 /** The code of others would need their licence beside it, and installs that were told that there is none. */
 function refuseForeign({ modules }: OutputChunk): void {
+  const sources = join(root, "packages/")
   const foreign = Object.entries(modules)
-    .filter(
-      ([id, { renderedLength }]) =>
-        renderedLength > 0 && !id.startsWith(join(root, "packages/")) && !id.includes("/effect/")
-    )
+    .filter(([id, { renderedLength }]) => renderedLength > 0 && !id.startsWith(sources))
     .map(([id]) => relative(root, id))
   if (foreign.length > 0) throw new Error(`not ours, in what is published:\n${foreign.join("\n")}`)
 }

@@ -18,6 +18,7 @@ import {
 import { mkdtemp, rm } from "node:fs/promises"
 import { availableParallelism, tmpdir } from "node:os"
 import { delimiter, dirname, join, relative } from "node:path"
+import { rolldown } from "rolldown"
 import { extract } from "./doc-examples.ts"
 import { looksInside } from "./published.ts"
 
@@ -92,7 +93,8 @@ const packages: ReadonlyArray<Check> = [
       return outcome(leaks.length === 0, leaks.join("\n"))
     }
   },
-  { name: "@fibermeter/promise is small, and needs no other package", run: isLight }
+  { name: "@fibermeter/promise is small, and needs no other package", run: isLight },
+  { name: "a bundle carries only what its program imports", run: isShaken }
 ]
 
 const installing: ReadonlyArray<Check> = [{ name: "install both from their tarballs", run: install }]
@@ -249,6 +251,44 @@ function foreignTypes(file: string, seen = new Set<string>()): Array<string> {
       ? foreignTypes(join(dirname(file), name.replace(/\.[jt]s$/, ".d.ts")), seen)
       : [`${relative(root, file)}: ${name}`]
   )
+}
+
+/**
+ * Names of our classes that a program carries though it imports nothing that needs them: in one published file, any
+ * statement with a side effect keeps what it mentions in every bundle.
+ */
+async function isShaken(): Promise<Outcome> {
+  const published = join(unpacked, "promise/dist/index.js")
+  const classesOf = async (names: string): Promise<ReadonlyArray<string>> => {
+    const entry = "\0entry.js"
+    const bundle = await rolldown({
+      input: entry,
+      plugins: [
+        {
+          name: "entry",
+          resolveId: (id) => (id === entry ? entry : undefined),
+          load: (id) => (id === entry ? `export ${names} from ${JSON.stringify(published)}` : undefined)
+        }
+      ]
+    })
+    const { output } = await bundle.generate({ format: "es" })
+    await bundle.close()
+    return Array.from(output[0].code.matchAll(/^(?:var|class) (\w+)/gm), ([, name]) => name!)
+  }
+  const expected = {
+    "{ createMeter }": ["GatedMeter", "MeterGate", "Retries", "Run", "SingleRun"],
+    "{ runAll }": ["Retries", "Run"],
+    "{ retryAfter }": []
+  }
+  const telling = new Set(Object.values(expected).flat())
+  const problems = await Promise.all(
+    Object.entries<ReadonlyArray<string>>(expected).map(async ([names, classes]) => {
+      const carried = await classesOf(names)
+      const wrong = [...telling].filter((name) => carried.includes(name) !== classes.includes(name))
+      return wrong.map((name) => `${names} ${carried.includes(name) ? "carries" : "lacks"} ${name}`)
+    })
+  )
+  return outcome(problems.flat().length === 0, problems.flat().join("\n"))
 }
 
 /** The most bytes that an installed `@fibermeter/promise` may take. */

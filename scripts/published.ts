@@ -27,9 +27,9 @@ const builtFrom = (source: string, published: Published): string | undefined => 
 
 const importsOf = (file: string): ReadonlyArray<string> => {
   const code = readFileSync(file, "utf8").replaceAll(/\/\*[\s\S]*?\*\//g, "")
-  return Array.from(code.matchAll(/^(?:import|export)\b(?! type\b)[^"]*"([^"]+)"|\bimport\("([^"]+)"\)/gm)).map(
-    ([, name, dynamic]) => (name ?? dynamic)!
-  )
+  return Array.from(
+    code.matchAll(/^(?:import|export)\b(?! type\b)(?:[^"=]*\bfrom)?\s*"([^"]+)"|\bimport\("([^"]+)"\)/gm)
+  ).map(([, name, dynamic]) => (name ?? dynamic)!)
 }
 
 /** Whether a test, or what it imports, reaches for the engine: by its name, or by its file. */

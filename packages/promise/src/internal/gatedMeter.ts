@@ -7,7 +7,6 @@ import type { Limits, Period } from "../Limits.ts"
 import { cancellationChecks, throwIfAborted } from "./cancellation.ts"
 import { ensureHeadroom } from "./headroom.ts"
 import { host } from "./host.ts"
-import { meterId } from "./isMeter.ts"
 import type { MeterGate } from "./meterGate.ts"
 import { accept } from "./refuse.ts"
 import { taskChecks } from "./retries.ts"
@@ -33,7 +32,13 @@ const runChecks: check.Checks = { ...cancellationChecks, ...taskChecks, cost: ch
 const wrapChecks: check.Checks = { ...runChecks, cost: check.anyFunction }
 
 export class GatedMeter implements Limiter {
-  declare readonly [meterId]: true
+  // What the meters of all copies of this package have. On the prototype, so that an object which only copies the
+  // properties of a meter does not carry it. A literal in the class: by a statement of its own, or a computed name, the
+  // class would stay in the bundle of a program that makes no meter.
+  get "~@fibermeter/promise/Meter"(): true {
+    return true
+  }
+
   /** Asked for at each use: a key's gate may have been dropped and made anew. */
   private readonly gates: () => readonly [MeterGate]
 
@@ -110,8 +115,5 @@ export class GatedMeter implements Limiter {
     return { ...counts, nextStart: opensIn / 1_000_000 }
   }
 }
-
-// On the prototype, so that an object which only copies the properties of a meter does not carry it.
-Object.defineProperty(GatedMeter.prototype, meterId, { value: true })
 
 const aborted = (message: string): DOMException => new DOMException(message, "AbortError")

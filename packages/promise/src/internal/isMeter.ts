@@ -6,7 +6,7 @@ import { check, LimitGate } from "fibermeter/engine"
 import type { GatedMeter } from "./gatedMeter.ts"
 
 /** What the meters of all copies of this package have. */
-export const meterId = "~@fibermeter/promise/Meter"
+const meterId: keyof GatedMeter = "~@fibermeter/promise/Meter"
 
 /** Whether a value is a meter of this copy of the package. */
 const isMeter = (value: unknown): value is GatedMeter =>
