@@ -12,6 +12,7 @@ import type { Progress } from "../Progress.ts"
 import { accept, attempt } from "./accept.ts"
 import * as check from "./check.ts"
 import { Any, Feed } from "./collect.ts"
+import { isUninterruptible } from "./effectInternals.ts"
 import { FiberWorker } from "./fiberWorker.ts"
 import { capacityOf, namesOf, together } from "./gate.ts"
 import type { Gate } from "./gate.ts"
@@ -123,8 +124,8 @@ export const makeRun = <A, B, E>(
     ? new StreamSource(items, host)
     : ofIterable(items, Cause.die)
   // A race interrupts its losers even where its caller cannot be interrupted; the other verbs are as interruptible as
-  // their callers, like Effect's own. Not part of a fiber's interface, but of every fiber.
-  const { interruptible } = fiber as { readonly interruptible?: boolean }
+  // their callers, like Effect's own.
+  const isShielded = isUninterruptible(fiber) && !(collector instanceof Any)
   const { cost, onProgress } = call.options
   const total = onProgress === undefined ? undefined : sizeOf(items)
   const own = LimitGate.forCall(call.options)
@@ -136,7 +137,7 @@ export const makeRun = <A, B, E>(
     parent: fiber.id,
     // The reader of results may be doing something else meanwhile.
     inside: callerIn(fiber, !(collector instanceof Feed)),
-    isUninterruptible: interruptible === false && !(collector instanceof Any),
+    isUninterruptible: isShielded,
     // For a task that in the end waits for itself.
     isTelling: capacityOf(shared) < Infinity
   })

@@ -8,7 +8,8 @@
  * A throw of the caller's code (a getter, a proxy) passes through; both packages make it the failure of the call.
  */
 
-import { isDuration, toMillis } from "./duration.ts"
+import { toMillis } from "./duration.ts"
+import { isDuration } from "./effectInternals.ts"
 
 /** What is wrong with an argument: a number out of range, or a value of the wrong type. */
 export class Problem {

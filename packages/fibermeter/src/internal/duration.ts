@@ -4,6 +4,7 @@
  * its code; a test compares the two. They agree up to 104 days, beyond which a number cannot tell single nanoseconds.
  */
 import type * as Duration from "effect/Duration"
+import { isDuration } from "./effectInternals.ts"
 
 const millisPer = {
   nano: 1e-6,
@@ -69,11 +70,6 @@ const ofFields = (given: Readonly<Record<string, unknown>>): number | undefined 
   }
   return rounded(millis)
 }
-
-const typeId = "~effect/Duration"
-
-/** Whether it is one of Effect's, which is told by its mark, and read by what it has inside. */
-export const isDuration = (value: object): value is Duration.Duration => typeId in value
 
 const ofDuration = ({ value }: Duration.Duration): number => {
   switch (value._tag) {

@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { causeOf } from "./errors.ts"
+import { mayYieldSoon } from "./effectInternals.ts"
 import { capacityOf } from "./gate.ts"
 import type { Gate } from "./gate.ts"
 import type { Cost } from "./holding.ts"
@@ -92,5 +93,4 @@ export class FiberTicket extends Ticket {
 export const inOnePiece = <A, E, R>(
   fiber: Fiber.Fiber<any, any>,
   effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  fiber.currentOpCount > fiber.cache.maxOpsBeforeYield / 2 ? Effect.andThen(Effect.yieldNow, effect) : effect
+): Effect.Effect<A, E, R> => (mayYieldSoon(fiber) ? Effect.andThen(Effect.yieldNow, effect) : effect)

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { handled } from "./check.ts"
 import { causeOf } from "./errors.ts"
+import { isEffect, isExit } from "./effectInternals.ts"
 import type { FiberHost } from "./fiberHost.ts"
 import type { Cost } from "./holding.ts"
 import { Holder, telling } from "./nesting.ts"
@@ -15,19 +16,6 @@ import type { Refusal } from "./refusal.ts"
 import { Task } from "./run.ts"
 import type { Run, Worker } from "./run.ts"
 import { withoutInterrupts } from "./streamSource.ts"
-
-const exitTypeId = "~effect/Exit" satisfies keyof Exit.Exit<unknown>
-
-/** What a value of Effect's making has. */
-interface Marked {
-  readonly [exitTypeId]?: unknown
-  readonly [Effect.TypeId]?: unknown
-}
-
-// Effect's own tests ask by `in`, along the prototypes each time, which takes longer than all the rest of a task that has
-// its result at once. A property that is read comes from the engine's cache.
-const isExit = (value: unknown): boolean => (value as Marked | undefined | null)?.[exitTypeId] === exitTypeId
-const isEffect = (value: unknown): boolean => (value as Marked | undefined | null)?.[Effect.TypeId] !== undefined
 
 class FiberTask<A, B, E> extends Task {
   /** None while this is spare. */

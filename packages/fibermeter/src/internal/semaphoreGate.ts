@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Semaphore from "effect/Semaphore"
+import { permitsOf } from "./effectInternals.ts"
 import { Gate } from "./gate.ts"
 import type { Waiter } from "./gate.ts"
 import { refusalOf } from "./errors.ts"
@@ -35,9 +36,7 @@ export class SemaphoreGate extends Gate {
 
   /** The semaphore's, which can be resized. */
   get capacity(): number {
-    // Not part of the interface, but of every semaphore that Effect makes. Without it, nothing is known of the number.
-    const { permits } = this.semaphore as { readonly permits?: unknown }
-    return typeof permits === "number" ? permits : Infinity
+    return permitsOf(this.semaphore)
   }
 
   protected opensAt(waiter: Waiter): number {

@@ -1,7 +1,7 @@
 /**
  * What the verbs have in common: from arguments to a run, and from a run's end to a promise.
  */
-import { check, LimitGate, namesOf, ofIterable, reportOn, Run, sizeOf, together } from "fibermeter/engine"
+import { check, LimitGate, namesOf, ofIterable, reportOn, Run, sizeOf, together, isEffect } from "fibermeter/engine"
 import type { Gate } from "fibermeter/engine"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { Progress } from "../Progress.ts"
@@ -44,9 +44,6 @@ const checks: check.Checks = {
   stopOnError: check.boolean
 }
 
-/** An Effect is iterable, too, for `yield*` alone: it yields itself, and would be taken for a list with one item. */
-const isEffect = (items: unknown): boolean => typeof items === "object" && items !== null && "~effect/Effect" in items
-
 /** The options of a call under a meter. They are read where those of a call are, so that a throw ends it likewise. */
 export class UnderMeter {
   private readonly meter: GatedMeter
@@ -70,6 +67,7 @@ const readOptions = (options: unknown): AllOptions =>
 export const ofItems = <A, B>(items: unknown, task: unknown, options: unknown): Call<A, B> => {
   const copy = readOptions(options)
   accept(check.notFunction("the task", "a function", task))
+  // An Effect is iterable, too, for `yield*` alone: it yields itself, and would be taken for a list with one item.
   if (!(check.isIterable(items) || check.isAsyncIterable(items)) || isEffect(items)) {
     accept(check.notItems("an Iterable or an AsyncIterable", items))
   }
