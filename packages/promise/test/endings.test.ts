@@ -471,6 +471,26 @@ describe("a schedule of retries that is a generator is closed once", () => {
   })
 })
 
+it("a run whose task ends it once more when it is aborted rejects with the first reason", async () => {
+  const meter = createMeter({})
+  const controller = new AbortController()
+  let closed: ReturnType<typeof watch<void>> | undefined
+  const run = watch(
+    meter.run(
+      ({ signal }) => {
+        signal.addEventListener("abort", () => (closed = watch(meter.close("second"))))
+        return sleep(1000, signal)
+      },
+      { signal: controller.signal }
+    )
+  )
+  await pass(10)
+  controller.abort("first")
+  await flush()
+  expect(run.outcome).toEqual({ status: "rejected", reason: "first", at: 10 })
+  expect(closed?.outcome).toMatchObject({ status: "fulfilled", at: 10 })
+})
+
 describe("a run that is waited for within its grace", () => {
   it("succeeds when the attempts that it had given up have settled", async () => {
     let attempts = 0
