@@ -111,6 +111,14 @@ const older = {
   node10: { module: "commonjs", moduleResolution: "node10", ignoreDeprecations: "5.0" }
 }
 
+/** `lib` as create-vite's templates have it. The compiler must find nothing in our types, whether it looks or not. */
+const es2023 = [true, false].map((skipLibCheck) => ({
+  skipLibCheck,
+  tsconfig: `tsconfig.es2023-${skipLibCheck ? "skipping" : "checking"}.json`
+}))
+
+const compilers = { "7": "typescript", "5.9": "typescript-5.9" }
+
 const jest = join(root, "node_modules/jest/bin/jest.js")
 
 const trial: ReadonlyArray<Check> = [
@@ -133,6 +141,14 @@ const trial: ReadonlyArray<Check> = [
     "-p",
     scratch
   ]),
+  ...Object.entries(compilers).flatMap(([version, compiler]) =>
+    es2023.map(({ skipLibCheck, tsconfig }) =>
+      command(
+        `the types of @fibermeter/promise with lib ES2023, TypeScript ${version}, ${skipLibCheck ? "with" : "without"} skipLibCheck`,
+        ["node", join(root, "node_modules", compiler, "bin/tsc"), "-p", join(scratch, tsconfig)]
+      )
+    )
+  ),
   ...Object.keys(older).map((resolution) =>
     command(`a CommonJS module in TypeScript 5.9 on the installed packages, resolved as by ${resolution}`, [
       "node",
@@ -339,6 +355,9 @@ async function install(): Promise<Outcome> {
   configure("tsconfig.json", {}, ["program.ts", "program.cts"])
   for (const [resolution, options] of Object.entries(older)) {
     configure(`tsconfig.${resolution}.json`, options, ["program.cts"])
+  }
+  for (const { skipLibCheck, tsconfig } of es2023) {
+    configure(tsconfig, { lib: ["ES2023", "DOM"], skipLibCheck }, ["es2023.ts"])
   }
   for (const file of readdirSync(join(root, "scripts/trial"))) {
     copyFileSync(join(root, "scripts/trial", file), join(scratch, file))
