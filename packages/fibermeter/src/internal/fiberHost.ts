@@ -33,6 +33,11 @@ export class FiberHost implements Engine.Host {
     return this.clock === liveClock
   }
 
+  /** Effect's timers are its own: nothing replaces them. */
+  get timersEra(): number {
+    return 0
+  }
+
   /** Starts a fiber at once; it runs until it first waits, and belongs to no other fiber. */
   fork<A, E>(effect: Effect.Effect<A, E, any>, isUninterruptible = false): Fiber.Fiber<A, E> {
     this.forkIn ??= Effect.runForkWith(this.context as Context.Context<any>)
@@ -60,7 +65,7 @@ export class FiberHost implements Engine.Host {
 
 const liveClock = Context.get(Context.empty(), Clock.Clock)
 
-/** A fiber that sleeps. Effect's timers are its own: none is lost. */
+/** A fiber that sleeps. */
 class FiberTimer implements Engine.Timer {
   readonly isLost = false
   private readonly fiber: Fiber.Fiber<void>

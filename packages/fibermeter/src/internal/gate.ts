@@ -115,6 +115,8 @@ export abstract class Gate implements Holdable {
   /** The one timer of this gate, armed only while the first in line waits for nothing but time. */
   private timer: Timer | undefined
   private timerAt = NaN
+  /** The era of the timers at the last arrival: `followTimers`. */
+  private timersEra = 0
   /** See `arm`. */
   private leastSleep = 0
   private isPostponed = false
@@ -260,6 +262,7 @@ export abstract class Gate implements Holdable {
 
   /** Whether the gate is open to a waiter that arrives now. */
   admits(waiter: Waiter): boolean {
+    this.followTimers(waiter.host)
     return this.isEmpty() && this.isOpen(waiter)
   }
 
@@ -383,7 +386,7 @@ export abstract class Gate implements Holdable {
   enqueue(waiter: Waiter): void {
     this.waiting++
     this.line.add(waiter)
-    if (this.line.size === 1 || this.timer?.isLost === true) this.pump()
+    if (this.line.size === 1) this.pump()
   }
 
   /** Removes such a waiter. Returns whether `lookAgain` has to be called. */
@@ -512,6 +515,27 @@ export abstract class Gate implements Holdable {
       this.pump()
     })
     this.timer = timer
+  }
+
+  /**
+   * Called for each arrival. If the host's timers have been replaced since the last one, sets the lost timers again that
+   * waiters for this gate depend on, also at the other gates of their sets. Admits nothing: the arrival may be between
+   * two of its gates.
+   */
+  followTimers(host: Host): void {
+    if (this.timer === undefined && this.setsNeeding.size === 0) return
+    const { timersEra } = host
+    if (this.timersEra === timersEra) return
+    this.timersEra = timersEra
+    this.rearm(host)
+    for (const set of this.setsNeeding.values()) set.rearm(host)
+  }
+
+  /** Sets the timer again if it is lost. */
+  rearm(host: Host): void {
+    if (this.timer?.isLost !== true) return
+    this.look(host)
+    this.arm(this.timerAt, host)
   }
 
   private disarm(): void {

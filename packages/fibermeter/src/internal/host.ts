@@ -23,6 +23,8 @@ export interface Host {
   readonly clock: Clock
   /** Whether the clock shows real time, rather than a test's. */
   readonly isLive: boolean
+  /** Changes when the timers of the host are replaced. Timers of an earlier era are lost. */
+  readonly timersEra: number
   /** Calls `f` after so many nanoseconds on that clock, never at once. */
   sleep(clock: Clock, nanos: number, f: () => void): Timer
   /** Calls `f` in a later turn of the event loop. */

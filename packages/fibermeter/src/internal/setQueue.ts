@@ -47,6 +47,7 @@
  */
 import type { Gate, Waiter } from "./gate.ts"
 import type { Ranked } from "./heap.ts"
+import type { Host } from "./host.ts"
 import { Line } from "./line.ts"
 
 /** The least time for which room is kept, in nanoseconds. */
@@ -96,7 +97,10 @@ export class SetQueue implements Ranked {
   add(waiter: Waiter, closed: Gate): void {
     const { gates } = this
     this.line.add(waiter)
-    for (let i = 0; i < gates.length; i++) gates[i]!.waiting++
+    for (let i = 0; i < gates.length; i++) {
+      gates[i]!.waiting++
+      gates[i]!.followTimers(waiter.host)
+    }
     if (this.line.size > 1) return
     for (let i = 0; i < gates.length; i++) gates[i]!.setsNeeding.set(this.key, this)
     this.at = closed
@@ -124,6 +128,11 @@ export class SetQueue implements Ranked {
   /** Whether the first stands at that gate. */
   isAt(gate: Gate): boolean {
     return this.at === gate
+  }
+
+  /** Sets the timer again that the first waiter depends on, if it is lost. */
+  rearm(host: Host): void {
+    this.at.rearm(host)
   }
 
   /** What stands at the gates of the set has changed. */

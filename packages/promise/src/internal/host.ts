@@ -32,13 +32,14 @@ class HostTimer implements Timer {
   private readonly host: TimersHost
   private readonly era: number
   private readonly clear: Globals["clearTimeout"]
-  private readonly f: () => void
+  /** None once it has fired or has been called off: what cannot be cleared may still fire. */
+  private f: (() => void) | undefined
   private readonly until: number
   private handle: unknown
 
   constructor(host: TimersHost, nanos: number, f: () => void) {
     this.host = host
-    this.era = host.follow()
+    this.era = host.timersEra
     this.f = f
     this.until = host.elapsed + nanos
     this.clear = globals.clearTimeout
@@ -46,13 +47,14 @@ class HostTimer implements Timer {
   }
 
   get isLost(): boolean {
-    return this.host.follow() !== this.era
+    return this.host.timersEra !== this.era
   }
 
   cancel(): void {
     // The clock that has it is gone. The number of its handle may be another timer's by now.
     if (this.handle !== undefined && !this.isLost) (0, this.clear)(this.handle)
     this.handle = undefined
+    this.f = undefined
   }
 
   private arm(millis: number): void {
@@ -64,9 +66,12 @@ class HostTimer implements Timer {
   }
 
   private fire(): void {
+    const { f } = this
+    if (f === undefined) return
     this.handle = undefined
+    this.f = undefined
     this.host.reached(this.until)
-    this.f()
+    f()
   }
 }
 
@@ -93,7 +98,7 @@ const inContext = (f: () => void): (() => void) => {
 
 class TimersHost implements Host, Clock {
   /** Counts the sets of timers that have been in use. */
-  era = 0
+  private era = 0
   isLive = true
   readonly clock: Clock = this
   private timers: unknown
@@ -126,11 +131,15 @@ class TimersHost implements Host, Clock {
     defer(f)
   }
 
-  /** Sees to it that the clock is the one of today's timers. Returns the era. */
-  follow(): number {
+  get timersEra(): number {
+    this.follow()
+    return this.era
+  }
+
+  /** Sees to it that the clock is the one of today's timers. */
+  private follow(): void {
     // Node has one fake for all times that it fakes timers, but a `Date` for each.
     if (globals.setTimeout !== this.timers || (!this.isLive && globals.Date !== this.dates)) this.choose()
-    return this.era
   }
 
   read(): number {
@@ -149,10 +158,13 @@ class TimersHost implements Host, Clock {
 
   private choose(): void {
     const { Date, performance, setTimeout } = globals
-    this.era++
+    const wasLive = this.isLive
     this.timers = setTimeout
     this.dates = Date
     this.isLive = !isFake(setTimeout)
+    // What takes the place of genuine timers without being a fake calls them: the clock and the armed timers go on.
+    if (wasLive && this.isLive && this.era > 0) return
+    this.era++
     const isFakePerformance = isFake(performance) || isFake(performance.now)
     if (!isFakePerformance) this.realNow ??= performance.now.bind(performance)
     if (this.isLive) this.now = this.realNow ?? (() => performance.now())
