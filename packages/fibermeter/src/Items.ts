@@ -14,3 +14,33 @@ import type * as Stream from "effect/Stream"
 export type Items<A, E = never, R = never> =
   | (Iterable<A> & { readonly [K in typeof Effect.TypeId]?: never })
   | Stream.Stream<A, E, R>
+
+/**
+ * An item of a source: what its tasks are called with.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ItemOf<I> = 0 extends 1 & I
+  ? any
+  : I extends Stream.Stream<infer A, any, any>
+    ? A
+    : I extends Iterable<infer A>
+      ? A
+      : never
+
+/**
+ * The errors that a source brings into a call: those of a `Stream`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ItemsError<I> = 0 extends 1 & I ? any : I extends Stream.Stream<any, infer E, any> ? E : never
+
+/**
+ * The services that a source brings into a call: those of a `Stream`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ItemsServices<I> = 0 extends 1 & I ? any : I extends Stream.Stream<any, any, infer R> ? R : never

@@ -10,7 +10,7 @@ import type { Call } from "./internal/call.ts"
 import { Feed } from "./internal/collect.ts"
 import { ofFiber } from "./internal/fiberHost.ts"
 import type { Run } from "./internal/run.ts"
-import type { Items } from "./Items.ts"
+import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
 import type { AmapOptions, CostError } from "./Options.ts"
 
@@ -41,6 +41,29 @@ import type { AmapOptions, CostError } from "./Options.ts"
  * @since 0.1.0
  */
 export const amap: {
+  /**
+   * Runs a task for each of the piped items and gives the results as a `Stream`, as they become available.
+   *
+   * **Details**
+   *
+   * Nothing starts before the stream is run. Without options nothing limits how many tasks run at once. At most `maxUnread`
+   * tasks are started and not yet read. The first failure ends the stream after the results that came before it; leaving the
+   * stream early interrupts what is in flight. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Stream } from "effect"
+   * import { amap } from "fibermeter"
+   *
+   * const double = (n: number) => Effect.succeed(n * 2)
+   * const results = Stream.range(1, 3).pipe(amap(double, { ordered: true }))
+   *
+   * await Effect.runPromise(Stream.runCollect(results)) // => [2, 4, 6]
+   * ```
+   *
+   * @category verbs
+   * @since 0.1.0
+   */
   <A, B, E, R, M extends Meters = never, C extends Cost = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
     options?: AmapOptions<M, A, C>
@@ -51,15 +74,33 @@ export const amap: {
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
-  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Cost = never>(
-    items: Items<A, SE, SR>,
-    f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: AmapOptions<M, A, C>
-  ): Stream.Stream<
-    B,
-    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
-    R | NoInfer<SR> | MeterServices<NoInfer<M>>
-  >
+  /**
+   * Runs a task for each item and gives the results as a `Stream`, as they become available.
+   *
+   * **Details**
+   *
+   * Nothing starts before the stream is run. Without options nothing limits how many tasks run at once. At most `maxUnread`
+   * tasks are started and not yet read. The first failure ends the stream after the results that came before it; leaving the
+   * stream early interrupts what is in flight. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Stream } from "effect"
+   * import { amap } from "fibermeter"
+   *
+   * const double = (n: number) => Effect.succeed(n * 2)
+   *
+   * await Effect.runPromise(Stream.runCollect(amap([1, 2, 3], double, { ordered: true }))) // => [2, 4, 6]
+   * ```
+   *
+   * @category verbs
+   * @since 0.1.0
+   */
+  <I extends Items<any, any, any>, B, E, R, M extends Meters = never, C extends Cost = never>(
+    items: I,
+    f: (item: ItemOf<I>, index: number) => Effect.Effect<B, E, R>,
+    options?: AmapOptions<M, ItemOf<I>, C>
+  ): Stream.Stream<B, E | ItemsError<I> | MeterError<M> | CostError<C>, R | ItemsServices<I> | MeterServices<M>>
   /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, E, R, SE = never, SR = never>(
     items: Items<A, SE, SR>,

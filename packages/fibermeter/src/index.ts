@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 export { amap } from "./amap.ts"
-export type { Items } from "./Items.ts"
+export type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 export * as Meter from "./Meter.ts"
 export type { AmapOptions, CostError, Options, RunAnyOptions } from "./Options.ts"
 export type { Progress } from "./Progress.ts"

@@ -6,7 +6,7 @@ import type { Call } from "./internal/call.ts"
 import { isIterable, isThenable } from "./internal/check.ts"
 import { All } from "./internal/collect.ts"
 import type { AnyFunction, Meant } from "./internal/wrongCall.ts"
-import type { Items } from "./Items.ts"
+import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
 import type { CostError, Options } from "./Options.ts"
 
@@ -59,6 +59,28 @@ type ServicesOf<T> =
  * @since 0.1.0
  */
 export const runAll: {
+  /**
+   * Runs a task for each of the piped items and gives their results in the order of the items.
+   *
+   * **Details**
+   *
+   * Tasks start in the order of the input, each in a fiber of its own. Without options nothing limits how many run at once.
+   * The first failure stops new starts, interrupts the tasks that run, waits for their finalizers, and is what the call fails
+   * with. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { Effect, pipe } from "effect"
+   * import { runAll } from "fibermeter"
+   *
+   * const greeting = (name: string) => Effect.succeed(`Hello, ${name}!`)
+   *
+   * await Effect.runPromise(pipe(["Robert", "Carmen"], runAll(greeting))) // => ["Hello, Robert!", "Hello, Carmen!"]
+   * ```
+   *
+   * @category verbs
+   * @since 0.1.0
+   */
   <A, B, E, R, M extends Meters = never, C extends Cost = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
     options?: Options<M, A, C>
@@ -69,15 +91,54 @@ export const runAll: {
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
-  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Cost = never>(
-    items: Items<A, SE, SR>,
-    f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M, A, C>
-  ): Effect.Effect<
-    Array<B>,
-    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
-    R | NoInfer<SR> | MeterServices<NoInfer<M>>
-  >
+  /**
+   * Runs a task for each item and gives their results in the order of the items.
+   *
+   * **Details**
+   *
+   * Tasks start in the order of the input, each in a fiber of its own. Without options nothing limits how many run at once.
+   * The first failure stops new starts, interrupts the tasks that run, waits for their finalizers, and is what the call fails
+   * with. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { runAll } from "fibermeter"
+   *
+   * const greeting = (name: string) => Effect.succeed(`Hello, ${name}!`)
+   *
+   * await Effect.runPromise(runAll(["Robert", "Carmen"], greeting, { maxAtOnce: 2 })) // => ["Hello, Robert!", "Hello, Carmen!"]
+   * ```
+   *
+   * @category verbs
+   * @since 0.1.0
+   */
+  <I extends Items<any, any, any>, B, E, R, M extends Meters = never, C extends Cost = never>(
+    items: I,
+    f: (item: ItemOf<I>, index: number) => Effect.Effect<B, E, R>,
+    options?: Options<M, ItemOf<I>, C>
+  ): Effect.Effect<Array<B>, E | ItemsError<I> | MeterError<M> | CostError<C>, R | ItemsServices<I> | MeterServices<M>>
+  /**
+   * Runs a list of effects and gives their results in the order of the input: a tuple for a tuple, a record for a record,
+   * otherwise an array.
+   *
+   * **Details**
+   *
+   * Tasks start in the order of the input, each in a fiber of its own. Without options nothing limits how many run at once.
+   * The first failure stops new starts, interrupts the tasks that run, waits for their finalizers, and is what the call fails
+   * with. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { runAll } from "fibermeter"
+   *
+   * await Effect.runPromise(runAll({ one: Effect.succeed(1), two: Effect.succeed("two") })) // => { one: 1, two: "two" }
+   * ```
+   *
+   * @category verbs
+   * @since 0.1.0
+   */
   <const T extends Effects, M extends Meters = never, C extends Cost = never>(
     effects: T,
     options?: Options<M, MemberOf<T>, C>

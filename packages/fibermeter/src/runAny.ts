@@ -5,7 +5,7 @@ import { dualVerb, execute, ofEffects } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { Any } from "./internal/collect.ts"
 import type { AnyFunction, Meant } from "./internal/wrongCall.ts"
-import type { Items } from "./Items.ts"
+import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
 import type { CostError, RunAnyOptions } from "./Options.ts"
 
@@ -48,6 +48,28 @@ type NoneError<T> = T extends readonly [unknown, ...ReadonlyArray<unknown>] ? ne
  * @since 0.1.0
  */
 export const runAny: {
+  /**
+   * Runs a task for each of the piped items and gives the first result to come. The losers are interrupted and awaited.
+   *
+   * **Details**
+   *
+   * Without options nothing limits how many tasks run at once. If all tasks fail, the call fails with all their causes, in the
+   * order of the input; if there are none, with a `Cause.NoSuchElementError`. With `until: "settled"` the first task to end
+   * decides. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { Effect, pipe } from "effect"
+   * import { runAny } from "fibermeter"
+   *
+   * const fromMirror = (delay: number) => Effect.delay(Effect.succeed(`mirror after ${delay} ms`), delay)
+   *
+   * await Effect.runPromise(pipe([500, 5, 1000], runAny(fromMirror))) // => "mirror after 5 ms"
+   * ```
+   *
+   * @category verbs
+   * @since 0.1.0
+   */
   <A, B, E, R, M extends Meters = never, C extends Cost = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
     options?: RunAnyOptions<M, A, C>
@@ -58,15 +80,59 @@ export const runAny: {
     E | NoInfer<SE> | Cause.NoSuchElementError | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
-  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Cost = never>(
-    items: Items<A, SE, SR>,
-    f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: RunAnyOptions<M, A, C>
+  /**
+   * Runs a task for each item and gives the first result to come. The losers are interrupted and awaited.
+   *
+   * **Details**
+   *
+   * Without options nothing limits how many tasks run at once. If all tasks fail, the call fails with all their causes, in the
+   * order of the input; if there are none, with a `Cause.NoSuchElementError`. With `until: "settled"` the first task to end
+   * decides. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { runAny } from "fibermeter"
+   *
+   * const fromMirror = (delay: number) => Effect.delay(Effect.succeed(`mirror after ${delay} ms`), delay)
+   *
+   * await Effect.runPromise(runAny([500, 5, 1000], fromMirror)) // => "mirror after 5 ms"
+   * ```
+   *
+   * @category verbs
+   * @since 0.1.0
+   */
+  <I extends Items<any, any, any>, B, E, R, M extends Meters = never, C extends Cost = never>(
+    items: I,
+    f: (item: ItemOf<I>, index: number) => Effect.Effect<B, E, R>,
+    options?: RunAnyOptions<M, ItemOf<I>, C>
   ): Effect.Effect<
     B,
-    E | NoInfer<SE> | Cause.NoSuchElementError | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
-    R | NoInfer<SR> | MeterServices<NoInfer<M>>
+    E | ItemsError<I> | Cause.NoSuchElementError | MeterError<M> | CostError<C>,
+    R | ItemsServices<I> | MeterServices<M>
   >
+  /**
+   * Runs a list of effects and gives the first result to come. The losers are interrupted and awaited.
+   *
+   * **Details**
+   *
+   * Without options nothing limits how many tasks run at once. If all tasks fail, the call fails with all their causes, in the
+   * order of the input; if there are none, with a `Cause.NoSuchElementError`. With `until: "settled"` the first task to end
+   * decides. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { runAny } from "fibermeter"
+   *
+   * const slow = Effect.delay(Effect.succeed("slow"), 500)
+   *
+   * await Effect.runPromise(runAny([slow, Effect.succeed("quick")])) // => "quick"
+   * ```
+   *
+   * @category verbs
+   * @since 0.1.0
+   */
   <const T extends Effects, M extends Meters = never, C extends Cost = never>(
     effects: T,
     options?: RunAnyOptions<M, MemberOf<T>, C>

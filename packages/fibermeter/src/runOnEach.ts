@@ -2,7 +2,7 @@ import * as Exit from "effect/Exit"
 import type * as Effect from "effect/Effect"
 import { dualVerb, execute } from "./internal/call.ts"
 import { nothing } from "./internal/collect.ts"
-import type { Items } from "./Items.ts"
+import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
 import type { CostError, Options } from "./Options.ts"
 
@@ -35,6 +35,30 @@ import type { CostError, Options } from "./Options.ts"
  * @since 0.1.0
  */
 export const runOnEach: {
+  /**
+   * Runs a task for each of the piped items and keeps no results.
+   *
+   * **Details**
+   *
+   * Tasks start in the order of the items, each in a fiber of its own. Without options nothing limits how many run at once.
+   * The first failure stops new starts, interrupts the tasks that run, waits for their finalizers, and is what the call fails
+   * with. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { Effect, pipe } from "effect"
+   * import { runOnEach } from "fibermeter"
+   *
+   * const greeted: Array<string> = []
+   * const greet = (name: string) => Effect.sync(() => void greeted.push(`Hello, ${name}!`))
+   *
+   * await Effect.runPromise(pipe(["Robert", "Carmen"], runOnEach(greet, { maxAtOnce: 2 })))
+   * console.log(greeted) // => ["Hello, Robert!", "Hello, Carmen!"]
+   * ```
+   *
+   * @category verbs
+   * @since 0.1.0
+   */
   <A, B, E, R, M extends Meters = never, C extends Cost = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
     options?: Options<M, A, C>
@@ -45,15 +69,35 @@ export const runOnEach: {
     E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
-  <A, B, E, R, SE = never, SR = never, M extends Meters = never, C extends Cost = never>(
-    items: Items<A, SE, SR>,
-    f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M, A, C>
-  ): Effect.Effect<
-    void,
-    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
-    R | NoInfer<SR> | MeterServices<NoInfer<M>>
-  >
+  /**
+   * Runs a task for each item and keeps no results.
+   *
+   * **Details**
+   *
+   * Tasks start in the order of the items, each in a fiber of its own. Without options nothing limits how many run at once.
+   * The first failure stops new starts, interrupts the tasks that run, waits for their finalizers, and is what the call fails
+   * with. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { runOnEach } from "fibermeter"
+   *
+   * let sum = 0
+   * const add = (n: number) => Effect.sync(() => void (sum += n))
+   *
+   * await Effect.runPromise(runOnEach([1, 2, 3], add, { maxAtOnce: 2 }))
+   * console.log(sum) // => 6
+   * ```
+   *
+   * @category verbs
+   * @since 0.1.0
+   */
+  <I extends Items<any, any, any>, B, E, R, M extends Meters = never, C extends Cost = never>(
+    items: I,
+    f: (item: ItemOf<I>, index: number) => Effect.Effect<B, E, R>,
+    options?: Options<M, ItemOf<I>, C>
+  ): Effect.Effect<void, E | ItemsError<I> | MeterError<M> | CostError<C>, R | ItemsServices<I> | MeterServices<M>>
   /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, E, R, SE = never, SR = never>(
     items: Items<A, SE, SR>,

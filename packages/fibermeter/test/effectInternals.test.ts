@@ -54,8 +54,8 @@ it.effect("a semaphore says how many permits it has, however many are taken", ()
     expect(permitsOf(semaphore)).toBe(3)
     yield* semaphore.resize(5)
     expect(permitsOf(semaphore)).toBe(5)
-    const { release, releaseAll, resize, take } = semaphore
-    expect(permitsOf({ release, releaseAll, resize, take } as Semaphore.Semaphore)).toBe(Infinity)
+    // Of another implementation nothing is known.
+    expect(permitsOf({} as Semaphore.Semaphore)).toBe(Infinity)
   })
 )
 

@@ -1,8 +1,8 @@
 /**
  * The options of the verbs.
  */
-import type { Limiter } from "./Limiter.ts"
 import type { Cancellation, Cost, Limits } from "./Limits.ts"
+import type { Meter } from "./Meter.ts"
 import type { Progress } from "./Progress.ts"
 import type { TaskOptions } from "./TaskOptions.ts"
 
@@ -12,7 +12,7 @@ export interface Options<in A = any> extends Limits, Cancellation, TaskOptions {
    * A meter, or several, whose limits hold for this call together with all others that use them. The call's own limits
    * come on top. With several, a task starts only when all of them admit it, and takes from all in the same step.
    */
-  readonly meter?: Limiter | ReadonlyArray<Limiter> | undefined
+  readonly meter?: Meter | ReadonlyArray<Meter> | undefined
   /**
    * What a task costs, by the names of the windows it is paid from, those of its meters included; a window that is not
    * named costs 1. A task that costs more than a whole window allows for is refused: the call rejects with a

@@ -2,8 +2,8 @@
  * What a meter of this package is inside, without the verbs.
  */
 import { check, namesOf, nanosOf, standing } from "fibermeter/engine"
-import type { Limiter, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "../Limiter.ts"
 import type { Limits, Period } from "../Limits.ts"
+import type { Meter, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "../Meter.ts"
 import { cancellationChecks, throwIfAborted } from "./cancellation.ts"
 import { ensureHeadroom } from "./headroom.ts"
 import { host } from "./host.ts"
@@ -31,7 +31,7 @@ const runChecks: check.Checks = { ...cancellationChecks, ...taskChecks, cost: ch
 
 const wrapChecks: check.Checks = { ...runChecks, cost: check.anyFunction }
 
-export class GatedMeter implements Limiter {
+export class GatedMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "runOnEach"> {
   // What the meters of all copies of this package have. On the prototype, so that an object which only copies the
   // properties of a meter does not carry it. A literal in the class: by a statement of its own, or a computed name, the
   // class would stay in the bundle of a program that makes no meter.

@@ -3,7 +3,7 @@
  */
 import { after, captureContext, check, Ticket } from "fibermeter/engine"
 import type { AsyncContext, Gate, Holding, Host, Refusal } from "fibermeter/engine"
-import type { MeterTask, RunOptions } from "../Limiter.ts"
+import type { MeterTask, RunOptions } from "../Meter.ts"
 import type { Cost } from "../Limits.ts"
 import { listen, reasonOf } from "./cancellation.ts"
 import { Context } from "./context.ts"
