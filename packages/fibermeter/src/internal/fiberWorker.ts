@@ -2,8 +2,8 @@
  * Carries out tasks as Effect fibers.
  */
 import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { handled } from "./check.ts"
 import { causeOf } from "./errors.ts"
