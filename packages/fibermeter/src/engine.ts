@@ -12,29 +12,13 @@
  *
  * @since 0.1.0
  */
-export { captureContext } from "./internal/asyncContext.ts"
-export type { AsyncContext } from "./internal/asyncContext.ts"
+/** The limits of a meter, queues, and requests for a start. */
+export * as admission from "./engine/admission.ts"
+/** How arguments are read, and which are refused. */
 export * as check from "./internal/check.ts"
-export { All, Any, Feed, nothing } from "./internal/collect.ts"
-export { isEffect } from "./internal/effectInternals.ts"
-export { Fifo } from "./internal/fifo.ts"
-export { namesOf, together } from "./internal/gate.ts"
-export type { Gate } from "./internal/gate.ts"
-export { correct } from "./internal/holding.ts"
-export type { Cost, Holding } from "./internal/holding.ts"
-export { after } from "./internal/host.ts"
-export type { Clock, Host, Timer } from "./internal/host.ts"
-export { KeyedGates } from "./internal/keyedGates.ts"
-export { LimitGate, nanosOf } from "./internal/limitGate.ts"
-export { Line } from "./internal/line.ts"
-export type { Placed } from "./internal/line.ts"
-export { reportOn, sizeOf } from "./internal/progress.ts"
-export { excessMessage } from "./internal/refusal.ts"
-export type { ExcessiveCost, Refusal } from "./internal/refusal.ts"
-export { retryAfter } from "./internal/retryAfter.ts"
-export { Run, Task } from "./internal/run.ts"
-export type { Collector, Worker } from "./internal/run.ts"
-export { Next, ofIterable, resultOf } from "./internal/source.ts"
-export type { Source } from "./internal/source.ts"
-export { standing } from "./internal/standing.ts"
-export { Ticket } from "./internal/ticket.ts"
+/** Queues that keep their order, at a cost that does not grow with them. */
+export * as data from "./engine/data.ts"
+/** A call: its admission loop, its source, and what becomes of the results. */
+export * as calls from "./engine/calls.ts"
+/** Where a call runs: clock and timers, the async context of its caller, what marks Effect's values. */
+export * as runtime from "./engine/runtime.ts"

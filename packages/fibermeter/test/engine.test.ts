@@ -2,8 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { All, check, Feed, LimitGate, nothing, ofIterable, retryAfter, Run } from "../src/engine.ts"
-import type { Collector, Worker } from "../src/engine.ts"
+import { admission, calls, check, runtime } from "../src/engine.ts"
 import { ofFiber } from "../src/internal/fiberHost.ts"
 
 interface Start {
@@ -16,13 +15,13 @@ interface Start {
 /** How a run is set up, where it is not the plainest there is. */
 interface Setup {
   readonly items?: Iterable<string>
-  readonly limits?: ConstructorParameters<typeof LimitGate>[0]
-  readonly collector?: Collector<string, string>
+  readonly limits?: ConstructorParameters<typeof admission.LimitGate>[0]
+  readonly collector?: calls.Collector<string, string>
   readonly maxUnread?: number
   readonly grace?: number
   readonly weigh?: (item: string, index: number) => Record<string, number>
   /** Called in each start. */
-  readonly onStart?: (run: Run<string, string, string>, start: Start) => void
+  readonly onStart?: (run: calls.Run<string, string, string>, start: Start) => void
 }
 
 /** A run whose tasks do nothing by themselves: the test says how they end. */
@@ -32,7 +31,7 @@ const begin = (setup: Setup = {}) =>
     const starts: Array<Start> = []
     const ends: Array<number> = []
     const at = () => host.clock.currentTimeMillisUnsafe()
-    const worker: Worker<string, string, string> = {
+    const worker: calls.Worker<string, string, string> = {
       start: (run, item, index, attempts) => {
         const start = { item, index, attempts, at: at() }
         starts.push(start)
@@ -44,13 +43,13 @@ const begin = (setup: Setup = {}) =>
       crash: String,
       grace: setup.grace ?? 0
     }
-    const run = new Run<string, string, string>(
+    const run = new calls.Run<string, string, string>(
       host,
-      ofIterable(setup.items ?? ["a"], String),
-      LimitGate.forCall(setup.limits ?? {}),
+      calls.ofIterable(setup.items ?? ["a"], String),
+      admission.LimitGate.forCall(setup.limits ?? {}),
       [],
       worker,
-      setup.collector ?? nothing,
+      setup.collector ?? calls.nothing,
       setup.maxUnread ?? Infinity
     )
     run.onEnd = () => void ends.push(at())
@@ -212,7 +211,7 @@ describe("a task that is given up", () => {
   it.effect("has failed at once, and keeps its place until it has ended", () =>
     Effect.gen(function* () {
       const failures: Array<readonly [number, string]> = []
-      const collector: Collector<string, string> = {
+      const collector: calls.Collector<string, string> = {
         succeeded: () => false,
         failed: (index, failure) => {
           failures.push([index, failure])
@@ -244,7 +243,7 @@ describe("a task that is given up", () => {
 
   it.effect("is not waited for where nothing else is left, but for the time of grace", () =>
     Effect.gen(function* () {
-      const collector: Collector<string, string> = { succeeded: () => false, failed: () => false }
+      const collector: calls.Collector<string, string> = { succeeded: () => false, failed: () => false }
       const hasty = yield* begin({ collector })
       hasty.run.failedEarly(0, "late")
       expect(hasty.ends).toEqual([0])
@@ -303,7 +302,7 @@ describe("a task that is given up", () => {
 })
 
 describe("a feed", () => {
-  const feed = (isOrdered: boolean) => new Feed<string>(isOrdered, () => {})
+  const feed = (isOrdered: boolean) => new calls.Feed<string>(isOrdered, () => {})
 
   it("counts a result that will not come once, at once where order does not matter", () => {
     const results = feed(false)
@@ -331,7 +330,7 @@ describe("a feed", () => {
   })
 
   it("keeps undefined apart from what will not come", () => {
-    const results = new Feed<undefined>(true, () => {})
+    const results = new calls.Feed<undefined>(true, () => {})
     results.succeeded(1, undefined)
     results.succeeded(0, undefined)
     expect(results.size).toBe(2)
@@ -364,7 +363,7 @@ describe("retryAfter", () => {
     ["another kind of value", { "retry-after": true }, undefined],
     ["nothing", null, undefined]
   ])("%s", (_, source, millis) => {
-    expect(retryAfter(source, now)).toBe(millis)
+    expect(runtime.retryAfter(source, now)).toBe(millis)
   })
 })
 
@@ -429,7 +428,7 @@ describe("checks", () => {
 describe("All", () => {
   it("makes room ahead, but not for so many results that the engine could not keep them in an array", () => {
     const lengthAfter = (index: number): number => {
-      const all = new All<number>(undefined)
+      const all = new calls.All<number>(undefined)
       all.succeeded(index, 1)
       return all["places"].length
     }

@@ -1,5 +1,4 @@
-import { Feed, Fifo } from "fibermeter/engine"
-import type { Run } from "fibermeter/engine"
+import { calls, data } from "fibermeter/engine"
 import { makeRun, ofItems } from "./internal/call.ts"
 import type { Call } from "./internal/call.ts"
 import { throwIfAborted } from "./internal/cancellation.ts"
@@ -52,11 +51,11 @@ interface Reader<B> {
 
 class ResultIterator<A, B> implements Results<B> {
   private readonly call: Call<A, B>
-  private readonly feed: Feed<B>
+  private readonly feed: calls.Feed<B>
   private readonly collector: CallCollector<B>
-  private run: Run<A, B, Rejection> | undefined
+  private run: calls.Run<A, B, Rejection> | undefined
   /** Calls of `next` that wait, in the order in which they came. */
-  private readonly readers = new Fifo<Reader<B>>()
+  private readonly readers = new data.Fifo<Reader<B>>()
   private hasBegun = false
   /** The run has ended; results may still wait to be read. */
   private hasEnded = false
@@ -69,7 +68,7 @@ class ResultIterator<A, B> implements Results<B> {
 
   constructor(call: Call<A, B>) {
     this.call = call
-    this.feed = new Feed<B>(call.options.ordered === true, () => this.handOn())
+    this.feed = new calls.Feed<B>(call.options.ordered === true, () => this.handOn())
     this.collector = settlingOrTolerating(call.options, this.feed)
   }
 

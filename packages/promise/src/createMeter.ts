@@ -1,4 +1,4 @@
-import { KeyedGates } from "fibermeter/engine"
+import { admission } from "fibermeter/engine"
 import { amap } from "./amap.ts"
 import { UnderMeter } from "./internal/call.ts"
 import { GatedMeter, readLimits } from "./internal/gatedMeter.ts"
@@ -51,7 +51,7 @@ export const createMeter = (limits: Limits): Meter => {
  */
 export const createKeyedMeter = <K>(limits: Limits): KeyedMeter<K> => {
   const read = readLimits(limits)
-  const gates = new KeyedGates<K, MeterGate>(() => new MeterGate(read))
+  const gates = new admission.KeyedGates<K, MeterGate>(() => new MeterGate(read))
   return {
     for: (key) => new MeterWithVerbs(() => [gates.of(key)]),
     get size() {

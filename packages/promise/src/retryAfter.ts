@@ -1,4 +1,4 @@
-import { retryAfter as read } from "fibermeter/engine"
+import { runtime } from "fibermeter/engine"
 
 /**
  * How many milliseconds a server asks to be left alone for, by its `Retry-After`; `undefined` if it does not.
@@ -21,4 +21,5 @@ import { retryAfter as read } from "fibermeter/engine"
  *
  * @since 0.1.0
  */
-export const retryAfter = (source: unknown, now: number = Date.now()): number | undefined => read(source, now)
+export const retryAfter = (source: unknown, now: number = Date.now()): number | undefined =>
+  runtime.retryAfter(source, now)

@@ -1,4 +1,4 @@
-import { All } from "fibermeter/engine"
+import { calls } from "fibermeter/engine"
 import { ofItems, ofTasks, recordOf } from "./internal/call.ts"
 import { execute } from "./internal/execute.ts"
 import { settlingOrTolerating } from "./internal/outcomes.ts"
@@ -67,6 +67,6 @@ export const runAll: {
 
 const collect = (call: Parameters<typeof execute>[0]): Promise<Array<unknown>> =>
   execute(call, ({ items, options }) => {
-    const all = new All<unknown>(items)
+    const all = new calls.All<unknown>(items)
     return { collector: settlingOrTolerating(options, all), result: () => all.results }
   })

@@ -1,4 +1,4 @@
-import { Any } from "fibermeter/engine"
+import { calls } from "fibermeter/engine"
 import { ofItems, ofTasks } from "./internal/call.ts"
 import { execute } from "./internal/execute.ts"
 import type { Rejection } from "./internal/rejection.ts"
@@ -45,12 +45,12 @@ export const runAny: {
   execute(
     () => (typeof second === "function" ? ofItems(input, second, third) : ofTasks(input, second)),
     ({ options }) => {
-      const collector = new Any<never, Rejection>(options.until === "settled")
+      const collector = new calls.Any<never, Rejection>(options.until === "settled")
       return { collector, result: () => resultOf(collector) }
     }
   )
 
-const resultOf = <B>({ failures, winner }: Any<B, Rejection>): B => {
+const resultOf = <B>({ failures, winner }: calls.Any<B, Rejection>): B => {
   if (winner !== undefined) return winner.value
   const errors = failures.map(({ reason }) => reason)
   throw new AggregateError(errors, errors.length === 0 ? "there were no tasks" : "all tasks have failed")

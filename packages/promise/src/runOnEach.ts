@@ -1,4 +1,4 @@
-import { nothing } from "fibermeter/engine"
+import { calls } from "fibermeter/engine"
 import { ofItems } from "./internal/call.ts"
 import { execute } from "./internal/execute.ts"
 import { tolerating } from "./internal/outcomes.ts"
@@ -37,5 +37,5 @@ export const runOnEach = <A, B>(
 ): Promise<void> =>
   execute(
     () => ofItems<A, B>(items, task, options),
-    ({ options }) => ({ collector: tolerating(options, nothing), result: () => undefined })
+    ({ options }) => ({ collector: tolerating(options, calls.nothing), result: () => undefined })
   )

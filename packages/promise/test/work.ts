@@ -1,7 +1,6 @@
 /** What is counted of the work that promises make, on the virtual clock, and how much of it there may be. */
 import { AsyncResource } from "node:async_hooks"
-import { captureContext } from "fibermeter/engine"
-import type { Host } from "fibermeter/engine"
+import { runtime } from "fibermeter/engine"
 import { expect, vi } from "vitest"
 import { type Counts, expectAtMost, noCounts, Tally } from "../../fibermeter/test/support/Tally.ts"
 import { createMeter } from "../src/index.ts"
@@ -49,7 +48,7 @@ class ClockTally extends Tally<Work> {
   protected override install(): void {
     const { counted } = this
     super.install()
-    this.onCall(Object.getPrototypeOf(host()) as Host, "defer", () => counted.steps++)
+    this.onCall(Object.getPrototypeOf(host()) as runtime.Host, "defer", () => counted.steps++)
     this.onCall(Date, "now", () => counted.reads++)
     this.onCall(AsyncResource.prototype, "runInAsyncScope", (self) => this.contexts.add(self))
     this.onCall(EventTarget.prototype, "addEventListener", (self) => {
@@ -96,7 +95,7 @@ export const see = async (scenario: (tally: ClockTally) => Promise<unknown>): Pr
 
 /** What is looked up the first time only, and when the present turn has begun, would be a difference between sizes. */
 const freshTurn = async (): Promise<void> => {
-  captureContext()
+  runtime.captureContext()
   // A turn of the event loop begins with a timer that fires.
   const meter = createMeter({ maxPerSecond: 1000 })
   await value(Promise.all([meter.run(() => {}), meter.run(() => {})]))

@@ -1,17 +1,16 @@
 /**
  * The source that an async iterable is.
  */
-import { Next, resultOf } from "fibermeter/engine"
-import type { Source } from "fibermeter/engine"
+import { calls } from "fibermeter/engine"
 import type { Rejection } from "./rejection.ts"
 
-export class AsyncSource<A> implements Source<A, Rejection> {
+export class AsyncSource<A> implements calls.Source<A, Rejection> {
   item!: A
   failure!: Rejection
   onReady!: () => void
   private readonly iterable: AsyncIterable<A>
   private iterator: AsyncIterator<A> | undefined
-  private answer: Next | undefined
+  private answer: calls.Next | undefined
   private isPending = false
   private isOver = false
 
@@ -19,7 +18,7 @@ export class AsyncSource<A> implements Source<A, Rejection> {
     this.iterable = iterable
   }
 
-  next(): Next {
+  next(): calls.Next {
     if (this.answer !== undefined) {
       const answer = this.answer
       this.answer = undefined
@@ -27,7 +26,7 @@ export class AsyncSource<A> implements Source<A, Rejection> {
     }
     this.isPending = true
     void this.advance()
-    return Next.pending
+    return calls.Next.pending
   }
 
   close(onClosed: (failure?: Rejection) => void): void {
@@ -42,20 +41,20 @@ export class AsyncSource<A> implements Source<A, Rejection> {
   private async advance(): Promise<void> {
     this.answer = await this.step()
     this.isPending = false
-    if (this.answer !== Next.item) this.isOver = true
+    if (this.answer !== calls.Next.item) this.isOver = true
     this.onReady()
   }
 
-  private async step(): Promise<Next> {
+  private async step(): Promise<calls.Next> {
     try {
       this.iterator ??= this.iterable[Symbol.asyncIterator]()
-      const result = resultOf(await this.iterator.next())
-      if (result.done === true) return Next.done
+      const result = calls.resultOf(await this.iterator.next())
+      if (result.done === true) return calls.Next.done
       this.item = result.value
-      return Next.item
+      return calls.Next.item
     } catch (reason) {
       this.failure = { reason }
-      return Next.failed
+      return calls.Next.failed
     }
   }
 

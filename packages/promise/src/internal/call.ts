@@ -1,8 +1,7 @@
 /**
  * What the verbs have in common: from arguments to a run, and from a run's end to a promise.
  */
-import { check, LimitGate, namesOf, ofIterable, reportOn, Run, sizeOf, together, isEffect } from "fibermeter/engine"
-import type { Gate } from "fibermeter/engine"
+import { admission, calls, check, runtime } from "fibermeter/engine"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { Progress } from "../Progress.ts"
 import type { TaskContext } from "../Task.ts"
@@ -68,7 +67,7 @@ export const ofItems = <A, B>(items: unknown, task: unknown, options: unknown): 
   const copy = readOptions(options)
   accept(check.notFunction("the task", "a function", task))
   // An Effect is iterable, too, for `yield*` alone: it yields itself, and would be taken for a list with one item.
-  if (!(check.isIterable(items) || check.isAsyncIterable(items)) || isEffect(items)) {
+  if (!(check.isIterable(items) || check.isAsyncIterable(items)) || runtime.isEffect(items)) {
     accept(check.notItems("an Iterable or an AsyncIterable", items))
   }
   return { items: items as Iterable<A>, task: task as AnyTask<A, B>, options: copy }
@@ -101,7 +100,7 @@ export const recordOf = (tasks: unknown): ReadonlyArray<readonly [string, unknow
 
 /** A call that has begun, or is about to. */
 interface Begun<A, B> {
-  readonly run: Run<A, B, Rejection>
+  readonly run: calls.Run<A, B, Rejection>
   /** Begins it, and listens to the caller's signal until `unlisten`, which `onEnd` has to call. */
   readonly begin: () => void
   readonly unlisten: () => void
@@ -123,11 +122,11 @@ export const makeRun = <A, B>(
   // Read as milliseconds.
   const grace = (options.grace ?? 0) as number
   const { cost, meter, onProgress, retry, signal, timeout } = options
-  const total = onProgress === undefined ? undefined : sizeOf(items)
-  const shared = together(metersOf(meter).map((each) => () => [each.gate]))
+  const total = onProgress === undefined ? undefined : calls.sizeOf(items)
+  const shared = admission.together(metersOf(meter).map((each) => () => [each.gate]))
   for (const gate of shared) gate.throwIfClosed()
   ensureHeadroom()
-  const own = LimitGate.forCall(options, retry !== undefined && shared.length === 0)
+  const own = admission.LimitGate.forCall(options, retry !== undefined && shared.length === 0)
   const pausable = shared[0] ?? own.gates[0]
   const retries = retry === undefined ? undefined : new Retries(retry, (nanos) => pausable!.pause(host(), nanos))
   const worker = new PromiseWorker({
@@ -139,8 +138,8 @@ export const makeRun = <A, B>(
     retries,
     isSettling: collector instanceof Settling
   })
-  const source = check.isAsyncIterable(items) ? new AsyncSource(items) : ofIterable(items, toRejection)
-  const run = new Run(host(), source, own, shared, worker, collector, maxUnread)
+  const source = check.isAsyncIterable(items) ? new AsyncSource(items) : calls.ofIterable(items, toRejection)
+  const run = new calls.Run(host(), source, own, shared, worker, collector, maxUnread)
   const abort = (reason: unknown): void => {
     // The last report may abort a call that has ended, and whose caller has not been told yet.
     // What has decided the call stands; that nothing is left to do is no decision.
@@ -171,7 +170,7 @@ export const makeRun = <A, B>(
         const report = (progress: Progress): void => {
           accept(check.notSync("onProgress", onProgress(progress)))
         }
-        reportOn(run, total, report, onThrow, afterLoosely)
+        calls.reportOn(run, total, report, onThrow, afterLoosely)
       }
       const abortBySignal = (reason: unknown): void => {
         if (!run.isDecided) onSignal(reason)
@@ -194,8 +193,8 @@ const metersOf = (meter: AllOptions["meter"]): ReadonlyArray<GatedMeter> =>
 
 /** A call's `cost`, checked each time: nothing is known of it before. */
 const weighing =
-  <A>(cost: Weigh<A>, gates: ReadonlyArray<Gate>): Weigh<A> =>
+  <A>(cost: Weigh<A>, gates: ReadonlyArray<admission.Gate>): Weigh<A> =>
   (item, index) =>
-    accept(check.cost(namesOf(gates), cost(item, index)))
+    accept(check.cost(admission.namesOf(gates), cost(item, index)))
 
 const toRejection = (reason: unknown): Rejection => ({ reason })

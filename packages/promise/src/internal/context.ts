@@ -3,24 +3,23 @@
  * task: its properties are no fields, which would take twice as long to make.
  */
 
-import { check, correct, namesOf } from "fibermeter/engine"
-import type { Holding } from "fibermeter/engine"
+import { admission, check } from "fibermeter/engine"
 import type { Cost } from "../Limits.ts"
 import type { TaskContext } from "../Task.ts"
 import { accept } from "./refuse.ts"
 import type { Rejection } from "./rejection.ts"
 
-const nothing: Holding = { bookings: [], gates: [] }
+const nothing: admission.Holding = { bookings: [], gates: [] }
 
 export class Context implements TaskContext {
   declare readonly index: number
   declare private controller: AbortController | undefined
   /** How it was cancelled, if it was. */
   declare cancelled: Rejection | undefined
-  declare private readonly holding: Holding | undefined
+  declare private readonly holding: admission.Holding | undefined
 
   /** `holding` is what the task holds, where there is something in it to correct. */
-  constructor(index: number, holding?: Holding) {
+  constructor(index: number, holding?: admission.Holding) {
     this.index = index
     this.controller = undefined
     this.cancelled = undefined
@@ -31,7 +30,7 @@ export class Context implements TaskContext {
   get correct(): (cost: Cost) => void {
     const holding = this.holding ?? nothing
     return (cost) => {
-      correct(holding, accept(check.cost(namesOf(holding.gates), cost)))
+      admission.correct(holding, accept(check.cost(admission.namesOf(holding.gates), cost)))
     }
   }
 

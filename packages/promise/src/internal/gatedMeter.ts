@@ -1,7 +1,7 @@
 /**
  * What a meter of this package is inside, without the verbs.
  */
-import { check, namesOf, nanosOf, standing } from "fibermeter/engine"
+import { admission, check } from "fibermeter/engine"
 import type { Limits, Period } from "../Limits.ts"
 import type { Meter, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "../Meter.ts"
 import { cancellationChecks, throwIfAborted } from "./cancellation.ts"
@@ -75,7 +75,7 @@ export class GatedMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "r
   private start<B>(task: MeterTask<B>, options: RunOptions, hasCost = options.cost !== undefined): Promise<B> {
     const gates = this.gates()
     const { cost, retry, signal } = options
-    const copy = hasCost ? { ...options, cost: accept(check.cost(namesOf(gates), cost)) } : options
+    const copy = hasCost ? { ...options, cost: accept(check.cost(admission.namesOf(gates), cost)) } : options
     throwIfAborted(signal)
     gates[0].throwIfClosed()
     ensureHeadroom()
@@ -97,7 +97,7 @@ export class GatedMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "r
   readonly [Symbol.asyncDispose] = (): Promise<void> => this.close()
 
   readonly pause = (duration: Period = Infinity): void => {
-    this.gate.pause(host(), nanosOf(accept(times.wait("the duration", duration)) as number))
+    this.gate.pause(host(), admission.nanosOf(accept(times.wait("the duration", duration)) as number))
   }
 
   readonly resume = (): void => {
@@ -111,7 +111,7 @@ export class GatedMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "r
   }
 
   readonly snapshot = (): Snapshot => {
-    const { opensIn, ...counts } = standing([this.gate], host())
+    const { opensIn, ...counts } = admission.standing([this.gate], host())
     return { ...counts, nextStart: opensIn / 1_000_000 }
   }
 }

@@ -7,8 +7,7 @@
  * by their having come later: a test may have put them there before this was loaded, and tools for tracing replace
  * `setTimeout` with something that calls the real one. A timer that was armed on timers that are gone is lost.
  */
-import { captureContext } from "fibermeter/engine"
-import type { Clock, Host, Timer } from "fibermeter/engine"
+import { runtime } from "fibermeter/engine"
 import { defer } from "./defer.ts"
 import { isFake } from "./isFake.ts"
 
@@ -28,7 +27,7 @@ const maxMillis = 2 ** 31 - 1
 const nanosPerMilli = 1_000_000
 
 /** A wait on the `setTimeout` of the moment when it began. */
-class HostTimer implements Timer {
+class HostTimer implements runtime.Timer {
   private readonly host: TimersHost
   private readonly era: number
   private readonly clear: Globals["clearTimeout"]
@@ -76,7 +75,7 @@ class HostTimer implements Timer {
 }
 
 /** No wait at all, but for a later turn of the event loop: it needs no timer, and so none can be lost. */
-class Deferred implements Timer {
+class Deferred implements runtime.Timer {
   readonly isLost = false
   private f: (() => void) | undefined
 
@@ -92,15 +91,15 @@ class Deferred implements Timer {
 
 /** In the async context of now: a message does not keep it. */
 const inContext = (f: () => void): (() => void) => {
-  const context = captureContext()
+  const context = runtime.captureContext()
   return () => context.runInAsyncScope(f)
 }
 
-class TimersHost implements Host, Clock {
+class TimersHost implements runtime.Host, runtime.Clock {
   /** Counts the sets of timers that have been in use. */
   private era = 0
   isLive = true
-  readonly clock: Clock = this
+  readonly clock: runtime.Clock = this
   private timers: unknown
   private dates: unknown
   private realNow: (() => number) | undefined
@@ -123,7 +122,7 @@ class TimersHost implements Host, Clock {
     return globals.Date.now()
   }
 
-  sleep(_clock: Clock, nanos: number, f: () => void): Timer {
+  sleep(_clock: runtime.Clock, nanos: number, f: () => void): runtime.Timer {
     return nanos > 0 ? new HostTimer(this, nanos, f) : new Deferred(f)
   }
 
@@ -177,4 +176,4 @@ class TimersHost implements Host, Clock {
 let shared: TimersHost | undefined
 
 /** Made at the first call, since some hosts allow for nothing while they load. */
-export const host = (): Host => (shared ??= new TimersHost())
+export const host = (): runtime.Host => (shared ??= new TimersHost())

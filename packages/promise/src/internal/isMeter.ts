@@ -2,7 +2,7 @@
  * How the verbs tell a meter from anything else: by its gate, a `LimitGate`, which they carry for limits of their own
  * anyway. By the class of meters, a program that uses verbs alone would carry all that meters can do.
  */
-import { check, LimitGate } from "fibermeter/engine"
+import { admission, check } from "fibermeter/engine"
 import type { GatedMeter } from "./gatedMeter.ts"
 
 /** What the meters of all copies of this package have. */
@@ -10,7 +10,7 @@ const meterId: keyof GatedMeter = "~@fibermeter/promise/Meter"
 
 /** Whether a value is a meter of this copy of the package. */
 const isMeter = (value: unknown): value is GatedMeter =>
-  typeof value === "object" && value !== null && (value as Partial<GatedMeter>).gate instanceof LimitGate
+  typeof value === "object" && value !== null && (value as Partial<GatedMeter>).gate instanceof admission.LimitGate
 
 /** Reads an option that is a meter. Copies that a program has loaded twice have an order of waiters each. */
 export const meterCheck: check.Checks[string] = (name, value) => {

@@ -1,22 +1,21 @@
 /**
  * The gate behind a meter of this package: it knows the calls that use it, so that they can be ended together.
  */
-import { LimitGate, Line } from "fibermeter/engine"
-import type { Gate, Placed, Ticket } from "fibermeter/engine"
+import { admission, data } from "fibermeter/engine"
 import type { Rejection } from "./rejection.ts"
 
 /** A call that uses a meter, and has not ended. */
-export interface Call extends Placed {
+export interface Call extends data.Placed {
   /** Whether it has a task that waits for its start there, or for another attempt. */
-  isWaitingAt(gate: Gate): boolean
+  isWaitingAt(gate: admission.Gate): boolean
   abort(reason: unknown): void
 }
 
-export class MeterGate extends LimitGate {
+export class MeterGate extends admission.LimitGate {
   /** Why nothing may begin here any more, if so. */
   private closed: Rejection | undefined
   /** All calls, but for single ones that wait for their start: those stand in the line. */
-  private readonly users = new Line<Call>()
+  private readonly users = new data.Line<Call>()
   private onEmpty: Array<() => void> | undefined
   private isClearing = false
 
@@ -57,7 +56,7 @@ export class MeterGate extends LimitGate {
   }
 
   /** Nothing starts here once the meter is closed, nor while its queue is cleared, whatever makes room meanwhile. */
-  protected override opensAt(waiter: Ticket, kept: ReadonlyArray<Ticket>): number {
+  protected override opensAt(waiter: admission.Ticket, kept: ReadonlyArray<admission.Ticket>): number {
     return this.isClearing || this.closed !== undefined ? Infinity : super.opensAt(waiter, kept)
   }
 

@@ -1,20 +1,20 @@
 /**
  * What becomes of failures where they are not to end the call.
  */
-import type { Collector } from "fibermeter/engine"
+import type { calls } from "fibermeter/engine"
 import type { RunAllOptions } from "../Options.ts"
 import type { Outcome } from "../Outcome.ts"
 import type { Rejection, TaskRejection } from "./rejection.ts"
 
 /** A collector that may have the call fail when all is done. */
-export interface CallCollector<in B> extends Collector<B, Rejection> {
+export interface CallCollector<in B> extends calls.Collector<B, Rejection> {
   readonly rejection?: Rejection | undefined
   /** The call ends before all is done: it does not fail with that. */
   forgive?(): void
 }
 
 /** A collector that may be told that a result will not come. */
-interface Results<in B> extends Collector<B, Rejection> {
+interface Results<in B> extends calls.Collector<B, Rejection> {
   skip?(index: number): void
 }
 

@@ -1,8 +1,8 @@
 /**
  * Carries out tasks as promises: a task is a function that is called, and has ended when what it returned has settled.
  */
-import { check, Task } from "fibermeter/engine"
-import type { Cost, Refusal, Run, Worker } from "fibermeter/engine"
+import { calls, check } from "fibermeter/engine"
+import type { admission } from "fibermeter/engine"
 import type { TaskContext } from "../Task.ts"
 import { Context } from "./context.ts"
 import { enter, leave } from "./headroom.ts"
@@ -14,12 +14,12 @@ import type { Retries } from "./retries.ts"
 import { TimeLimit } from "./timeLimit.ts"
 
 /** Says what an item costs; throws if what the caller says is no cost. */
-export type Weigh<A> = (item: A, index: number) => Cost
+export type Weigh<A> = (item: A, index: number) => admission.Cost
 
 export type AnyTask<A, B> = (item: A, context: TaskContext) => B | PromiseLike<B>
 
 /** An attempt at a task that did not end at once. Like its context without fields. */
-class Attempt<A, B> extends Task {
+class Attempt<A, B> extends calls.Task {
   declare readonly context: Context
   declare limit: TimeLimit | undefined
   declare private readonly worker: PromiseWorker<A, B>
@@ -38,7 +38,7 @@ class Attempt<A, B> extends Task {
   }
 }
 
-export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
+export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
   readonly grace: number
   readonly weigh: Weigh<A> | undefined
   /** What cancelled tasks see as the reason, if the caller has given one. */
@@ -78,7 +78,7 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
     ))
   }
 
-  start(run: Run<A, B, Rejection>, item: A, index: number, attempts: number): void {
+  start(run: calls.Run<A, B, Rejection>, item: A, index: number, attempts: number): void {
     const context = run.isWeighed ? new Context(index, run.holding()) : new Context(index)
     const depth = enter()
     let promise: PromiseLike<B>
@@ -108,12 +108,12 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
     run.track(attempt)
   }
 
-  objection(): Refusal | undefined {
+  objection(): admission.Refusal | undefined {
     return this.signal?.aborted === true ? aborted : undefined
   }
 
   /** Of a signal that has aborted, the call's own listener is about to be told. */
-  refused(cause: Refusal): Rejection | undefined {
+  refused(cause: admission.Refusal): Rejection | undefined {
     return cause === aborted ? undefined : this.crash(refusal(cause))
   }
 
@@ -126,11 +126,11 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
     return first
   }
 
-  private succeeded(run: Run<A, B, Rejection>, item: A, index: number, value: B): void {
+  private succeeded(run: calls.Run<A, B, Rejection>, item: A, index: number, value: B): void {
     run.succeeded(index, this.isSettling ? (fulfilled(value, index, item) as B) : value)
   }
 
-  private failed(run: Run<A, B, Rejection>, item: A, index: number, attempts: number, thrown: unknown): void {
+  private failed(run: calls.Run<A, B, Rejection>, item: A, index: number, attempts: number, thrown: unknown): void {
     const { delay, reason } = this.verdict(run, attempts, thrown)
     if (delay === undefined) return run.failed(index, failure(reason, item))
     run.again(item, index, attempts + 1, delay)
@@ -138,7 +138,7 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
   }
 
   private limit(
-    run: Run<A, B, Rejection>,
+    run: calls.Run<A, B, Rejection>,
     item: A,
     index: number,
     attempts: number,
@@ -154,7 +154,7 @@ export class PromiseWorker<A, B> implements Worker<A, B, Rejection> {
 
   /** When the next attempt begins, if there is to be one, and how the task has failed otherwise. */
   private verdict(
-    run: Run<A, B, Rejection>,
+    run: calls.Run<A, B, Rejection>,
     attempts: number,
     reason: unknown
   ): Rejection & { readonly delay?: number } {

@@ -1,8 +1,7 @@
 /**
  * How what is wrong becomes an error.
  */
-import { check, excessMessage } from "fibermeter/engine"
-import type { ExcessiveCost, Refusal } from "fibermeter/engine"
+import { admission, check } from "fibermeter/engine"
 
 /** The copy that a reader has made. Throws a `RangeError` for a number out of range, a `TypeError` for other problems. */
 export const accept = <A>(read: A | check.Problem): A => {
@@ -14,7 +13,8 @@ export const accept = <A>(read: A | check.Problem): A => {
  * Why a task whose signal has aborted is not admitted. The listener of another call may make room for it before its own
  * listener is called.
  */
-export const aborted: Refusal = { _tag: "Failure", cause: undefined }
+export const aborted: admission.Refusal = { _tag: "Failure", cause: undefined }
 
 /** The error that a gate's refusal is. The one reason that the meters of this package can have for one is a cost. */
-export const refusal = (reason: Refusal): RangeError => new RangeError(excessMessage(reason as ExcessiveCost))
+export const refusal = (reason: admission.Refusal): RangeError =>
+  new RangeError(admission.excessMessage(reason as admission.ExcessiveCost))

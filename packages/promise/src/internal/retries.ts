@@ -1,7 +1,7 @@
 /**
  * Whether and when a task that has failed is tried again.
  */
-import { check, nanosOf, retryAfter } from "fibermeter/engine"
+import { admission, check, runtime } from "fibermeter/engine"
 import type { Period } from "../Limits.ts"
 import type { Retry } from "../Retry.ts"
 import { host } from "./host.ts"
@@ -23,7 +23,7 @@ export const taskChecks = {
 /** A length of time, checked already, in milliseconds; none if there is none, or it has no end. */
 export const millisOf = (period: Period | undefined): number | undefined => {
   if (period === undefined) return undefined
-  const millis = nanosOf(period) / 1_000_000
+  const millis = admission.nanosOf(period) / 1_000_000
   return millis === Infinity ? undefined : millis
 }
 
@@ -56,7 +56,7 @@ export class Retries {
   }
 
   private decide(attempt: number, reason: unknown): number | undefined {
-    const asked = retryAfter(reason, host().clock.currentTimeMillisUnsafe())
+    const asked = runtime.retryAfter(reason, host().clock.currentTimeMillisUnsafe())
     if (asked !== undefined) this.pause(Math.ceil(asked * 1_000_000))
     const { times: most = this.schedule === undefined ? 2 : Infinity } = this.retry
     if (attempt > most || !this.isWorthIt(reason, attempt)) return undefined

@@ -1,8 +1,7 @@
 /**
  * One task under a meter: what `Run` is for many.
  */
-import { after, captureContext, check, Ticket } from "fibermeter/engine"
-import type { AsyncContext, Gate, Holding, Host, Refusal } from "fibermeter/engine"
+import { admission, check, runtime } from "fibermeter/engine"
 import type { MeterTask, RunOptions } from "../Meter.ts"
 import type { Cost } from "../Limits.ts"
 import { listen, reasonOf } from "./cancellation.ts"
@@ -23,13 +22,13 @@ export type Settle<B> = (result: B | Promise<never>) => void
 class Attempt extends Context {
   declare limit: TimeLimit | undefined
 
-  constructor(holding?: Holding) {
+  constructor(holding?: admission.Holding) {
     super(0, holding)
     this.limit = undefined
   }
 }
 
-export class SingleRun<B> extends Ticket implements Call {
+export class SingleRun<B> extends admission.Ticket implements Call {
   declare protected readonly options: RunOptions
   declare private readonly task: MeterTask<B>
   /**
@@ -38,7 +37,7 @@ export class SingleRun<B> extends Ticket implements Call {
    */
   declare private settle: Settle<B> | undefined
   /** The caller's async context, while the task waits. */
-  declare private asyncContext: AsyncContext | undefined
+  declare private asyncContext: runtime.AsyncContext | undefined
   /** What the task is told, while it runs. */
   declare private told: Attempt | undefined
   /** Removes the listener at the caller's signal. */
@@ -54,7 +53,7 @@ export class SingleRun<B> extends Ticket implements Call {
     this.unlisten = undefined
   }
 
-  get host(): Host {
+  get host(): runtime.Host {
     return host()
   }
 
@@ -99,7 +98,7 @@ export class SingleRun<B> extends Ticket implements Call {
 
   protected ask(): void {
     if (this.request()) this.start()
-    else if (this.isWaiting) this.asyncContext = captureContext()
+    else if (this.isWaiting) this.asyncContext = runtime.captureContext()
   }
 
   protected override admitted(): void {
@@ -110,11 +109,11 @@ export class SingleRun<B> extends Ticket implements Call {
     context.runInAsyncScope(SingleRun.start, undefined, this)
   }
 
-  override objection(): Refusal | undefined {
+  override objection(): admission.Refusal | undefined {
     return this.options.signal?.aborted === true ? aborted : super.objection()
   }
 
-  protected override refused(cause: Refusal): void {
+  protected override refused(cause: admission.Refusal): void {
     if (cause === aborted) this.abort(reasonOf(this.options.signal!))
     else this.reject(refusal(cause))
   }
@@ -299,7 +298,7 @@ export class PatientRun<B> extends SingleRun<B> {
   }
 
   /** Between two attempts it waits as well, as its caller sees it. */
-  override isWaitingAt(gate: Gate): boolean {
+  override isWaitingAt(gate: admission.Gate): boolean {
     return this.state._tag === "backoff" || super.isWaitingAt(gate)
   }
 
@@ -329,7 +328,7 @@ export class PatientRun<B> extends SingleRun<B> {
     if (delay === undefined) return this.reject(reason)
     // What is asked about a retry may be what ends the call.
     if (this.isDecided) return
-    const callOff = after(host(), delay, () => {
+    const callOff = runtime.after(host(), delay, () => {
       this.state = attempt
       this.ask()
     })
@@ -370,7 +369,8 @@ export class PatientRun<B> extends SingleRun<B> {
   private conclude(decided: State<B> & { readonly _tag: "decided" }): void {
     if (this.isOver) return
     if (this.unsettled === 0 || this.grace === 0) this.settleBy(decided)
-    else if (this.grace !== Infinity) decided.callOff ??= after(host(), this.grace, () => this.settleBy(decided))
+    else if (this.grace !== Infinity)
+      decided.callOff ??= runtime.after(host(), this.grace, () => this.settleBy(decided))
   }
 
   private settleBy({ callOff, decision }: State<B> & { readonly _tag: "decided" }): void {

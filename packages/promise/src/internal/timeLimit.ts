@@ -1,7 +1,7 @@
 /**
  * How long an attempt at a task may take.
  */
-import { after } from "fibermeter/engine"
+import { runtime } from "fibermeter/engine"
 import { host } from "./host.ts"
 
 export class TimeLimit {
@@ -10,7 +10,7 @@ export class TimeLimit {
 
   /** Calls `onOver` with a `TimeoutError` after so many milliseconds. */
   constructor(millis: number, onOver: (error: DOMException) => void) {
-    this.callOff = after(host(), millis, () => {
+    this.callOff = runtime.after(host(), millis, () => {
       this.isOver = true
       onOver(new DOMException(`the task has taken longer than its timeout of ${millis} ms`, "TimeoutError"))
     })

@@ -1,0 +1,9 @@
+/**
+ * Where a call runs: its clock and timers, the async context of its caller, and what marks the values of Effect.
+ */
+export { captureContext } from "../internal/asyncContext.ts"
+export type { AsyncContext } from "../internal/asyncContext.ts"
+export { isEffect } from "../internal/effectInternals.ts"
+export { after } from "../internal/host.ts"
+export type { Clock, Host, Timer } from "../internal/host.ts"
+export { retryAfter } from "../internal/retryAfter.ts"
