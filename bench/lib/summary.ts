@@ -101,7 +101,7 @@ export const summary = (entries: ReadonlyArray<Entry>): string | undefined => {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="13" fill="#1d2733" role="img" aria-label="fibermeter compared with others: import, install, overhead, and accuracy of a rate">`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
-    `<text x="${left}" y="22" font-size="11" fill="#5a6572">Bars: fibermeter. Marks: other packages. Each row has its own scale. Less is better, except in the last row.</text>`,
+    `<text x="${left}" y="22" font-size="11" fill="#5a6572">Bars: fibermeter. Marks: other packages. Each row has its own scale. Less is better; in the last row, more than 1,000 exceeds the limit.</text>`,
     ...drawn,
     "</svg>",
     ""
