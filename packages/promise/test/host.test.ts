@@ -63,6 +63,14 @@ describe("timers", () => {
     expect(await ended).toBe("TimeoutError")
   })
 
+  it("a wait without end takes none", async () => {
+    const timers = new Timers().install()
+    const { createMeter, runAll } = await load()
+    expect(await runAll([1], async (n) => n, { timeout: Infinity, grace: Infinity })).toEqual([1])
+    expect(await createMeter({}).run(async () => 1, { timeout: Infinity, grace: Infinity })).toBe(1)
+    expect(timers.waits).toEqual([])
+  })
+
   it("a replacement without marks beside real clocks is genuine: the clock goes on, and no timer is lost", async () => {
     const before = new Timers().install()
     const { createMeter } = await load()
@@ -132,6 +140,14 @@ describe("timers", () => {
   })
 })
 
+it("where performance alone is a fake, real timers tell the time", async () => {
+  vi.useFakeTimers({ toFake: ["performance"] })
+  const { runAll } = await load()
+  const results = await runAll([1, 2, 3], (n) => n, { maxPerSecond: 1000 })
+  vi.useRealTimers()
+  expect(results).toEqual([1, 2, 3])
+})
+
 describe("later turns of the event loop", () => {
   const many = Array.from({ length: 50_000 }, (_, i) => i)
 
@@ -168,6 +184,30 @@ describe("later turns of the event loop", () => {
     expect(await runAll(many, async (n) => n)).toEqual(many)
     expect(counts.timers).toBe(0)
     // At the latest after 16,384 starts.
+    expect(messages).toBeGreaterThanOrEqual(3)
+  })
+
+  it("by messages, where ports have nothing that keeps a process alive", async () => {
+    let messages = 0
+    vi.stubGlobal("setImmediate", undefined)
+    vi.stubGlobal(
+      "MessageChannel",
+      class {
+        private listener: (() => void) | undefined
+        readonly port1 = {
+          addEventListener: (_: string, listener: () => void) => void (this.listener = listener),
+          start: () => {}
+        }
+        readonly port2 = {
+          postMessage: () => {
+            messages++
+            immediate(() => this.listener!())
+          }
+        }
+      }
+    )
+    const { runAll } = await load()
+    expect(await Promise.all([1, 2].map(() => runAll(many, async (n) => n)))).toEqual([many, many])
     expect(messages).toBeGreaterThanOrEqual(3)
   })
 

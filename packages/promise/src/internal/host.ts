@@ -59,7 +59,6 @@ class HostTimer implements runtime.Timer {
   private arm(millis: number): void {
     // A test's clock moves in whole milliseconds, and drops what is beyond.
     const whole = this.host.isLive ? millis : Math.ceil(millis)
-    if (whole === Infinity) return
     const wait = Math.min(whole, maxMillis)
     this.handle = globals.setTimeout(() => (wait < whole ? this.arm(whole - wait) : this.fire()), wait)
   }
@@ -162,11 +161,11 @@ class TimersHost implements runtime.Host, runtime.Clock {
     this.dates = Date
     this.isLive = !isFake(setTimeout)
     // What takes the place of genuine timers without being a fake calls them: the clock and the armed timers go on.
-    if (wasLive && this.isLive && this.era > 0) return
+    if (wasLive && this.isLive && this.now !== undefined) return
     this.era++
     const isFakePerformance = isFake(performance) || isFake(performance.now)
     if (!isFakePerformance) this.realNow ??= performance.now.bind(performance)
-    if (this.isLive) this.now = this.realNow ?? (() => performance.now())
+    if (this.isLive) this.now = this.realNow
     else if (isFakePerformance) this.now = () => performance.now()
     else this.now = isFake(Date) ? () => Date.now() : undefined
     this.last = this.now?.() ?? 0
