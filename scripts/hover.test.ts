@@ -60,7 +60,14 @@ const program = [
   ...calls.map(([call]) => `void (${call})`)
 ]
 
-const shown = new Map<string, { readonly signature: string; readonly documentation: string }>()
+interface Shown {
+  readonly signature: string
+  readonly documentation: string
+  /** The overloads that say nothing. A hover then falls back to the documentation of the function, but not the help for a call. */
+  readonly undocumented: ReadonlyArray<string>
+}
+
+const shown = new Map<string, Shown>()
 
 beforeAll(() => {
   const { options } = ts.getParsedCommandLineOfConfigFile(
@@ -95,9 +102,13 @@ beforeAll(() => {
   for (const [call, name] of calls) {
     const at = text.indexOf(`void (${call})`) + "void (".length + call.search(new RegExp(`\\b${name}\\b(?!:)`))
     const info = service.getQuickInfoAtPosition(file, at)
+    const help = service.getSignatureHelpItems(file, text.indexOf("(", at) + 1, undefined)
     shown.set(call, {
       signature: ts.displayPartsToString(info?.displayParts).replaceAll(/\s+/g, " "),
-      documentation: ts.displayPartsToString(info?.documentation)
+      documentation: ts.displayPartsToString(info?.documentation),
+      undocumented: (help?.items ?? [])
+        .filter(({ documentation }) => documentation.length === 0)
+        .map(({ parameters }) => parameters.map((each) => ts.displayPartsToString(each.displayParts)).join(", "))
     })
   }
 }, 60_000)
@@ -110,9 +121,13 @@ describe.each([
     expect(shown.get(call)?.signature).toContain(part)
   })
 
-  it.each(cases.filter(([call]) => !call.startsWith("(")))("shows the documentation of %s", (call) => {
-    expect(shown.get(call)?.documentation).toMatch(/^[A-Z][^]{10,}\./)
-  })
+  it.each(cases.filter(([call]) => !call.startsWith("(")))(
+    "shows the documentation of %s, of every overload",
+    (call) => {
+      expect(shown.get(call)?.undocumented).toEqual([])
+      expect(shown.get(call)?.documentation).toMatch(/^[A-Z][^]{10,}\./)
+    }
+  )
 })
 
 it("no hover shows what is internal to the types", () => {

@@ -39,7 +39,43 @@ import type { Items, ItemTask } from "./Task.ts"
  * @since 0.1.0
  */
 export const amap: {
+  /**
+   * Runs a task for each item and gives what has become of each, as it becomes available.
+   *
+   * Nothing starts before the first `next()`. Without options nothing limits how many run at once.
+   * Throws a `RangeError` or `TypeError` at once if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { amap } from "@fibermeter/promise"
+   *
+   * const statuses: Array<string> = []
+   * for await (const { status } of amap([1, 2], async (n) => n, { settled: true })) statuses.push(status)
+   *
+   * statuses // => ["fulfilled", "fulfilled"]
+   * ```
+   *
+   * @since 0.1.0
+   */
   <A, B>(items: Items<A>, task: ItemTask<NoInfer<A>, B>, options: Settled<AmapOptions<A>>): Results<Outcome<B, A>>
+  /**
+   * Runs a task for each item and gives the results as they become available.
+   *
+   * Nothing starts before the first `next()`. Without options nothing limits how many run at once.
+   * Throws a `RangeError` or `TypeError` at once if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { amap } from "@fibermeter/promise"
+   *
+   * const results: Array<number> = []
+   * for await (const result of amap([1, 2, 3], async (n) => n * 2, { ordered: true })) results.push(result)
+   *
+   * results // => [2, 4, 6]
+   * ```
+   *
+   * @since 0.1.0
+   */
   <A, B>(items: Items<A>, task: ItemTask<NoInfer<A>, B>, options?: AmapOptions<A>): Results<B>
 } = <A>(items: Items<A>, task: ItemTask<A, any>, options?: AmapOptions<A>): Results<any> =>
   new ResultIterator(ofItems<A, any>(items, task, options))

@@ -47,9 +47,78 @@ type Outcomes<T> =
  * @since 0.1.0
  */
 export const runAll: {
+  /**
+   * Runs a list of tasks and gives what has become of each, in the order of the input.
+   *
+   * Without options nothing limits how many run at once.
+   * A failure stops nothing. Rejects with a `RangeError` or `TypeError` if an option is
+   * invalid.
+   *
+   * @example
+   * ```ts
+   * import { runAll } from "@fibermeter/promise"
+   *
+   * const [one] = await runAll([() => 1], { settled: true })
+   *
+   * one.status // => "fulfilled"
+   * ```
+   *
+   * @since 0.1.0
+   */
   <const T extends Tasks>(tasks: T, options: Settled<RunAllOptions<MemberOf<T>>>): Promise<Outcomes<T>>
+  /**
+   * Runs a list of tasks and gives their results in the order of the input: a tuple for a tuple, a record for a record,
+   * otherwise an array.
+   *
+   * Without options nothing limits how many run at once.
+   * The first failure cancels the other tasks and rejects the promise. Rejects with a `RangeError` or `TypeError` if an option is
+   * invalid.
+   *
+   * @example
+   * ```ts
+   * import { runAll } from "@fibermeter/promise"
+   *
+   * await runAll({ one: () => 1, two: async () => "two" }, { maxAtOnce: 2 }) // => { one: 1, two: "two" }
+   * ```
+   *
+   * @since 0.1.0
+   */
   <const T extends Tasks>(tasks: T, options?: RunAllOptions<MemberOf<T>>): Promise<Results<T>>
+  /**
+   * Runs a task for each item and gives what has become of each, in the order of the items.
+   *
+   * Without options nothing limits how many run at once.
+   * A failure stops nothing. Rejects with a `RangeError` or `TypeError` if an option is
+   * invalid.
+   *
+   * @example
+   * ```ts
+   * import { runAll } from "@fibermeter/promise"
+   *
+   * const [first] = await runAll([1, 2], async (n) => n * 2, { settled: true })
+   *
+   * first!.status // => "fulfilled"
+   * ```
+   *
+   * @since 0.1.0
+   */
   <A, B>(items: Items<A>, task: ItemTask<A, B>, options: Settled<RunAllOptions<A>>): Promise<Array<Outcome<B, A>>>
+  /**
+   * Runs a task for each item and gives their results in the order of the items.
+   *
+   * Without options nothing limits how many run at once.
+   * The first failure cancels the other tasks and rejects the promise. Rejects with a `RangeError` or `TypeError` if an option is
+   * invalid.
+   *
+   * @example
+   * ```ts
+   * import { runAll } from "@fibermeter/promise"
+   *
+   * await runAll(["Robert", "Carmen"], async (name) => `Hello, ${name}!`, { maxAtOnce: 2 }) // => ["Hello, Robert!", "Hello, Carmen!"]
+   * ```
+   *
+   * @since 0.1.0
+   */
   <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: RunAllOptions<A>): Promise<Array<B>>
   /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, const T, Q = AnyFunction>(

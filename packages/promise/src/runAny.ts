@@ -29,7 +29,37 @@ import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
  * @since 0.1.0
  */
 export const runAny: {
+  /**
+   * Runs a list of tasks and gives the first result to come. The losers are cancelled.
+   *
+   * Without options nothing limits how many run at once. If all tasks fail, rejects with an
+   * `AggregateError` of what they threw, in the order of the input. Rejects with a `RangeError` or `TypeError` if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { runAny } from "@fibermeter/promise"
+   *
+   * await runAny([() => new Promise(() => {}), async () => "quick"]) // => "quick"
+   * ```
+   *
+   * @since 0.1.0
+   */
   <const T extends Items<Task<unknown>>>(tasks: T, options?: RunAnyOptions<MemberOf<T>>): Promise<ResultOf<MemberOf<T>>>
+  /**
+   * Runs a task for each item and gives the first result to come. The losers are cancelled.
+   *
+   * Without options nothing limits how many run at once. If all tasks fail, rejects with an
+   * `AggregateError` of what they threw, in the order of the items. Rejects with a `RangeError` or `TypeError` if an option is invalid.
+   *
+   * @example
+   * ```ts
+   * import { runAny } from "@fibermeter/promise"
+   *
+   * await runAny(["a", "b"], async (mirror) => `from mirror ${mirror}`, { maxAtOnce: 1 }) // => "from mirror a"
+   * ```
+   *
+   * @since 0.1.0
+   */
   <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: RunAnyOptions<A>): Promise<B>
   /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, const T, Q = AnyFunction>(
