@@ -595,22 +595,16 @@ export const acquire: {
 } = dual(startsWithMeter, (meter: unknown, options?: unknown): Effect.Effect<void, any, any> =>
   reading(
     () => readStart(meter, options),
-    (start) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.withFiber((fiber) => {
-          const scope = Context.get(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
-          const ticket = ticketOf(fiber, start)
-          const admitted = Effect.onExit(restore(ticket.admission), (exit) =>
-            Exit.isSuccess(exit)
-              ? Scope.addFinalizer(
-                  scope,
-                  Effect.sync(() => ticket.end())
-                )
-              : Effect.sync(() => ticket.end())
-          )
-          return inOnePiece(fiber, admitted)
-        })
+    (start, fiber) => {
+      const scope = Context.get(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
+      const ticket = ticketOf(fiber, start)
+      const release = Effect.sync(() => ticket.end())
+      // What `onExit` runs cannot be interrupted. An interruption before it, after the admission, is an exit like any other.
+      const admitted = Effect.onExit(ticket.admission, (exit) =>
+        Exit.isSuccess(exit) ? Scope.addFinalizer(scope, release) : release
       )
+      return inOnePiece(fiber, admitted)
+    }
   )
 )
 
