@@ -598,10 +598,10 @@ export const acquire: {
     (start, fiber) => {
       const scope = Context.get(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
       const ticket = ticketOf(fiber, start)
-      const release = Effect.sync(() => ticket.end())
+      const release = Effect.suspend(() => ticket.end() ?? Effect.void)
       // What `onExit` runs cannot be interrupted. An interruption before it, after the admission, is an exit like any other.
       const admitted = Effect.onExit(ticket.admission, (exit) =>
-        Exit.isSuccess(exit) ? Scope.addFinalizer(scope, release) : release
+        Exit.isSuccess(exit) ? Scope.addFinalizer(scope, release) : Effect.sync(() => void ticket.end())
       )
       return inOnePiece(fiber, admitted)
     }

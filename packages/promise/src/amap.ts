@@ -5,6 +5,8 @@ import { throwIfAborted } from "./internal/cancellation.ts"
 import { settlingOrTolerating } from "./internal/outcomes.ts"
 import type { CallCollector } from "./internal/outcomes.ts"
 import type { Rejection } from "./internal/rejection.ts"
+import { isLate, settleCall, settleInOrder, settleLater } from "./internal/settle.ts"
+import type { Settle } from "./internal/settle.ts"
 import type { AmapOptions, Settled } from "./Options.ts"
 import type { Outcome } from "./Outcome.ts"
 import type { Results } from "./Results.ts"
@@ -81,7 +83,7 @@ export const amap: {
   new ResultIterator(ofItems<A, any>(items, task, options))
 
 interface Reader<B> {
-  readonly resolve: (result: IteratorResult<B, undefined>) => void
+  readonly resolve: Settle<IteratorResult<B, undefined>>
   readonly reject: (reason: unknown) => void
 }
 
@@ -110,7 +112,11 @@ class ResultIterator<A, B> implements Results<B> {
 
   next(): Promise<IteratorResult<B, undefined>> {
     if (this.feed.size > 0) {
-      const next = Promise.resolve({ done: false, value: this.feed.shift() } as const)
+      const result = { done: false, value: this.feed.shift() } as const
+      // Results that are ready could be read in microtasks alone.
+      const next = isLate()
+        ? new Promise<typeof result>((resolve) => settleLater(resolve, result))
+        : Promise.resolve(result)
       this.run!.read(1)
       if (this.hasEnded && this.feed.size === 0) this.unlisten?.()
       return next
@@ -180,13 +186,13 @@ class ResultIterator<A, B> implements Results<B> {
   /** Gives those who wait what there is for them. */
   private handOn(): void {
     while (this.readers.size > 0 && this.feed.size > 0) {
-      this.readers.shift().resolve({ done: false, value: this.feed.shift() })
+      settleInOrder(this.readers.shift().resolve, { done: false, value: this.feed.shift() })
       this.run!.read(1)
     }
     if (!this.hasEnded || this.feed.size > 0) return
     this.unlisten?.()
     for (const { reject, resolve } of this.readers.take(Infinity)) {
-      if (this.rejection === undefined) resolve(done)
+      if (this.rejection === undefined) settleCall(resolve, done)
       else reject(this.rejection.reason)
       this.rejection = undefined
     }

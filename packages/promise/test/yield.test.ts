@@ -5,8 +5,8 @@
  * Every source here ends by itself after a while, so that a loop that lets nobody in fails its test instead of hanging
  * the run.
  */
-import { describe, expect, it, vi } from "vitest"
-import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
+import { afterEach, describe, expect, it, vi } from "vitest"
+import { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
 import { leave, naturals } from "./support.ts"
 import type { AnyOptions } from "./support.ts"
 
@@ -196,5 +196,241 @@ describe("meter.run", () => {
     await all
     expect(done).toBe(100_000)
     expect(seen, "tasks done when the timer fired").toBeLessThan(100_000)
+  })
+})
+
+describe("a loop of calls none of which waits lets a timer in", () => {
+  const limited = () => createMeter({ maxAtOnce: 10 })
+  const failing = () => {
+    throw "bad"
+  }
+  it.each<readonly [string, () => () => Promise<unknown>]>([
+    ["run, a plain value", () => () => createMeter({}).run(() => 1)],
+    ["run, a resolved promise", () => () => createMeter({}).run(async () => 1)],
+    [
+      "run, a limit",
+      () =>
+        (
+          (meter) => () =>
+            meter.run(() => 1)
+        )(limited())
+    ],
+    [
+      "run, a rate",
+      () =>
+        (
+          (meter) => () =>
+            meter.run(async () => 1)
+        )(createMeter({ maxPerSecond: 1e9, maxBurst: 1e9 }))
+    ],
+    [
+      "run with grace",
+      () =>
+        (
+          (meter) => () =>
+            meter.run(async () => 1, { grace: 5 })
+        )(limited())
+    ],
+    [
+      "run, a task that throws",
+      () =>
+        (
+          (meter) => () =>
+            meter.run(failing).catch(() => {})
+        )(limited())
+    ],
+    ["wrap", () => limited().wrap(async () => 1)],
+    [
+      "run of a key",
+      () =>
+        (
+          (meters) => () =>
+            meters.for("a").run(() => 1)
+        )(createKeyedMeter({ maxAtOnce: 10 }))
+    ],
+    ["runAll", () => () => runAll([1], async (n) => n)],
+    ["runAll of nothing", () => () => runAll([], async (n) => n)],
+    [
+      "runAll under a meter",
+      () =>
+        (
+          (meter) => () =>
+            runAll([1], (n) => n, { meter })
+        )(limited())
+    ],
+    ["runAll that fails", () => () => runAll([1], failing).catch(() => {})],
+    ["runOnEach", () => () => runOnEach([1], async (n) => n)],
+    ["runAny", () => () => runAny([1], async (n) => n)],
+    ["amap", () => () => consume(amap([1], async (n) => n))],
+    ["amap of nothing", () => () => consume(amap([], async (n) => n))]
+  ])("%s", async (_, make) => {
+    const call = make()
+    for (const loops of [1, 3]) {
+      let stop = false
+      let calls = 0
+      setTimeout(() => {
+        stop = true
+      }, 0)
+      const loop = async () => {
+        while (!stop && calls < MANY) {
+          calls++
+          await call()
+        }
+      }
+      await Promise.all(Array.from({ length: loops }, loop))
+      expect(calls, `${loops} loops`).toBeLessThan(MANY)
+    }
+  })
+
+  it("reads of results that are ready", async () => {
+    let started = 0
+    const results = amap(naturals(MANY), () => started++, { maxUnread: Infinity })
+    await results.next()
+    // All of them are started, each in the turn of its own start.
+    while (started < MANY) await new Promise((resolve) => setImmediate(resolve))
+    let stop = false
+    setTimeout(() => {
+      stop = true
+    }, 0)
+    let read = 1
+    while (!stop && (await results.next()).done !== true) read++
+    expect(read).toBeLessThan(MANY)
+    await leave(results)
+  })
+})
+
+describe("where tasks are slow", () => {
+  let time = performance.now()
+  afterEach(() => void vi.restoreAllMocks())
+
+  /** Every call of what this returns takes ten milliseconds, without taking them. */
+  const slowness = (): (() => void) => {
+    time = Math.max(time, performance.now())
+    vi.spyOn(performance, "now").mockImplementation(() => time)
+    return () => {
+      time += 10
+    }
+  }
+
+  /** How many of the tasks started in each turn of the event loop. */
+  const perTurn = async (run: (task: () => void) => Promise<unknown>): Promise<ReadonlyArray<number>> => {
+    const turns = [0]
+    let isOver = false
+    const turn = () => {
+      turns.push(0)
+      if (!isOver) setImmediate(turn)
+    }
+    setImmediate(turn)
+    await run(() => void turns[turns.length - 1]!++)
+    isOver = true
+    return turns
+  }
+
+  it.each(limits)("cheap ones before them do not keep the event loop from its turn, %s", async (_, options) => {
+    const slow = slowness()
+    await runAll(naturals(5000), (n) => n, options())
+    const turns = await perTurn((count) => runAll(naturals(30), () => (count(), slow()), options()))
+    expect(turns.reduce((a, b) => a + b)).toBe(30)
+    expect(Math.max(...turns)).toBeLessThanOrEqual(2)
+  })
+
+  it("cheap ones before them in the same call do so for sixteen tasks at most", async () => {
+    const slow = slowness()
+    const turns = await perTurn((count) => runAll(naturals(5030), (n) => n < 5000 || (count(), slow())))
+    expect(turns.reduce((a, b) => a + b)).toBe(30)
+    expect(Math.max(...turns)).toBeLessThanOrEqual(17)
+  })
+
+  it("a loop of run gives way after sixteen of them at most", async () => {
+    const slow = slowness()
+    const meter = createMeter({ maxAtOnce: 10 })
+    const turns = await perTurn(async (count) => {
+      for (let n = 0; n < 30; n++) await meter.run(() => (count(), slow()))
+    })
+    expect(Math.max(...turns)).toBeLessThanOrEqual(17)
+  })
+})
+
+describe("in a turn that has just begun, no start is deferred", () => {
+  /** So long that the time would be a long turn, were the program not idle. */
+  const idle = () => new Promise((resolve) => setTimeout(resolve, 10))
+  const open = () => Promise.withResolvers<void>()
+
+  it("a call of run after idle time starts within it", async () => {
+    const meter = createMeter({ maxAtOnce: 2 })
+    for (let n = 0; n < 5; n++) {
+      await idle()
+      let started = false
+      void meter.run(() => {
+        started = true
+      })
+      expect(started).toBe(true)
+    }
+  })
+
+  it("so does a verb", async () => {
+    for (let n = 0; n < 5; n++) {
+      await idle()
+      const started: Array<number> = []
+      const all = runAll([1, 2, 3], async (n) => started.push(n), { maxAtOnce: 2 })
+      expect(started).toEqual([1, 2])
+      await all
+    }
+  })
+
+  /** A meter with three waiters, after idle time; `held` of two permits are in use, and it may be paused. */
+  const queue = async (held: number, isPaused: boolean) => {
+    const meter = createMeter({ maxAtOnce: 2 })
+    let running = 0
+    const gates = Array.from({ length: held + 3 }, open)
+    const aborts = gates.map(() => new AbortController())
+    const start = (n: number) =>
+      meter.run(
+        async () => {
+          running++
+          await gates[n]!.promise
+          running--
+        },
+        { signal: aborts[n]!.signal }
+      )
+    const calls: Array<Promise<void>> = []
+    for (let n = 0; n < held; n++) calls.push(start(n))
+    if (isPaused) meter.pause()
+    for (let n = held; n < gates.length; n++) calls.push(start(n))
+    await idle()
+    const end = async () => {
+      meter.resume()
+      for (const gate of gates) gate.resolve()
+      await Promise.allSettled(calls)
+      expect(running).toBe(0)
+    }
+    return { aborts, end, gates, meter, running: () => running }
+  }
+
+  // Each several times: what is noted of one turn must not tell in the next.
+  const rounds = Array.from({ length: 5 }, (_, round) => round)
+
+  it.each(rounds)("waiters start within the call of resume, round %i", async () => {
+    const { end, meter, running } = await queue(0, true)
+    expect(running()).toBe(0)
+    meter.resume()
+    expect(running()).toBe(2)
+    await end()
+  })
+
+  it.each(rounds)("waiters start within the call of resize, round %i", async () => {
+    const { end, meter, running } = await queue(2, false)
+    expect(running()).toBe(2)
+    meter.resize({ maxAtOnce: 4 })
+    expect(running()).toBe(4)
+    await end()
+  })
+
+  it.each(rounds)("a waiter starts in the turn in which a task ends, round %i", async () => {
+    const { end, gates, running } = await queue(2, false)
+    gates[0]!.resolve()
+    for (let n = 0; n < 10; n++) await undefined
+    expect(running()).toBe(2)
+    await end()
   })
 })

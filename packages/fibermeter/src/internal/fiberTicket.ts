@@ -15,6 +15,7 @@ import { callerIn, CurrentTask, Holder } from "./nesting.ts"
 import type { Caller } from "./nesting.ts"
 import type { Refusal } from "./refusal.ts"
 import { Ticket } from "./ticket.ts"
+import { later, overdue } from "./turn.ts"
 
 /** The ticket of a fiber that wants one start. A fiber keeps its async context by itself. */
 export class FiberTicket extends Ticket {
@@ -67,12 +68,16 @@ export class FiberTicket extends Ticket {
     return effect
   }
 
-  /** The task has ended, or is not going to be any more. */
-  end(): undefined {
+  /**
+   * The task has ended, or is not going to start any more. Gives an effect where the turn of the event loop has lasted too
+   * long: of a loop of calls that never wait, each is a fiber of its own, and Effect's scheduler sees no reason to yield.
+   */
+  end(): Effect.Effect<void> | undefined {
     this.isOver = true
     if (this.outside !== undefined) this.fiber.setContext(this.outside)
     if (this.isAdmitted) this.leave()
     else this.cancel()
+    return overdue(this.host) ? laterTurn : undefined
   }
 
   protected override admitted(): void {
@@ -88,6 +93,11 @@ export class FiberTicket extends Ticket {
     this.resume!(Effect.failCause(causeOf(refusal)))
   }
 }
+
+/** In the turns of the fiber that waits: what releases a permit need not be what has acquired it. */
+const laterTurn: Effect.Effect<void> = Effect.withFiber((fiber) =>
+  Effect.callback((resume) => later(ofFiber(fiber), () => resume(Effect.void)))
+)
 
 /** Past half of its share of steps, a fiber might be made to yield between its start and the task's first step. */
 export const inOnePiece = <A, E, R>(

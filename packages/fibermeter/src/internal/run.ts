@@ -21,7 +21,7 @@ import type { Attempt } from "./retryQueue.ts"
 import { Next } from "./source.ts"
 import type { Source } from "./source.ts"
 import { Ticket } from "./ticket.ts"
-import { later, overdue } from "./turn.ts"
+import { callBegins, later, overdue } from "./turn.ts"
 
 /** A task that is running. */
 export abstract class Task implements Placed {
@@ -132,8 +132,6 @@ export class Run<A, B, F> {
   /** Told before that. */
   reporter: { readonly end: () => void } | undefined
 
-  /** The host's; asked for at each start. */
-  private readonly isLive: boolean
   private readonly source: Source<A, F>
   private readonly worker: Worker<A, B, F>
   private readonly collector: Collector<B, F>
@@ -189,7 +187,6 @@ export class Run<A, B, F> {
     maxUnread: number | undefined
   ) {
     this.host = host
-    this.isLive = host.isLive
     this.source = source
     source.onReady = () => {
       this.isPulling = false
@@ -205,6 +202,7 @@ export class Run<A, B, F> {
     this.ticket = this.gates.length === 0 ? undefined : new RunTicket(this, this.gates, worker.inside)
     for (const gate of this.gates) gate.join()
     this.context = shared.length === 0 ? undefined : captureContext()
+    callBegins()
   }
 
   /** How many tasks may run at once, as far as the limits tell. */
@@ -412,7 +410,7 @@ export class Run<A, B, F> {
   /** Whether there is all that a start needs but the gates' leave. */
   private mayStart(): boolean {
     if (this.phase !== "open" || (!this.hasItem && !this.takeItem()) || this.running >= this.maxAtOnce) return false
-    if (!overdue(this.isLive)) return true
+    if (!overdue(this.host)) return true
     this.postpone()
     return false
   }

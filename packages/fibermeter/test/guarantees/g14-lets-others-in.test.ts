@@ -3,8 +3,9 @@
  * event loop; what is asserted is how far the tasks had come when somebody else had his turn, not how long it took.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Stream } from "effect"
-import { amap, Meter } from "../../src/index.ts"
+import { Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
+import { afterEach, vi } from "vitest"
+import { amap, Meter, runAll, runAny, runOnEach } from "../../src/index.ts"
 import { verbs } from "../support/verbs.ts"
 
 function* indices(size: number) {
@@ -104,4 +105,205 @@ describe("G14 lets others in", () => {
     expect(timer).toBeGreaterThanOrEqual(0)
     expect(timer).toBeLessThan(75_000)
   }, 60_000)
+})
+
+const MANY = 100_000
+
+describe("G14 a loop of calls none of which waits lets a timer in", () => {
+  const meter = Meter.makeUnsafe({ maxAtOnce: 10 })
+  const one = () => Effect.void
+
+  it.each<readonly [string, Effect.Effect<unknown, unknown>]>([
+    ["metered", Meter.metered(Effect.succeed(1), meter)],
+    ["metered, a rate", Meter.metered(Effect.succeed(1), Meter.makeUnsafe({ maxPerSecond: 1e9, maxBurst: 1e9 }))],
+    ["metered, a failing task", Effect.exit(Meter.metered(Effect.fail("bad"), meter))],
+    ["acquire", Effect.scoped(Meter.acquire(meter))],
+    ["runOnEach", runOnEach([1], one)],
+    ["runAll", runAll([1], one)],
+    ["runAll under a meter", runAll([1], one, { meter })],
+    ["runAny", runAny([1], one)],
+    ["amap", Stream.runDrain(amap([1], one))]
+  ])(
+    "%s",
+    async (_, call) => {
+      for (const loops of [1, 3]) {
+        let stop = false
+        let calls = 0
+        setTimeout(() => {
+          stop = true
+        }, 0)
+        const loop = async () => {
+          while (!stop && calls < MANY) {
+            calls++
+            await Effect.runPromise(call)
+          }
+        }
+        await Promise.all(Array.from({ length: loops }, loop))
+        expect(calls, `${loops} loops`).toBeLessThan(MANY)
+        expect(meter).toSatisfy(() => Effect.runSync(Meter.snapshot(meter)).running === 0)
+      }
+    },
+    60_000
+  )
+})
+
+describe("G14 where tasks are slow", () => {
+  let time = performance.now()
+  afterEach(() => void vi.restoreAllMocks())
+
+  /** Every call of what this returns takes ten milliseconds, without taking them. */
+  const slowness = (): (() => void) => {
+    time = Math.max(time, performance.now())
+    vi.spyOn(performance, "now").mockImplementation(() => time)
+    return () => {
+      time += 10
+    }
+  }
+
+  /** How many of the tasks started in each turn of the event loop. */
+  const perTurn = async (run: (task: () => void) => Promise<unknown>): Promise<ReadonlyArray<number>> => {
+    const turns = [0]
+    let isOver = false
+    const turn = () => {
+      turns.push(0)
+      if (!isOver) setImmediate(turn)
+    }
+    setImmediate(turn)
+    await run(() => void turns[turns.length - 1]!++)
+    isOver = true
+    expect(turns.reduce((a, b) => a + b)).toBe(30)
+    return turns
+  }
+
+  it.each(limits)("cheap ones before them do not keep the event loop from its turn, $name", async ({ make }) => {
+    const slow = slowness()
+    await Effect.runPromise(runAll(indices(5000), () => Effect.void, make()))
+    const turns = await perTurn((count) =>
+      Effect.runPromise(
+        runAll(
+          indices(30),
+          () =>
+            Effect.sync(() => {
+              count()
+              slow()
+            }),
+          make()
+        )
+      )
+    )
+    expect(Math.max(...turns)).toBeLessThanOrEqual(3)
+  })
+
+  it("a fiber that calls metered in a loop yields between them, long before Effect's scheduler would make it", async () => {
+    const slow = slowness()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 10 })
+    const turns = await perTurn((count) => {
+      const task = Effect.sync(() => {
+        count()
+        slow()
+      })
+      return Effect.runPromise(Effect.forEach(indices(30), () => Meter.metered(task, meter), { discard: true }))
+    })
+    expect(Math.max(...turns)).toBeLessThanOrEqual(17)
+  })
+
+  it("synchronous programs stay synchronous", () => {
+    const slow = slowness()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+    const task = Effect.sync(slow)
+    for (let n = 0; n < 100; n++) {
+      expect(Effect.runSync(Effect.as(Meter.metered(task, meter), n))).toBe(n)
+      expect(Effect.runSync(runAll([n, n], (n) => Effect.as(task, n)))).toEqual([n, n])
+      expect(Effect.runSync(Effect.scoped(Meter.acquire(meter)))).toBe(undefined)
+    }
+    const scope = Scope.makeUnsafe()
+    Effect.runSync(Scope.provide(Meter.acquire(meter), scope))
+    for (let n = 0; n < 100; n++) Effect.runSync(Meter.metered(task, Meter.makeUnsafe({ maxAtOnce: 1 })))
+    expect(Effect.runSync(Effect.as(Scope.close(scope, Exit.void), "released"))).toBe("released")
+  })
+
+  it("a result is not lost by an interruption while the call that has it gives way", async () => {
+    const slow = slowness()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+    for (let n = 0; n < 20; n++) {
+      let ended = false
+      const task = Meter.metered(
+        Effect.sync(() => {
+          slow()
+          ended = true
+          return n
+        }),
+        meter
+      )
+      const fiber = Effect.runFork(Effect.exit(Effect.uninterruptible(task)))
+      fiber.interruptUnsafe()
+      expect(ended).toBe(true)
+      const exit = await Effect.runPromise(Fiber.await(fiber))
+      if (Exit.isSuccess(exit)) expect(exit.value).toEqual(Exit.succeed(n))
+      expect(Effect.runSync(Meter.snapshot(meter)).running).toBe(0)
+    }
+  })
+})
+
+describe("G14 in a turn that has just begun, no start is deferred", () => {
+  /** So long that the time would be a long turn, were the program not idle. */
+  const idle = () => new Promise((resolve) => setTimeout(resolve, 10))
+  // Each several times: what is noted of one turn must not tell in the next.
+  const rounds = Array.from({ length: 5 }, (_, round) => round)
+
+  /** A meter of two with three more calls than `held`, after idle time. */
+  const queue = async (held: number, isPaused: boolean) => {
+    const meter = Meter.makeUnsafe({ maxAtOnce: 2 })
+    const ends = Array.from({ length: held + 3 }, () => Deferred.makeUnsafe<void>())
+    let running = 0
+    const start = (end: Deferred.Deferred<void>) =>
+      Effect.runFork(
+        Meter.metered(
+          Effect.suspend(() => {
+            running++
+            return Effect.onExit(Deferred.await(end), () => Effect.sync(() => running--))
+          }),
+          meter
+        )
+      )
+    const fibers = ends.slice(0, held).map(start)
+    if (isPaused) Effect.runSync(Meter.pause(meter))
+    fibers.push(...ends.slice(held).map(start))
+    await idle()
+    const end = async () => {
+      Effect.runSync(Meter.resume(meter))
+      for (const end of ends) Deferred.doneUnsafe(end, Effect.void)
+      await Effect.runPromise(Fiber.awaitAll(fibers))
+      expect(running).toBe(0)
+    }
+    return { end, ends, fibers, meter, running: () => running }
+  }
+
+  it.each(rounds)("a call after idle time starts within it, round %i", async () => {
+    const { end, running } = await queue(0, false)
+    expect(running()).toBe(2)
+    await end()
+  })
+
+  it.each(rounds)("waiters start within the call of resume, round %i", async () => {
+    const { end, meter, running } = await queue(0, true)
+    expect(running()).toBe(0)
+    Effect.runSync(Meter.resume(meter))
+    expect(running()).toBe(2)
+    await end()
+  })
+
+  it.each(rounds)("waiters start within the call of resize, round %i", async () => {
+    const { end, meter, running } = await queue(2, false)
+    Effect.runSync(Meter.resize(meter, { maxAtOnce: 4 }))
+    expect(running()).toBe(4)
+    await end()
+  })
+
+  it.each(rounds)("a waiter starts in the step in which a task ends, round %i", async () => {
+    const { end, ends, running } = await queue(2, false)
+    Deferred.doneUnsafe(ends[0]!, Effect.void)
+    expect(running()).toBe(2)
+    await end()
+  })
 })

@@ -13,7 +13,7 @@ import { LimitGate } from "../../src/internal/limitGate.ts"
 import { Pace } from "../../src/internal/pace.ts"
 import { Ticket } from "../../src/internal/ticket.ts"
 import { Timeline } from "../../src/internal/timeline.ts"
-import { later, overdue, turnBegins } from "../../src/internal/turn.ts"
+import { callBegins, later, overdue, turnBegins } from "../../src/internal/turn.ts"
 import { Window } from "../../src/internal/window.ts"
 import { Log } from "../support/Log.ts"
 import { range } from "../support/Spy.ts"
@@ -820,6 +820,15 @@ describe("KeyedGates", () => {
 })
 
 describe("turn", () => {
+  /** A host whose queue is run by hand, or at once. */
+  const hostOf = (atOnce = false, isLive = true) => {
+    const queue: Array<() => void> = []
+    const defer = (f: () => void) => (atOnce ? f() : void queue.push(f))
+    const nextTurn = () => {
+      for (const f of queue.splice(0)) f()
+    }
+    return { host: { isLive, defer } as Host, nextTurn, queue }
+  }
   let now = 0
   let looks: MockInstance<() => number>
   beforeEach(() => {
@@ -828,64 +837,134 @@ describe("turn", () => {
   })
   afterEach(() => {
     vi.restoreAllMocks()
+    // No marker of a test's is left.
+    later(hostOf(true).host, () => {})
     turnBegins()
   })
 
-  it("a turn is over after four milliseconds, and not before", () => {
+  it("a turn that lasts for twice four milliseconds is over, and not before", () => {
     turnBegins()
-    for (const _ of range(500)) expect(overdue(true)).toBe(false)
+    const { host, queue } = hostOf()
+    for (const _ of range(500)) expect(overdue(host)).toBe(false)
+    expect(queue).toHaveLength(0)
+    now += 4
+    for (const _ of range(500)) expect(overdue(host)).toBe(false)
+    expect(queue, "marked once").toHaveLength(1)
     now += 3.9
-    for (const _ of range(64)) expect(overdue(true)).toBe(false)
+    for (const _ of range(16)) expect(overdue(host)).toBe(false)
     now += 0.1
-    expect(range(64).some(() => overdue(true))).toBe(true)
-    expect(overdue(true)).toBe(true)
+    expect(range(16).some(() => overdue(host))).toBe(true)
+    expect(overdue(host)).toBe(true)
+    expect(queue).toHaveLength(1)
+  })
+
+  it("time in which the program is idle is no turn", () => {
+    turnBegins()
+    const { host, nextTurn } = hostOf()
+    const late = range(100).filter(() => {
+      now += 1000
+      const isLate = range(20).some(() => overdue(host))
+      nextTurn()
+      return isLate
+    })
+    expect(late).toEqual([])
   })
 
   it("looks at the clock but once in many starts, and oftener where they take long", () => {
     turnBegins()
+    const { host } = hostOf()
     looks.mockClear()
-    for (const _ of range(6400)) overdue(true)
-    expect(looks.mock.calls.length).toBeLessThanOrEqual(110)
+    for (const _ of range(6400)) overdue(host)
+    expect(looks.mock.calls.length).toBeLessThanOrEqual(410)
     turnBegins()
-    looks.mockClear()
-    // Each start takes a third of a turn: seen at the fourth.
+    // Each start takes a third of a budget: seen at the third, and three further on.
     const over = range(10).findIndex(() => {
       now += 1.4
-      return overdue(true)
+      return overdue(host)
     })
-    expect(over).toBe(2)
+    expect(over).toBe(5)
+  })
+
+  it("slow starts after cheap ones are noticed after sixteen, and at once if another call begins", () => {
+    const slow = (): number =>
+      range(100).findIndex(() => {
+        now += 10
+        return overdue(hostOf().host)
+      })
+    turnBegins()
+    for (const _ of range(5000)) overdue(hostOf().host)
+    expect(slow()).toBeLessThanOrEqual(16)
+    later(hostOf(true).host, () => {})
+    for (const _ of range(5000)) overdue(hostOf().host)
+    callBegins()
+    expect(slow()).toBe(1)
   })
 
   it("where the clock stands still, so many starts are a turn", () => {
     turnBegins()
-    const first = range(40_000).findIndex(() => overdue(true))
+    const { host } = hostOf()
+    const first = range(40_000).findIndex(() => overdue(host))
     expect(first).toBeGreaterThan(10_000)
-    // It looks once in 64 starts at the latest.
-    expect(first).toBeLessThanOrEqual(16_384 + 64)
+    // It looks once in 16 starts at the latest.
+    expect(first).toBeLessThanOrEqual(16_384 + 32)
   })
 
   it("where time is a test's, the number of starts alone decides", () => {
     turnBegins()
     now += 1_000_000
-    const first = range(40_000).findIndex(() => overdue(false))
+    const { host } = hostOf(false, false)
+    const first = range(40_000).findIndex(() => overdue(host))
     expect(first).toBe(16_383)
   })
 
-  it("several who wait share the turn in which they are called", () => {
-    const tasks: Array<() => void> = []
-    const host = { isLive: true, defer: (task: () => void) => void tasks.push(task) } as Host
-    const called: Array<string> = []
-    for (const name of ["a", "b"]) {
+  it("goes by the clock of today, after one that was ahead", () => {
+    turnBegins()
+    now += 100_000
+    const { host, nextTurn } = hostOf()
+    overdue(host)
+    nextTurn()
+    now -= 100_000
+    const first = range(100).findIndex(() => {
+      now += 1
+      return overdue(host)
+    })
+    expect(first).toBeLessThanOrEqual(24)
+  })
+
+  it("a marker whose queue is never run defers one start, not all to come", () => {
+    turnBegins()
+    const { host: gone } = hostOf()
+    now += 4
+    expect(overdue(gone)).toBe(false)
+    now += 1000
+    const { host, nextTurn } = hostOf()
+    expect(overdue(host), "nothing tells that there have been other turns").toBe(true)
+    later(host, () => {})
+    nextTurn()
+    nextTurn()
+    now += 1000
+    expect(range(20).some(() => overdue(host))).toBe(false)
+  })
+
+  it("waiters that continue in the same turn share it", () => {
+    const { host, nextTurn } = hostOf()
+    const starts: Array<number> = []
+    for (const _ of range(20)) {
       later(host, () => {
-        // However small the share, one start comes of it.
-        expect(overdue(true)).toBe(false)
-        called.push(name)
-        now += 2
-        expect(range(2).some(() => overdue(true))).toBe(name === "a")
+        let started = 0
+        while (started < 1000 && !overdue(host)) {
+          now += 0.1
+          started++
+        }
+        starts.push(started)
       })
     }
-    expect(called).toEqual([])
-    for (const task of tasks) task()
-    expect(called).toEqual(["a", "b"])
+    expect(starts).toEqual([])
+    const began = now
+    nextTurn()
+    expect(starts).toHaveLength(20)
+    // However small its share, each starts one.
+    expect(Math.min(...starts)).toBeGreaterThanOrEqual(1)
+    expect(now - began).toBeLessThanOrEqual(24)
   })
 })

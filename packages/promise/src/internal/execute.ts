@@ -6,6 +6,7 @@ import type { Call } from "./call.ts"
 import { throwIfAborted } from "./cancellation.ts"
 import type { CallCollector } from "./outcomes.ts"
 import type { Rejection } from "./rejection.ts"
+import { settleCall } from "./settle.ts"
 
 interface Collecting<B, Z> {
   readonly collector: CallCollector<B>
@@ -24,7 +25,8 @@ export const execute = <A, B, Z>(call: () => Call<A, B>, collect: (call: Call<A,
       if (rejection !== undefined) return reject(rejection.reason)
       try {
         const settled = result()
-        if (unclosed === undefined) resolve(settled)
+        // Not counted by a start, if there was no item.
+        if (unclosed === undefined) settleCall(resolve, settled)
         else reject(unclosed.reason)
       } catch (error) {
         reject(error)

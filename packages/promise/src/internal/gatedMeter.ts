@@ -11,7 +11,7 @@ import type { MeterGate } from "./meterGate.ts"
 import { accept } from "./refuse.ts"
 import { taskChecks } from "./retries.ts"
 import { PatientRun, SingleRun } from "./singleRun.ts"
-import type { Settle } from "./singleRun.ts"
+import type { Settle } from "./settle.ts"
 import { times } from "./times.ts"
 
 /** The copy of a meter's limits. Throws what is wrong with them, if anything. */

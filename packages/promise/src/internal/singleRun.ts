@@ -13,10 +13,9 @@ import { plainPromise } from "./plainPromise.ts"
 import { aborted, refusal } from "./refuse.ts"
 import type { Rejection } from "./rejection.ts"
 import { millisOf, Retries } from "./retries.ts"
+import { settleCall } from "./settle.ts"
+import type { Settle } from "./settle.ts"
 import { TimeLimit } from "./timeLimit.ts"
-
-/** Settles a promise. */
-export type Settle<B> = (result: B | Promise<never>) => void
 
 /** What the task is told, and how long it may take. Without fields, as all here that is made once a task. */
 class Attempt extends Context {
@@ -227,15 +226,15 @@ export class SingleRun<B> extends admission.Ticket implements Call {
   }
 
   protected reject(reason: unknown): void {
-    // Made only where it is handed on, or nobody would handle it.
-    if (!this.isOver) this.finish(Promise.reject(reason))
+    if (!this.isOver) this.finish(undefined, { reason })
   }
 
-  protected finish(result: B | Promise<never>): void {
+  /** Without a rejection, the value is the result. */
+  protected finish(value: B | undefined, rejection?: Rejection): void {
     const settle = this.settle!
     this.settle = undefined
     this.over()
-    settle(result)
+    settleCall(settle as Settle<B | undefined>, value, rejection)
   }
 }
 
@@ -375,6 +374,7 @@ export class PatientRun<B> extends SingleRun<B> {
 
   private settleBy({ callOff, decision }: State<B> & { readonly _tag: "decided" }): void {
     callOff?.()
-    this.finish("value" in decision ? decision.value : Promise.reject(decision.reason))
+    if ("value" in decision) this.finish(decision.value)
+    else this.finish(undefined, decision)
   }
 }
