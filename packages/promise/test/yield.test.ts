@@ -429,7 +429,7 @@ describe("in a turn that has just begun, no start is deferred", () => {
   it.each(rounds)("a waiter starts in the turn in which a task ends, round %i", async () => {
     const { end, gates, running } = await queue(2, false)
     gates[0]!.resolve()
-    for (let n = 0; n < 10; n++) await undefined
+    for (let n = 0; n < 10; n++) await Promise.resolve()
     expect(running()).toBe(2)
     await end()
   })
