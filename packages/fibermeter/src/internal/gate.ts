@@ -508,13 +508,12 @@ export abstract class Gate implements Holdable {
     this.leastSleep = at === this.timerAt ? Math.max(1000, this.leastSleep * 2) : 0
     this.timerAt = at
     const nanos = Math.min(Math.max(at - this.time.now, this.leastSleep), maxSleep)
-    const timer = host.sleep(this.time.clock!, nanos, () => {
-      if (this.timer !== timer) return
+    // A timer that was cancelled does not fire.
+    this.timer = host.sleep(this.time.clock!, nanos, () => {
       this.timer = undefined
       turnBegins(host.isLive)
       this.pump()
     })
-    this.timer = timer
   }
 
   /**

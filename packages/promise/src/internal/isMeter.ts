@@ -14,7 +14,7 @@ const isMeter = (value: unknown): value is GatedMeter =>
 
 /** Reads an option that is a meter. Copies that a program has loaded twice have an order of waiters each. */
 export const meterCheck: check.Checks[string] = (name, value) => {
-  const isForeign = check.isObject(value) && meterId in value && !isMeter(value)
+  const isForeign = check.isObject(value) && value[meterId] === true && !isMeter(value)
   if (!isForeign) return check.kind("a Meter made by createMeter", isMeter)(name, value)
   const reason =
     "was made by another copy of @fibermeter/promise that this program has loaded: make all meters by the same one"
