@@ -460,7 +460,7 @@ export abstract class Gate implements Holdable {
         this.arm(opensAt, waiter.host)
         break
       }
-      if (overdue(waiter.host.isLive)) {
+      if (overdue(waiter.host)) {
         this.postpone(waiter.host)
         break
       }
