@@ -1,13 +1,13 @@
 /**
  * All test files, the facade they test and Vitest's runner as one module, which exports `run(name): Promise<Report>` and
  * imports nothing: every host loads the same file. The facade is the file that is published, so that tests which look at
- * the engine inside are not here.
+ * the engine inside are not here, nor those that start programs or compilers.
  */
 import { globSync } from "node:fs"
 import { join } from "node:path"
 import { rolldown } from "rolldown"
 import type { Plugin } from "rolldown"
-import { looksInside, onPublished } from "../scripts/published.ts"
+import { looksInside, needsNode, onPublished } from "../scripts/published.ts"
 
 const packageFolder = join(import.meta.dirname, "../packages/promise")
 export const testFolder = join(packageFolder, "test")
@@ -60,10 +60,13 @@ const files = {
 export const run = (name) => runFiles(name, files)
 `
 
+/** The test files that are for `npm test` alone. */
+export const notHere: ReadonlyArray<string> = Array.from(new Set([...looksInside(), ...needsNode()]))
+
 /** Writes the module. `scripts/build.ts` has to have run. */
 export const bundle = async (file: string): Promise<void> => {
   const files = globSync("**/*.test.ts", { cwd: testFolder })
-    .filter((file) => !looksInside().includes(file))
+    .filter((file) => !notHere.includes(file))
     .toSorted()
   const build = await rolldown({
     input: "entry",

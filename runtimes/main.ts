@@ -11,14 +11,14 @@ import { execFileSync } from "node:child_process"
 import { mkdirSync, readFileSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { join, relative } from "node:path"
-import { bundle, testFolder } from "./bundle.ts"
+import { bundle, notHere, testFolder } from "./bundle.ts"
 import { chromium, findOrInstall } from "./hosts/chromium.ts"
 import type { Host } from "./hosts/host.ts"
 import { programs } from "./hosts/program.ts"
 import { workers } from "./hosts/workerd.ts"
 import { isMeant, leftOutOf, reasons } from "./inside/leftOut.ts"
 import type { Report, TestReport } from "./inside/report.ts"
-import { looksInside } from "../scripts/published.ts"
+import { looksInside, needsNode } from "../scripts/published.ts"
 
 const root = join(import.meta.dirname, "..")
 const folder = join(root, ".check/runtimes")
@@ -36,17 +36,16 @@ interface Test {
   readonly name: string
 }
 
-/** Every test that Vitest finds, but for those that look inside of what is published. Names may occur more than once. */
+/** Every test that Vitest finds, but for those that are not for here. Names may occur more than once. */
 const findTests = (): ReadonlyArray<Test> => {
   const file = join(folder, "expected.json")
   const vitest = join(root, "node_modules/.bin/vitest")
   const args = ["--config=vitest.workspace.ts", "--project=promise", "--no-static-parse", "--no-isolate"]
   execFileSync(vitest, ["list", ...args, `--json=${file}`], { cwd: root, stdio: ["ignore", "ignore", "pipe"] })
   const tests = JSON.parse(readFileSync(file, "utf8")) as ReadonlyArray<Test>
-  const inside = looksInside()
   return tests
     .map(({ file, name }) => ({ file: relative(testFolder, file), name }))
-    .filter(({ file }) => !inside.includes(file))
+    .filter(({ file }) => !notHere.includes(file))
 }
 
 const called = ({ file, name }: Test): string => `${file} > ${name}`
@@ -133,6 +132,7 @@ mkdirSync(folder, { recursive: true })
 if (chosen.includes(chromium)) findOrInstall()
 execFileSync(process.execPath, [join(root, "scripts/build.ts")], { cwd: root, stdio: "inherit" })
 console.log(`not on what is published, since they look inside: ${looksInside().join(", ")}`)
+console.log(`not outside of Node: ${needsNode().join(", ")}`)
 const expected = findTests()
 const file = join(folder, "tests.mjs")
 await bundle(file)

@@ -32,25 +32,33 @@ const importsOf = (file: string): ReadonlyArray<string> => {
   ).map(([, name, dynamic]) => (name ?? dynamic)!)
 }
 
-/** Whether a test, or what it imports, reaches for the engine: by its name, or by its file. */
-const reachesInside = (file: string, seen = new Set<string>()): boolean => {
+/** Whether a test, or a file that it imports, imports something of that kind: of a package by its name, else by its path. */
+const reaches = (isMeant: (target: string) => boolean, file: string, seen = new Set<string>()): boolean => {
   if (seen.has(file)) return false
   seen.add(file)
   return importsOf(file).some((name) => {
-    if (!name.startsWith(".")) return name.startsWith("fibermeter")
+    if (!name.startsWith(".")) return isMeant(name)
     const target = join(dirname(file), name)
     if (target === join(facade, "src/index.ts")) return false
-    return target.includes("/src/") || reachesInside(target, seen)
+    return isMeant(target) || (!target.includes("/src/") && reaches(isMeant, target, seen))
   })
 }
 
-/** The facade's test files that look at the engine inside, relative to the folder of its tests. */
-export const looksInside = (): ReadonlyArray<string> => {
+/** The facade's test files that reach for something of that kind, relative to the folder of its tests. */
+const thatReach = (isMeant: (target: string) => boolean): ReadonlyArray<string> => {
   const folder = join(facade, "test")
   return globSync("**/*.test.ts", { cwd: folder })
-    .filter((file) => reachesInside(join(folder, file)))
+    .filter((file) => reaches(isMeant, join(folder, file)))
     .toSorted()
 }
+
+/** The facade's test files that look at the engine inside. */
+export const looksInside = (): ReadonlyArray<string> =>
+  thatReach((target) => target.startsWith("fibermeter") || target.includes("/src/"))
+
+/** The facade's test files that need more of Node than `runtimes/inside/platform.ts` gives to every host. */
+export const needsNode = (): ReadonlyArray<string> =>
+  thatReach((target) => target.startsWith("node:") && target !== "node:events" && target !== "node:async_hooks")
 
 /** A plugin of Vite and of rolldown. */
 export const onPublished = (published: Published) => ({

@@ -1,7 +1,4 @@
 /** How calls end: each ending while only abandoned tasks are left, from inside each other one, and after a throw in set-up. */
-import { execFile } from "node:child_process"
-import { fileURLToPath } from "node:url"
-import { promisify } from "node:util"
 import { afterEach, describe, expect, it, vi } from "vitest"
 import { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
 import type { AmapOptions, Meter } from "../src/index.ts"
@@ -554,22 +551,7 @@ it("an endless source of failures between two attempts goes on when the limit is
 describe("reports", () => {
   afterEach(() => vi.unstubAllGlobals())
 
-  it("of an amap that nobody reads on do not keep the process alive", { timeout: 20_000 }, async () => {
-    const index = fileURLToPath(new URL("../src/index.ts", import.meta.url))
-    const program = `
-      import { amap } from ${JSON.stringify(index)}
-      const results = amap([1, 2, 3], (n) => n, { maxAtOnce: 1, maxUnread: 1, onProgress: () => {} })
-      await results.next()
-      console.log("dropped")
-    `
-    const child = promisify(execFile)(process.execPath, ["--input-type=module", "--eval", program], {
-      timeout: 15_000,
-      cwd: fileURLToPath(new URL("..", import.meta.url))
-    })
-    expect((await child).stdout).toBe("dropped\n")
-  })
-
-  it("likewise where a timer is a number", async () => {
+  it("of an amap that nobody reads on are on timers without a hold, also where a timer is a number", async () => {
     const unrefTimer = vi.fn<(timer: unknown) => void>()
     const { setTimeout } = globalThis
     const timers = new Map<number, unknown>()
