@@ -353,7 +353,13 @@ describe("where tasks are slow", () => {
 
 describe("in a turn that has just begun, no start is deferred", () => {
   /** So long that the time would be a long turn, were the program not idle. */
-  const idle = () => new Promise((resolve) => setTimeout(resolve, 10))
+  const idle = async () => {
+    const wait = () => new Promise((resolve) => setTimeout(resolve, 10))
+    await wait()
+    // After a call, and none in quick succession, each start has the clock looked at.
+    await runAll([], (n) => n)
+    await wait()
+  }
   const open = () => Promise.withResolvers<void>()
 
   it("a call of run after idle time starts within it", async () => {
