@@ -440,3 +440,20 @@ describe("in a turn that has just begun, no start is deferred", () => {
     await end()
   })
 })
+
+describe("a result of amap that is there while promises wait for a later turn", () => {
+  it("is read after them", async () => {
+    const { promise, resolve } = Promise.withResolvers<number>()
+    const order: Array<string> = []
+    const read = amap([1], () => promise)
+      .next()
+      .then(() => order.push("amap"))
+    const meter = createMeter({})
+    let last: Promise<unknown> | undefined
+    for (const end = performance.now() + 50; performance.now() < end;) last = meter.run(() => 1)
+    const ran = last!.then(() => order.push("run"))
+    resolve(1)
+    await Promise.all([read, ran])
+    expect(order).toEqual(["run", "amap"])
+  })
+})

@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
+import { TestClock } from "effect/testing"
 import fc from "fast-check"
 import { Meter } from "../../src/index.ts"
 import { AdmissionModel, type Breach, type ModelChange, type ModelTask } from "../support/admissionModel.ts"
@@ -323,4 +324,36 @@ describe("kept room", () => {
     expect(log.starts).toEqual(["first 0", "b 0", "waits 55", "both 95"])
     log.expectRest()
   })
+})
+
+describe("room that is kept for weeks", () => {
+  it.effect("is kept until its time, also where a meter begins to count its time anew", () =>
+    Effect.gen(function* () {
+      const older = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const younger = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const starts: Array<string> = []
+      const start = (name: string, duration: Duration.Input, meter: Meter.Meter) =>
+        Effect.forkChild(
+          Meter.metered(
+            Effect.andThen(
+              Effect.sync(() => starts.push(name)),
+              Effect.sleep(duration)
+            ),
+            meter
+          )
+        )
+      yield* start("older", "60 days", older)
+      yield* start("younger", "40 days", younger)
+      yield* TestClock.adjust(0)
+      yield* start("both", "1 day", Meter.all(older, younger))
+      yield* TestClock.adjust("55 days")
+      yield* start("later", "1 day", younger)
+      yield* TestClock.adjust("4 days")
+      expect(starts).toEqual(["older", "younger"])
+      yield* TestClock.adjust("1 day")
+      expect(starts).toEqual(["older", "younger", "both"])
+      yield* TestClock.adjust("1 day")
+      expect(starts).toEqual(["older", "younger", "both", "later"])
+    })
+  )
 })
