@@ -56,9 +56,20 @@ const thatReach = (isMeant: (target: string) => boolean): ReadonlyArray<string> 
 export const looksInside = (): ReadonlyArray<string> =>
   thatReach((target) => target.startsWith("fibermeter") || target.includes("/src/"))
 
-/** The facade's test files that need more of Node than `runtimes/inside/platform.ts` gives to every host. */
-export const needsNode = (): ReadonlyArray<string> =>
-  thatReach((target) => target.startsWith("node:") && target !== "node:events" && target !== "node:async_hooks")
+/**
+ * The facade's test files that need more of Node than `runtimes/inside/platform.ts` gives to every host, or that load
+ * modules anew, which only Vitest's own module graph can.
+ */
+export const needsNode = (): ReadonlyArray<string> => {
+  const folder = join(facade, "test")
+  const reloading = globSync("**/*.test.ts", { cwd: folder }).filter((file) =>
+    readFileSync(join(folder, file), "utf8").includes("vi.resetModules(")
+  )
+  const needing = thatReach(
+    (target) => target.startsWith("node:") && target !== "node:events" && target !== "node:async_hooks"
+  )
+  return Array.from(new Set([...needing, ...reloading])).toSorted()
+}
 
 /** A plugin of Vite and of rolldown. */
 export const onPublished = (published: Published) => ({

@@ -200,5 +200,8 @@ const setsTimeZone = (): boolean => {
 /** Whether the host has what `leftOut.ts` may say that it has not. */
 export const has: Readonly<Record<Part, () => boolean>> = {
   AsyncLocalStorage: () => asyncHooks !== undefined,
-  timeZone: setsTimeZone
+  timeZone: setsTimeZone,
+  memoryUsage: () => typeof (globalThis as { process?: { memoryUsage?: unknown } }).process?.memoryUsage === "function",
+  // Seen on workerd alone, which is known by a class of its own.
+  deepStack: () => !("WebSocketPair" in globalThis)
 }
