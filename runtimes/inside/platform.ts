@@ -5,7 +5,6 @@
  *
  * That all of it really notices what it is there to notice is checked in every run, by `canaries.ts`.
  */
-import { vi } from "vitest"
 import type { Part } from "./leftOut.ts"
 
 type Hook = (reason: unknown) => void
@@ -88,51 +87,9 @@ const makeTurn = (): ((f: () => void) => void) => {
   }
 }
 
-/** The faked one, where timers are faked. */
-let ofTests: Timer | undefined
+export const setImmediate: (f: () => void) => unknown = host.setImmediate ?? makeTurn()
 
-/**
- * Without `setImmediate`, Effect takes its turns by timers of 0 ms. Tests fake timers and leave turns alone, and so does
- * this: such a timer is a turn, unless a test has set it. (By itself it would wait for the clock, and for a whole
- * millisecond if it was set while another fires.)
- */
-const leaveTurnsAlone = (turn: (f: () => void) => void): void => {
-  const { useFakeTimers, useRealTimers } = vi
-  vi.useRealTimers = () => {
-    ofTests = undefined
-    return useRealTimers()
-  }
-  vi.useFakeTimers = (config) => {
-    useFakeTimers(config)
-    const { clearTimeout, setTimeout } = globalThis
-    const turns = new Set<unknown>()
-    const set: Timer = (f, ms) => {
-      if (ms !== 0) return setTimeout(f, ms)
-      const id = {}
-      turns.add(id)
-      turn(() => {
-        if (turns.delete(id)) f()
-      })
-      return id
-    }
-    ofTests = setTimeout
-    globalThis.setTimeout = set as typeof setTimeout
-    globalThis.clearTimeout = (id) => {
-      if (!turns.delete(id)) clearTimeout(id)
-    }
-    return vi
-  }
-}
-
-const makeImmediate = (): ((f: () => void) => unknown) => {
-  const turn = makeTurn()
-  leaveTurnsAlone(turn)
-  return turn
-}
-
-export const setImmediate: (f: () => void) => unknown = host.setImmediate ?? makeImmediate()
-
-export const setTimeout: Timer = (f, ms) => (ofTests ?? globalThis.setTimeout)(f, ms)
+export const setTimeout: Timer = (f, ms) => globalThis.setTimeout(f, ms)
 
 /**
  * What `performance.now()` counts from, in its own terms. Where that is 1970 (Cloudflare Workers), a float has no room
@@ -201,7 +158,10 @@ const setsTimeZone = (): boolean => {
 export const has: Readonly<Record<Part, () => boolean>> = {
   AsyncLocalStorage: () => asyncHooks !== undefined,
   timeZone: setsTimeZone,
-  memoryUsage: () => typeof (globalThis as { process?: { memoryUsage?: unknown } }).process?.memoryUsage === "function",
-  // Seen on workerd alone, which is known by a class of its own.
-  deepStack: () => !("WebSocketPair" in globalThis)
+  memoryUsage: () => "memoryUsage" in process,
+  // Known of one version of Node alone; Bun and Deno have a version of Node's as well.
+  deepStack: () => {
+    const { versions = {} } = (host.process ?? {}) as { readonly versions?: Readonly<Record<string, string>> }
+    return !("bun" in versions || "deno" in versions) && versions["node"]?.startsWith("24.") === true
+  }
 }
