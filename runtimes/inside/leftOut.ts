@@ -9,6 +9,7 @@ export type Part = keyof typeof reasons
 export const reasons = {
   AsyncLocalStorage: "no AsyncLocalStorage",
   timeZone: "no time zone to be set",
+  fineClock: "no clock finer than a tenth of a millisecond",
   memoryUsage: "no process.memoryUsage()",
   deepStack: "a recursion that overflows the stack is held to settle on Node 24 only: elsewhere some of these hang"
 }
@@ -55,6 +56,7 @@ const leftOut: ReadonlyArray<LeftOut> = [
     file: "meters/keyed.test.ts",
     test: "what is idle is dropped > with memory for what was started, not for what the limits allow"
   },
+  { hosts: ["Chromium"], without: "fineClock", file: "yield.test.ts", test: "where tasks are slow" },
   { ...withoutDeepStack, file: "endings.test.ts", test: "a recursion without an end" },
   ...["UTC", "America/New_York", "Asia/Kolkata"].map((zone) => ({
     ...withoutZone,

@@ -158,6 +158,11 @@ const setsTimeZone = (): boolean => {
 export const has: Readonly<Record<Part, () => boolean>> = {
   AsyncLocalStorage: () => asyncHooks !== undefined,
   timeZone: setsTimeZone,
+  // Browsers round theirs to a tenth of a millisecond.
+  fineClock: () => {
+    const rounded = (millis: number): boolean => Math.abs(millis * 10 - Math.round(millis * 10)) < 1e-4
+    return !Array.from({ length: 1000 }, () => performance.now()).every(rounded)
+  },
   memoryUsage: () => "memoryUsage" in process,
   // Known of one version of Node alone; Bun and Deno have a version of Node's as well.
   deepStack: () => {
