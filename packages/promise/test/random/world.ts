@@ -534,6 +534,7 @@ class World {
     this.checkStart(call, task)
     const attempt = ++task.attempts
     task.state = "running"
+    task.value = undefined
     task.startedAt = now()
     call.running++
     const spent: Array<Spent> = []
@@ -571,8 +572,9 @@ class World {
         throw reason
       }
       const value = { call: call.number, task: task.index, attempt }
-      // One that has timed out may end after the next one.
-      if (attempt === task.attempts) task.value = value
+      // An attempt that has timed out has no result, whether it ends before the next one starts or after.
+      const { timeout = Infinity } = call.plan
+      if (attempt === task.attempts && task.startedAt + timeout >= now()) task.value = value
       return value
     }
     if (task.plan.isSync && task.plan.parts.length === 0) {
