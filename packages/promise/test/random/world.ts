@@ -277,6 +277,8 @@ class CallRecord {
 class Violation extends Error {}
 
 class World {
+  /** Of all tasks, so far. */
+  private attempts = 0
   private readonly program: Program
   private readonly accounts: ReadonlyArray<Account>
   private readonly calls: Array<CallRecord> = []
@@ -343,10 +345,14 @@ class World {
 
   /** Lets everything happen that can happen without time going by; the timers of this very instant included. */
   private async settleDown(): Promise<void> {
-    for (let round = 0; round < 3; round++) {
-      if (round > 0) vi.advanceTimersByTime(0)
-      for (let i = 0; i < 4; i++) await turn()
-      this.isQuiet = true
+    // A retry without a delay starts in a later turn: as long as attempts start, more may.
+    for (let attempts = -1; attempts !== this.attempts;) {
+      attempts = this.attempts
+      for (let round = 0; round < 3; round++) {
+        if (round > 0) vi.advanceTimersByTime(0)
+        for (let i = 0; i < 4; i++) await turn()
+        this.isQuiet = true
+      }
     }
   }
 
@@ -533,6 +539,7 @@ class World {
   private attempt(call: CallRecord, task: TaskRecord, context: Context, holds: ReadonlyArray<number>): unknown {
     this.checkStart(call, task)
     const attempt = ++task.attempts
+    this.attempts++
     task.state = "running"
     task.value = undefined
     task.startedAt = now()
