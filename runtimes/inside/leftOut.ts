@@ -10,8 +10,7 @@ export const reasons = {
   AsyncLocalStorage: "no AsyncLocalStorage",
   timeZone: "no time zone to be set",
   fineClock: "no clock finer than a tenth of a millisecond",
-  memoryUsage: "no process.memoryUsage()",
-  deepStack: "a recursion that overflows the stack is held to settle on Node 24 only: elsewhere some of these hang"
+  memoryUsage: "no process.memoryUsage()"
 }
 
 export interface LeftOut {
@@ -32,12 +31,6 @@ const withoutZone = { hosts: ["Chromium", "workerd", "workerd with nodejs_compat
 /** They measure memory. */
 const withoutMemory = { hosts: ["Chromium", "workerd", "workerd with nodejs_compat"], without: "memoryUsage" } as const
 
-/** They overflow the stack. */
-const withoutDeepStack = {
-  hosts: ["Node 22", "Node 26", "Bun", "Deno", "Chromium", "workerd", "workerd with nodejs_compat"],
-  without: "deepStack"
-} as const
-
 const leftOut: ReadonlyArray<LeftOut> = [
   { ...withoutContext, file: "meters/async-context.test.ts" },
   { ...withoutContext, file: "reentrancy.test.ts", test: "the async context of a call is its tasks' own" },
@@ -57,7 +50,6 @@ const leftOut: ReadonlyArray<LeftOut> = [
     test: "what is idle is dropped > with memory for what was started, not for what the limits allow"
   },
   { hosts: ["Chromium"], without: "fineClock", file: "yield.test.ts", test: "where tasks are slow" },
-  { ...withoutDeepStack, file: "endings.test.ts", test: "a recursion without an end" },
   ...["UTC", "America/New_York", "Asia/Kolkata"].map((zone) => ({
     ...withoutZone,
     file: "retry-after.test.ts",

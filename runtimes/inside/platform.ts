@@ -163,10 +163,5 @@ export const has: Readonly<Record<Part, () => boolean>> = {
     const rounded = (millis: number): boolean => Math.abs(millis * 10 - Math.round(millis * 10)) < 1e-4
     return !Array.from({ length: 1000 }, () => performance.now()).every(rounded)
   },
-  memoryUsage: () => "memoryUsage" in process,
-  // Known of one version of Node alone; Bun and Deno have a version of Node's as well.
-  deepStack: () => {
-    const { versions = {} } = (host.process ?? {}) as { readonly versions?: Readonly<Record<string, string>> }
-    return !("bun" in versions || "deno" in versions) && versions["node"]?.startsWith("24.") === true
-  }
+  memoryUsage: () => "memoryUsage" in process
 }

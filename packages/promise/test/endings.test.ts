@@ -379,28 +379,63 @@ describe("a throw while a call is set up", () => {
   })
 })
 
-describe("a recursion without an end", () => {
+describe("tasks that call each other through a meter, a few thousand deep", () => {
   const limits = [{ maxAtOnce: 1e6 }, { maxAtOnce: 1e6, maxPerSecond: 1e6, maxBurst: 1e6 }]
   const recursions: ReadonlyArray<
-    readonly [string, (meter: Meter, again: () => Promise<unknown>) => Promise<unknown>]
+    readonly [string, (meter: Meter, deeper: () => Promise<unknown>) => Promise<unknown>]
   > = [
-    ["run", (meter, again) => meter.run(again)],
-    ["run with grace", (meter, again) => meter.run(again, { grace: 10 })],
-    ["run with retries", (meter, again) => meter.run(again, { retry: { times: 0 } })],
-    ["runOnEach", (meter, again) => runOnEach([0], again, { meter })],
-    ["runAll", (meter, again) => runAll([again], { meter })],
-    ["amap", (meter, again) => amap([0], again, { meter }).next()],
-    ["runAny", (meter, again) => runAny([again], { meter, until: "settled" })]
+    ["run", (meter, deeper) => meter.run(deeper)],
+    ["run with grace", (meter, deeper) => meter.run(deeper, { grace: 10 })],
+    ["run with retries", (meter, deeper) => meter.run(deeper, { retry: { times: 0 } })],
+    ["runOnEach", (meter, deeper) => runOnEach([0], deeper, { meter })],
+    ["runAll", (meter, deeper) => runAll([deeper], { meter })],
+    ["amap", (meter, deeper) => amap([0], deeper, { meter }).next()],
+    ["runAny", (meter, deeper) => runAny([deeper], { meter })]
   ]
+  const levels = 5000
 
   describe.each(limits)("under %o", (limit) => {
-    it.each(recursions)("of %s overflows the stack, and every permit comes back", async (_, recur) => {
+    it.each(recursions)("by %s: the stack does not overflow, and each permit comes back", async (_, call) => {
       const meter = createMeter(limit)
-      const again = (): Promise<unknown> => recur(meter, again)
-      expect(await rejection(again())).toBeInstanceOf(RangeError)
+      let depth = 0
+      const deeper = async (): Promise<unknown> => (++depth < levels ? call(meter, deeper) : "the end")
+      await call(meter, deeper)
+      expect(depth).toBe(levels)
       expect(await settle(meter.idle())).toMatchObject({ status: "fulfilled" })
-      expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
+      expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0, started: levels })
     })
+
+    it.each(recursions)(
+      "by %s: what the last of them throws reaches the first, and each permit comes back",
+      async (_, call) => {
+        const meter = createMeter(limit)
+        let depth = 0
+        const deeper = async (): Promise<unknown> => {
+          if (++depth === levels) throw new Error("the end")
+          return call(meter, deeper)
+        }
+        await rejection(call(meter, deeper))
+        expect(depth).toBe(levels)
+        expect(await settle(meter.idle())).toMatchObject({ status: "fulfilled" })
+        expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
+      }
+    )
+  })
+
+  it("end with their meter, if it is closed before the next of them starts", async () => {
+    const meter = createMeter({ maxAtOnce: 1e6 })
+    const calls: Array<Promise<unknown>> = []
+    const deeper = (): Promise<unknown> => {
+      const call = meter.run(deeper)
+      calls.push(call)
+      return call
+    }
+    const first = deeper()
+    const closed = meter.close("closed")
+    expect(await rejection(first)).toBe("closed")
+    expect(await Promise.allSettled(calls)).toEqual(calls.map(() => ({ status: "rejected", reason: "closed" })))
+    await closed
+    expect(meter.snapshot()).toMatchObject({ waiting: 0 })
   })
 })
 

@@ -209,9 +209,12 @@ describe("later turns of the event loop", () => {
     expect(messages).toBeGreaterThanOrEqual(3)
   })
 
-  it("where there are no messages either, by timers", async () => {
+  it.each<readonly [string, string, unknown]>([
+    ["where there are no messages either", "MessageChannel", undefined],
+    ["on Cloudflare Workers, where messages come without a turn", "WebSocketPair", class {}]
+  ])("%s, by timers", async (_, name, value) => {
     vi.stubGlobal("setImmediate", undefined)
-    vi.stubGlobal("MessageChannel", undefined)
+    vi.stubGlobal(name, value)
     const { setTimeout } = globalThis
     let timers = 0
     vi.stubGlobal("setTimeout", (f: () => void, millis: number) => {

@@ -8,7 +8,7 @@ import type { TaskContext } from "../Task.ts"
 import { AsyncSource } from "./asyncSource.ts"
 import { cancellationChecks, listen, reasonOf } from "./cancellation.ts"
 import type { GatedMeter } from "./gatedMeter.ts"
-import { ensureHeadroom } from "./headroom.ts"
+import { isTooDeep } from "./nestingDepth.ts"
 import { host } from "./host.ts"
 import { meterCheck } from "./isMeter.ts"
 import { afterLoosely } from "./looseTimer.ts"
@@ -125,7 +125,6 @@ export const makeRun = <A, B>(
   const total = onProgress === undefined ? undefined : calls.sizeOf(items)
   const shared = admission.together(metersOf(meter).map((each) => () => [each.gate]))
   for (const gate of shared) gate.throwIfClosed()
-  ensureHeadroom()
   const own = admission.LimitGate.forCall(options, retry !== undefined && shared.length === 0)
   const pausable = shared[0] ?? own.gates[0]
   const retries = retry === undefined ? undefined : new Retries(retry, (nanos) => pausable!.pause(host(), nanos))
@@ -183,6 +182,7 @@ export const makeRun = <A, B>(
       run.fail({ reason })
     }
     if (run.phase === "ended") unlisten?.()
+    else if (isTooDeep()) void Promise.resolve().then(() => run.pump())
     else run.pump()
   }
   return { run, begin, unlisten: () => unlisten?.() }

@@ -5,7 +5,6 @@ import { admission, check } from "fibermeter/engine"
 import type { Limits, Period } from "../Limits.ts"
 import type { Meter, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "../Meter.ts"
 import { cancellationChecks, throwIfAborted } from "./cancellation.ts"
-import { ensureHeadroom } from "./headroom.ts"
 import { host } from "./host.ts"
 import type { MeterGate } from "./meterGate.ts"
 import { accept } from "./refuse.ts"
@@ -78,7 +77,6 @@ export class GatedMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "r
     const copy = hasCost ? { ...options, cost: accept(check.cost(admission.namesOf(gates), cost)) } : options
     throwIfAborted(signal)
     gates[0].throwIfClosed()
-    ensureHeadroom()
     const Run = retry === undefined && (options.grace ?? 0) === 0 ? SingleRun : PatientRun
     const promise = new Promise<B>(keepSettle)
     const settleIt = settle!

@@ -6,9 +6,9 @@ import type { MeterTask, RunOptions } from "../Meter.ts"
 import type { Cost } from "../Limits.ts"
 import { listen, reasonOf } from "./cancellation.ts"
 import { Context } from "./context.ts"
-import { enter, leave } from "./headroom.ts"
 import { host } from "./host.ts"
 import type { Call, MeterGate } from "./meterGate.ts"
+import { enter, isTooDeep, leave } from "./nestingDepth.ts"
 import { plainPromise } from "./plainPromise.ts"
 import { aborted, refusal } from "./refuse.ts"
 import type { Rejection } from "./rejection.ts"
@@ -96,8 +96,25 @@ export class SingleRun<B> extends admission.Ticket implements Call {
   }
 
   protected ask(): void {
-    if (this.request()) this.start()
+    if (isTooDeep()) this.askLater()
+    else if (this.request()) this.start()
     else if (this.isWaiting) this.asyncContext = runtime.captureContext()
+  }
+
+  private askLater(): void {
+    const { gate } = this
+    // The meter is not idle meanwhile.
+    gate.join()
+    void Promise.resolve().then(() => {
+      try {
+        gate.throwIfClosed()
+        if (!this.isOver) this.ask()
+      } catch (reason) {
+        this.reject(reason)
+      } finally {
+        gate.part()
+      }
+    })
   }
 
   protected override admitted(): void {
