@@ -211,7 +211,7 @@ describe("later turns of the event loop", () => {
 
   it.each<readonly [string, string, unknown]>([
     ["where there are no messages either", "MessageChannel", undefined],
-    ["on Cloudflare Workers, where messages come without a turn", "WebSocketPair", class {}]
+    ["on Cloudflare Workers, where messages come without a turn", "WebSocketPair", () => undefined]
   ])("%s, by timers", async (_, name, value) => {
     vi.stubGlobal("setImmediate", undefined)
     vi.stubGlobal(name, value)
