@@ -184,7 +184,7 @@ const maxChunk = ({ capacity, maxUnread }: Run<any, any, any>): number =>
 
 /**
  * What becomes of a run whose reader has left. Finalizers have no typed errors, so what tasks fail with while they are
- * interrupted is a defect here. A typed failure from before, which nobody has read, is dropped like results are.
+ * interrupted is a defect here. An earlier typed failure that has not been read is dropped, as results are.
  */
 const left = <E>(run: Run<any, any, Cause.Cause<E>>): Effect.Effect<void> => {
   if (run.phase === "ended") return Effect.void

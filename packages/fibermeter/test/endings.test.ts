@@ -45,7 +45,7 @@ describe("a call that has failed and is then interrupted", () => {
     })
   )
 
-  it.effect("amap whose reader is busy elsewhere: a failure that nobody has read is dropped, a defect is not", () =>
+  it.effect("amap whose reader is busy elsewhere: an unread failure is dropped, a defect is not", () =>
     Effect.gen(function* () {
       const read = (f: (n: number) => Effect.Effect<number, string>) =>
         interruptedAfter(
@@ -64,7 +64,7 @@ describe("a call that has failed and is then interrupted", () => {
 })
 
 describe("a reader that was held up by a limit", () => {
-  it.effect("goes on when the limit is raised, without reading more first", () =>
+  it.effect("continues when the limit is raised, without reading more first", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
       let started = 0

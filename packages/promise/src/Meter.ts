@@ -38,7 +38,7 @@ export interface Meter extends Disposal {
   /**
    * A function like `f`, each call of which is a task of the meter: it runs when the meter admits it, with the same
    * `this` and arguments. What `f` gives at once comes as a promise. With `signal`, `timeout` or the end of the meter the
-   * promise rejects, but `f`, which gets no signal, goes on; use `run` where that is not enough.
+   * promise rejects, but `f`, which gets no signal, continues; use `run` where that is not enough.
    */
   readonly wrap: <F extends (...args: any) => unknown>(f: F, options?: WrapOptions<Parameters<F>>) => Wrapped<F>
   /** Resolves as soon as nothing runs or waits under the meter, and no call of a verb uses it. */
@@ -63,7 +63,7 @@ export interface Meter extends Disposal {
   /** Ends all pauses. */
   readonly resume: () => void
   /**
-   * Changes the limits that are given, `Infinity` to lift one; at once, also for those who wait already. Tasks that run
+   * Changes the limits that are given, `Infinity` to lift one; at once, also for tasks that already wait. Tasks that run
    * go on. What started before counts in the new windows as far as the old ones still reached it.
    */
   readonly resize: (limits: Limits) => void
@@ -99,7 +99,7 @@ export interface Snapshot {
   /** How much may be spent now, window by window. */
   readonly room: Readonly<Record<string, number>>
   /**
-   * How many milliseconds it takes at least until a task of cost 1 can start, if nobody waits before it: 0 if it can
+   * How many milliseconds it takes at least until a task of cost 1 can start, if there are no waiters before it: 0 if it can
    * now, `Infinity` if that depends on a task's end or on `resume`.
    */
   readonly nextStart: number

@@ -177,7 +177,7 @@ class ResultIterator<A, B> implements Results<B> {
     this.handOn()
   }
 
-  /** Results that nobody has read yet are dropped by an abort, even when the last task has ended. */
+  /** An abort drops unread results, even when the last task has ended. */
   private drop(reason: unknown): void {
     this.feed.clear()
     if (this.hasEnded) this.end({ reason })
@@ -199,7 +199,7 @@ class ResultIterator<A, B> implements Results<B> {
   }
 
   /**
-   * Cancels what is in flight, once. Whoever waits is told that there is nothing more. Whoever leaves while the source is
+   * Cancels what is in flight, once. Pending reads resolve as done. A reader that leaves while the source is
    * being closed does not wait for that: it may be the source itself.
    */
   private leave(): Promise<void> {
@@ -207,7 +207,7 @@ class ResultIterator<A, B> implements Results<B> {
     if (this.left === undefined) {
       let settle!: (result: void | Promise<never>) => void
       this.left = new Promise((resolve) => (settle = resolve))
-      // Not before there is a promise for those who come back here from what this sets going.
+      // Only when the promise exists: what this starts may call it again.
       this.depart(settle)
     }
     return isClosing ? Promise.resolve() : this.left
@@ -227,8 +227,8 @@ class ResultIterator<A, B> implements Results<B> {
       this.onEnded = () => {
         const { rejection } = this
         this.rejection = undefined
-        // What closing the source has thrown, if it is closed because of this. How the call had failed before, nobody has
-        // read and nobody will, whether or not the source had closed by then.
+        // An error of the source's `return()`, if this call closes the source. An earlier failure of the call is dropped
+        // unread, whether or not the source had closed by then.
         settle(isEnding && rejection !== undefined ? Promise.reject(rejection.reason) : undefined)
       }
     }

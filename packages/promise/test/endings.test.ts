@@ -69,7 +69,7 @@ describe("an abort while a call waits for nothing but tasks that it has given up
     })
   })
 
-  it("a reader of amap that has read some is told, and nothing is lost without a word", async () => {
+  it("a reader of amap that has read some results gets the rejection: nothing is lost silently", async () => {
     const controller = new AbortController()
     const results = amap(items, task, { signal: controller.signal, grace: Infinity, timeout: 20, settled: true })
     await value(results.next())
@@ -208,7 +208,7 @@ describe.each(places)("an ending called from %s", (where, place) => {
       await pass(5000)
       expect(left.outcome?.status).toBe("fulfilled")
       expect(left.outcome?.at).toBe(0)
-      // A meter that is closed admits nobody.
+      // A closed meter admits nothing.
       if (how !== "close()" || !where.startsWith("another")) expect(inners.length).toBeGreaterThan(0)
       for (const { outcome } of inners) expect(outcome?.status).toBe("fulfilled")
       expect(reader.outcome).toBeDefined()
@@ -224,7 +224,7 @@ describe("return() after a task has failed", () => {
   it.each([
     ["before the source has closed", 30],
     ["afterwards", 200]
-  ])("%s: resolves, and the failure that nobody has read is dropped", async (_, after) => {
+  ])("%s: resolves, and the unread failure is dropped", async (_, after) => {
     async function* items() {
       try {
         yield 0
@@ -548,7 +548,7 @@ describe("a run that is waited for within its grace", () => {
   })
 })
 
-it("a reader that was held up by a limit goes on when the limit is raised", async () => {
+it("a reader that was held up by a limit continues when the limit is raised", async () => {
   const meter = createMeter({ maxAtOnce: 1 })
   let started = 0
   const seen: Array<number> = []
@@ -567,7 +567,7 @@ it("a reader that was held up by a limit goes on when the limit is raised", asyn
   expect(seen).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
 })
 
-it("an endless source of failures between two attempts goes on when the limit is raised", async () => {
+it("an endless source of failures between two attempts continues when the limit is raised", async () => {
   const meter = createMeter({ maxAtOnce: 1 })
   const p = probe(() => ({ ms: 1, rejects: { reason: "bad" } }))
   const controller = new AbortController()
@@ -586,7 +586,7 @@ it("an endless source of failures between two attempts goes on when the limit is
 describe("reports", () => {
   afterEach(() => vi.unstubAllGlobals())
 
-  it("of an amap that nobody reads on are on timers without a hold, also where a timer is a number", async () => {
+  it("of an amap that is no longer read are on timers without a hold, also where a timer is a number", async () => {
     const unrefTimer = vi.fn<(timer: unknown) => void>()
     const { setTimeout } = globalThis
     const timers = new Map<number, unknown>()

@@ -71,7 +71,7 @@ describe("timers", () => {
     expect(timers.waits).toEqual([])
   })
 
-  it("a replacement without marks beside real clocks is genuine: the clock goes on, and no timer is lost", async () => {
+  it("a replacement without marks beside real clocks is genuine: the clock continues, and no timer is lost", async () => {
     const before = new Timers().install()
     const { createMeter } = await load()
     const meter = createMeter({ maxPerSecond: 10 })

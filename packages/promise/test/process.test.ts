@@ -5,7 +5,7 @@ import { promisify } from "node:util"
 import { describe, expect, it } from "vitest"
 
 describe("reports", () => {
-  it("of an amap that nobody reads on do not keep the process alive", { timeout: 20_000 }, async () => {
+  it("of an amap that is no longer read do not keep the process alive", { timeout: 20_000 }, async () => {
     const index = fileURLToPath(new URL("../src/index.ts", import.meta.url))
     const program = `
       import { amap } from ${JSON.stringify(index)}

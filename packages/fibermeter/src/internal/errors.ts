@@ -44,7 +44,7 @@ export class ExcessiveCost extends Data.TaggedError("ExcessiveCost")<{
  * **Details**
  *
  * Refused are `Meter.metered`, `Meter.acquire`, `runOnEach`, `runAll` and `runAny`, called by the fiber that the task is. Any
- * other fiber can be interrupted while the task goes on, by a timeout, a race, or a sibling that fails, and so it waits:
+ * other fiber can be interrupted while the task continues, by a timeout, a race, or a sibling that fails, and so it waits:
  * children, background fibers, concurrent effects, the tasks of a nested call, and what an `amap` stream starts.
  *
  * @category errors
@@ -57,8 +57,8 @@ export class Deadlock extends Data.TaggedError("Deadlock")<{
   override get message(): string {
     const held =
       this.held === 1
-        ? "the only place of a meter is held by a task that waits for that same meter"
-        : `all ${this.held} places of a meter are held by tasks that wait for that same meter`
+        ? "the only permit of a meter is held by a task that waits for that same meter"
+        : `all ${this.held} permits of a meter are held by tasks that wait for that same meter`
     return `${held}. Run what is inside without the meter, give it a meter of its own, or raise the limit`
   }
 }

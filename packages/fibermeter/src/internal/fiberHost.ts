@@ -47,7 +47,7 @@ export class FiberHost implements Engine.Host {
   /** On a clock of Effect's: there is no other in core. */
   sleep(clock: Engine.Clock, nanos: number, f: () => void): Engine.Timer {
     const fiber = this.fork((clock as Clock.Clock).sleep(Duration.nanos(BigInt(Math.ceil(nanos)))))
-    // A clock that does not wait must not turn what waits again and again into a loop that nobody can end.
+    // A clock that does not wait must not turn repeated waits into an endless loop.
     if (fiber.pollUnsafe() === undefined) {
       fiber.addObserver((exit) => {
         if (Exit.isSuccess(exit)) f()

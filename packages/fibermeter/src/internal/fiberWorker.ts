@@ -127,7 +127,7 @@ const settle = <A, B, E>(run: Run<A, B, Cause.Cause<E>>, index: number, exit: Ex
 }
 
 const notAnEffect = (value: unknown): Cause.IllegalArgumentError => {
-  // Its rejection is nobody's: this is what the call fails with.
+  // Its rejection is ignored: the call fails with this error instead.
   handled(value)
   return new Cause.IllegalArgumentError(
     value instanceof Promise

@@ -175,7 +175,7 @@ export abstract class Gate implements Holdable {
     if (this.onIdle !== undefined) this.tellIdle()
   }
 
-  /** The call is told when the capacity changes. */
+  /** Notifies the call when the capacity changes. */
   follow(follower: Follower): void {
     this.followers ??= new Set()
     this.followers.add(follower)
@@ -185,9 +185,9 @@ export abstract class Gate implements Holdable {
     this.followers!.delete(follower)
   }
 
-  /** To be called when the capacity has changed, after those who wait here have been seen to. */
+  /** To be called when the capacity has changed, after the waiters have been looked at. */
   protected tellFollowers(): void {
-    // One that is told may end, and others begin.
+    // A call that is notified may end, and others may begin.
     for (const follower of Array.from(this.followers ?? [])) follower.capacityChanged()
   }
 

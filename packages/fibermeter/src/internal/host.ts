@@ -12,7 +12,7 @@ export interface Clock {
   currentTimeMillisUnsafe(): number
 }
 
-/** A wait that goes on. */
+/** A pending wait. */
 export interface Timer {
   /** Whether it will never fire, since the timers of the host have been replaced since. */
   readonly isLost: boolean

@@ -232,7 +232,7 @@ export class LimitGate extends Gate {
   }
 
   private turn(mode: "held" | "idle"): void {
-    // Time that goes on in the same way is accounted for at its end.
+    // Time spent in the same mode is accounted for when the mode changes.
     if (this.pace === undefined || this.pace.mode === mode) return
     this.time.look()
     this.pace.turn(mode, this.time.now)

@@ -8,7 +8,7 @@
  * all permits of a gate are held by blocked tasks, none of them will ever be given back, and the last request to have
  * come is refused.
  *
- * Any other fiber may be interrupted while the task goes on, by a timeout, a race, a sibling that fails, or a scope that
+ * Any other fiber may be interrupted while the task continues, by a timeout, a race, a sibling that fails, or a scope that
  * is closed, and whether the task waits for it cannot be known. So requests of children, concurrent effects, background
  * fibers, and the tasks of a nested call wait. So do those of an open stream, whose reader may be doing something else.
  */

@@ -296,8 +296,8 @@ export class Run<A, B, F> {
   }
 
   /**
-   * Ends the call before its time for somebody who does not wait for its source, not even if it is closing already: a
-   * source may never answer. Both its tasks and the source have the time of grace.
+   * Ends the call early for a caller that does not wait for the source, even if it is closing already, since a source may
+   * never answer. Tasks and source have the time of `grace`.
    */
   abort(): void {
     this.isAborted = true
@@ -305,7 +305,7 @@ export class Run<A, B, F> {
     else this.stop()
   }
 
-  /** Ends the call before its time because nobody wants its results: how tasks fail does not count any more. */
+  /** Cancels the call because its results are no longer wanted: failures of its tasks are ignored from now on. */
   leave(): void {
     this.isWon = true
     this.stop()

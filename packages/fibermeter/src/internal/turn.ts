@@ -4,7 +4,7 @@
  * Tasks that resolve at once end in microtasks, and a run that starts the next task where the last one ended would
  * keep the event loop from timers, signals and I/O for as long as there are tasks. So each start, and whatever else a
  * program can do again and again without waiting, asks `overdue()` first. If the current turn of the event loop has lasted for
- * several milliseconds, it goes on in a later turn, by `later()`.
+ * several milliseconds, it continues in a later turn, by `later()`.
  *
  * **Idle time is no turn.** No host says when a turn begins. When the budget seems spent, that may as well be the time in
  * which the program was idle. So the budget begins anew, and a marker is put into the host's queue: only if it is still
@@ -54,7 +54,7 @@ const look = (host: Host): boolean => {
   const isSpent = host.isLive ? isSpentNow() : starts >= maxStarts
   untilLook = stride
   if (!isSpent) return false
-  // Until something continues in a later turn, each start is told so.
+  // Until something continues in a later turn, each start is deferred.
   if (isMarked) untilLook = 0
   else mark(host)
   return untilLook === 0

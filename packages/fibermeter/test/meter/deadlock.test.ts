@@ -44,11 +44,11 @@ describe("a deadlock", () => {
 
   it("says what it is and what to do", () => {
     expect(new Meter.Deadlock({ held: 1 }).message).toBe(
-      "the only place of a meter is held by a task that waits for that same meter. " +
+      "the only permit of a meter is held by a task that waits for that same meter. " +
         "Run what is inside without the meter, give it a meter of its own, or raise the limit"
     )
     expect(new Meter.Deadlock({ held: 4 }).message).toContain(
-      "all 4 places of a meter are held by tasks that wait for that same meter. "
+      "all 4 permits of a meter are held by tasks that wait for that same meter. "
     )
   })
 

@@ -45,7 +45,7 @@ class Crowd {
       try {
         this.signal.removeEventListener("abort", this.tell)
       } catch {
-        // A listener that stays has nobody to tell any more; the call has to end all the same.
+        // A listener that stays has nothing left to notify; the call has to end all the same.
       }
     }
   }

@@ -46,6 +46,6 @@ const release = (): void => {
 }
 
 const settleNow = <B>(settle: Settle<B>, value: B, rejection: Rejection | undefined): void => {
-  // Made only where it is handed on, or nobody would handle it.
+  // Created only where it is passed on, or the rejection would be unhandled.
   settle(rejection === undefined ? value : Promise.reject(rejection.reason))
 }

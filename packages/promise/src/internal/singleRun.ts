@@ -210,7 +210,7 @@ export class SingleRun<B> extends admission.Ticket implements Call {
   }
 
   private succeeded(value: B): void {
-    // Whoever has waited long is old to the garbage collector, and would have this grow old as well.
+    // A request that has waited long is in the old generation, and would keep this there as well.
     this.told = undefined
     this.hasSettled()
     this.fulfil(value)
@@ -321,7 +321,7 @@ export class PatientRun<B> extends SingleRun<B> {
   override abort(reason: unknown): void {
     const { state } = this
     if (state._tag !== "decided") this.decide({ reason })
-    // A failure that has decided the call stands, as with the verbs; a result that nobody has been told of does not.
+    // A failure that has decided the call stands, as with the verbs; a result that has not been delivered does not.
     else if ("value" in state.decision) state.decision = { reason }
   }
 

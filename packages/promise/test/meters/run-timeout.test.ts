@@ -338,7 +338,7 @@ describe("with retry", () => {
     expect(now()).toBe(100)
   })
 
-  it("aborted or closed between attempts while a given-up one goes on: the call rejects after its grace", async () => {
+  it("aborted or closed between attempts while an abandoned one still runs: the call rejects after its grace", async () => {
     for (const end of ["abort", "close"] as const) {
       const meter = createMeter({ maxAtOnce: 1 })
       const controller = new AbortController()
