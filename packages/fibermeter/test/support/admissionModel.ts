@@ -42,7 +42,7 @@ interface Meter {
 
 interface Event {
   readonly at: number
-  readonly happens: () => void
+  readonly happens: () => unknown
 }
 
 /** What the rule may be broken by, to see that the tests notice. */
@@ -59,6 +59,8 @@ export class AdmissionModel {
   /** The longest time for which each meter stayed closed to a waiter that was first there. */
   readonly longestClosed: Array<number>
   now = 0
+  /** Room kept for two waiters has ended in the same instant. The rule does not say which of them is looked at first. */
+  hasTie = false
   private readonly meters: ReadonlyArray<Meter>
   private readonly breach: Breach
   /** In the order of their arrival. */
@@ -111,7 +113,7 @@ export class AdmissionModel {
     }
   }
 
-  private at(at: number, happens: () => void): void {
+  private at(at: number, happens: () => unknown): void {
     this.events.push({ at, happens })
   }
 
@@ -224,9 +226,13 @@ export class AdmissionModel {
     if (keeps === "never") return
     const time = Math.max(1_000_000, Math.ceil(waiter.closedFor / 2))
     const until = keeps === "for ever" ? Infinity : this.now + time
+    this.hasTie ||= this.meters.some(({ kept }) => kept.some((each) => each.until === until && each.waiter !== waiter))
     for (const index of open) {
-      this.meters[index]!.kept.push({ waiter, until })
-      if (until !== Infinity) this.at(until, () => this.look(index))
+      const meter = this.meters[index]!
+      const kept = { waiter, until }
+      meter.kept.push(kept)
+      // Not if it has been replaced: where both would end in the same instant, the order of the set is that of the later.
+      if (until !== Infinity) this.at(until, () => meter.kept.includes(kept) && this.look(index))
     }
   }
 
