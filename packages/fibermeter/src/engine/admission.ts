@@ -2,7 +2,7 @@
  * Limits, the queues before them, and requests for a start.
  */
 export { namesOf, together } from "../internal/gate.ts"
-export type { Gate } from "../internal/gate.ts"
+export type { Gate, Waiter } from "../internal/gate.ts"
 export { correct } from "../internal/holding.ts"
 export type { Cost, Holding } from "../internal/holding.ts"
 export { KeyedGates } from "../internal/keyedGates.ts"

@@ -18,6 +18,7 @@ import { later, overdue, turnBegins } from "./turn.ts"
 /** A request for admission that waits. */
 export interface Waiter extends Placed {
   readonly host: Host
+  readonly gates: ReadonlyArray<Gate>
   readonly cost: Cost | undefined
   /**
    * Its place in the order of all waiters: the smaller comes first. It does not change while the waiter waits. Today it
@@ -33,10 +34,13 @@ export interface Waiter extends Placed {
   admit(): void
   /** It will never be admitted, for that reason. It takes itself out of its queue. */
   refuse(reason: Refusal): void
+  /** Gives up waiting. */
+  cancel(): void
 }
 
 /** A call that is held up by a limit of its own which goes by the capacity of its gates. */
 export interface Follower {
+  readonly host: Host
   capacityChanged(): void
 }
 
@@ -76,6 +80,10 @@ export abstract class Gate implements Holdable {
   abstract readonly capacity: number
   /** Whether room can be kept here. Where it cannot, the gate has to hold something in order to be open, and comes last. */
   readonly canKeep: boolean = true
+  /** Whether several calls may use it. */
+  get isShared(): boolean {
+    return false
+  }
   /** The names by which a task's cost is counted here. */
   abstract readonly names: Iterable<string>
   /** How many tasks have passed and not ended. */
@@ -188,7 +196,11 @@ export abstract class Gate implements Holdable {
   /** To be called when the capacity has changed, after the waiters have been looked at. */
   protected tellFollowers(): void {
     // A call that is notified may end, and others may begin.
-    for (const follower of Array.from(this.followers ?? [])) follower.capacityChanged()
+    for (const follower of Array.from(this.followers ?? [])) {
+      const { requests } = follower.host
+      if (requests?.isHere(follower) === false) requests.send(follower, { wake: () => follower.capacityChanged() })
+      else follower.capacityChanged()
+    }
   }
 
   /** Whether nobody runs, waits, or may come again without being called anew. */
@@ -421,6 +433,8 @@ export abstract class Gate implements Holdable {
   /** Refuses the waiters that can never be admitted any more. */
   protected refuseHopeless(): void {
     for (const waiter of this.waiters) {
+      // It is looked at when it comes first: its signal can be read only in its own request.
+      if (waiter.host.requests?.isHere(waiter) === false) continue
       const objection = waiter.objection()
       // To refuse one lets those behind it be admitted, or has them refused.
       if (objection !== undefined && waiter.isWaiting) waiter.refuse(objection)
@@ -442,6 +456,11 @@ export abstract class Gate implements Holdable {
       const set = this.firstSet
       const waiter = set === undefined ? this.line.first : set.first
       if (waiter === undefined) break
+      const { requests } = waiter.host
+      if (requests?.isHere(waiter) === false) {
+        requests.sendWaiter(waiter, this)
+        break
+      }
       const objection = waiter.objection()
       if (objection !== undefined) {
         waiter.refuse(objection)

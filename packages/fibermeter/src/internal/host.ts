@@ -4,6 +4,13 @@
  * all of the engine that the facade uses, there is no code of Effect's here.
  */
 import { captureContext } from "./asyncContext.ts"
+import type { Waiter } from "./gate.ts"
+
+/**
+ * Whether this is Cloudflare Workers, where timers and events belong to requests. `WebSocketPair` is there with every
+ * compatibility date, unlike `navigator`, and nowhere else.
+ */
+export const isWorkers: boolean = "WebSocketPair" in globalThis
 
 export interface Clock {
   /** Nanoseconds since a zero of the clock's own. Never goes back. */
@@ -19,7 +26,31 @@ export interface Timer {
   cancel(): void
 }
 
+/** What looks again for what it can do. */
+export interface Wakeable {
+  wake(): void
+}
+
+/**
+ * The requests of Cloudflare Workers. What an event of one request leads to must not run in another one, so waiters and
+ * calls that share a gate are known by the request that made them.
+ */
+export interface Requests {
+  /** `key` belongs to the present request. */
+  enter(key: object): void
+  /** The waiter begins to wait, in the present request. */
+  wait(waiter: Waiter): void
+  /** Whether `key` belongs to the present request, or to none. */
+  isHere(key: object): boolean
+  /** Calls `wake` in the request of `key`, which is another one. */
+  send(key: object, wakeable: Wakeable): void
+  /** As `send`, for a waiter. Takes it out of its queue instead if its request has ended. */
+  sendWaiter(waiter: Waiter, gate: Wakeable): void
+}
+
 export interface Host {
+  /** Only where events belong to requests. */
+  readonly requests?: Requests | undefined
   readonly clock: Clock
   /** Whether the clock shows real time, rather than a test's. */
   readonly isLive: boolean

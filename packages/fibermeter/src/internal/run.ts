@@ -462,6 +462,7 @@ export class Run<A, B, F> {
     this.isHeldUp = true
     if (!this.isFollowing) {
       this.isFollowing = true
+      this.host.requests?.enter(this)
       for (const gate of this.gates) gate.follow(this)
     }
     return false

@@ -152,6 +152,7 @@ export abstract class Ticket implements Waiter {
   private waitFor(closed: Gate): void {
     const { gates, inside } = this
     this.rank = ++arrivals
+    this.host.requests?.wait(this)
     if (gates.length === 1) closed.enqueue(this)
     else SetQueue.of(gates).add(this, closed)
     if (inside === undefined) return

@@ -16,6 +16,7 @@
  * milliseconds. What is measured is real time spent, not the program's time, so this alone asks no `Clock`.
  */
 import { captureContext } from "./asyncContext.ts"
+import { isWorkers } from "./host.ts"
 import type { Host } from "./host.ts"
 
 /** How long a turn may last until it is marked, and from then on until a yield, in milliseconds. */
@@ -50,6 +51,8 @@ let isMarked = false
 export const overdue = (host: Host): boolean => --untilLook <= 0 && look(host)
 
 const look = (host: Host): boolean => {
+  // A turn that another request would have to begin may never come.
+  if (isWorkers) return false
   starts += stride
   const isSpent = host.isLive ? isSpentNow() : starts >= maxStarts
   untilLook = stride

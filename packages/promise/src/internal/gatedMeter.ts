@@ -8,6 +8,7 @@ import { cancellationChecks, throwIfAborted } from "./cancellation.ts"
 import { host } from "./host.ts"
 import type { MeterGate } from "./meterGate.ts"
 import { accept } from "./refuse.ts"
+import { eventually } from "./requests.ts"
 import { taskChecks } from "./retries.ts"
 import { PatientRun, SingleRun } from "./singleRun.ts"
 import type { Settle } from "./settle.ts"
@@ -86,7 +87,7 @@ export class GatedMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "r
     return promise
   }
 
-  readonly idle = (): Promise<void> => new Promise((resolve) => this.gate.whenIdle(resolve))
+  readonly idle = (): Promise<void> => eventually((resolve) => this.gate.whenIdle(resolve))
 
   readonly clear = (reason: unknown = aborted("the meter has been cleared")): void => this.gate.clear(reason)
 

@@ -10,6 +10,7 @@
 import { runtime } from "fibermeter/engine"
 import { defer } from "./defer.ts"
 import { isFake } from "./isFake.ts"
+import { requests } from "./requests.ts"
 
 /** What of the global object time depends on. */
 interface Globals {
@@ -34,6 +35,8 @@ class HostTimer implements runtime.Timer {
   /** None once it has fired or has been called off: what cannot be cleared may still fire. */
   private f: (() => void) | undefined
   private readonly until: number
+  /** What the timer belongs to. */
+  private readonly home = requests?.here()
   private handle: unknown
 
   constructor(host: TimersHost, nanos: number, f: () => void) {
@@ -46,7 +49,7 @@ class HostTimer implements runtime.Timer {
   }
 
   get isLost(): boolean {
-    return this.host.timersEra !== this.era
+    return this.host.timersEra !== this.era || this.home?.isHere === false
   }
 
   cancel(): void {
@@ -99,6 +102,7 @@ class TimersHost implements runtime.Host, runtime.Clock {
   private era = 0
   isLive = true
   readonly clock: runtime.Clock = this
+  readonly requests = requests
   private timers: unknown
   private dates: unknown
   private realNow: (() => number) | undefined
@@ -122,7 +126,7 @@ class TimersHost implements runtime.Host, runtime.Clock {
   }
 
   sleep(_clock: runtime.Clock, nanos: number, f: () => void): runtime.Timer {
-    return nanos > 0 ? new HostTimer(this, nanos, f) : new Deferred(f)
+    return nanos > 0 || requests !== undefined ? new HostTimer(this, nanos, f) : new Deferred(f)
   }
 
   defer(f: () => void): void {

@@ -3,6 +3,7 @@
  */
 import { admission, data } from "fibermeter/engine"
 import type { Rejection } from "./rejection.ts"
+import { eventually, requests } from "./requests.ts"
 
 /** A call that uses a meter, and has not ended. */
 export interface Call extends data.Placed {
@@ -19,11 +20,16 @@ export class MeterGate extends admission.LimitGate {
   private onEmpty: Array<() => void> | undefined
   private isClearing = false
 
+  override get isShared(): boolean {
+    return true
+  }
+
   throwIfClosed(): void {
     if (this.closed !== undefined) throw this.closed.reason
   }
 
   enterCall(call: Call): void {
+    requests?.enter(call)
     this.users.add(call)
   }
 
@@ -38,7 +44,7 @@ export class MeterGate extends admission.LimitGate {
   clear(reason: unknown): void {
     const calls = [...this.waiters, ...this.users.members].filter(isCall).filter((call) => call.isWaitingAt(this))
     this.isClearing = true
-    for (const call of calls) call.abort(reason)
+    for (const call of calls) abort(call, reason)
     this.isClearing = false
     // Somebody may have come meanwhile.
     this.wake()
@@ -49,8 +55,8 @@ export class MeterGate extends admission.LimitGate {
     this.closed ??= { reason }
     // Those who wait first, or they would get the places of those who run.
     this.clear(reason)
-    for (const call of this.users.members) call.abort(reason)
-    if (this.users.size > 0) await new Promise<void>((resolve) => (this.onEmpty ??= []).push(resolve))
+    for (const call of this.users.members) abort(call, reason)
+    if (this.users.size > 0) await eventually((resolve) => (this.onEmpty ??= []).push(resolve))
     // Their promises are settled. This goes on when whoever waits for those has been told.
     for (let i = 0; i < ticksToTell; i++) await Promise.resolve()
   }
@@ -67,5 +73,11 @@ export class MeterGate extends admission.LimitGate {
 
 /** Microtasks from a rejection to the callers, through the promises of an async function and of what it returns. */
 const ticksToTell = 8
+
+/** In the request of the call, where that is another one: its signals can be used only there. */
+const abort = (call: Call, reason: unknown): void => {
+  if (requests?.isHere(call) === false) requests.send(call, { wake: () => call.abort(reason) })
+  else call.abort(reason)
+}
 
 const isCall = (value: object): value is Call => "abort" in value

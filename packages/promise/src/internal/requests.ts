@@ -1,0 +1,171 @@
+/**
+ * Cloudflare Workers: one isolate serves many requests at once, and a timer, a signal, I/O and the reactions to a promise
+ * belong to the request that made them. The runtime ends a request that waits for nothing of its own, and drops the
+ * timers of a request that has ended. A meter that several requests share therefore keeps these rules:
+ *
+ * - A waiter is admitted only in its own request, so its task starts there. An event of another request that makes room
+ *   resolves a promise of the waiter's request. From the compatibility date 2024-10-14 on, its reactions run there.
+ * - A waiter looks for room every 1 to 20 ms on a timer of its own request. This keeps the request alive, and finds room
+ *   that no event has announced: with an older compatibility date, or when the request that would have announced it has
+ *   ended.
+ * - A request that misses 50 looks in a row while others looked, about a second, has ended. Its waiters leave the queue
+ *   when they come first.
+ *
+ * A request is recognised by a signal that was made in it, since to read that in another request throws.
+ *
+ * Rejected: to take the permit at once and hand it over by the promise. A request that ends meanwhile would keep it.
+ */
+import { runtime } from "fibermeter/engine"
+import type { admission } from "fibermeter/engine"
+import { isFake } from "./isFake.ts"
+
+interface Globals {
+  readonly setTimeout: (f: () => void, millis: number) => unknown
+}
+
+const globals = globalThis as unknown as Globals
+
+/** The longest interval between two looks of a waiter, in milliseconds. */
+const maxDelay = 20
+
+/** How many looks a request may miss. */
+const maxMissed = 50
+
+/** Intervals of `maxDelay` in which any request has looked: the clock by which a look is missed, which no stall advances. */
+let looks = 0
+let lastLook = 0
+
+/** A request, or one of several objects that stand for the same request. */
+class Home {
+  private readonly mark = new AbortController().signal
+  private readonly waiters = new Set<admission.Waiter>()
+  private readonly due = new Set<runtime.Wakeable>()
+  private wake: (() => void) | undefined
+  private isPolling = false
+  private delay = 1
+  private lastSeen = 0
+
+  constructor() {
+    this.listen()
+  }
+
+  get isHere(): boolean {
+    try {
+      return !this.mark.aborted
+    } catch {
+      return false
+    }
+  }
+
+  /** Asked where a waiter of this request waits. */
+  get isGone(): boolean {
+    return looks - this.lastSeen > maxMissed
+  }
+
+  wait(waiter: admission.Waiter): void {
+    this.waiters.add(waiter)
+    this.delay = 1
+    if (this.isPolling) return
+    this.isPolling = true
+    this.lastSeen = looks
+    this.poll()
+  }
+
+  send(wakeable: runtime.Wakeable): void {
+    this.due.add(wakeable)
+    this.wake?.()
+  }
+
+  private listen(): void {
+    void new Promise<void>((resolve) => {
+      this.wake = resolve
+    }).then(() => {
+      this.wake = undefined
+      // With an older compatibility date, this is the request that has sent something.
+      if (this.isHere) this.deliver()
+    })
+  }
+
+  private deliver(): void {
+    if (this.wake === undefined) this.listen()
+    const due = Array.from(this.due)
+    this.due.clear()
+    for (const each of due) each.wake()
+  }
+
+  private poll(): void {
+    globals.setTimeout(() => this.look(), this.delay)
+    this.delay = Math.min(2 * this.delay, maxDelay)
+  }
+
+  private look(): void {
+    const now = Date.now()
+    if (now - lastLook >= maxDelay) {
+      lastLook = now
+      looks++
+    }
+    this.lastSeen = looks
+    // Before the tasks that start now: one of them may throw, or take long.
+    for (const waiter of this.waiters) if (!waiter.isWaiting) this.waiters.delete(waiter)
+    this.isPolling = this.waiters.size > 0
+    if (this.isPolling) this.poll()
+    for (const gate of new Set(Array.from(this.waiters, ({ gates }) => gates).flat())) this.due.add(gate)
+    this.deliver()
+  }
+}
+
+/** The request of what is known to belong to one. */
+const homes = new WeakMap<object, Home>()
+
+class WorkersRequests implements runtime.Requests {
+  private last: Home | undefined
+
+  here(): Home {
+    return (this.last = this.last?.isHere === true ? this.last : new Home())
+  }
+
+  enter(key: object): void {
+    homes.set(key, this.here())
+  }
+
+  wait(waiter: admission.Waiter): void {
+    // A call alone has its own gates, and the timers of a test are all of one request.
+    if (isFake(globals.setTimeout) || !waiter.gates.some((gate) => gate.isShared)) return
+    this.enter(waiter)
+    homes.get(waiter)!.wait(waiter)
+  }
+
+  isHere(key: object): boolean {
+    return homes.get(key)?.isHere !== false
+  }
+
+  send(key: object, wakeable: runtime.Wakeable): void {
+    homes.get(key)!.send(wakeable)
+  }
+
+  sendWaiter(waiter: admission.Waiter, gate: runtime.Wakeable): void {
+    if (homes.get(waiter)!.isGone) waiter.cancel()
+    else this.send(waiter, gate)
+  }
+}
+
+/** Where events belong to requests; elsewhere `undefined`. */
+export const requests: WorkersRequests | undefined = runtime.isWorkers ? new WorkersRequests() : undefined
+
+/** A promise for an event that may be another request's. `register` is given what resolves it. */
+export const eventually = (register: (resolve: () => void) => void): Promise<void> =>
+  new Promise((resolve) => {
+    if (requests === undefined || isFake(globals.setTimeout)) return register(resolve)
+    const home = requests.here()
+    let isOver = false
+    register(() => {
+      isOver = true
+      if (home.isHere) resolve()
+    })
+    // Keeps the request alive.
+    const look = (): void => {
+      if (isOver) resolve()
+      else globals.setTimeout(look, maxDelay)
+    }
+    look()
+  })
