@@ -66,6 +66,7 @@ beforeEach(async () => {
   timers = []
   gone = new Set()
   vi.stubGlobal("WebSocketPair", class {})
+  vi.stubGlobal("setImmediate", undefined)
   vi.stubGlobal(
     "AbortController",
     class {
@@ -222,12 +223,52 @@ it("a call's own rate is on its request's timers, without looking for room", asy
   ])
 })
 
-it("no start is deferred, however many there are", async () => {
+const many = Array.from({ length: 40_000 })
+
+it("a call that yields continues on a timer of its own request", async () => {
   let started = 0
-  const count = (): void => void started++
-  await inRequest(1, () => void lib.runOnEach(Array.from({ length: 40_000 }), count))
-  expect(started).toBe(40_000)
-  expect(timers).toEqual([])
+  await inRequest(1, () => void lib.runOnEach(many, () => void started++))
+  expect(started).toBeLessThan(many.length)
+  expect(timers.length).toBeGreaterThan(0)
+  expect(timers.every(([where]) => where === 1)).toBe(true)
+  await pass(10)
+  expect(started).toBe(many.length)
+})
+
+it("a loop of calls that never wait lets the timers of its request in, after a request that ended in such a loop", async () => {
+  const loop = (id: number, meter: Fibermeter.Meter, isOver: () => boolean): Promise<void> =>
+    inRequest(id, () => {
+      void (async () => {
+        for (let i = 0; i < many.length && !isOver(); i++) await meter.run(() => i)
+        starts.push([`loop ${id}`, request, 0])
+      })()
+    })
+  const meter = lib.createMeter({ maxAtOnce: 2 })
+  await loop(1, meter, () => false)
+  for (let i = 0; i < 5000; i++) await jobs()
+  gone.add(1)
+  let isOver = false
+  request = 2
+  setTimeout(() => (isOver = true), 5)
+  await loop(2, meter, () => isOver)
+  for (let i = 0; i < 5000; i++) await jobs()
+  for (let i = 0; i < 20; i++) {
+    await pass(1)
+    for (let j = 0; j < 5000; j++) await jobs()
+  }
+  expect(starts.map(([name]) => name)).toEqual(["loop 2"])
+})
+
+it("waiters of a shared meter yield, and are served by their own timers, after a request that ended with a turn ahead", async () => {
+  await inRequest(1, () => void lib.runOnEach(many, () => {}))
+  gone.add(1)
+  const meter = lib.createMeter({ maxAtOnce: 1 })
+  await inRequest(2, () => void meter.run(task("a", 5)))
+  let served = 0
+  await inRequest(3, () => void lib.runOnEach(many, () => void served++, { meter }))
+  await pass(5)
+  await pass(400)
+  expect(served).toBe(many.length)
 })
 
 it("a retry without a delay is on a timer of its request", async () => {
@@ -236,7 +277,8 @@ it("a retry without a delay is on a timer of its request", async () => {
     if (attempts++ === 0) throw new Error("once")
   }
   await inRequest(1, () => void lib.runAll([fail], { retry: { delay: 0 } }))
-  expect([attempts, timers.length]).toEqual([1, 1])
+  expect(attempts).toBe(1)
+  expect(timers.every(([where]) => where === 1)).toBe(true)
   await pass(0)
   expect(attempts).toBe(2)
 })
@@ -344,7 +386,7 @@ it("a rate's timer that was armed in another request fires there without effect"
 })
 
 it("a test's fake timers are of no request", async () => {
-  vi.useFakeTimers()
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] })
   try {
     const meter = lib.createMeter({ maxAtOnce: 1 })
     void meter.run(() => new Promise<void>((resolve) => setTimeout(resolve, 100)))

@@ -480,7 +480,8 @@ export abstract class Gate implements Holdable {
         break
       }
       if (overdue(waiter.host)) {
-        this.postpone(waiter.host)
+        // Where events belong to requests, the queue of several must not wait for a turn of one of them.
+        if (waiter.host.requests?.looksAgain(waiter) !== true) this.postpone(waiter.host)
         break
       }
       if (set === undefined) {

@@ -40,6 +40,8 @@ export interface Requests {
   enter(key: object): void
   /** The waiter begins to wait, in the present request. */
   wait(waiter: Waiter): void
+  /** Whether the waiter looks for room on timers of its own request. */
+  looksAgain(waiter: Waiter): boolean
   /** Whether `key` belongs to the present request, or to none. */
   isHere(key: object): boolean
   /** Calls `wake` in the request of `key`, which is another one. */

@@ -16,7 +16,6 @@
  * milliseconds. What is measured is real time spent, not the program's time, so this alone asks no `Clock`.
  */
 import { captureContext } from "./asyncContext.ts"
-import { isWorkers } from "./host.ts"
 import type { Host } from "./host.ts"
 
 /** How long a turn may last until it is marked, and from then on until a yield, in milliseconds. */
@@ -51,8 +50,6 @@ let isMarked = false
 export const overdue = (host: Host): boolean => --untilLook <= 0 && look(host)
 
 const look = (host: Host): boolean => {
-  // A turn that another request would have to begin may never come.
-  if (isWorkers) return false
   starts += stride
   const isSpent = host.isLive ? isSpentNow() : starts >= maxStarts
   untilLook = stride
@@ -109,6 +106,12 @@ export const turnBegins = (isLive = true, share: number = budget): void => {
   budgetEnds = lastLook + share
   starts = 0
   callBegins()
+}
+
+/** A turn has begun, whatever has become of the marker: it may have belonged to a request that has ended. */
+export const freshTurn = (): void => {
+  isMarked = false
+  turnBegins()
 }
 
 /** A call begins. Its tasks may take longer than those before: their first one has the clock looked at. */

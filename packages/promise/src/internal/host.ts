@@ -126,7 +126,7 @@ class TimersHost implements runtime.Host, runtime.Clock {
   }
 
   sleep(_clock: runtime.Clock, nanos: number, f: () => void): runtime.Timer {
-    return nanos > 0 || requests !== undefined ? new HostTimer(this, nanos, f) : new Deferred(f)
+    return nanos > 0 ? new HostTimer(this, nanos, f) : new Deferred(f)
   }
 
   defer(f: () => void): void {

@@ -99,6 +99,7 @@ class Home {
   }
 
   private look(): void {
+    runtime.freshTurn()
     const now = Date.now()
     if (now - lastLook >= maxDelay) {
       lastLook = now
@@ -133,6 +134,10 @@ class WorkersRequests implements runtime.Requests {
     if (isFake(globals.setTimeout) || !waiter.gates.some((gate) => gate.isShared)) return
     this.enter(waiter)
     homes.get(waiter)!.wait(waiter)
+  }
+
+  looksAgain(waiter: admission.Waiter): boolean {
+    return homes.has(waiter)
   }
 
   isHere(key: object): boolean {

@@ -6,6 +6,7 @@
 import { runtime } from "fibermeter/engine"
 import { host } from "./host.ts"
 import type { Rejection } from "./rejection.ts"
+import { requests } from "./requests.ts"
 
 /** Settles a promise. */
 export type Settle<B> = (result: B | Promise<never>) => void
@@ -17,14 +18,32 @@ interface Held {
 }
 
 /** The promises that settle in a later turn, in the order in which their calls have ended. */
-let held: Array<Held> = []
+interface Queue {
+  held: Array<Held>
+}
+
+const queue: Queue = { held: [] }
+
+/** Where events belong to requests, each request has a queue, and a turn, of its own. */
+const queues = new WeakMap<object, Queue>()
+
+const queueHere = (): Queue => {
+  if (requests === undefined) return queue
+  const request = requests.here()
+  const known = queues.get(request)
+  if (known !== undefined) return known
+  const made: Queue = { held: [] }
+  queues.set(request, made)
+  return made
+}
 
 /** Whether what settles now should do so in a later turn. Counts it as a start. */
-export const isLate = (): boolean => held.length > 0 || runtime.overdue(host())
+export const isLate = (): boolean => queueHere().held.length > 0 || runtime.overdue(host())
 
 /** Settles a promise in a later turn. */
 export const settleLater = <B>(settle: Settle<B>, value: B, rejection?: Rejection): void => {
-  if (held.push({ settle, value, rejection }) === 1) host().defer(release)
+  const here = queueHere()
+  if (here.held.push({ settle, value, rejection }) === 1) host().defer(() => release(here))
 }
 
 /** Settles the promise of a call that has ended: rejects it if there is a rejection. */
@@ -35,14 +54,14 @@ export const settleCall = <B>(settle: Settle<B>, value: B, rejection?: Rejection
 
 /** Settles a promise, but not before those that settle in a later turn. */
 export const settleInOrder = <B>(settle: Settle<B>, value: B): void => {
-  if (held.length > 0) settleLater(settle, value)
+  if (queueHere().held.length > 0) settleLater(settle, value)
   else settle(value)
 }
 
-const release = (): void => {
-  const settling = held
-  held = []
-  for (const { rejection, settle, value } of settling) settleNow(settle, value, rejection)
+const release = (from: Queue): void => {
+  const { held } = from
+  from.held = []
+  for (const { rejection, settle, value } of held) settleNow(settle, value, rejection)
 }
 
 const settleNow = <B>(settle: Settle<B>, value: B, rejection: Rejection | undefined): void => {
