@@ -8,6 +8,8 @@ export interface Host {
   readonly self: string
   /** Its version, where it does not tell itself. */
   readonly version?: () => string
+  /** What it runs, if it does not run the tests in the bundle. */
+  readonly tests?: ReadonlyArray<{ readonly file: string; readonly name: string }>
   /** Loads the bundle at this path and runs it. Has to end by itself once the signal aborts. */
   readonly run: (bundle: string, signal: AbortSignal) => Promise<Report>
 }

@@ -8,7 +8,7 @@ import { Miniflare, supportedCompatibilityDate } from "miniflare"
 import type { Report } from "../inside/report.ts"
 import type { Host } from "./host.ts"
 
-const version = (): string => {
+export const version = (): string => {
   const manifest = createRequire(import.meta.url).resolve("miniflare/package.json")
   const { dependencies } = JSON.parse(readFileSync(manifest, "utf8")) as {
     readonly dependencies: { readonly workerd: string }

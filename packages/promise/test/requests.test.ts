@@ -394,7 +394,8 @@ it("a test's fake timers are of no request", async () => {
     let isIdle = false
     void meter.idle().then(() => (isIdle = true))
     expect(vi.getTimerCount()).toBe(1)
-    await vi.advanceTimersByTimeAsync(100)
+    vi.advanceTimersByTime(100)
+    await jobs()
     expect(isIdle).toBe(true)
   } finally {
     vi.useRealTimers()
