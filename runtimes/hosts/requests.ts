@@ -157,7 +157,7 @@ const requests = (name: string, flags: Array<string>, compatibilityDate: string)
     const answer = async (path: string): Promise<string> => {
       try {
         const timeout = AbortSignal.any([signal, AbortSignal.timeout(maxMillis)])
-        const response = await miniflare.dispatchFetch(`http://localhost/${path}`, { signal: timeout as never })
+        const response = await miniflare.dispatchFetch(`http://localhost/${path}`, { signal: timeout })
         return await response.text()
       } catch (error) {
         return String(error)

@@ -65,7 +65,7 @@ beforeEach(async () => {
   now = 1_000_000
   timers = []
   gone = new Set()
-  vi.stubGlobal("WebSocketPair", class {})
+  vi.stubGlobal("WebSocketPair", EventTarget)
   vi.stubGlobal("setImmediate", undefined)
   vi.stubGlobal(
     "AbortController",
