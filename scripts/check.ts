@@ -292,7 +292,7 @@ async function isShaken(): Promise<Outcome> {
     return Array.from(output[0].code.matchAll(/^(?:var|class) (\w+)/gm), ([, name]) => name!)
   }
   const expected = {
-    "{ createMeter }": ["GatedMeter", "MeterGate", "Retries", "Run", "SingleRun"],
+    "{ createMeter }": ["BaseMeter", "MeterLimiter", "Retries", "Run", "MeterRun"],
     "{ runAll }": ["Retries", "Run"],
     "{ retryAfter }": []
   }

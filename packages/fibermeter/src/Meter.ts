@@ -22,29 +22,29 @@ import * as Scope from "effect/Scope"
 import type * as Config from "effect/Config"
 import type * as Fiber from "effect/Fiber"
 import type * as Semaphore from "effect/Semaphore"
-import { accept, attempt } from "./internal/accept.ts"
-import { times } from "./internal/call.ts"
-import * as check from "./internal/check.ts"
-import type { ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
-import { FiberTicket, inOnePiece } from "./internal/fiberTicket.ts"
-import { inOrder, namesOf, together } from "./internal/gate.ts"
-import type { Gate } from "./internal/gate.ts"
-import { CopyId, gatesOf, isAnyMeter, isGated, meterCheck, TypeId } from "./internal/gated.ts"
-import type { Gated } from "./internal/gated.ts"
-import { correct as correctHolding } from "./internal/holding.ts"
-import type { Cost } from "./internal/holding.ts"
-import { ofFiber } from "./internal/fiberHost.ts"
-import { KeyedGates } from "./internal/keyedGates.ts"
-import { LimitGate, nanosOf } from "./internal/limitGate.ts"
-import { CurrentTask } from "./internal/nesting.ts"
-import { catchUp, paceOf } from "./internal/pace.ts"
-import { retryAfter as readRetryAfter } from "./internal/retryAfter.ts"
-import { ScheduleGate } from "./internal/scheduleGate.ts"
-import { SemaphoreGate } from "./internal/semaphoreGate.ts"
-import { standing } from "./internal/standing.ts"
-import { Timeline } from "./internal/timeline.ts"
+import { accept, attempt } from "./internal/input/accept.ts"
+import { times } from "./internal/call/verbCall.ts"
+import * as check from "./internal/input/validate.ts"
+import type { ExcessiveCost, ScheduleEnded } from "./internal/admission/errors.ts"
+import { FiberRequest, inOnePiece } from "./internal/admission/fiberRequest.ts"
+import { inOrder, namesOf, together } from "./internal/admission/limiter.ts"
+import type { Limiter } from "./internal/admission/limiter.ts"
+import { CopyId, limitersOf, isAnyMeter, hasLimiters, meterCheck, TypeId } from "./internal/meter/meterLimiters.ts"
+import type { WithLimiters } from "./internal/meter/meterLimiters.ts"
+import { correct as correctHolding } from "./internal/admission/reservation.ts"
+import type { Cost } from "./internal/admission/reservation.ts"
+import { ofFiber } from "./internal/runtime/fiberHost.ts"
+import { KeyedLimiters } from "./internal/meter/keyedLimiters.ts"
+import { LocalLimiter, nanosOf } from "./internal/limits/localLimiter.ts"
+import { CurrentTask } from "./internal/admission/taskScope.ts"
+import { catchUp, gcraOf } from "./internal/limits/gcra.ts"
+import { retryAfter as readRetryAfter } from "./internal/run/retryAfter.ts"
+import { ScheduleLimiter } from "./internal/limits/scheduleLimiter.ts"
+import { SemaphoreLimiter } from "./internal/limits/semaphoreLimiter.ts"
+import { snapshotOf } from "./internal/meter/snapshot.ts"
+import { Timeline } from "./internal/runtime/timeline.ts"
 
-export { Deadlock, ExcessiveCost, ScheduleEnded } from "./internal/errors.ts"
+export { Deadlock, ExcessiveCost, ScheduleEnded } from "./internal/admission/errors.ts"
 
 /**
  * Admits the start of tasks and learns of their end. `E` is how admission itself can fail and `R` what it needs; both
@@ -143,10 +143,10 @@ export type { Cost }
 
 const readLimits = (limits: unknown): Limits => accept(check.required(times.limits, limits)) as Limits
 
-/** The gates of what has to be a meter, to be asked for at each use. */
-const gatesIn = (meter: unknown): (() => ReadonlyArray<Gate>) => {
-  const gated = accept(meterCheck("the meter", meter)) as Gated
-  return () => gatesOf(gated)
+/** The limiters of what has to be a meter, to be asked for at each use. */
+const gatesIn = (meter: unknown): (() => ReadonlyArray<Limiter>) => {
+  const gated = accept(meterCheck("the meter", meter)) as WithLimiters
+  return () => limitersOf(gated)
 }
 
 /**
@@ -166,12 +166,12 @@ const startsWithMeter = (args: IArguments): boolean => args.length > 1 || isAnyM
 
 const Proto = { ...Pipeable.Prototype, [TypeId]: {}, [CopyId]: true }
 
-const fromGates = <E = never, R = never>(gates: ReadonlyArray<Gate>): Meter<E, R> =>
-  Object.assign(Object.create(Proto), { gates: inOrder(gates) } satisfies Gated)
+const fromGates = <E = never, R = never>(limiters: ReadonlyArray<Limiter>): Meter<E, R> =>
+  Object.assign(Object.create(Proto), { limiters: inOrder(limiters) } satisfies WithLimiters)
 
-/** A meter whose gates are asked for at each use, since those of a key may have been dropped and made anew. */
-const lazily = <E = never, R = never>(gates: () => ReadonlyArray<Gate>): Meter<E, R> =>
-  Object.create(Proto, { gates: { get: () => inOrder(gates()) } })
+/** A meter whose limiters are asked for at each use, since those of a key may have been dropped and made anew. */
+const lazily = <E = never, R = never>(limiters: () => ReadonlyArray<Limiter>): Meter<E, R> =>
+  Object.create(Proto, { limiters: { get: () => inOrder(limiters()) } })
 
 /**
  * Whether a value is a `Meter`, made by this copy of the package where a program has loaded several.
@@ -179,7 +179,7 @@ const lazily = <E = never, R = never>(gates: () => ReadonlyArray<Gate>): Meter<E
  * @category guards
  * @since 0.1.0
  */
-export const isMeter = (u: unknown): u is Meter<unknown, unknown> => isGated(u)
+export const isMeter = (u: unknown): u is Meter<unknown, unknown> => hasLimiters(u)
 
 /**
  * Makes a meter.
@@ -220,7 +220,7 @@ export const make = (limits: Limits): Effect.Effect<Meter> =>
   )
 
 /** A new meter each time. */
-const ofLimits = (limits: Limits): Meter => fromGates([new LimitGate(limits)])
+const ofLimits = (limits: Limits): Meter => fromGates([new LocalLimiter(limits)])
 
 /**
  * Makes a meter outside of Effect, for instance as a constant of a module. Throws a `Cause.IllegalArgumentError` if a
@@ -267,7 +267,7 @@ export const makeUnsafe = (limits: Limits): Meter => ofLimits(readLimits(limits)
  * @category constructors
  * @since 0.1.0
  */
-export const fromSemaphore = (semaphore: Semaphore.Semaphore): Meter => fromGates([new SemaphoreGate(semaphore)])
+export const fromSemaphore = (semaphore: Semaphore.Semaphore): Meter => fromGates([new SemaphoreLimiter(semaphore)])
 
 /**
  * Makes a meter of any Effect `Schedule`: it is stepped at each start, and the delay that it gives is the least time
@@ -298,7 +298,7 @@ export const fromSemaphore = (semaphore: Semaphore.Semaphore): Meter => fromGate
  */
 export const fromSchedule = <Output, E, R>(
   schedule: Schedule.Schedule<Output, unknown, E, R>
-): Meter<E | ScheduleEnded, R> => fromGates([new ScheduleGate(schedule)])
+): Meter<E | ScheduleEnded, R> => fromGates([new ScheduleLimiter(schedule)])
 
 /**
  * Combines meters that others also use: a task starts when all of them admit it, and takes from all in the same step.
@@ -332,7 +332,7 @@ export const all = <const M extends ReadonlyArray<Meter<any, any>>>(
   ...meters: M
 ): Meter<MeterError<M>, MeterServices<M>> => {
   for (const meter of meters) accept(meterCheck("each of the meters", meter))
-  return lazily(() => together(meters.map((meter) => () => gatesOf(meter))))
+  return lazily(() => together(meters.map((meter) => () => limitersOf(meter))))
 }
 
 /**
@@ -369,7 +369,7 @@ export const pacing = (limits: {
   const read = attempt(() => readLimits(limits))
   return Schedule.fromStep(
     Effect.map(read, ({ maxBurst = 1, maxPerSecond = Infinity }) => {
-      const pace = paceOf(maxPerSecond, maxBurst)
+      const pace = gcraOf(maxPerSecond, maxBurst)
       let starts = 0
       if (pace === undefined) return () => Effect.sync((): [number, Duration.Duration] => [++starts, Duration.zero])
       const time = new Timeline((delta) => pace.shift(delta))
@@ -491,9 +491,9 @@ const meteredBy = (effect: unknown, readStart: () => Start): Effect.Effect<any, 
   reading(
     () => [accept(check.kind("an Effect", isEffect)("what is metered", effect)), readStart()] as const,
     ([task, start], fiber) => {
-      const ticket = ticketOf(fiber, start)
-      const admitted = Effect.flatMap(ticket.admission, () => ticket.tell(task as Effect.Effect<any, any, any>))
-      return Effect.onExitPrimitive(inOnePiece(fiber, admitted), () => ticket.end())
+      const request = requestOf(fiber, start)
+      const admitted = Effect.flatMap(request.admission, () => request.tell(task as Effect.Effect<any, any, any>))
+      return Effect.onExitPrimitive(inOnePiece(fiber, admitted), () => request.end())
     }
   )
 
@@ -597,11 +597,11 @@ export const acquire: {
     () => readStart(meter, options),
     (start, fiber) => {
       const scope = Context.get(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
-      const ticket = ticketOf(fiber, start)
-      const release = Effect.suspend(() => ticket.end() ?? Effect.void)
+      const request = requestOf(fiber, start)
+      const release = Effect.suspend(() => request.end() ?? Effect.void)
       // What `onExit` runs cannot be interrupted. An interruption before it, after the admission, is an exit like any other.
-      const admitted = Effect.onExit(ticket.admission, (exit) =>
-        Exit.isSuccess(exit) ? Scope.addFinalizer(scope, release) : Effect.sync(() => void ticket.end())
+      const admitted = Effect.onExit(request.admission, (exit) =>
+        Exit.isSuccess(exit) ? Scope.addFinalizer(scope, release) : Effect.sync(() => void request.end())
       )
       return inOnePiece(fiber, admitted)
     }
@@ -638,7 +638,7 @@ export const correct = (cost: Cost): Effect.Effect<void> =>
     (amounts, fiber) => {
       const names = Object.keys(accept(check.costObject(amounts)))
       for (let each = fiber.getRef(CurrentTask); each !== undefined; each = each.caller?.task) {
-        const known = namesOf(each.gates)
+        const known = namesOf(each.limiters)
         if (!names.some((name) => known.has(name))) continue
         correctHolding(each, accept(check.cost(known, amounts)))
         return Effect.void
@@ -702,9 +702,9 @@ export const pause: {
   (meter: AnyMeter, duration?: Duration.Input): Effect.Effect<void>
 } = dual(startsWithMeter, (meter: unknown, duration: unknown = Duration.infinity): Effect.Effect<void> =>
   reading(
-    () => ({ gates: gatesIn(meter), nanos: nanosOf(accept(times.wait("the duration", duration)) as number) }),
-    ({ gates, nanos }, fiber) => {
-      for (const gate of gates()) gate.pause(ofFiber(fiber), nanos)
+    () => ({ limiters: gatesIn(meter), nanos: nanosOf(accept(times.wait("the duration", duration)) as number) }),
+    ({ limiters, nanos }, fiber) => {
+      for (const limiter of limiters()) limiter.pause(ofFiber(fiber), nanos)
       return Effect.void
     }
   )
@@ -719,10 +719,10 @@ export const pause: {
 export const resume = (meter: AnyMeter): Effect.Effect<void> =>
   Effect.map(
     attempt(() => gatesIn(meter)),
-    (gatesOf) => {
-      const gates = gatesOf()
-      for (const gate of gates) gate.resume()
-      for (const gate of gates) gate.wake()
+    (limitersOf) => {
+      const limiters = limitersOf()
+      for (const limiter of limiters) limiter.resume()
+      for (const limiter of limiters) limiter.wake()
     }
   )
 
@@ -781,13 +781,13 @@ export const resize: {
   (meter: AnyMeter, limits: Limits): Effect.Effect<void>
 } = dual(2, (meter: unknown, limits: unknown): Effect.Effect<void> =>
   reading(
-    () => ({ gates: gatesIn(meter), limits: readLimits(limits) }),
-    ({ gates, limits }, fiber) => {
-      const [gate, another] = gates()
-      if (another !== undefined || !(gate instanceof LimitGate)) {
+    () => ({ limiters: gatesIn(meter), limits: readLimits(limits) }),
+    ({ limiters, limits }, fiber) => {
+      const [limiter, another] = limiters()
+      if (another !== undefined || !(limiter instanceof LocalLimiter)) {
         throw new Cause.IllegalArgumentError("only a meter made by make, makeUnsafe or keyed can be resized")
       }
-      gate.resize(limits, ofFiber(fiber))
+      limiter.resize(limits, ofFiber(fiber))
       return Effect.void
     }
   )
@@ -840,8 +840,8 @@ export interface Snapshot {
 export const snapshot = (meter: AnyMeter): Effect.Effect<Snapshot> =>
   reading(
     () => gatesIn(meter),
-    (gates, fiber) => {
-      const { opensIn, ...counts } = standing(gates(), ofFiber(fiber))
+    (limiters, fiber) => {
+      const { opensIn, ...counts } = snapshotOf(limiters(), ofFiber(fiber))
       return Effect.succeed({ ...counts, nextStart: Duration.millis(opensIn / 1_000_000) })
     }
   )
@@ -876,14 +876,14 @@ export const snapshot = (meter: AnyMeter): Effect.Effect<Snapshot> =>
 export const idle = (meter: AnyMeter): Effect.Effect<void> =>
   Effect.flatMap(
     attempt(() => gatesIn(meter)),
-    (gates) => {
-      const busy = gates().find((gate) => !gate.isIdle)
+    (limiters) => {
+      const busy = limiters().find((limiter) => !limiter.isIdle)
       if (busy === undefined) return Effect.void
       const wait = Effect.callback<void>((resume) => {
         const callOff = busy.whenIdle(() => resume(Effect.void))
         return Effect.sync(callOff)
       })
-      // Meanwhile another of its gates, or this one again, may have got something to do.
+      // Meanwhile another of its limiters, or this one again, may have got something to do.
       return Effect.andThen(wait, idle(meter))
     }
   )
@@ -1104,34 +1104,34 @@ export const keyedUnsafe = <K>(limits: Limits): Keyed<K> => keyedBy(readLimits(l
 
 /** A new family each time. */
 const keyedBy = <K>(limits: Limits): Keyed<K> => {
-  const gates = new KeyedGates<K>(() => new LimitGate(limits))
+  const limiters = new KeyedLimiters<K>(() => new LocalLimiter(limits))
   return {
-    for: (key) => lazily(() => [gates.of(key)]),
+    for: (key) => lazily(() => [limiters.of(key)]),
     get size() {
-      return gates.size
+      return limiters.size
     }
   }
 }
 
 /** What a single task asks for its start by. */
 interface Start {
-  readonly gates: () => ReadonlyArray<Gate>
-  /** A copy, whose names are checked when the gates are asked. */
+  readonly limiters: () => ReadonlyArray<Limiter>
+  /** A copy, whose names are checked when the limiters are asked. */
   readonly cost: unknown
 }
 
 const startChecks: check.Checks = { cost: (_, cost) => check.copyOfCost(cost) }
 
 const readStart = (meter: unknown, options: unknown): Start => ({
-  gates: gatesIn(meter),
+  limiters: gatesIn(meter),
   cost: accept(check.options(startChecks, options))["cost"]
 })
 
-const ticketOf = (fiber: Fiber.Fiber<any, any>, start: Start): FiberTicket => {
-  const gates = start.gates()
-  return new FiberTicket(
+const requestOf = (fiber: Fiber.Fiber<any, any>, start: Start): FiberRequest => {
+  const limiters = start.limiters()
+  return new FiberRequest(
     fiber,
-    gates,
-    start.cost === undefined ? undefined : accept(check.cost(namesOf(gates), start.cost))
+    limiters,
+    start.cost === undefined ? undefined : accept(check.cost(namesOf(limiters), start.cost))
   )
 }

@@ -1,9 +1,9 @@
 /**
  * The engine below the verbs, for packages that offer them in another form than Effect's: `@fibermeter/promise` is
- * built on it. It is the same admission loop, gates and checks as under `fibermeter` itself, with the carrying out of
+ * built on it. It is the same admission loop, limiters and checks as under `fibermeter` itself, with the carrying out of
  * tasks left open.
  *
- * A call is a `Run`: it takes items from a `Source`, has its `Gate`s admit them, has a `Worker` carry them out and hands
+ * A call is a `Run`: it takes items from a `Source`, has its `Limiter`s admit them, has a `Worker` carry them out and hands
  * the outcomes to a `Collector`. How a task is carried out is the worker's affair alone.
  *
  * **Gotchas**
@@ -15,7 +15,7 @@
 /** The limits of a meter, queues, and requests for a start. */
 export * as admission from "./engine/admission.ts"
 /** How arguments are read, and which are refused. */
-export * as check from "./internal/check.ts"
+export * as check from "./internal/input/validate.ts"
 /** Queues that keep their order, at a cost that does not grow with them. */
 export * as data from "./engine/data.ts"
 /** A call: its admission loop, its source, and what becomes of the results. */

@@ -6,7 +6,7 @@ import * as hooks from "node:async_hooks"
 import { AsyncLocalStorage } from "node:async_hooks"
 import { vi } from "vitest"
 import { amap, Meter, runAll, runAny, runOnEach } from "../src/index.ts"
-import { gatesOf } from "../src/internal/gated.ts"
+import { limitersOf } from "../src/internal/meter/meterLimiters.ts"
 
 /** Starts effects at their instants, in milliseconds, and lets time pass until an end. */
 const play = (until: number, ...plan: ReadonlyArray<readonly [at: number, effect: Effect.Effect<unknown, unknown>]>) =>
@@ -163,7 +163,7 @@ describe("several meters", () => {
       expect(lines).toEqual(["busy 0", "late 22", "inner 30", "first 35"])
       expect(yield* Meter.snapshot(younger)).toMatchObject({ running: 0, waiting: 0 })
       // Less than nobody would not show in a snapshot.
-      expect(gatesOf(younger).map(({ waiting }) => waiting)).toEqual([0])
+      expect(limitersOf(younger).map(({ waiting }) => waiting)).toEqual([0])
     })
   )
 
@@ -339,7 +339,7 @@ describe("async contexts", () => {
   const withHooks = async (hooks: object | undefined) => {
     vi.resetModules()
     const getBuiltinModule = vi.spyOn(process, "getBuiltinModule").mockReturnValue(hooks)
-    const { captureContext } = await import("../src/internal/asyncContext.ts")
+    const { captureContext } = await import("../src/internal/runtime/asyncContext.ts")
     expect(getBuiltinModule, "asked while it loads").not.toHaveBeenCalled()
     captureContext()
     expect(getBuiltinModule).toHaveBeenCalledExactlyOnceWith("node:async_hooks")

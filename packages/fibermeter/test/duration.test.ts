@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Duration } from "effect"
 import fc from "fast-check"
-import { toMillis } from "../src/internal/duration.ts"
+import { toMillis } from "../src/internal/input/duration.ts"
 
 /** Effect counts beyond that in bigints; a number of milliseconds tells single nanoseconds up to here. */
 const exact = 2 ** 53 / 1_000_000

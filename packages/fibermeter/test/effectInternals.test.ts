@@ -11,7 +11,7 @@ import {
   isUninterruptible,
   mayYieldSoon,
   permitsOf
-} from "../src/internal/effectInternals.ts"
+} from "../src/internal/runtime/effectInternals.ts"
 
 const others = [undefined, null, 5, "text", {}, [], () => Effect.void, Promise.resolve(1)]
 

@@ -2,8 +2,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { admission, calls, check, runtime } from "../src/engine.ts"
-import { ofFiber } from "../src/internal/fiberHost.ts"
+import { admission, calls, check } from "../src/engine.ts"
+import { ofFiber } from "../src/internal/runtime/fiberHost.ts"
 
 interface Start {
   readonly item: string
@@ -15,7 +15,7 @@ interface Start {
 /** How a run is set up, where it is not the plainest there is. */
 interface Setup {
   readonly items?: Iterable<string>
-  readonly limits?: ConstructorParameters<typeof admission.LimitGate>[0]
+  readonly limits?: ConstructorParameters<typeof admission.LocalLimiter>[0]
   readonly collector?: calls.Collector<string, string>
   readonly maxUnread?: number
   readonly grace?: number
@@ -46,7 +46,7 @@ const begin = (setup: Setup = {}) =>
     const run = new calls.Run<string, string, string>(
       host,
       calls.ofIterable(setup.items ?? ["a"], String),
-      admission.LimitGate.forCall(setup.limits ?? {}),
+      admission.LocalLimiter.forCall(setup.limits ?? {}),
       [],
       worker,
       setup.collector ?? calls.nothing,
@@ -363,7 +363,7 @@ describe("retryAfter", () => {
     ["another kind of value", { "retry-after": true }, undefined],
     ["nothing", null, undefined]
   ])("%s", (_, source, millis) => {
-    expect(runtime.retryAfter(source, now)).toBe(millis)
+    expect(calls.retryAfter(source, now)).toBe(millis)
   })
 })
 

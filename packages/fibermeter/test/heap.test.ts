@@ -1,7 +1,7 @@
 /** The priority queue, against a sorted list. */
 import { describe, expect, it } from "@effect/vitest"
 import fc from "fast-check"
-import { Heap, type Ranked } from "../src/internal/heap.ts"
+import { Heap, type Ranked } from "../src/internal/data/heap.ts"
 
 interface Member extends Ranked {
   rank: number

@@ -1,8 +1,8 @@
 import { admission } from "fibermeter/engine"
 import { amap } from "./amap.ts"
-import { UnderMeter } from "./internal/call.ts"
-import { GatedMeter, readLimits } from "./internal/gatedMeter.ts"
-import { MeterGate } from "./internal/meterGate.ts"
+import { UnderMeter } from "./internal/arguments.ts"
+import { BaseMeter, readLimits } from "./internal/baseMeter.ts"
+import { MeterLimiter } from "./internal/meterLimiter.ts"
 import type { Limits } from "./Limits.ts"
 import type { KeyedMeter, Meter } from "./Meter.ts"
 import { runAll } from "./runAll.ts"
@@ -26,8 +26,8 @@ import { runOnEach } from "./runOnEach.ts"
  * @since 0.1.0
  */
 export const createMeter = (limits: Limits): Meter => {
-  const gates = [new MeterGate(readLimits(limits))] as const
-  return new MeterWithVerbs(() => gates)
+  const limiters = [new MeterLimiter(readLimits(limits))] as const
+  return new MeterWithVerbs(() => limiters)
 }
 
 /**
@@ -51,16 +51,16 @@ export const createMeter = (limits: Limits): Meter => {
  */
 export const createKeyedMeter = <K>(limits: Limits): KeyedMeter<K> => {
   const read = readLimits(limits)
-  const gates = new admission.KeyedGates<K, MeterGate>(() => new MeterGate(read))
+  const limiters = new admission.KeyedLimiters<K, MeterLimiter>(() => new MeterLimiter(read))
   return {
-    for: (key) => new MeterWithVerbs(() => [gates.of(key)]),
+    for: (key) => new MeterWithVerbs(() => [limiters.of(key)]),
     get size() {
-      return gates.size
+      return limiters.size
     }
   }
 }
 
-class MeterWithVerbs extends GatedMeter implements Meter {
+class MeterWithVerbs extends BaseMeter implements Meter {
   readonly runOnEach = this.under(runOnEach, false)
   readonly runAll = this.under(runAll, true)
   readonly amap = this.under(amap, false)

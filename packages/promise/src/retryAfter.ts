@@ -1,4 +1,4 @@
-import { runtime } from "fibermeter/engine"
+import { calls } from "fibermeter/engine"
 
 /**
  * How many milliseconds a server asks to be left alone for, by its `Retry-After`; `undefined` if it does not.
@@ -22,4 +22,4 @@ import { runtime } from "fibermeter/engine"
  * @since 0.1.0
  */
 export const retryAfter = (source: unknown, now: number = Date.now()): number | undefined =>
-  runtime.retryAfter(source, now)
+  calls.retryAfter(source, now)

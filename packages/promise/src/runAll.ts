@@ -1,5 +1,5 @@
 import { calls } from "fibermeter/engine"
-import { ofItems, ofTasks, recordOf } from "./internal/call.ts"
+import { ofItems, ofTasks, recordOf } from "./internal/arguments.ts"
 import { execute } from "./internal/execute.ts"
 import { settlingOrTolerating } from "./internal/outcomes.ts"
 import type { RunAllOptions, Settled } from "./Options.ts"

@@ -1,5 +1,5 @@
 import { calls } from "fibermeter/engine"
-import { ofItems, ofTasks } from "./internal/call.ts"
+import { ofItems, ofTasks } from "./internal/arguments.ts"
 import { execute } from "./internal/execute.ts"
 import type { Rejection } from "./internal/rejection.ts"
 import type { AnyFunction, Meant } from "./internal/wrongCall.ts"

@@ -1,5 +1,5 @@
 import { calls } from "fibermeter/engine"
-import { ofItems } from "./internal/call.ts"
+import { ofItems } from "./internal/arguments.ts"
 import { execute } from "./internal/execute.ts"
 import { tolerating } from "./internal/outcomes.ts"
 import type { EachOptions } from "./Options.ts"

@@ -238,11 +238,11 @@ describe("an abort listener", () => {
   })
 
   it("of one race's loser may win another race", async () => {
-    const gate = Promise.withResolvers<string>()
-    const other = runAny([() => gate.promise, () => sleep(1000).then(() => "slow")])
+    const limiter = Promise.withResolvers<string>()
+    const other = runAny([() => limiter.promise, () => sleep(1000).then(() => "slow")])
     const first = runAny([
       ({ signal }: TaskContext) => {
-        signal.addEventListener("abort", () => gate.resolve("told"))
+        signal.addEventListener("abort", () => limiter.resolve("told"))
         return sleep(1000, signal).then(() => "slow")
       },
       () => sleep(10).then(() => "fast")

@@ -561,17 +561,17 @@ export const predictFor = (verb: Verb, durations: ReadonlyArray<number>, all: Li
 
 /** Every permit of the meter is back: so many tasks can run on it at once again. */
 export const expectFree = async (meter: Meter, maxAtOnce: number): Promise<void> => {
-  const gate = Promise.withResolvers<void>()
+  const limiter = Promise.withResolvers<void>()
   let running = 0
   const runs = Array.from({ length: maxAtOnce }, () =>
     meter.run(() => {
       running += 1
-      return gate.promise
+      return limiter.promise
     })
   )
   await pass(1000)
   expect(running, "tasks that run at once on the meter afterwards").toBe(maxAtOnce)
-  gate.resolve()
+  limiter.resolve()
   await Promise.all(runs)
 }
 

@@ -388,13 +388,13 @@ describe("in a turn that has just begun, no start is deferred", () => {
   const queue = async (held: number, isPaused: boolean) => {
     const meter = createMeter({ maxAtOnce: 2 })
     let running = 0
-    const gates = Array.from({ length: held + 3 }, open)
-    const aborts = gates.map(() => new AbortController())
+    const limiters = Array.from({ length: held + 3 }, open)
+    const aborts = limiters.map(() => new AbortController())
     const start = (n: number) =>
       meter.run(
         async () => {
           running++
-          await gates[n]!.promise
+          await limiters[n]!.promise
           running--
         },
         { signal: aborts[n]!.signal }
@@ -402,15 +402,15 @@ describe("in a turn that has just begun, no start is deferred", () => {
     const calls: Array<Promise<void>> = []
     for (let n = 0; n < held; n++) calls.push(start(n))
     if (isPaused) meter.pause()
-    for (let n = held; n < gates.length; n++) calls.push(start(n))
+    for (let n = held; n < limiters.length; n++) calls.push(start(n))
     await idle()
     const end = async () => {
       meter.resume()
-      for (const gate of gates) gate.resolve()
+      for (const limiter of limiters) limiter.resolve()
       await Promise.allSettled(calls)
       expect(running).toBe(0)
     }
-    return { aborts, end, gates, meter, running: () => running }
+    return { aborts, end, limiters, meter, running: () => running }
   }
 
   // Each several times: what is noted of one turn must not tell in the next.
@@ -433,8 +433,8 @@ describe("in a turn that has just begun, no start is deferred", () => {
   })
 
   it.each(rounds)("a waiter starts in the turn in which a task ends, round %i", async () => {
-    const { end, gates, running } = await queue(2, false)
-    gates[0]!.resolve()
+    const { end, limiters, running } = await queue(2, false)
+    limiters[0]!.resolve()
     for (let n = 0; n < 10; n++) await Promise.resolve()
     expect(running()).toBe(2)
     await end()

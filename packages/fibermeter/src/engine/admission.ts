@@ -1,13 +1,13 @@
 /**
  * Limits, the queues before them, and requests for a start.
  */
-export { namesOf, together } from "../internal/gate.ts"
-export type { Gate, Waiter } from "../internal/gate.ts"
-export { correct } from "../internal/holding.ts"
-export type { Cost, Holding } from "../internal/holding.ts"
-export { KeyedGates } from "../internal/keyedGates.ts"
-export { LimitGate, nanosOf } from "../internal/limitGate.ts"
-export { excessMessage } from "../internal/refusal.ts"
-export type { ExcessiveCost, Refusal } from "../internal/refusal.ts"
-export { standing } from "../internal/standing.ts"
-export { Ticket } from "../internal/ticket.ts"
+export { namesOf, together } from "../internal/admission/limiter.ts"
+export type { Limiter, Waiter } from "../internal/admission/limiter.ts"
+export { correct } from "../internal/admission/reservation.ts"
+export type { Cost, Reservation } from "../internal/admission/reservation.ts"
+export { KeyedLimiters } from "../internal/meter/keyedLimiters.ts"
+export { LocalLimiter, nanosOf } from "../internal/limits/localLimiter.ts"
+export { excessMessage } from "../internal/admission/refusal.ts"
+export type { ExcessiveCost, Refusal } from "../internal/admission/refusal.ts"
+export { snapshotOf } from "../internal/meter/snapshot.ts"
+export { AdmissionRequest } from "../internal/admission/request.ts"

@@ -1,6 +1,6 @@
 /**
  * Queues that keep their order at constant cost.
  */
-export { Fifo } from "../internal/fifo.ts"
-export { Line } from "../internal/line.ts"
-export type { Placed } from "../internal/line.ts"
+export { Fifo } from "../internal/data/fifo.ts"
+export { WaitList } from "../internal/data/waitList.ts"
+export type { WaitListEntry } from "../internal/data/waitList.ts"

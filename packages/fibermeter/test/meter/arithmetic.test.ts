@@ -4,17 +4,17 @@ import { type Clock, Effect } from "effect"
 import fc from "fast-check"
 import { afterEach, beforeEach, type MockInstance, vi } from "vitest"
 import { Meter } from "../../src/index.ts"
-import { History } from "../../src/internal/history.ts"
-import type { Gate } from "../../src/internal/gate.ts"
-import { ofFiber } from "../../src/internal/fiberHost.ts"
-import type { Host } from "../../src/internal/host.ts"
-import { KeyedGates } from "../../src/internal/keyedGates.ts"
-import { LimitGate } from "../../src/internal/limitGate.ts"
-import { Pace } from "../../src/internal/pace.ts"
-import { Ticket } from "../../src/internal/ticket.ts"
-import { Timeline } from "../../src/internal/timeline.ts"
-import { callBegins, later, overdue, turnBegins } from "../../src/internal/turn.ts"
-import { Window } from "../../src/internal/window.ts"
+import { StartLog } from "../../src/internal/limits/startLog.ts"
+import type { Limiter } from "../../src/internal/admission/limiter.ts"
+import { ofFiber } from "../../src/internal/runtime/fiberHost.ts"
+import type { Host } from "../../src/internal/runtime/host.ts"
+import { KeyedLimiters } from "../../src/internal/meter/keyedLimiters.ts"
+import { LocalLimiter } from "../../src/internal/limits/localLimiter.ts"
+import { Gcra } from "../../src/internal/limits/gcra.ts"
+import { AdmissionRequest } from "../../src/internal/admission/request.ts"
+import { Timeline } from "../../src/internal/runtime/timeline.ts"
+import { callBegins, deferStart, overdue, turnBegins } from "../../src/internal/runtime/eventLoop.ts"
+import { SlidingWindow } from "../../src/internal/limits/slidingWindow.ts"
 import { Log } from "../support/Log.ts"
 import { range } from "../support/Spy.ts"
 import { World } from "../support/World.ts"
@@ -102,7 +102,7 @@ const shift: fc.Arbitrary<Step> = fc.record({
 
 /** Takes both through the same steps; each answer has to be the same. */
 const compare = (limit: number, per: number, steps: ReadonlyArray<Step>): void => {
-  const window = new Window(limit, per)
+  const window = new SlidingWindow(limit, per)
   const naive = new NaiveWindow(limit, per)
   let now = 0
   let count = 0
@@ -167,7 +167,7 @@ describe("Window", () => {
   })
 
   it("what is asked for again and again is answered the same, until something is spent", () => {
-    const window = new Window(2, 100)
+    const window = new SlidingWindow(2, 100)
     window.spend(1, 0)
     window.spend(1, 10)
     expect([window.opensAt(1, 20), window.opensAt(1, 30), window.opensAt(2, 30), window.opensAt(1, 40)]).toEqual([
@@ -176,7 +176,7 @@ describe("Window", () => {
   })
 
   it("a spending that its task saw later counts from then, never from earlier", () => {
-    const window = new Window(1, 100)
+    const window = new SlidingWindow(1, 100)
     const number = window.spend(1, 0)
     window.amend(number, 7)
     expect(window.opensAt(1, 50)).toBe(107)
@@ -189,7 +189,7 @@ describe("Window", () => {
   })
 
   it("opens to nobody before there is room, also where a spending was seen after the next one", () => {
-    const window = new Window(3, 100)
+    const window = new SlidingWindow(3, 100)
     const first = window.spend(1, 0)
     window.spend(1, 1)
     window.spend(1, 2)
@@ -207,7 +207,7 @@ describe("Window", () => {
   }
 
   /** Spends as early as the window lets it, beside a log of all, and holds the two against each other. */
-  const strain = (window: Window, limit: number, per: number, count: number, most: number, from = 0) => {
+  const strain = (window: SlidingWindow, limit: number, per: number, count: number, most: number, from = 0) => {
     const random = noise(count + limit)
     const times: Array<number> = []
     const costs: Array<number> = []
@@ -244,21 +244,21 @@ describe("Window", () => {
       [100_000, 1],
       [250_000, 5]
     ] as const) {
-      const { longest } = strain(new Window(limit, per), limit, per, 220_000, most)
+      const { longest } = strain(new SlidingWindow(limit, per), limit, per, 220_000, most)
       expect(longest).toBeGreaterThanOrEqual(0)
       expect(longest).toBeLessThanOrEqual(per / 16_384)
     }
   })
 
   it("keeps its memory, whatever the limit", () => {
-    const window = new Window(1e9, 1e9)
+    const window = new SlidingWindow(1e9, 1e9)
     for (let n = 0; n < 300_000; n++) window.spend(1, n * 3000)
     expect(bytesOf(window)).toBe(3 * 8 * 32_768)
     expect(window.room(300_000 * 3000)).toBe(1e9 - 300_000)
   })
 
   it("what shares an entry can still be corrected", () => {
-    const window = new Window(1e6, 1e9)
+    const window = new SlidingWindow(1e6, 1e9)
     const numbers = range(50_000).map((n) => window.spend(2, n * 10_000))
     const now = 50_000 * 10_000
     expect(window.room(now)).toBe(1e6 - 100_000)
@@ -271,8 +271,8 @@ describe("Window", () => {
 
   it("what shares an entry is corrected in its own time, whatever had gone before", () => {
     const per = 1e9
-    const filled = (): { readonly window: Window; readonly numbers: ReadonlyArray<number> } => {
-      const window = new Window(1e6, per)
+    const filled = (): { readonly window: SlidingWindow; readonly numbers: ReadonlyArray<number> } => {
+      const window = new SlidingWindow(1e6, per)
       for (let n = 0; n < 500; n++) window.spend(1, n)
       // Asked for, so that what has gone by now is forgotten.
       expect(window.room(3 * per)).toBe(1e6)
@@ -289,7 +289,7 @@ describe("Window", () => {
   })
 
   it("resized to a shorter window after entries were shared, it is as exact for that one", () => {
-    const window = new Window(100_000, 1e12)
+    const window = new SlidingWindow(100_000, 1e12)
     for (let n = 0; n < 60_000; n++) window.spend(1, n * 1000)
     const start = 60_000 * 1000 + 1e12
     window.resize(100, 1e9, start)
@@ -298,7 +298,7 @@ describe("Window", () => {
   })
 
   it("shared entries move with the time line", () => {
-    const window = new Window(60_000, 1e9)
+    const window = new SlidingWindow(60_000, 1e9)
     for (let n = 0; n < 60_000; n++) window.spend(1, n * 10_000)
     const before = window.opensAt(1, 6e8)
     window.shift(-5e8)
@@ -308,7 +308,7 @@ describe("Window", () => {
 
 describe("History", () => {
   it("knows the start so many places back from a later start, if it is not one of those between", () => {
-    const history = new History(2)
+    const history = new StartLog(2)
     for (const time of [10, 20]) history.push(time, -Infinity)
     expect([0, 1, 2, 3].map((before) => history.oldest(before))).toEqual([10, 20, Infinity, Infinity])
   })
@@ -321,7 +321,7 @@ describe("History", () => {
           maxLength: 200
         }),
         (places, steps) => {
-          const history = new History(places)
+          const history = new StartLog(places)
           let times: Array<number> = []
           let now = 0
           for (const { gap, late, shift } of steps) {
@@ -355,7 +355,7 @@ describe("History", () => {
   it("with more than 65,536 places it may answer later than the truth, by a slice, and never earlier", () => {
     for (const places of [65_536, 65_537, 100_000, 200_000]) {
       const perSlot = Math.ceil(places / 65_536)
-      const history = new History(places)
+      const history = new StartLog(places)
       for (let n = 0; n < places * 2 + 1000; n++) {
         const back = n - places
         const oldest = history.oldest()
@@ -386,8 +386,8 @@ describe("History grows and shrinks with what a window reaches", () => {
           maxLength: 12
         }),
         (places, phases) => {
-          const exact = new History(places)
-          const lean = new History(places)
+          const exact = new StartLog(places)
+          const lean = new StartLog(places)
           const times: Array<number> = []
           let now = 0
           for (const { gap, rest, starts } of phases) {
@@ -420,7 +420,7 @@ describe("History grows and shrinks with what a window reaches", () => {
   })
 
   /** As many starts a second for so long. */
-  const runAt = (history: History, from: number, perSecond: number, seconds: number): number => {
+  const runAt = (history: StartLog, from: number, perSecond: number, seconds: number): number => {
     const gap = 1e9 / perSecond
     for (let n = 0; n < perSecond * seconds; n++) history.push(from + n * gap, from + n * gap - window)
     return from + seconds * 1e9
@@ -428,7 +428,7 @@ describe("History grows and shrinks with what a window reaches", () => {
 
   it("takes no more than twice the starts within a window, or half a kilobyte", () => {
     for (const places of [100, 1000, 60_000, 1e6]) {
-      const history = new History(places)
+      const history = new StartLog(places)
       expect(bytesOf(history)).toBeLessThanOrEqual(64)
       let now = runAt(history, 0, 10, 1000)
       expect(bytesOf(history)).toBeLessThanOrEqual(512)
@@ -450,7 +450,7 @@ describe("History grows and shrinks with what a window reaches", () => {
     }
     vi.stubGlobal("Float64Array", Counting)
     try {
-      const history = new History(60_000)
+      const history = new StartLog(60_000)
       let now = 0
       for (const _ of range(20)) {
         now = runAt(history, now, 50_000, 1)
@@ -466,7 +466,7 @@ describe("History grows and shrinks with what a window reaches", () => {
 
 describe("Window grows and shrinks with what it reaches", () => {
   it("takes no more than a small multiple of what was spent within it", () => {
-    const window = new Window(1e9, 1e9)
+    const window = new SlidingWindow(1e9, 1e9)
     expect(bytesOf(window)).toBeLessThanOrEqual(3 * 64)
     for (let n = 0; n < 20_000; n++) window.spend(1, n * 1000)
     expect(bytesOf(window)).toBeLessThanOrEqual(3 * 8 * 32_768)
@@ -494,13 +494,13 @@ describe("Pace", () => {
           }
         ),
         (phases) => {
-          let pace: Pace | undefined
+          let pace: Gcra | undefined
           let now = 0
           let known: Array<number> = []
           let remembered = 0
           for (const { burst, rate, starts } of phases) {
             const places = Math.max(1, Math.floor(rate), burst)
-            pace = pace?.resized(rate, burst, now) ?? new Pace(rate, burst)
+            pace = pace?.resized(rate, burst, now) ?? new Gcra(rate, burst)
             known = remembered === 0 ? [] : known.slice(-remembered)
             remembered = places
             for (const _ of range(starts)) {
@@ -513,7 +513,7 @@ describe("Pace", () => {
               known.push(now)
             }
           }
-          expect(pace).toBeInstanceOf(Pace)
+          expect(pace).toBeInstanceOf(Gcra)
         }
       ),
       { numRuns: 300 }
@@ -528,7 +528,7 @@ describe("Pace", () => {
         fc.nat({ max: 20 }),
         fc.integer({ min: 0, max: 10 * second }),
         (from, to, before, wait) => {
-          let pace = new Pace(from, 1)
+          let pace = new Gcra(from, 1)
           let now = 0
           const start = () => {
             pace.turn("paced", now)
@@ -677,14 +677,14 @@ describe("limits hold across a moved zero, which comes after 52 days", () => {
   })
 })
 
-describe("KeyedGates", () => {
-  class Visitor extends Ticket {
+describe("KeyedLimiters", () => {
+  class Visitor extends AdmissionRequest {
     readonly cost = undefined
     readonly inside = undefined
     readonly host: Host
 
-    constructor(host: Host, gate: Gate) {
-      super([gate])
+    constructor(host: Host, limiter: Limiter) {
+      super([limiter])
       this.host = host
     }
 
@@ -697,26 +697,26 @@ describe("KeyedGates", () => {
     }
   }
 
-  /** A family that counts the gates it has made and not dropped. */
-  const counted = (limits: ConstructorParameters<typeof LimitGate>[0]) => {
+  /** A family that counts the limiters it has made and not dropped. */
+  const counted = (limits: ConstructorParameters<typeof LocalLimiter>[0]) => {
     const count = { kept: 0 }
-    class Counted extends LimitGate {
+    class Counted extends LocalLimiter {
       override isForgettable(): boolean {
         const isForgettable = super.isForgettable()
         if (isForgettable) count.kept--
         return isForgettable
       }
     }
-    const gates = new KeyedGates<number>(() => {
+    const limiters = new KeyedLimiters<number>(() => {
       count.kept++
       return new Counted(limits)
     })
-    return { count, gates }
+    return { count, limiters }
   }
 
-  const use = (host: Host, gate: Gate): void => {
-    const visitor = new Visitor(host, gate)
-    expect(visitor.request()).toBe(true)
+  const use = (host: Host, limiter: Limiter): void => {
+    const visitor = new Visitor(host, limiter)
+    expect(visitor.requestStart()).toBe(true)
     visitor.started()
     visitor.leave()
   }
@@ -724,20 +724,20 @@ describe("KeyedGates", () => {
   const oneIn100ms = { maxAtOnce: 1, windows: { r: { limit: 1, per: 100 } } }
 
   it("keys that are asked for and not used leave nothing", () => {
-    const { count, gates } = counted({ maxAtOnce: 1 })
-    for (let key = 0; key < 50_000; key++) gates.of(key)
+    const { count, limiters } = counted({ maxAtOnce: 1 })
+    for (let key = 0; key < 50_000; key++) limiters.of(key)
     expect(count.kept).toBeLessThanOrEqual(2)
-    expect(gates.size).toBe(0)
+    expect(limiters.size).toBe(0)
   })
 
   it("keys that are used are dropped faster than new ones come, without a read of the size", async () => {
     const world = new World()
-    const { count, gates } = counted(oneIn100ms)
+    const { count, limiters } = counted(oneIn100ms)
     let most = 0
     await world.value(
       Effect.withFiber((fiber) => {
         for (let key = 0; key < 20_000; key++) {
-          use(ofFiber(fiber), gates.of(key))
+          use(ofFiber(fiber), limiters.of(key))
           most = Math.max(most, count.kept)
           world.pass(1_000_000n)
         }
@@ -751,15 +751,15 @@ describe("KeyedGates", () => {
 
   it("after 30,000 keys were used once, a hundred uses of another drop them all", async () => {
     const world = new World()
-    const { count, gates } = counted(oneIn100ms)
+    const { count, limiters } = counted(oneIn100ms)
     await world.value(
       Effect.withFiber((fiber) => {
-        for (let key = 0; key < 30_000; key++) use(ofFiber(fiber), gates.of(key))
+        for (let key = 0; key < 30_000; key++) use(ofFiber(fiber), limiters.of(key))
         expect(count.kept).toBe(30_000)
         world.pass(100_000_000n)
         for (let n = 0; n < 100; n++) {
           const before = count.kept
-          gates.of(-1)
+          limiters.of(-1)
           // None of them takes long.
           expect(before - count.kept).toBeLessThanOrEqual(512)
         }
@@ -771,16 +771,16 @@ describe("KeyedGates", () => {
 
   it("keys that stay in use do not keep idle ones from being dropped", async () => {
     const world = new World()
-    const { count, gates } = counted(oneIn100ms)
+    const { count, limiters } = counted(oneIn100ms)
     await world.value(
       Effect.withFiber((fiber) => {
         const host = ofFiber(fiber)
-        for (const key of range(1000)) expect(new Visitor(host, gates.of(key)).request()).toBe(true)
-        for (let key = 1000; key < 2000; key++) use(host, gates.of(key))
+        for (const key of range(1000)) expect(new Visitor(host, limiters.of(key)).requestStart()).toBe(true)
+        for (let key = 1000; key < 2000; key++) use(host, limiters.of(key))
         world.pass(100_000_000n)
-        for (let n = 0; n < 1000; n++) gates.of(0)
+        for (let n = 0; n < 1000; n++) limiters.of(0)
         expect(count.kept).toBe(1000)
-        expect(gates.size).toBe(1000)
+        expect(limiters.size).toBe(1000)
         return Effect.void
       })
     )
@@ -788,29 +788,29 @@ describe("KeyedGates", () => {
 
   it("a use takes no longer with more keys in use", () => {
     let looks = 0
-    class Busy extends LimitGate {
+    class Busy extends LocalLimiter {
       override isForgettable(): boolean {
         looks++
         return false
       }
     }
-    const gates = new KeyedGates<number>(() => new Busy({ maxAtOnce: 1 }))
-    for (let key = 0; key < 10_000; key++) gates.of(key)
+    const limiters = new KeyedLimiters<number>(() => new Busy({ maxAtOnce: 1 }))
+    for (let key = 0; key < 10_000; key++) limiters.of(key)
     looks = 0
-    for (let n = 0; n < 100; n++) gates.of((n * 7919) % 10_000)
+    for (let n = 0; n < 100; n++) limiters.of((n * 7919) % 10_000)
     expect(looks).toBeLessThanOrEqual(300)
   })
 
   it("a family of high rates takes memory for what was started, not for what might be", async () => {
     const limits = { maxPerSecond: 60_000, maxBurst: 60_000, windows: { r: { limit: 60_000, per: "1 hour" } } } as const
-    const kept: Array<LimitGate> = []
-    const gates = new KeyedGates<number>(() => {
-      kept.push(new LimitGate(limits))
+    const kept: Array<LocalLimiter> = []
+    const limiters = new KeyedLimiters<number>(() => {
+      kept.push(new LocalLimiter(limits))
       return kept.at(-1)!
     })
     await new World().value(
       Effect.withFiber((fiber) => {
-        for (let key = 0; key < 1000; key++) for (const _ of range(5)) use(ofFiber(fiber), gates.of(key))
+        for (let key = 0; key < 1000; key++) for (const _ of range(5)) use(ofFiber(fiber), limiters.of(key))
         return Effect.void
       })
     )
@@ -838,7 +838,7 @@ describe("turn", () => {
   afterEach(() => {
     vi.restoreAllMocks()
     // No marker of a test's is left.
-    later(hostOf(true).host, () => {})
+    deferStart(hostOf(true).host, () => {})
     turnBegins()
   })
 
@@ -894,7 +894,7 @@ describe("turn", () => {
     turnBegins()
     for (const _ of range(5000)) overdue(hostOf().host)
     expect(slow()).toBeLessThanOrEqual(65)
-    later(hostOf(true).host, () => {})
+    deferStart(hostOf(true).host, () => {})
     for (const _ of range(5000)) overdue(hostOf().host)
     callBegins()
     expect(slow()).toBe(1)
@@ -939,7 +939,7 @@ describe("turn", () => {
     now += 1000
     const { host, nextTurn } = hostOf()
     expect(overdue(host), "nothing tells that there have been other turns").toBe(true)
-    later(host, () => {})
+    deferStart(host, () => {})
     nextTurn()
     nextTurn()
     now += 1000
@@ -950,7 +950,7 @@ describe("turn", () => {
     const { host, nextTurn } = hostOf()
     const starts: Array<number> = []
     for (const _ of range(20)) {
-      later(host, () => {
+      deferStart(host, () => {
         let started = 0
         while (started < 1000 && !overdue(host)) {
           now += 0.1

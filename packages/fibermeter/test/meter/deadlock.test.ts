@@ -524,11 +524,11 @@ describe("no deadlock", () => {
     const log = new Log()
     const program = atOnce(1)
     const meter = atOnce(2)
-    const gate = Meter.makeUnsafe({})
+    const limiter = Meter.makeUnsafe({})
     const both = Meter.all(program, meter)
-    const calls = runOnEach(names(2), (name) => log.task(name, 10), { meter: [gate, meter] })
+    const calls = runOnEach(names(2), (name) => log.task(name, 10), { meter: [limiter, meter] })
     await log.play(
-      [0, Meter.pause(gate, 10)],
+      [0, Meter.pause(limiter, 10)],
       [0, Meter.metered(Effect.andThen(calls, Effect.sleep(70)), both)],
       // Waits for what the first task holds, and is passed by what runs inside of that.
       [5, Effect.timeoutOption(Meter.metered(log.task("never"), both), 20)],

@@ -6,10 +6,10 @@
  */
 import { createHook } from "node:async_hooks"
 import { expect } from "vitest"
-import { Gate } from "../../src/internal/gate.ts"
-import { Line } from "../../src/internal/line.ts"
-import { Run } from "../../src/internal/run.ts"
-import { Ticket } from "../../src/internal/ticket.ts"
+import { Limiter } from "../../src/internal/admission/limiter.ts"
+import { WaitList } from "../../src/internal/data/waitList.ts"
+import { Run } from "../../src/internal/run/run.ts"
+import { AdmissionRequest } from "../../src/internal/admission/request.ts"
 
 export interface Counts {
   /** Steps of the scheduler. */
@@ -19,7 +19,7 @@ export interface Counts {
   reads: number
   /** Starts that were asked for. */
   asks: number
-  /** Questions whether a gate is open. */
+  /** Questions whether a limiter is open. */
   looks: number
   /** Rounds of the loops that start tasks and let waiters pass. */
   rounds: number
@@ -117,11 +117,11 @@ export class Tally<Work extends Counts> {
 
   protected install(): void {
     const { counted } = this
-    this.onCall(Ticket.prototype, "request", () => counted.asks++)
-    this.onCall(Gate.prototype, "opensFor", () => counted.looks++)
-    this.onCall(Gate.prototype, "pump", () => counted.rounds++)
+    this.onCall(AdmissionRequest.prototype, "request", () => counted.asks++)
+    this.onCall(Limiter.prototype, "opensFor", () => counted.looks++)
+    this.onCall(Limiter.prototype, "pump", () => counted.rounds++)
     this.onCall(Run.prototype, "pump", () => counted.rounds++)
-    this.onCall(Line.prototype, "add", (line) => this.countPlaces(line as { places: Array<unknown> }))
+    this.onCall(WaitList.prototype, "add", (line) => this.countPlaces(line as { places: Array<unknown> }))
     for (const [prototype, names] of linear) {
       for (const name of names.split(" ")) {
         this.onCall(prototype, name, (self) => {

@@ -1,8 +1,8 @@
 /** What is counted of the work of effects, each run in a world of its own, and how much of it there may be. */
 import type { Effect } from "effect"
 import { expect } from "vitest"
-import { captureContext } from "../../src/internal/asyncContext.ts"
-import { turnBegins } from "../../src/internal/turn.ts"
+import { captureContext } from "../../src/internal/runtime/asyncContext.ts"
+import { turnBegins } from "../../src/internal/runtime/eventLoop.ts"
 import { type Counts, expectAtMost, noCounts, Tally } from "./Tally.ts"
 import { World, type WorldOptions } from "./World.ts"
 

@@ -6,20 +6,20 @@
 import { admission, check } from "fibermeter/engine"
 import type { Cost } from "../Limits.ts"
 import type { TaskContext } from "../Task.ts"
-import { accept } from "./refuse.ts"
+import { accept } from "./errors.ts"
 import type { Rejection } from "./rejection.ts"
 
-const nothing: admission.Holding = { bookings: [], gates: [] }
+const nothing: admission.Reservation = { entries: [], limiters: [] }
 
 export class Context implements TaskContext {
   declare readonly index: number
   declare private controller: AbortController | undefined
   /** How it was cancelled, if it was. */
   declare cancelled: Rejection | undefined
-  declare private readonly holding: admission.Holding | undefined
+  declare private readonly holding: admission.Reservation | undefined
 
   /** `holding` is what the task holds, where there is something in it to correct. */
-  constructor(index: number, holding?: admission.Holding) {
+  constructor(index: number, holding?: admission.Reservation) {
     this.index = index
     this.controller = undefined
     this.cancelled = undefined
@@ -30,7 +30,7 @@ export class Context implements TaskContext {
   get correct(): (cost: Cost) => void {
     const holding = this.holding ?? nothing
     return (cost) => {
-      admission.correct(holding, accept(check.cost(admission.namesOf(holding.gates), cost)))
+      admission.correct(holding, accept(check.cost(admission.namesOf(holding.limiters), cost)))
     }
   }
 

@@ -1,9 +1,9 @@
 /**
  * The promise that a verb without an iterator is: a run from its beginning to its end.
  */
-import { makeRun } from "./call.ts"
-import type { Call } from "./call.ts"
-import { throwIfAborted } from "./cancellation.ts"
+import { makeRun } from "./arguments.ts"
+import type { Call } from "./arguments.ts"
+import { throwIfAborted } from "./signal.ts"
 import type { CallCollector } from "./outcomes.ts"
 import type { Rejection } from "./rejection.ts"
 import { settleCall } from "./settle.ts"

@@ -8,9 +8,9 @@ import { Context } from "./context.ts"
 import { enter, leave } from "./nestingDepth.ts"
 import { fulfilled } from "./outcomes.ts"
 import { plainPromise } from "./plainPromise.ts"
-import { aborted, refusal } from "./refuse.ts"
+import { aborted, refusal } from "./errors.ts"
 import type { Rejection, TaskRejection } from "./rejection.ts"
-import type { Retries } from "./retries.ts"
+import type { Retries } from "./retryPolicy.ts"
 import { TimeLimit } from "./timeLimit.ts"
 
 /** Says what an item costs; throws if what the caller says is no cost. */

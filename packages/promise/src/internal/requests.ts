@@ -16,7 +16,6 @@
  * Rejected: to take the permit at once and hand it over by the promise. A request that ends meanwhile would keep it.
  */
 import { runtime } from "fibermeter/engine"
-import type { admission } from "fibermeter/engine"
 import { isFake } from "./isFake.ts"
 
 interface Globals {
@@ -38,7 +37,7 @@ let lastLook = 0
 /** A request, or one of several objects that stand for the same request. */
 class Home {
   private readonly mark = new AbortController().signal
-  private readonly waiters = new Set<admission.Waiter>()
+  private readonly waiters = new Set<runtime.Waiting>()
   private readonly due = new Set<runtime.Wakeable>()
   private wake: (() => void) | undefined
   private isPolling = false
@@ -62,7 +61,7 @@ class Home {
     return looks - this.lastSeen > maxMissed
   }
 
-  wait(waiter: admission.Waiter): void {
+  wait(waiter: runtime.Waiting): void {
     this.waiters.add(waiter)
     this.delay = 1
     if (this.isPolling) return
@@ -110,7 +109,7 @@ class Home {
     for (const waiter of this.waiters) if (!waiter.isWaiting) this.waiters.delete(waiter)
     this.isPolling = this.waiters.size > 0
     if (this.isPolling) this.poll()
-    for (const gate of new Set(Array.from(this.waiters, ({ gates }) => gates).flat())) this.due.add(gate)
+    for (const limiter of new Set(Array.from(this.waiters, ({ limiters }) => limiters).flat())) this.due.add(limiter)
     this.deliver()
   }
 }
@@ -129,14 +128,14 @@ class WorkersRequests implements runtime.Requests {
     homes.set(key, this.here())
   }
 
-  wait(waiter: admission.Waiter): void {
-    // A call alone has its own gates, and the timers of a test are all of one request.
-    if (isFake(globals.setTimeout) || !waiter.gates.some((gate) => gate.isShared)) return
+  wait(waiter: runtime.Waiting): void {
+    // A call alone has its own limiters, and the timers of a test are all of one request.
+    if (isFake(globals.setTimeout) || !waiter.limiters.some((limiter) => limiter.isShared)) return
     this.enter(waiter)
     homes.get(waiter)!.wait(waiter)
   }
 
-  looksAgain(waiter: admission.Waiter): boolean {
+  looksAgain(waiter: runtime.Waiting): boolean {
     return homes.has(waiter)
   }
 
@@ -148,9 +147,9 @@ class WorkersRequests implements runtime.Requests {
     homes.get(key)!.send(wakeable)
   }
 
-  sendWaiter(waiter: admission.Waiter, gate: runtime.Wakeable): void {
+  sendWaiter(waiter: runtime.Waiting, limiter: runtime.Wakeable): void {
     if (homes.get(waiter)!.isGone) waiter.cancel()
-    else this.send(waiter, gate)
+    else this.send(waiter, limiter)
   }
 }
 

@@ -125,13 +125,13 @@ describe("single calls", () => {
 
   it("that wait by the thousand", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
-    const gate = Promise.withResolvers<void>()
-    const running = meter.run(() => gate.promise)
+    const limiter = Promise.withResolvers<void>()
+    const running = meter.run(() => limiter.promise)
     const f = vi.fn<() => void>()
     const waiting = Array.from({ length: 5000 }, () => rejection(meter.run(f)))
     meter.clear("cleared")
     expect(new Set(await Promise.all(waiting))).toEqual(new Set(["cleared"]))
-    gate.resolve()
+    limiter.resolve()
     await running
     expect(f).not.toHaveBeenCalled()
   })

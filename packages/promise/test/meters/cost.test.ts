@@ -418,7 +418,7 @@ describe("correct", () => {
     expect(meter.snapshot().room).toEqual({ tokens: 9, requests: 80 })
   })
 
-  it("puts right only its own task's booking", async () => {
+  it("puts right only its own task's entry", async () => {
     const meter = createMeter(limits)
     const corrections: Array<(cost: Cost) => void> = []
     await value(runOnEach([2, 3, 4], (_, { correct }) => void corrections.push(correct), { meter, cost: costOf }))
@@ -441,7 +441,7 @@ describe("correct", () => {
     expect(meter.snapshot().room["tokens"]).toBe(10)
     await value(meter.run(() => 1, { cost: { tokens: 3 } }))
     correct({ tokens: 0 })
-    expect(meter.snapshot().room["tokens"], "another task's booking is not touched").toBe(7)
+    expect(meter.snapshot().room["tokens"], "another task's entry is not touched").toBe(7)
   })
 
   it.each(verbs)("$name: destructured, as a method, and called later: frees for those who wait", async (verb) => {

@@ -244,12 +244,12 @@ describe("idlers", () => {
 
   it("cost the meter no timer", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
-    const gate = Promise.withResolvers<void>()
-    const run = meter.run(() => gate.promise)
+    const limiter = Promise.withResolvers<void>()
+    const run = meter.run(() => limiter.promise)
     const idle = meter.idle()
     await flush()
     expect(vi.getTimerCount()).toBe(0)
-    gate.resolve()
+    limiter.resolve()
     await value(Promise.all([run, idle]))
   })
 

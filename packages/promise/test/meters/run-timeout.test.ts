@@ -144,11 +144,11 @@ describe("the time", () => {
 
   it("that is Infinity, or undefined, sets none", async () => {
     const meter = createMeter({})
-    const gate = Promise.withResolvers<string>()
-    const all = [undefined, Infinity].map((timeout) => meter.run(() => gate.promise, { timeout }))
+    const limiter = Promise.withResolvers<string>()
+    const all = [undefined, Infinity].map((timeout) => meter.run(() => limiter.promise, { timeout }))
     await flush()
     expect(vi.getTimerCount()).toBe(0)
-    gate.resolve("done")
+    limiter.resolve("done")
     expect(await value(Promise.all(all))).toEqual(["done", "done"])
   })
 

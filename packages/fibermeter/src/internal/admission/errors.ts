@@ -1,0 +1,74 @@
+/**
+ * How a meter refuses a start.
+ */
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import { excessMessage } from "./refusal.ts"
+import type { Refusal } from "./refusal.ts"
+
+/**
+ * The schedule of a meter has come to its end: the meter admits nothing more.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ScheduleEnded extends Data.TaggedError("ScheduleEnded")<{
+  /** What the schedule gave as its last output. */
+  readonly output: unknown
+}> {
+  override readonly message = "the schedule behind this meter has ended: it admits no further start"
+}
+
+/**
+ * A task costs more than a limit allows for in its whole window, so that waiting could not help.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ExcessiveCost extends Data.TaggedError("ExcessiveCost")<{
+  /** The name of the window. */
+  readonly window: string
+  readonly cost: number
+  readonly limit: number
+}> {
+  override get message(): string {
+    return excessMessage(this)
+  }
+}
+
+/**
+ * All permits of a meter are held by tasks whose own fibers wait for another permit of that same meter, so that none of
+ * them could ever go on. A mistake in the program rather than something to recover from, hence a defect, of the last of
+ * these waits.
+ *
+ * **Details**
+ *
+ * Refused are `Meter.metered`, `Meter.acquire`, `runOnEach`, `runAll` and `runAny`, called by the fiber that the task is. Any
+ * other fiber can be interrupted while the task continues, by a timeout, a race, or a sibling that fails, and so it waits:
+ * children, background fibers, concurrent effects, the tasks of a nested call, and what an `amap` stream starts.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Deadlock extends Data.TaggedError("Deadlock")<{
+  /** How many tasks hold a permit each and wait for another one. */
+  readonly held: number
+}> {
+  override get message(): string {
+    const held =
+      this.held === 1
+        ? "the only permit of a meter is held by a task that waits for that same meter"
+        : `all ${this.held} permits of a meter are held by tasks that wait for that same meter`
+    return `${held}. Run what is inside without the meter, give it a meter of its own, or raise the limit`
+  }
+}
+
+/** The cause that a limiter's refusal is. */
+export const causeOf = (refusal: Refusal): Cause.Cause<any> => {
+  if (refusal._tag === "Failure") return refusal.cause as Cause.Cause<any>
+  const { cost, limit, window } = refusal
+  return Cause.fail(new ExcessiveCost({ window, cost, limit }))
+}
+
+/** A refusal with a cause of Effect's. */
+export const refusalOf = (cause: Cause.Cause<any>): Refusal => ({ _tag: "Failure", cause })

@@ -1,0 +1,106 @@
+/**
+ * How a fiber waits for one start, and what it is told of that.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import { causeOf } from "./errors.ts"
+import { mayYieldSoon } from "../runtime/effectInternals.ts"
+import { capacityOf } from "./limiter.ts"
+import type { Limiter } from "./limiter.ts"
+import type { Cost } from "./reservation.ts"
+import { ofFiber } from "../runtime/fiberHost.ts"
+import type { FiberHost } from "../runtime/fiberHost.ts"
+import { callerIn, CurrentTask, TaskScope } from "./taskScope.ts"
+import type { Caller } from "./taskScope.ts"
+import type { Refusal } from "./refusal.ts"
+import { AdmissionRequest } from "./request.ts"
+import { deferStart, overdue } from "../runtime/eventLoop.ts"
+
+/** The request of a fiber that wants one start. A fiber keeps its async context by itself. */
+export class FiberRequest extends AdmissionRequest {
+  declare readonly host: FiberHost
+  declare readonly cost: Cost | undefined
+  declare readonly inside: Caller | undefined
+  declare private readonly fiber: Fiber.Fiber<any, any>
+  declare private isAdmitted: boolean
+  declare private isOver: boolean
+  declare private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
+  /** The fiber's context without what the task has been told, if it has been told anything. */
+  declare private outside: Context.Context<never> | undefined
+
+  constructor(fiber: Fiber.Fiber<any, any>, limiters: ReadonlyArray<Limiter>, cost: Cost | undefined) {
+    super(limiters)
+    this.fiber = fiber
+    this.host = ofFiber(fiber)
+    this.inside = callerIn(fiber, true)
+    this.cost = cost
+    this.isAdmitted = false
+    this.isOver = false
+    this.resume = undefined
+    this.outside = undefined
+  }
+
+  /** Waits until the start is granted. Whatever comes of it, `end` has to be called. */
+  get admission(): Effect.Effect<void, any> {
+    return Effect.callback<void, any>((resume) => {
+      this.resume = resume
+      if (!this.requestStart()) return
+      this.isAdmitted = true
+      resume(Effect.void)
+      this.rest()
+      // The fiber goes on only after this, so when it has seen its start is known by the end of this step.
+      if (this.isTimed) void Promise.resolve().then(() => this.started())
+    })
+  }
+
+  /**
+   * Lets the effect know what it holds, where it can have a use for that. By hand what `provideService` and another
+   * `onExit` would do, in a third of the time.
+   */
+  tell<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const hasUse = capacityOf(this.limiters) < Infinity || this.limiters.some((limiter) => limiter.isWeighed)
+    if (!hasUse) return effect
+    const holder = new TaskScope(this.holding(), this.inside)
+    holder.fiber = this.fiber.id
+    this.outside = this.fiber.context
+    this.fiber.setContext(Context.add(this.fiber.context, CurrentTask, holder))
+    return effect
+  }
+
+  /**
+   * The task has ended, or is not going to start any more. Gives an effect where the turn of the event loop has lasted too
+   * long: of a loop of calls that never wait, each is a fiber of its own, and Effect's scheduler sees no reason to yield.
+   */
+  end(): Effect.Effect<void> | undefined {
+    this.isOver = true
+    if (this.outside !== undefined) this.fiber.setContext(this.outside)
+    if (this.isAdmitted) this.leave()
+    else this.cancel()
+    return overdue(this.host) ? laterTurn : undefined
+  }
+
+  protected override admitted(): void {
+    // What a limiter does when it lets one pass may have interrupted the fiber.
+    if (this.isOver) return this.leave()
+    this.isAdmitted = true
+    this.resume!(Effect.void)
+    this.started()
+    this.rest()
+  }
+
+  protected override refused(refusal: Refusal): void {
+    this.resume!(Effect.failCause(causeOf(refusal)))
+  }
+}
+
+/** In the turns of the fiber that waits: what releases a permit need not be what has acquired it. */
+const laterTurn: Effect.Effect<void> = Effect.withFiber((fiber) =>
+  Effect.callback((resume) => deferStart(ofFiber(fiber), () => resume(Effect.void)))
+)
+
+/** Past half of its share of steps, a fiber might be made to yield between its start and the task's first step. */
+export const inOnePiece = <A, E, R>(
+  fiber: Fiber.Fiber<any, any>,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => (mayYieldSoon(fiber) ? Effect.andThen(Effect.yieldNow, effect) : effect)

@@ -1,0 +1,121 @@
+/**
+ * Tasks inside of tasks. What runs inside of a task that holds permits knows of it, by Effect's context: it can correct what
+ * the task has spent, and a deadlock is refused.
+ *
+ * Refused is what is certain. A task is *blocked* at a limiter if it holds a permit there and its own fiber waits for a
+ * request that needs that limiter as well: directly, by `Meter.metered` and `Meter.acquire`, or as the caller of a verb that
+ * returns when its run has ended. Nothing can end that wait but the limiter, or an interruption that ends the task, too. If
+ * all permits of a limiter are held by blocked tasks, none of them will ever be given back, and the last request to have
+ * come is refused.
+ *
+ * Any other fiber may be interrupted while the task continues, by a timeout, a race, a sibling that fails, or a scope that
+ * is closed, and whether the task waits for it cannot be known. So requests of children, concurrent effects, background
+ * fibers, and the tasks of a nested call wait. So do those of an open stream, whose reader may be doing something else.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import { Deadlock, refusalOf } from "./errors.ts"
+import type { Limiter, Inside, Nesting, Waiter } from "./limiter.ts"
+import type { Reservable, Reservation } from "./reservation.ts"
+
+/** A task that holds places. */
+export class TaskScope implements Reservation {
+  readonly limiters: ReadonlyArray<Reservable>
+  readonly entries: ReadonlyArray<unknown>
+  /** Who has made the call that this task is part of, if that runs inside of a task itself. */
+  readonly caller: Caller | undefined
+  /** The fiber that this task is, once it has begun. */
+  fiber: number | undefined
+  constructor({ entries, limiters }: Reservation, caller: Caller | undefined) {
+    this.limiters = limiters
+    this.entries = entries
+    this.caller = caller
+  }
+}
+
+/** A fiber that calls, inside of a task. */
+export class Caller implements Inside {
+  readonly fiber: Fiber.Fiber<any, any>
+  /** The innermost task. */
+  readonly task: TaskScope
+  /** Whether the fiber does nothing else until the call has ended. */
+  private readonly isWaiting: boolean
+
+  constructor(fiber: Fiber.Fiber<any, any>, task: TaskScope, isWaiting: boolean) {
+    this.fiber = fiber
+    this.task = task
+    this.isWaiting = isWaiting
+  }
+
+  nestingAt(limiter: Limiter): Nesting {
+    return new NestedWaits(limiter)
+  }
+
+  /** The tasks, innermost first, that hold a permit of the limiter and are this very fiber. */
+  blockedAt(limiter: Limiter): ReadonlyArray<TaskScope> {
+    const blocked: Array<TaskScope> = []
+    if (!this.isWaiting) return blocked
+    for (let task: TaskScope | undefined = this.task; task?.fiber === this.fiber.id; task = task.caller?.task) {
+      if (task.limiters.includes(limiter)) blocked.push(task)
+    }
+    return blocked
+  }
+}
+
+/** The requests that tasks which hold a permit of the limiter wait for. */
+class NestedWaits implements Nesting {
+  /** How many tasks are blocked here. */
+  private blocked = 0
+  private readonly limiter: Limiter
+  /** The tasks that a waiter blocks, in the order in which the waiters came. */
+  private readonly blocking = new Map<Waiter, ReadonlyArray<TaskScope>>()
+
+  constructor(limiter: Limiter) {
+    this.limiter = limiter
+  }
+
+  add(waiter: Waiter): void {
+    // It may have been admitted and come back within the step in which it came: then this has been noted.
+    this.remove(waiter)
+    // There is no other kind.
+    const holders = (waiter.inside as Caller).blockedAt(this.limiter)
+    if (holders.length === 0) return
+    this.blocking.set(waiter, holders)
+    // A fiber waits for one request at a time, so none of them has been counted already.
+    this.blocked += holders.length
+    this.breakDeadlock()
+  }
+
+  remove(waiter: Waiter): void {
+    this.blocked -= this.blocking.get(waiter)?.length ?? 0
+    this.blocking.delete(waiter)
+  }
+
+  breakDeadlock(): void {
+    const { capacity, running } = this.limiter
+    if (this.blocked === 0 || this.blocked < running || running < capacity) return
+    // There is one, or no task would be blocked.
+    const last = Array.from(this.blocking.keys()).at(-1)!
+    last.refuse(refusalOf(Cause.die(new Deadlock({ held: running }))))
+  }
+}
+
+/** The task that a fiber belongs to. */
+export const CurrentTask = Context.Reference<TaskScope | undefined>("fibermeter/CurrentTask", {
+  defaultValue: () => undefined
+})
+
+/** The fiber as a caller, if it runs inside of a task. `isWaiting`: it does nothing else until the call has ended. */
+export const callerIn = (fiber: Fiber.Fiber<any, any>, isWaiting: boolean): Caller | undefined => {
+  const task = Context.get(fiber.context, CurrentTask)
+  return task === undefined ? undefined : new Caller(fiber, task, isWaiting)
+}
+
+/** The task as an effect that knows what it holds. */
+export const telling = <A, E, R>(effect: Effect.Effect<A, E, R>, holder: TaskScope): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    holder.fiber = fiber.id
+    return Effect.provideService(effect, CurrentTask, holder)
+  })

@@ -1,0 +1,242 @@
+/**
+ * The limiter of the limits that are numbers: how many at once, how many a second, how much in each window.
+ */
+import type * as Duration from "effect/Duration"
+import { toMillis } from "../input/duration.ts"
+import { Limiter } from "../admission/limiter.ts"
+import type { Waiter } from "../admission/limiter.ts"
+import type { Cost } from "../admission/reservation.ts"
+import type { Host } from "../runtime/host.ts"
+import { gcraOf } from "./gcra.ts"
+import type { Gcra } from "./gcra.ts"
+import type { Refusal } from "../admission/refusal.ts"
+import { SlidingWindow } from "./slidingWindow.ts"
+
+/** A limit on what is spent in any window of time of that length. */
+export interface WindowLimit {
+  readonly limit: number
+  readonly per: Duration.Input
+}
+
+/** Limits as users give them, checked already. */
+export interface Limits {
+  readonly maxAtOnce?: number | undefined
+  readonly maxPerSecond?: number | undefined
+  readonly maxBurst?: number | undefined
+  readonly windows?: Readonly<Record<string, WindowLimit | undefined>> | undefined
+}
+
+/** What was taken for a start. */
+interface ReservationEntry {
+  readonly pace: number
+  /** The numbers of what was spent, and how much that was, window by window. */
+  readonly spent: ReadonlyArray<Spending>
+}
+
+interface NamedWindow {
+  readonly name: string
+  readonly window: SlidingWindow
+}
+
+interface Spending extends NamedWindow {
+  readonly number: number
+  cost: number
+}
+
+/** A length of time, checked already, in whole nanoseconds, rounded up. */
+export const nanosOf = (time: Duration.Input): number => Math.ceil(toMillis(time)! * 1_000_000)
+
+/** Leaves out the limits that are none. */
+const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
+  Object.entries(windows).filter((each): each is [string, WindowLimit] => each[1] !== undefined)
+
+const named = ([name, { limit, per }]: readonly [string, WindowLimit]): NamedWindow => ({
+  name,
+  window: new SlidingWindow(limit, nanosOf(per))
+})
+
+/** What of that window a task takes. A name may also be one that all objects have something by. */
+const amountOf = (cost: Cost | undefined, name: string): number =>
+  cost !== undefined && Object.hasOwn(cost, name) ? cost[name]! : 1
+
+/** The limits of a call that nobody else has to keep to. */
+export interface OwnLimits {
+  readonly maxAtOnce: number
+  /** The limiter of all the others, if there are any; `maxAtOnce` is then its business, too. */
+  readonly limiters: ReadonlyArray<Limiter>
+}
+
+export class LocalLimiter extends Limiter {
+  capacity: number
+  private rate: number
+  private burst: number
+  private gcra: Gcra | undefined
+  /** An array, since the most frequent question is about all of them, mostly none. */
+  private readonly windows: Array<NamedWindow>
+  /** The time of the last start. */
+  private lastStart = -Infinity
+  private isResized = false
+
+  constructor({ maxAtOnce = Infinity, maxBurst = 1, maxPerSecond = Infinity, windows }: Limits) {
+    super()
+    this.capacity = maxAtOnce
+    this.rate = maxPerSecond
+    this.burst = maxBurst
+    this.gcra = gcraOf(maxPerSecond, maxBurst)
+    this.windows = windowsOf(windows).map(named)
+  }
+
+  /**
+   * A call's own limits. Nobody else waits for those: where time does not matter, the call itself can count. `isPausable`
+   * asks for a limiter all the same.
+   */
+  static forCall(limits: Limits, isPausable = false): OwnLimits {
+    const { maxAtOnce = Infinity, maxPerSecond = Infinity, windows } = limits
+    const isTimed = maxPerSecond !== Infinity || windowsOf(windows).length > 0
+    return isTimed || isPausable
+      ? { maxAtOnce: Infinity, limiters: [new LocalLimiter(limits)] }
+      : { maxAtOnce, limiters: [] }
+  }
+
+  get names(): Iterable<string> {
+    return this.windows.map(({ name }) => name)
+  }
+
+  override get isWeighed(): boolean {
+    return this.windows.length > 0
+  }
+
+  /** How much may be spent in each window now. */
+  rooms(host: Host): Readonly<Record<string, number>> {
+    this.look(host)
+    return Object.fromEntries(this.windows.map(({ name, window }) => [name, window.room(this.time.now)]))
+  }
+
+  /** Whether nothing would change if this were made anew: nobody is here, no window reaches a start, the limits are as made. */
+  isForgettable(): boolean {
+    this.time.look()
+    const reach = Math.max(this.gcra?.window ?? 0, ...this.windows.map(({ window }) => window.per))
+    const past = Math.max(this.lastStart + reach, this.pausedUntil)
+    return !this.isResized && this.isIdle && past <= this.time.now
+  }
+
+  /** Changes the limits that are given; what was taken under the old ones stays taken. */
+  resize(limits: Limits, host: Host): void {
+    const { maxAtOnce = this.capacity, maxBurst = this.burst, maxPerSecond = this.rate, windows } = limits
+    this.look(host)
+    this.isResized = true
+    this.capacity = maxAtOnce
+    if (maxPerSecond !== this.rate || maxBurst !== this.burst) {
+      this.rate = maxPerSecond
+      this.burst = maxBurst
+      const isPaced = maxPerSecond !== Infinity && maxBurst !== Infinity
+      this.gcra =
+        (isPaced && this.gcra?.resized(maxPerSecond, maxBurst, this.time.now)) || gcraOf(maxPerSecond, maxBurst)
+    }
+    for (const each of windowsOf(windows)) {
+      const [name, { limit, per }] = each
+      const known = this.windows.find((window) => window.name === name)
+      if (known === undefined) this.windows.push(named(each))
+      else known.window.resize(limit, nanosOf(per), this.time.now)
+    }
+    this.refuseHopeless()
+    this.wake()
+    this.tellFollowers()
+  }
+
+  /** The task has cost something else than it was booked with. */
+  correct(entry: unknown, cost: Cost): void {
+    if (entry === undefined) return
+    for (const each of (entry as ReservationEntry).spent) {
+      if (!Object.hasOwn(cost, each.name)) continue
+      const used = cost[each.name]!
+      each.window.correct(each.number, used - each.cost)
+      each.cost = used
+    }
+  }
+
+  override objection(cost: Cost | undefined): Refusal | undefined {
+    if (cost === undefined) return undefined
+    for (const { name, window } of this.windows) {
+      const wanted = amountOf(cost, name)
+      if (wanted > window.limit) {
+        return { _tag: "ExcessiveCost", window: name, cost: wanted, limit: window.limit }
+      }
+    }
+    return undefined
+  }
+
+  override settle(entry: unknown): void {
+    if (entry === undefined) return
+    const { pace, spent } = entry as ReservationEntry
+    this.time.look()
+    this.gcra?.amend(pace, this.time.now)
+    for (const { number, window } of spent) window.amend(number, this.time.now)
+  }
+
+  get isTimed(): boolean {
+    return this.gcra !== undefined || this.windows.length > 0
+  }
+
+  /** Where all places are taken, an event tells; but a pace wants to know that somebody is held up. */
+  protected override mayOpen(): boolean {
+    return this.running < this.capacity || this.gcra !== undefined
+  }
+
+  protected opensAt(waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
+    if (this.running + kept.length >= this.capacity) {
+      this.hold()
+      return Infinity
+    }
+    let opensAt = -Infinity
+    for (const { name, window } of this.windows) {
+      let amount = amountOf(waiter.cost, name)
+      for (const each of kept) amount += amountOf(each.cost, name)
+      opensAt = Math.max(opensAt, amount > window.limit ? Infinity : window.opensAt(amount, this.time.now))
+    }
+    if (this.gcra === undefined) return opensAt
+    this.gcra.turn(opensAt > this.time.now ? "held" : "paced", this.time.now)
+    return Math.max(opensAt, this.gcra.due(kept.length))
+  }
+
+  protected opensNext(): number {
+    if (this.running >= this.capacity) return Infinity
+    const windows = this.windows.map(({ window }) => window.opensAt(1, this.time.now))
+    return Math.max(this.gcra?.due() ?? -Infinity, ...windows)
+  }
+
+  protected take(waiter: Waiter): unknown {
+    if (!this.isTimed) return undefined
+    const at = this.time.now
+    this.lastStart = at
+    const spent: Array<Spending> = []
+    for (const { name, window } of this.windows) {
+      const cost = amountOf(waiter.cost, name)
+      spent.push({ name, window, number: window.spend(cost, at), cost })
+    }
+    return { pace: this.gcra?.start(at) ?? 0, spent } satisfies ReservationEntry
+  }
+
+  protected giveBack(): void {}
+
+  protected hold(): void {
+    this.turn("held")
+  }
+
+  protected rest(): void {
+    this.turn("idle")
+  }
+
+  protected shift(delta: number): void {
+    this.lastStart += delta
+    this.gcra?.shift(delta)
+    for (const { window } of this.windows) window.shift(delta)
+  }
+
+  private turn(mode: "held" | "idle"): void {
+    // Time spent in the same mode is accounted for when the mode changes.
+    if (this.gcra === undefined || this.gcra.mode === mode) return
+    this.time.look()
+    this.gcra.turn(mode, this.time.now)
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * The limiter of an Effect `Schedule`: it is stepped at each start, and its delay is the least time to the next.
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Pull from "effect/Pull"
+import * as Schedule from "effect/Schedule"
+import { refusalOf, ScheduleEnded } from "../admission/errors.ts"
+import { Limiter } from "../admission/limiter.ts"
+import type { Waiter } from "../admission/limiter.ts"
+import { asFiberHost } from "../runtime/fiberHost.ts"
+import type { FiberHost } from "../runtime/fiberHost.ts"
+
+type Step<E, R> = (now: number, input: unknown) => Pull.Pull<[unknown, Duration.Duration], E, unknown, R>
+
+export class ScheduleLimiter<E, R> extends Limiter {
+  readonly capacity = Infinity
+  readonly names: Iterable<string> = []
+  readonly isTimed = true
+  private readonly schedule: Schedule.Schedule<unknown, unknown, E, R>
+  private step: Step<E, R> | undefined
+  /** `Infinity` while the schedule makes up its mind. */
+  private opens = -Infinity
+
+  constructor(schedule: Schedule.Schedule<unknown, unknown, E, R>) {
+    super()
+    this.schedule = schedule
+  }
+
+  protected opensAt(_waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
+    // What comes after a start, only the schedule knows.
+    return kept.length > 0 ? Infinity : this.opens
+  }
+
+  protected opensNext(): number {
+    return this.opens
+  }
+
+  protected take(waiter: Waiter): void {
+    const at = this.time.now
+    this.opens = Infinity
+    const host = asFiberHost(waiter.host)
+    const stepped = host.fork(this.stepped(host))
+    stepped.addObserver((exit) => {
+      if (Exit.isSuccess(exit)) {
+        this.opens = at + Math.ceil(Duration.toMillis(exit.value) * 1_000_000)
+        this.wake()
+      } else {
+        const done = Pull.doneExitFromCause(exit.cause)
+        const cause = Exit.isSuccess(done) ? Cause.fail(new ScheduleEnded({ output: done.value })) : done.cause
+        this.breakWith(refusalOf(cause))
+      }
+    })
+  }
+
+  correct(): void {}
+  protected giveBack(): void {}
+  protected hold(): void {}
+  protected rest(): void {}
+  protected shift(delta: number): void {
+    this.opens += delta
+  }
+
+  /** One step of the schedule, whose first one makes the stepping function, in the context of who started a task. */
+  private stepped(host: FiberHost): Effect.Effect<Duration.Duration, E | Cause.Done<unknown>, R> {
+    const step: Effect.Effect<Step<E, R>, never, R> = this.step === undefined
+      ? Effect.map(Schedule.toStep(this.schedule), (made) => (this.step = made))
+      : Effect.succeed(this.step)
+    return Effect.flatMap(step, (next) =>
+      Effect.map(next(host.clock.currentTimeMillisUnsafe(), undefined), ([, delay]) => delay)
+    )
+  }
+}

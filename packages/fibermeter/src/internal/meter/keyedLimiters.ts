@@ -1,0 +1,96 @@
+/**
+ * The limiters of a family of meters, one for each key that has been in use of late.
+ *
+ * No timer looks after them: each use drops limiters that have become as good as new, beginning with the one that was not
+ * used for longest. Each limiter is dropped once, so this takes constant amortised time, and bounded time at each use.
+ *
+ * The order of use is a linked list, and not that of the `Map`: an engine leaves a gap in a `Map` for each entry that is
+ * taken out, and steps over all gaps to find the first entry. With 100,000 keys in use that took 100 µs at each use.
+ */
+import type { LocalLimiter } from "../limits/localLimiter.ts"
+
+/** At each use at least so many are looked at: idle limiters go faster than new ones can come. */
+const minLooks = 2
+
+/** At each use at most so many are looked at, which takes about a tenth of a millisecond. */
+const maxLooks = 512
+
+/** A key in use. The list of all is a ring: the one after the last is the family's own link, before the first. */
+class Link<K, G> {
+  readonly key: K
+  readonly limiter: G
+  previous: Link<K, G>
+  next: Link<K, G>
+
+  constructor(key: K, limiter: G) {
+    this.key = key
+    this.limiter = limiter
+    this.previous = this
+    this.next = this
+  }
+
+  addBefore(link: Link<K, G>): void {
+    this.previous = link.previous
+    this.next = link
+    link.previous.next = this
+    link.previous = this
+  }
+
+  remove(): void {
+    this.previous.next = this.next
+    this.next.previous = this.previous
+  }
+}
+
+export class KeyedLimiters<K, G extends LocalLimiter = LocalLimiter> {
+  private readonly make: () => G
+  private readonly links = new Map<K, Link<K, G>>()
+  /** Begins and ends the list, which is in the order of the last use, or of the last look at one that had to stay. */
+  private readonly ends = new Link<K, G>(undefined!, undefined!)
+
+  constructor(make: () => G) {
+    this.make = make
+  }
+
+  /** How many keys there are whose past still matters. */
+  get size(): number {
+    let size = 0
+    for (const { limiter } of this.links.values()) if (!limiter.isForgettable()) size++
+    return size
+  }
+
+  of(key: K): G {
+    let link = this.links.get(key)
+    if (link === undefined) {
+      link = new Link(key, this.make())
+      this.links.set(key, link)
+    } else {
+      link.remove()
+    }
+    this.dropIdle()
+    // Added only now, so that what is asked for is not dropped, or looked at.
+    link.addBefore(this.ends)
+    return link.limiter
+  }
+
+  /** After `minLooks` it stops at the first that has to stay: most of those behind it were used later. */
+  private dropIdle(): void {
+    for (let looks = 0; looks < maxLooks; looks++) {
+      const oldest = this.ends.next
+      if (oldest === this.ends) return
+      if (oldest.limiter.isForgettable()) {
+        this.drop(oldest)
+      } else if (looks < minLooks) {
+        oldest.remove()
+        oldest.addBefore(this.ends)
+      } else {
+        return
+      }
+    }
+  }
+
+  private drop(link: Link<K, G>): void {
+    link.remove()
+    this.links.delete(link.key)
+  }
+}

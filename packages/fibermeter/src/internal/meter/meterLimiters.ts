@@ -1,0 +1,34 @@
+/**
+ * What a `Meter` is inside.
+ */
+import * as Predicate from "effect/Predicate"
+import * as check from "../input/validate.ts"
+import type { Limiter } from "../admission/limiter.ts"
+
+export const TypeId = "~fibermeter/Meter"
+
+/**
+ * What only the meters of this copy of the package have. Copies that a program has loaded twice have an order of waiters
+ * each, so a waiter for meters of both would be admitted by neither's rule.
+ */
+export const CopyId: unique symbol = Symbol(TypeId)
+
+export interface WithLimiters {
+  readonly limiters: ReadonlyArray<Limiter>
+}
+
+export const hasLimiters = (u: unknown): u is WithLimiters => Predicate.hasProperty(u, CopyId)
+
+/** Whether a value is a meter, be it one that another copy of the package has made. */
+export const isAnyMeter = (u: unknown): boolean => Predicate.hasProperty(u, TypeId)
+
+/** Reads an argument or option that is a meter. */
+export const meterCheck: check.Checks[string] = (name, value) => {
+  const isForeign = isAnyMeter(value) && !hasLimiters(value)
+  if (!isForeign) return check.kind("a Meter", hasLimiters)(name, value)
+  const reason = "was made by another copy of fibermeter that this program has loaded: make all meters by the same one"
+  return new check.Problem("type", `${name} ${reason}`)
+}
+
+/** The limiters of what is known to be a meter. */
+export const limitersOf = (meter: object): ReadonlyArray<Limiter> => (meter as WithLimiters).limiters

@@ -1,0 +1,137 @@
+/**
+ * Carries out tasks as Effect fibers.
+ */
+import * as Cause from "effect/Cause"
+import * as Exit from "effect/Exit"
+import type * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import { handled } from "../input/validate.ts"
+import { causeOf } from "../admission/errors.ts"
+import { isEffect, isExit } from "../runtime/effectInternals.ts"
+import type { FiberHost } from "../runtime/fiberHost.ts"
+import type { Cost } from "../admission/reservation.ts"
+import { TaskScope, telling } from "../admission/taskScope.ts"
+import type { Caller } from "../admission/taskScope.ts"
+import type { Refusal } from "../admission/refusal.ts"
+import { Task } from "./run.ts"
+import type { Run, Worker } from "./run.ts"
+import { withoutInterrupts } from "../source/streamSource.ts"
+
+class FiberTask<A, B, E> extends Task {
+  /** None while this is spare. */
+  fiber: Fiber.Fiber<B, E> | undefined
+  index = 0
+  readonly onExit: (exit: Exit.Exit<B, E>) => void
+  private readonly worker: FiberWorker<A, B, E>
+
+  constructor(worker: FiberWorker<A, B, E>, run: Run<A, B, Cause.Cause<E>>) {
+    super()
+    this.worker = worker
+    this.onExit = (exit) => {
+      run.untrack(this)
+      this.fiber = undefined
+      // Before the run is told, since that is what starts the next.
+      worker.spare = this
+      settle(run, this.index, exit)
+    }
+  }
+
+  cancel(): void {
+    // It may have ended meanwhile, by the end of one that was cancelled before it.
+    this.fiber?.interruptUnsafe(this.worker.parent)
+  }
+}
+
+/** Serves one run. */
+export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
+  /** A call is over when its fibers are. */
+  readonly grace = Infinity
+  readonly weigh: ((item: A, index: number) => Cost) | undefined
+  /** The id of the fiber that makes the call. */
+  readonly parent: number
+  readonly inside: Caller | undefined
+  /** A task that has ended, for the next one to use: most start where another has ended. */
+  spare: FiberTask<A, B, E> | undefined
+  private readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
+  private readonly host: FiberHost
+  private readonly isUninterruptible: boolean
+  /** Whether tasks are told what they hold, even if there is nothing in it to correct. */
+  private readonly isTelling: boolean
+
+  constructor(options: {
+    readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
+    readonly weigh: ((item: A, index: number) => Cost) | undefined
+    readonly host: FiberHost
+    readonly parent: number
+    readonly inside: Caller | undefined
+    readonly isUninterruptible: boolean
+    readonly isTelling: boolean
+  }) {
+    this.f = options.f
+    this.weigh = options.weigh
+    this.host = options.host
+    this.parent = options.parent
+    this.inside = options.inside
+    this.isUninterruptible = options.isUninterruptible
+    this.isTelling = options.isTelling
+  }
+
+  start(run: Run<A, B, Cause.Cause<E>>, item: A, index: number): void {
+    let effect: Effect.Effect<B, E, any>
+    let isDone: boolean
+    try {
+      effect = this.f(item, index)
+      isDone = isExit(effect)
+      if (!isDone && !isEffect(effect)) throw notAnEffect(effect)
+    } catch (error) {
+      return run.failed(index, this.crash(error))
+    }
+    // An exit is an effect that has no steps: nobody could tell it from a fiber that has ended.
+    if (isDone) return settle(run, index, effect as Exit.Exit<B, E>)
+    this.fork(run, effect, index)
+  }
+
+  private fork(run: Run<A, B, Cause.Cause<E>>, effect: Effect.Effect<B, E, any>, index: number): void {
+    // `f` itself may have ended the call.
+    if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
+    if (this.isTelling || run.isWeighed) effect = telling(effect, new TaskScope(run.holding(), this.inside))
+    const fiber = this.host.fork(effect, this.isUninterruptible)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return settle(run, index, exit)
+    const task = this.spare ?? new FiberTask(this, run)
+    this.spare = undefined
+    task.fiber = fiber
+    task.index = index
+    fiber.addObserver(task.onExit)
+    run.track(task)
+  }
+
+  combine(first: Cause.Cause<E> | undefined, later: Cause.Cause<E>): Cause.Cause<E> | undefined {
+    const added = withoutInterrupts(later)
+    if (first === undefined || added === undefined) return first ?? added
+    return Cause.fromReasons([...first.reasons, ...added.reasons])
+  }
+
+  refused(refusal: Refusal): Cause.Cause<E> {
+    return causeOf(refusal)
+  }
+
+  crash(error: unknown): Cause.Cause<E> {
+    return Cause.die(error)
+  }
+}
+
+const settle = <A, B, E>(run: Run<A, B, Cause.Cause<E>>, index: number, exit: Exit.Exit<B, E>): void => {
+  if (Exit.isSuccess(exit)) run.succeeded(index, exit.value)
+  else run.failed(index, exit.cause)
+}
+
+const notAnEffect = (value: unknown): Cause.IllegalArgumentError => {
+  // Its rejection is ignored: the call fails with this error instead.
+  handled(value)
+  return new Cause.IllegalArgumentError(
+    value instanceof Promise
+      ? "a task is an Effect, but this is a Promise, which has already started: write Effect.promise(() => …)"
+      : `a task is an Effect, but this is ${typeof value === "object" && value !== null ? "an object" : String(value)}`
+  )
+}

@@ -1,0 +1,86 @@
+/**
+ * Where a call of core runs: the context its fibers get, the clock it lives by, and the event loop as its scheduler sees
+ * it.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type * as Engine from "./host.ts"
+
+const uninterruptible = { uninterruptible: true }
+
+/** Every waiter has one of these, most of which are never asked for a fiber: what can be made late, is. */
+export class FiberHost implements Engine.Host {
+  // Why these are no fields: `request.ts`.
+  declare readonly clock: Clock.Clock
+  declare private readonly fiber: Fiber.Fiber<any, any>
+  declare private readonly context: Context.Context<never>
+  declare private forkIn: ReturnType<typeof Effect.runForkWith<any>> | undefined
+
+  constructor(fiber: Fiber.Fiber<any, any>) {
+    const { context } = fiber
+    this.fiber = fiber
+    this.context = context
+    this.clock = Context.get(context, Clock.Clock)
+    this.forkIn = undefined
+  }
+
+  /** Whether its clock shows real time, rather than a test's. */
+  get isLive(): boolean {
+    return this.clock === liveClock
+  }
+
+  /** Effect's timers are its own: nothing replaces them. */
+  get timersEra(): number {
+    return 0
+  }
+
+  /** Starts a fiber at once; it runs until it first waits, and belongs to no other fiber. */
+  fork<A, E>(effect: Effect.Effect<A, E, any>, isUninterruptible = false): Fiber.Fiber<A, E> {
+    this.forkIn ??= Effect.runForkWith(this.context as Context.Context<any>)
+    return isUninterruptible ? this.forkIn(effect, uninterruptible) : this.forkIn(effect)
+  }
+
+  /** On a clock of Effect's: there is no other in core. */
+  sleep(clock: Engine.Clock, nanos: number, f: () => void): Engine.Timer {
+    const fiber = this.fork((clock as Clock.Clock).sleep(Duration.nanos(BigInt(Math.ceil(nanos)))))
+    // A clock that does not wait must not turn repeated waits into an endless loop.
+    if (fiber.pollUnsafe() === undefined) {
+      fiber.addObserver((exit) => {
+        if (Exit.isSuccess(exit)) f()
+      })
+    } else {
+      this.defer(f)
+    }
+    return new FiberTimer(fiber)
+  }
+
+  defer(f: () => void): void {
+    this.fiber.currentDispatcher.scheduleTask(f, 0)
+  }
+}
+
+const liveClock = Context.get(Context.empty(), Clock.Clock)
+
+/** A fiber that sleeps. */
+class FiberTimer implements Engine.Timer {
+  readonly isLost = false
+  private readonly fiber: Fiber.Fiber<void>
+
+  constructor(fiber: Fiber.Fiber<void>) {
+    this.fiber = fiber
+  }
+
+  cancel(): void {
+    this.fiber.interruptUnsafe()
+  }
+}
+
+/** The host of the calls that a fiber makes. */
+export const ofFiber = (fiber: Fiber.Fiber<any, any>): FiberHost => new FiberHost(fiber)
+
+/** The one kind of host that limiters of core meet: the facade cannot make those that ask for more than `Engine.Host`. */
+export const asFiberHost = (host: Engine.Host): FiberHost => host as FiberHost

@@ -1,0 +1,84 @@
+/**
+ * What the engine asks of the place where it runs: the time, timers, and later turns of the event loop. Core answers
+ * with Effect's clocks and fibers (`fiberHost.ts`), the facade with the timers of JavaScript itself. As in
+ * all of the engine that the facade uses, there is no code of Effect's here.
+ */
+import { captureContext } from "./asyncContext.ts"
+
+/**
+ * Whether this is Cloudflare Workers, where timers and events belong to requests. `WebSocketPair` is there with every
+ * compatibility date, unlike `navigator`, and nowhere else.
+ */
+export const isWorkers: boolean = "WebSocketPair" in globalThis
+
+export interface Clock {
+  /** Nanoseconds since a zero of the clock's own. Never goes back. */
+  monotonicTimeNanosUnsafe(): bigint
+  /** Milliseconds since 1970, as the wall clock has them. For dates alone: it may be set. */
+  currentTimeMillisUnsafe(): number
+}
+
+/** A pending wait. */
+export interface Timer {
+  /** Whether it will never fire, since the timers of the host have been replaced since. */
+  readonly isLost: boolean
+  cancel(): void
+}
+
+/** What looks again for what it can do. */
+export interface Wakeable {
+  wake(): void
+}
+
+/** A request for admission that waits, as far as the host has to know it. */
+export interface Waiting {
+  readonly isWaiting: boolean
+  readonly limiters: ReadonlyArray<Wakeable & { readonly isShared: boolean }>
+  /** Gives up waiting. */
+  cancel(): void
+}
+
+/**
+ * The requests of Cloudflare Workers. What an event of one request leads to must not run in another one, so waiters and
+ * calls that share a limiter are known by the request that made them.
+ */
+export interface Requests {
+  /** `key` belongs to the present request. */
+  enter(key: object): void
+  /** The waiter begins to wait, in the present request. */
+  wait(waiter: Waiting): void
+  /** Whether the waiter looks for room on timers of its own request. */
+  looksAgain(waiter: Waiting): boolean
+  /** Whether `key` belongs to the present request, or to none. */
+  isHere(key: object): boolean
+  /** Calls `wake` in the request of `key`, which is another one. */
+  send(key: object, wakeable: Wakeable): void
+  /** As `send`, for a waiter. Takes it out of its queue instead if its request has ended. */
+  sendWaiter(waiter: Waiting, limiter: Wakeable): void
+}
+
+export interface Host {
+  /** Only where events belong to requests. */
+  readonly requests?: Requests | undefined
+  readonly clock: Clock
+  /** Whether the clock shows real time, rather than a test's. */
+  readonly isLive: boolean
+  /** Changes when the timers of the host are replaced. Timers of an earlier era are lost. */
+  readonly timersEra: number
+  /** Calls `f` after so many nanoseconds on that clock, never at once. */
+  sleep(clock: Clock, nanos: number, f: () => void): Timer
+  /** Calls `f` in a later turn of the event loop. */
+  defer(f: () => void): void
+}
+
+/** Real timers keep the async context of their caller; those of a test run in the context of what moves its clock. */
+const inContext = (f: () => void): (() => void) => {
+  const context = captureContext()
+  return () => context.runInAsyncScope(f)
+}
+
+/** Calls `f` after that many milliseconds on the host's clock. Returns what calls it off. */
+export const after = (host: Host, millis: number, f: () => void): (() => void) => {
+  const timer = host.sleep(host.clock, millis * 1_000_000, host.isLive ? f : inContext(f))
+  return () => timer.cancel()
+}

@@ -1,0 +1,121 @@
+/**
+ * Whether and when a task that has failed is tried again.
+ */
+import { admission, calls, check } from "fibermeter/engine"
+import type { Period } from "../Limits.ts"
+import type { Retry } from "../Retry.ts"
+import { host } from "./host.ts"
+import { accept } from "./errors.ts"
+import type { Rejection } from "./rejection.ts"
+import { times } from "./times.ts"
+
+/** The checks of the options about tasks that take too long or fail. */
+export const taskChecks = {
+  timeout: times.period,
+  retry: check.object("an object { times, delay, schedule, while }", {
+    times: check.count,
+    delay: check.functionOr(times.delay),
+    schedule: check.iterable(times.delay),
+    while: check.anyFunction
+  })
+} satisfies check.Checks
+
+/** A length of time, checked already, in milliseconds; none if there is none, or it has no end. */
+export const millisOf = (period: Period | undefined): number | undefined => {
+  if (period === undefined) return undefined
+  const millis = admission.nanosOf(period) / 1_000_000
+  return millis === Infinity ? undefined : millis
+}
+
+/** A second, then twice as long each time, up to 30 seconds. */
+const byDefault = (attempt: number): number => Math.min(1000 * 2 ** (attempt - 1), 30_000)
+
+export class Retries {
+  private readonly retry: Retry
+  /** What pauses whatever the task is admitted by, for so many nanoseconds. */
+  private readonly pause: (nanos: number) => void
+  /** The schedule, as far as it has been needed: it may be one that can be gone through only once. */
+  private readonly delays: Array<Period> = []
+  private readonly schedule: Iterator<Period> | undefined
+  /** The schedule has ended, or thrown: it is not to be closed. */
+  private isOver = false
+
+  constructor(retry: Retry, pause: (nanos: number) => void) {
+    this.retry = retry
+    this.pause = pause
+    this.schedule = retry.schedule?.[Symbol.iterator]()
+  }
+
+  /** How many milliseconds after this failure the attempt of that number may begin (1 is the first retry), if it may. */
+  delayBefore(attempt: number, reason: unknown): number | undefined {
+    try {
+      return this.decide(attempt, reason)
+    } catch (error) {
+      throw withCause(error, reason)
+    }
+  }
+
+  private decide(attempt: number, reason: unknown): number | undefined {
+    const asked = calls.retryAfter(reason, host().clock.currentTimeMillisUnsafe())
+    if (asked !== undefined) this.pause(Math.ceil(asked * 1_000_000))
+    const { times: most = this.schedule === undefined ? 2 : Infinity } = this.retry
+    if (attempt > most || !this.isWorthIt(reason, attempt)) return undefined
+    if (this.schedule !== undefined && !this.reaches(attempt)) return undefined
+    const delay = this.planned(attempt, reason)
+    check.handled(delay)
+    const millis = accept(times.delay("the delay of a retry", delay)) as number
+    return asked ?? millis
+  }
+
+  private isWorthIt(reason: unknown, attempt: number): boolean {
+    if (this.retry.while === undefined) return true
+    const isWorthIt = this.retry.while(reason, attempt)
+    accept(check.notSync("retry.while", isWorthIt))
+    return isWorthIt
+  }
+
+  private planned(attempt: number, reason: unknown): Period {
+    if (this.schedule !== undefined) return this.delays[attempt - 1]!
+    const { delay = byDefault } = this.retry
+    return typeof delay === "function" ? delay(attempt, reason) : delay
+  }
+
+  /** Whether the schedule has a delay for that attempt. */
+  private reaches(attempt: number): boolean {
+    while (this.delays.length < attempt) {
+      // So it stays if this throws.
+      this.isOver = true
+      const next = this.schedule!.next()
+      if (next.done === true) return false
+      this.isOver = false
+      this.delays.push(next.value)
+    }
+    return true
+  }
+
+  /** The call has ended. Closes the schedule as `for…of` would. Gives what that throws. */
+  close(): Rejection | undefined {
+    if (this.isOver) return undefined
+    this.isOver = true
+    try {
+      this.schedule?.return?.()
+      return undefined
+    } catch (reason) {
+      return { reason }
+    }
+  }
+}
+
+/** What was thrown while a retry was decided on, with the failure of the task as its cause: neither may be lost. */
+const withCause = (error: unknown, cause: unknown): unknown => {
+  if (error === cause) return error
+  if (error instanceof Error && !("cause" in error) && Object.isExtensible(error)) {
+    return Object.defineProperty(error, "cause", {
+      value: cause,
+      configurable: true,
+      enumerable: false,
+      writable: true
+    })
+  }
+  return new AggregateError([error], "whether to retry a task could not be decided", { cause })
+}
