@@ -271,6 +271,29 @@ it("waiters of a shared meter yield, and are served by their own timers, after a
   expect(served).toBe(many.length)
 })
 
+it("waiters of a shared meter that start in one turn yield, and look again on a timer of their request", async () => {
+  const meter = lib.createMeter({ maxAtOnce: 1 })
+  await inRequest(1, () => void meter.run(task("a", 1000)))
+  let served = 0
+  let ended = 0
+  const slow = (): void => {
+    now += 1
+    served++
+    ended = now
+  }
+  await inRequest(2, () => {
+    for (let i = 0; i < 1000; i++) void meter.run(slow)
+    meter.resize({ maxAtOnce: 2000 })
+  })
+  expect(served).toBeLessThan(1000)
+  expect(new Set(timers.map(([where]) => where))).toEqual(new Set([1, 2]))
+  const [began, before] = [now, served]
+  await pass(3000)
+  expect(served).toBe(1000)
+  // A millisecond between two turns.
+  expect(ended - began).toBeLessThan(1.3 * (1000 - before))
+})
+
 it("a retry without a delay is on a timer of its request", async () => {
   let attempts = 0
   const fail = (): void => {
@@ -397,6 +420,14 @@ it("a test's fake timers are of no request", async () => {
     vi.advanceTimersByTime(100)
     await jobs()
     expect(isIdle).toBe(true)
+    void meter.run(() => new Promise<void>((resolve) => setTimeout(resolve, 100)))
+    let served = 0
+    for (let i = 0; i < 30_000; i++) void meter.run(() => void served++)
+    meter.resize({ maxAtOnce: 50_000 })
+    expect(served).toBeLessThan(30_000)
+    for (let i = 0; i < 100; i++) vi.advanceTimersByTime(1)
+    await pass(10)
+    expect(served).toBe(30_000)
   } finally {
     vi.useRealTimers()
   }

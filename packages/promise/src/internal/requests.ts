@@ -70,6 +70,11 @@ class Home {
     this.poll()
   }
 
+  /** There is room, but this turn has lasted long enough. */
+  lookSoon(): void {
+    this.delay = 1
+  }
+
   send(wakeable: runtime.Wakeable): void {
     this.due.add(wakeable)
     this.wake?.()
@@ -136,7 +141,9 @@ class WorkersRequests implements runtime.Requests {
   }
 
   looksAgain(waiter: runtime.Waiting): boolean {
-    return homes.has(waiter)
+    const home = homes.get(waiter)
+    home?.lookSoon()
+    return home !== undefined
   }
 
   isHere(key: object): boolean {

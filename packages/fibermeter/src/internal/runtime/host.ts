@@ -47,7 +47,7 @@ export interface Requests {
   enter(key: object): void
   /** The waiter begins to wait, in the present request. */
   wait(waiter: Waiting): void
-  /** Whether the waiter looks for room on timers of its own request. */
+  /** Whether the waiter looks for room on timers of its own request. If so, it looks soon. */
   looksAgain(waiter: Waiting): boolean
   /** Whether `key` belongs to the present request, or to none. */
   isHere(key: object): boolean
