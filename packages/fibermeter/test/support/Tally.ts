@@ -23,7 +23,7 @@ export interface Counts {
   looks: number
   /** Rounds of the loops that start tasks and let waiters pass. */
   rounds: number
-  /** Looks at the places of lines: of those who wait, of the tasks that run and of the calls of a meter. */
+  /** Reads and writes of entries of wait lists: of waiters, of running tasks and of the calls of a meter. */
   places: number
   /** Elements of arrays, sets and maps that were gone through or moved by their methods and iterators. */
   elements: number
@@ -117,11 +117,11 @@ export class Tally<Work extends Counts> {
 
   protected install(): void {
     const { counted } = this
-    this.onCall(AdmissionRequest.prototype, "request", () => counted.asks++)
+    this.onCall(AdmissionRequest.prototype, "requestStart", () => counted.asks++)
     this.onCall(Limiter.prototype, "opensFor", () => counted.looks++)
     this.onCall(Limiter.prototype, "pump", () => counted.rounds++)
     this.onCall(Run.prototype, "pump", () => counted.rounds++)
-    this.onCall(WaitList.prototype, "add", (line) => this.countPlaces(line as { places: Array<unknown> }))
+    this.onCall(WaitList.prototype, "add", (list) => this.countPlaces(list as { entries: Array<unknown> }))
     for (const [prototype, names] of linear) {
       for (const name of names.split(" ")) {
         this.onCall(prototype, name, (self) => {
@@ -179,11 +179,11 @@ export class Tally<Work extends Counts> {
   }
 
   /** No method is called to look at an element of an array: the array is put behind something that sees it. */
-  private countPlaces(line: { places: Array<unknown> }): void {
-    if (this.seen.has(line.places)) return
-    if (!Array.isArray(line.places)) throw new Error("there are no places to be counted any more")
-    line.places = countedPlaces(line.places, this.counted)
-    this.seen.add(line.places)
+  private countPlaces(list: { entries: Array<unknown> }): void {
+    if (this.seen.has(list.entries)) return
+    if (!Array.isArray(list.entries)) throw new Error("a wait list has no entries to count")
+    list.entries = countedPlaces(list.entries, this.counted)
+    this.seen.add(list.entries)
   }
 }
 
