@@ -132,7 +132,7 @@ const chosen = hosts.filter(
 mkdirSync(folder, { recursive: true })
 if (chosen.includes(chromium)) findOrInstall()
 execFileSync(process.execPath, [join(root, "scripts/build.ts")], { cwd: root, stdio: "inherit" })
-console.log(`not on what is published, since they look inside: ${looksInside().join(", ")}`)
+console.log(`not on what is published, since they look inside: ${looksInside("promise").join(", ")}`)
 console.log(`not outside of Node: ${needsNode().join(", ")}`)
 const expected = findTests()
 const file = join(folder, "tests.mjs")

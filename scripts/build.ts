@@ -1,68 +1,129 @@
 /**
  * Builds what is published of both packages, from nothing: what is left of an earlier build would be published along.
  *
- * Core is compiled file by file and imports `effect`, its peer. The facade becomes one module with the engine in it, so
- * that it installs and loads as one small file: `index.js` with a source map, and one file of types. `index.cjs` is the
- * same for what can only load CommonJS, such as Jest without `--experimental-vm-modules`; Node's own `require` gets the
- * ES module (condition `module-sync`), so that no program has two copies of it.
+ * Core imports `effect`, its peer. Its own modules become one file for each entry and one that both share, since Node takes
+ * most of a millisecond for each file that it loads (benchmark `load`). Its types stay file by file, with maps to the
+ * sources, which are published.
+ *
+ * The facade becomes one module with the engine in it, so that it installs and loads as one small file: `index.js` with a
+ * source map, and one file of types. `index.cjs` is the same for what can only load CommonJS, such as Jest without
+ * `--experimental-vm-modules`; Node's own `require` gets the ES module (condition `module-sync`), so that no program has
+ * two copies of it.
  */
 import { spawnSync } from "node:child_process"
 import { readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join, relative } from "node:path"
 import { rolldown } from "rolldown"
-import type { InputOptions, OutputChunk, Plugin } from "rolldown"
+import type { InputOptions, OutputChunk, OutputOptions, Plugin } from "rolldown"
 import { dts } from "rolldown-plugin-dts"
+import { privateNames } from "./private-names.ts"
 
 const root = join(import.meta.dirname, "..")
+const core = join(root, "packages/fibermeter")
 const facade = join(root, "packages/promise")
 const dist = join(facade, "dist")
 /** The facade's types, file by file; the `outDir` of its `tsconfig.build.json`. */
 const types = join(root, ".build/promise")
 
-for (const folder of [join(root, "packages/fibermeter/dist"), dist, types]) {
+for (const folder of [join(core, "dist"), dist, types]) {
   rmSync(folder, { recursive: true, force: true })
 }
 const { status } = spawnSync("tsc", ["-b", "packages/promise/tsconfig.build.json"], { cwd: root, stdio: "inherit" })
 if (status !== 0) process.exit(status ?? 1)
 
 const strict: InputOptions = {
-  cwd: facade,
+  platform: "neutral",
+  transform: { target: "es2023" },
   // Whatever a bundler is in doubt about would be published.
   onLog: (_, { message }) => {
     throw new Error(message)
   }
 }
 
-const program = await rolldown({
-  ...strict,
-  input: join(facade, "src/index.ts"),
-  platform: "neutral",
-  transform: { target: "es2023" }
-})
 // The documentation is in the types. What tells bundlers that a call has no side effects stays.
-const written = { comments: { jsdoc: false, legal: true, annotation: true }, codeSplitting: false } as const
-const { output } = await program.write({
-  ...written,
-  file: join(dist, "index.js"),
+const written = {
   format: "es",
+  comments: { jsdoc: false, legal: true, annotation: true },
   sourcemap: true,
-  sourcemapExcludeSources: true,
-  // As the packages are called: the files themselves are not published.
-  sourcemapPathTransform: (path) => path.replace(/^(\.\.\/)+/, "").replace(/^src\//, "promise/src/")
-})
-await program.write({ ...written, file: join(dist, "index.cjs"), format: "cjs", exports: "named" })
-await program.close()
-refuseForeign(output[0])
+  sourcemapExcludeSources: true
+} as const
+
+await buildCore()
 
 const declarations = await rolldown({
   ...strict,
+  cwd: facade,
   input: join(types, "index.d.ts"),
   // The declarations are there already, and the generator is never asked.
   plugins: [withoutHeaders(), dts({ dtsOnly: true, generator: "oxc", tsconfig: false, sourcemap: false })]
 })
-await declarations.write({ file: join(dist, "index.d.ts"), format: "es" })
+const { output: declared } = await declarations.write({ file: join(dist, "index.d.ts"), format: "es" })
 await declarations.close()
-writeFileSync(join(dist, "index.d.cts"), readFileSync(join(dist, "index.d.ts")))
+writeFileSync(join(dist, "index.d.cts"), declared[0].code)
+
+const program = await rolldown({ ...strict, cwd: facade, input: join(facade, "src/index.ts") })
+const one: OutputOptions = {
+  ...written,
+  codeSplitting: false,
+  // Nothing else is minified: that is for the programs that use this, and here it has to be read.
+  minify: {
+    compress: false,
+    mangle: false,
+    codegen: false,
+    mangleProps: { include: new RegExp(`^(?:${privateNames(declared[0].code).join("|")})$`) }
+  }
+}
+const { output } = await program.write({
+  ...one,
+  file: join(dist, "index.js"),
+  // As the packages are called: the files themselves are not published.
+  sourcemapPathTransform: (path) => path.replace(/^(\.\.\/)+/, "").replace(/^src\//, "promise/src/")
+})
+await program.write({ ...one, file: join(dist, "index.cjs"), format: "cjs", exports: "named", sourcemap: false })
+await program.close()
+refuseForeign(output[0])
+
+/**
+ * What an entry exports as a namespace is a module of its own. As an object, which bundlers make of it otherwise, it would
+ * be filled whenever core is loaded, and stay whole in the bundles of users.
+ */
+async function buildCore(): Promise<void> {
+  const sources = join(core, "src")
+  const entries = ["index", "engine"]
+  const namespaces = entries.flatMap((entry) =>
+    Array.from(
+      readFileSync(join(sources, `${entry}.ts`), "utf8").matchAll(/^export \* as \w+ from "\.\/(.+)\.ts"/gm),
+      ([, name]) => name!
+    )
+  )
+  const program = await rolldown({
+    ...strict,
+    cwd: core,
+    input: Object.fromEntries([...entries, ...namespaces].map((name) => [name, join(sources, `${name}.ts`)])),
+    external: /^effect\//,
+    plugins: [
+      {
+        name: "namespaces as modules",
+        resolveId: (id, importer) => {
+          const isEntry = importer !== undefined && entries.some((entry) => importer === join(sources, `${entry}.ts`))
+          const name = id.replace(/^\.\/(.+)\.ts$/, "$1")
+          return isEntry && namespaces.includes(name) ? { id: `./${name}.js`, external: true } : undefined
+        }
+      }
+    ],
+    makeAbsoluteExternalsRelative: false
+  })
+  const { output } = await program.write({
+    ...written,
+    dir: join(core, "dist"),
+    chunkFileNames: "[name].js",
+    codeSplitting: {
+      groups: [{ name: "shared", test: (id) => !entries.some((entry) => id === join(sources, `${entry}.ts`)) }]
+    }
+  })
+  await program.close()
+  for (const each of output) if (each.type === "chunk") refuseForeign(each)
+}
 
 /** Takes off what a module says of itself, but for the first: in one file it would belong to whatever comes next. */
 function withoutHeaders(): Plugin {

@@ -15,16 +15,13 @@ export default defineConfig({
   plugins: [onPublished(published)],
   test: {
     ...test,
-    projects: [
-      { extends: true, test: { name: "published fibermeter", include: ["packages/fibermeter/test/**/*.test.ts"] } },
-      {
-        extends: true,
-        test: {
-          name: "published promise",
-          include: ["packages/promise/test/**/*.test.ts"],
-          exclude: looksInside().map((file) => `packages/promise/test/${file}`)
-        }
+    projects: (["fibermeter", "promise"] as const).map((name) => ({
+      extends: true as const,
+      test: {
+        name: `published ${name}`,
+        include: [`packages/${name}/test/**/*.test.ts`],
+        exclude: looksInside(name).map((file) => `packages/${name}/test/${file}`)
       }
-    ]
+    }))
   }
 })

@@ -1,6 +1,6 @@
 /**
  * What it takes to run the tests of the sources on what is published: an import of a source becomes one of the file that
- * was built from it. Core keeps its modules. The facade is one file, so that a test which reaches behind `index.ts`, or
+ * was built from it. Only the entries of a package are files of their own, so that a test which reaches behind them, or
  * needs a helper that does, has nothing to look at.
  */
 import { globSync, readFileSync } from "node:fs"
@@ -16,13 +16,20 @@ export interface Published {
   readonly promise: string
 }
 
+type Name = keyof Published
+
+/** The sources that programs import, by what they are called in `dist`. */
+const entries: Readonly<Record<Name, ReadonlyArray<string>>> = { fibermeter: ["index", "engine"], promise: ["index"] }
+
+const sourcesOf = (name: Name): string => join(packages, name, "src/")
+
 /** The published file that was made of a source; none, where that is no file of its own. */
 const builtFrom = (source: string, published: Published): string | undefined => {
-  const core = join(packages, "fibermeter/src/")
-  if (source.startsWith(core)) {
-    return join(published.fibermeter, "dist", source.slice(core.length).replace(/\.ts$/, ".js"))
+  for (const name of Object.keys(entries) as ReadonlyArray<Name>) {
+    const entry = entries[name].find((each) => source === join(sourcesOf(name), `${each}.ts`))
+    if (entry !== undefined) return join(published[name], "dist", `${entry}.js`)
   }
-  return source === join(facade, "src/index.ts") ? join(published.promise, "dist/index.js") : undefined
+  return undefined
 }
 
 const importsOf = (file: string): ReadonlyArray<string> => {
@@ -33,28 +40,34 @@ const importsOf = (file: string): ReadonlyArray<string> => {
 }
 
 /** Whether a test, or a file that it imports, imports something of that kind: of a package by its name, else by its path. */
-const reaches = (isMeant: (target: string) => boolean, file: string, seen = new Set<string>()): boolean => {
+const reaches = (
+  isMeant: (target: string) => boolean,
+  entriesHere: ReadonlyArray<string>,
+  file: string,
+  seen = new Set<string>()
+): boolean => {
   if (seen.has(file)) return false
   seen.add(file)
   return importsOf(file).some((name) => {
     if (!name.startsWith(".")) return isMeant(name)
     const target = join(dirname(file), name)
-    if (target === join(facade, "src/index.ts")) return false
-    return isMeant(target) || (!target.includes("/src/") && reaches(isMeant, target, seen))
+    if (entriesHere.includes(target)) return false
+    return isMeant(target) || (!target.includes("/src/") && reaches(isMeant, entriesHere, target, seen))
   })
 }
 
-/** The facade's test files that reach for something of that kind, relative to the folder of its tests. */
-const thatReach = (isMeant: (target: string) => boolean): ReadonlyArray<string> => {
-  const folder = join(facade, "test")
+/** A package's test files that reach for something of that kind, relative to the folder of its tests. */
+const thatReach = (name: Name, isMeant: (target: string) => boolean): ReadonlyArray<string> => {
+  const folder = join(packages, name, "test")
+  const own = entries[name].map((entry) => join(sourcesOf(name), `${entry}.ts`))
   return globSync("**/*.test.ts", { cwd: folder })
-    .filter((file) => reaches(isMeant, join(folder, file)))
+    .filter((file) => reaches(isMeant, own, join(folder, file)))
     .toSorted()
 }
 
-/** The facade's test files that look at the engine inside. */
-export const looksInside = (): ReadonlyArray<string> =>
-  thatReach((target) => target.startsWith("fibermeter") || target.includes("/src/"))
+/** A package's test files that look at what is inside of it: of the facade, that is the engine as well. */
+export const looksInside = (name: Name): ReadonlyArray<string> =>
+  thatReach(name, (target) => (name === "promise" && target.startsWith("fibermeter")) || target.includes("/src/"))
 
 /**
  * The facade's test files that need more of Node than `runtimes/inside/platform.ts` gives to every host, or that load
@@ -66,6 +79,7 @@ export const needsNode = (): ReadonlyArray<string> => {
     readFileSync(join(folder, file), "utf8").includes("vi.resetModules(")
   )
   const needing = thatReach(
+    "promise",
     (target) => target.startsWith("node:") && target !== "node:events" && target !== "node:async_hooks"
   )
   return Array.from(new Set([...needing, ...reloading])).toSorted()
@@ -79,7 +93,7 @@ export const onPublished = (published: Published) => ({
     if (importer === undefined || !id.startsWith(".")) return undefined
     const target = join(dirname(importer), id)
     const built = builtFrom(target, published)
-    if (built === undefined && target.startsWith(join(facade, "src/"))) {
+    if (built === undefined && target.startsWith(packages) && target.includes("/src/")) {
       throw new Error(`${importer} imports ${id}, which is no file of its own in what is published`)
     }
     return built
