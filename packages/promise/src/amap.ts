@@ -5,6 +5,7 @@ import { throwIfAborted } from "./internal/signal.ts"
 import { settlingOrTolerating } from "./internal/outcomes.ts"
 import type { CallCollector } from "./internal/outcomes.ts"
 import type { Rejection } from "./internal/rejection.ts"
+import type { RetryingRun } from "./internal/retryingRun.ts"
 import { isLate, settleCall, settleInOrder, settleLater } from "./internal/settle.ts"
 import type { Settle } from "./internal/settle.ts"
 import type { AmapOptions, Settled } from "./Options.ts"
@@ -91,7 +92,7 @@ class ResultIterator<A, B> implements Results<B> {
   private readonly call: Call<A, B>
   private readonly feed: calls.Feed<B>
   private readonly collector: CallCollector<B>
-  private run: calls.Run<A, B, Rejection> | undefined
+  private run: RetryingRun<A, B> | undefined
   /** Calls of `next` that wait, in the order in which they came. */
   private readonly readers = new data.Fifo<Reader<B>>()
   private hasBegun = false
@@ -166,7 +167,7 @@ class ResultIterator<A, B> implements Results<B> {
     this.unlisten = begun.unlisten
     // What was called to get here may have left.
     if (this.left === undefined) begun.begin()
-    else begun.run.leave()
+    else begun.run.abandon()
   }
 
   private end(rejection: Rejection | undefined): void {
@@ -233,7 +234,7 @@ class ResultIterator<A, B> implements Results<B> {
       }
     }
     for (const reader of this.readers.take(Infinity)) reader.resolve(done)
-    run?.leave()
+    run?.abandon()
   }
 }
 

@@ -3,8 +3,8 @@
  */
 export { All, Any, Feed, nothing } from "../internal/results/collectors.ts"
 export { reportOn, sizeOf } from "../internal/call/progress.ts"
-export { Run, Task } from "../internal/run/run.ts"
-export type { Collector, Worker } from "../internal/run/run.ts"
-export { retryAfter } from "../internal/run/retryAfter.ts"
+export { Run, RunningTask } from "../internal/run/run.ts"
+export type { Collector, Counts, Worker } from "../internal/run/run.ts"
+export { retryAfter } from "../internal/input/retryAfter.ts"
 export { Next, ofIterable, resultOf } from "../internal/source/source.ts"
 export type { Source } from "../internal/source/source.ts"

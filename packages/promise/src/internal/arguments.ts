@@ -19,6 +19,7 @@ import { PromiseWorker } from "./promiseWorker.ts"
 import type { AnyTask, Weigh } from "./promiseWorker.ts"
 import { accept } from "./errors.ts"
 import type { Rejection } from "./rejection.ts"
+import { RetryingRun } from "./retryingRun.ts"
 import { millisOf, Retries, taskChecks } from "./retryPolicy.ts"
 import { times } from "./times.ts"
 
@@ -100,7 +101,7 @@ export const recordOf = (tasks: unknown): ReadonlyArray<readonly [string, unknow
 
 /** A call that has begun, or is about to. */
 interface Begun<A, B> {
-  readonly run: calls.Run<A, B, Rejection>
+  readonly run: RetryingRun<A, B>
   /** Begins it, and listens to the caller's signal until `unlisten`, which `onEnd` has to call. */
   readonly begin: () => void
   readonly unlisten: () => void
@@ -138,7 +139,7 @@ export const makeRun = <A, B>(
     isSettling: collector instanceof Settling
   })
   const source = check.isAsyncIterable(items) ? new AsyncSource(items) : calls.ofIterable(items, toRejection)
-  const run = new calls.Run(host(), source, own, shared, worker, collector, maxUnread)
+  const run = new RetryingRun(host(), source, own, shared, worker, collector, maxUnread)
   const abort = (reason: unknown): void => {
     // The last report may abort a call that has ended, and whose caller has not been told yet.
     // What has decided the call stands; that nothing is left to do is no decision.

@@ -10,6 +10,7 @@ import { fulfilled } from "./outcomes.ts"
 import { plainPromise } from "./plainPromise.ts"
 import { aborted, refusal } from "./errors.ts"
 import type { Rejection, TaskRejection } from "./rejection.ts"
+import type { RetryingRun } from "./retryingRun.ts"
 import type { Retries } from "./retryPolicy.ts"
 import { TimeLimit } from "./timeLimit.ts"
 
@@ -19,7 +20,7 @@ export type Weigh<A> = (item: A, index: number) => admission.Cost
 export type AnyTask<A, B> = (item: A, context: TaskContext) => B | PromiseLike<B>
 
 /** An attempt at a task that did not end at once. Like its context without fields. */
-class Attempt<A, B> extends calls.Task {
+class Attempt<A, B> extends calls.RunningTask {
   declare readonly context: Context
   declare limit: TimeLimit | undefined
   declare private readonly worker: PromiseWorker<A, B>
@@ -78,7 +79,7 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     ))
   }
 
-  start(run: calls.Run<A, B, Rejection>, item: A, index: number, attempts: number): void {
+  start(run: RetryingRun<A, B>, item: A, index: number, attempts = 0): void {
     const context = run.isWeighed ? new Context(index, run.holding()) : new Context(index)
     const depth = enter()
     let promise: PromiseLike<B>
@@ -96,12 +97,12 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     promise.then(
       (value) => {
         run.untrack(attempt)
-        if (attempt.limit?.end() === false) run.leftLate()
+        if (attempt.limit?.end() === false) run.settledLate()
         else this.succeeded(run, item, index, value)
       },
       (reason) => {
         run.untrack(attempt)
-        if (attempt.limit?.end() === false) run.leftLate()
+        if (attempt.limit?.end() === false) run.settledLate()
         else this.failed(run, item, index, attempts, reason)
       }
     )
@@ -126,19 +127,18 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     return first
   }
 
-  private succeeded(run: calls.Run<A, B, Rejection>, item: A, index: number, value: B): void {
+  private succeeded(run: RetryingRun<A, B>, item: A, index: number, value: B): void {
     run.succeeded(index, this.isSettling ? (fulfilled(value, index, item) as B) : value)
   }
 
-  private failed(run: calls.Run<A, B, Rejection>, item: A, index: number, attempts: number, thrown: unknown): void {
+  private failed(run: RetryingRun<A, B>, item: A, index: number, attempts: number, thrown: unknown): void {
     const { delay, reason } = this.verdict(run, attempts, thrown)
     if (delay === undefined) return run.failed(index, failure(reason, item))
-    run.again(item, index, attempts + 1, delay)
-    run.left()
+    run.retry(item, index, attempts + 1, delay)
   }
 
   private limit(
-    run: calls.Run<A, B, Rejection>,
+    run: RetryingRun<A, B>,
     item: A,
     index: number,
     attempts: number,
@@ -147,14 +147,14 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     return new TimeLimit(this.timeout!, (error) => {
       context.abort(error)
       const { delay, reason } = this.verdict(run, attempts, error)
-      if (delay === undefined) run.failedEarly(index, failure(reason, item))
-      else run.againEarly(item, index, attempts + 1, delay)
+      if (delay === undefined) run.failedBeforeEnd(index, failure(reason, item))
+      else run.retryBeforeEnd(item, index, attempts + 1, delay)
     })
   }
 
   /** When the next attempt begins, if there is to be one, and how the task has failed otherwise. */
   private verdict(
-    run: calls.Run<A, B, Rejection>,
+    run: RetryingRun<A, B>,
     attempts: number,
     reason: unknown
   ): Rejection & { readonly delay?: number } {

@@ -8,7 +8,10 @@ import type { Progress } from "../../Progress.ts"
 import { after } from "../runtime/host.ts"
 import type { Counts, Run } from "../run/run.ts"
 
-type Report = (progress: Counts & Pick<Progress, "total" | "elapsed" | "rate">) => void
+/** A run, which may have counts of its own. */
+interface Reported<C extends Counts> extends Pick<Run<any, any, any>, "host" | "reporter"> {
+  counts(total: number | undefined): C
+}
 
 /** Between two reports, in milliseconds. */
 const interval = 100
@@ -17,10 +20,10 @@ const interval = 100
  * Has a run that is about to begin reported on until it ends, then once more. A throw of `report` goes to `onThrow`.
  * `wait` is how to wait for the next report.
  */
-export const reportOn = (
-  run: Run<any, any, any>,
+export const reportOn = <C extends Counts>(
+  run: Reported<C>,
   total: number | undefined,
-  report: Report,
+  report: (progress: C & Pick<Progress, "total" | "elapsed" | "rate">) => void,
   onThrow: (error: unknown) => void,
   wait: (millis: number, f: () => void) => () => void = (millis, f) => after(run.host, millis, f)
 ): void => {

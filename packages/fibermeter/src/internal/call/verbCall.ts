@@ -23,7 +23,7 @@ import { LocalLimiter } from "../limits/localLimiter.ts"
 import { callerIn } from "../admission/taskScope.ts"
 import { reportOn, sizeOf } from "./progress.ts"
 import { Run } from "../run/run.ts"
-import type { Collector, Counts } from "../run/run.ts"
+import type { Collector } from "../run/run.ts"
 import { ofIterable } from "../source/source.ts"
 import type { Source } from "../source/source.ts"
 import { StreamSource } from "../source/streamSource.ts"
@@ -144,8 +144,7 @@ export const makeRun = <A, B, E>(
   const run = new Run(host, source, own, shared, worker, collector, maxUnread)
   run.onEnd = () => onEnd(run)
   if (onProgress !== undefined) {
-    // The verbs here try nothing again: that is composition.
-    const report = ({ retried: _, ...progress }: Progress & Counts): void => {
+    const report = (progress: Progress): void => {
       const result: unknown = onProgress(progress)
       accept(check.notSync("onProgress", result))
       if (Effect.isEffect(result)) {

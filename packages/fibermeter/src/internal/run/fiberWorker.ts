@@ -13,11 +13,11 @@ import type { Cost } from "../admission/reservation.ts"
 import { TaskScope, telling } from "../admission/taskScope.ts"
 import type { Caller } from "../admission/taskScope.ts"
 import type { Refusal } from "../admission/refusal.ts"
-import { Task } from "./run.ts"
+import { RunningTask } from "./run.ts"
 import type { Run, Worker } from "./run.ts"
 import { withoutInterrupts } from "../source/streamSource.ts"
 
-class FiberTask<A, B, E> extends Task {
+class FiberTask<A, B, E> extends RunningTask {
   /** None while this is spare. */
   fiber: Fiber.Fiber<B, E> | undefined
   index = 0
