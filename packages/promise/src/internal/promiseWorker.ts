@@ -153,11 +153,7 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
   }
 
   /** When the next attempt begins, if there is to be one, and how the task has failed otherwise. */
-  private verdict(
-    run: RetryingRun<A, B>,
-    attempts: number,
-    reason: unknown
-  ): Rejection & { readonly delay?: number } {
+  private verdict(run: RetryingRun<A, B>, attempts: number, reason: unknown): Rejection & { readonly delay?: number } {
     if (this.retries === undefined || run.phase !== "open") return { reason }
     try {
       const delay = this.retries.delayBefore(attempts + 1, reason)
