@@ -136,11 +136,16 @@ function withoutHeaders(): Plugin {
   }
 }
 
-/** The code of others would need their licence beside it, and installs that were told that there is none. */
-function refuseForeign({ modules }: OutputChunk): void {
+/**
+ * Refuses the code of others, which would need their licence beside it, and installs that were told that there is none;
+ * and letters beyond ASCII, one of which makes V8 keep all of a file in two bytes a letter, and load it the slower.
+ */
+function refuseForeign({ code, modules }: OutputChunk): void {
   const sources = join(root, "packages/")
   const foreign = Object.entries(modules)
     .filter(([id, { renderedLength }]) => renderedLength > 0 && !id.startsWith(sources))
     .map(([id]) => relative(root, id))
+  const letter = /\P{ASCII}/u.exec(code)?.[0]
+  if (letter !== undefined) throw new Error(`not ASCII, in what is published: ${letter}`)
   if (foreign.length > 0) throw new Error(`not ours, in what is published:\n${foreign.join("\n")}`)
 }

@@ -69,7 +69,7 @@ describe("retryAfter", () => {
 })
 
 describe("checks", () => {
-  const { delay } = check.times(() => true)
+  const { delay } = check.times(check.plainMillis)
   const nested = check.object("an object { times, wait }", { times: check.count, wait: check.functionOr(delay) })
 
   it.each<readonly [string, unknown]>([

@@ -21,6 +21,7 @@ import { accept } from "./errors.ts"
 import type { Rejection } from "./rejection.ts"
 import { RetryingRun } from "./retryingRun.ts"
 import { millisOf, Retries, taskChecks } from "./retryPolicy.ts"
+import { once } from "./once.ts"
 import { times } from "./times.ts"
 
 /** The options of all verbs together. */
@@ -33,16 +34,16 @@ export interface Call<A, B> {
   readonly options: AllOptions
 }
 
-const checks: check.Checks = {
-  ...times.limits,
+const checks = /* @__PURE__ */ once((): check.Checks => ({
+  ...times().limits,
   ...check.verb,
-  ...cancellationChecks,
-  ...taskChecks,
+  ...cancellationChecks(),
+  ...taskChecks(),
   cost: check.anyFunction,
   meter: check.oneOrMore(meterCheck),
   settled: check.boolean,
   stopOnError: check.boolean
-}
+}))
 
 /** The options of a call under a meter. They are read where those of a call are, so that a throw ends it likewise. */
 export class UnderMeter {
@@ -61,7 +62,7 @@ export class UnderMeter {
 }
 
 const readOptions = (options: unknown): AllOptions =>
-  options instanceof UnderMeter ? options.read() : (accept(check.options(checks, options)) as AllOptions)
+  options instanceof UnderMeter ? options.read() : (accept(check.options(checks(), options)) as AllOptions)
 
 /** The arguments of a verb that were given as `(items, task, options?)`. Throws if something is wrong with them. */
 export const ofItems = <A, B>(items: unknown, task: unknown, options: unknown): Call<A, B> => {

@@ -12,10 +12,11 @@ import { eventually } from "./requests.ts"
 import { taskChecks } from "./retryPolicy.ts"
 import { PatientRun, MeterRun } from "./meterRun.ts"
 import type { Settle } from "./settle.ts"
+import { once } from "./once.ts"
 import { times } from "./times.ts"
 
 /** The copy of a meter's limits. Throws what is wrong with them, if anything. */
-export const readLimits = (limits: unknown): Limits => accept(check.required(times.limits, limits)) as Limits
+export const readLimits = (limits: unknown): Limits => accept(check.required(times().limits, limits)) as Limits
 
 const noOptions: RunOptions = {}
 
@@ -27,9 +28,13 @@ const keepSettle = (resolve: Settle<any>): void => {
   settle = resolve
 }
 
-const runChecks: check.Checks = { ...cancellationChecks, ...taskChecks, cost: check.anything }
+const runChecks = /* @__PURE__ */ once((): check.Checks => ({
+  ...cancellationChecks(),
+  ...taskChecks(),
+  cost: check.anything
+}))
 
-const wrapChecks: check.Checks = { ...runChecks, cost: check.anyFunction }
+const wrapChecks = /* @__PURE__ */ once((): check.Checks => ({ ...runChecks(), cost: check.anyFunction }))
 
 export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "runOnEach"> {
   // What the meters of all copies of this package have. On the prototype, so that an object which only copies the
@@ -52,7 +57,7 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
 
   readonly run = <B>(task: MeterTask<B>, options?: RunOptions): Promise<B> => {
     try {
-      const copy = options === undefined ? noOptions : (accept(check.options(runChecks, options)) as RunOptions)
+      const copy = options === undefined ? noOptions : (accept(check.options(runChecks(), options)) as RunOptions)
       accept(check.notFunction("the task", "a function", task))
       return this.start(task, copy)
     } catch (error) {
@@ -61,7 +66,7 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
   }
 
   readonly wrap = <F extends (...args: any) => unknown>(f: F, given?: WrapOptions<Parameters<F>>): Wrapped<F> => {
-    const { cost, ...options } = accept(check.options(wrapChecks, given)) as WrapOptions<Parameters<F>>
+    const { cost, ...options } = accept(check.options(wrapChecks(), given)) as WrapOptions<Parameters<F>>
     accept(check.notFunction("what is wrapped", "a function", f))
     const start: typeof this.start = (...by) => this.start(...by)
     return async function (this: unknown, ...args: Parameters<F>): Promise<unknown> {
@@ -96,7 +101,7 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
   readonly [Symbol.asyncDispose] = (): Promise<void> => this.close()
 
   readonly pause = (duration: Period = Infinity): void => {
-    this.limiter.pause(host(), admission.nanosOf(accept(times.wait("the duration", duration)) as number))
+    this.limiter.pause(host(), admission.nanosOf(accept(times().wait("the duration", duration)) as number))
   }
 
   readonly resume = (): void => {

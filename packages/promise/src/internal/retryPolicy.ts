@@ -10,15 +10,16 @@ import type { Rejection } from "./rejection.ts"
 import { times } from "./times.ts"
 
 /** The checks of the options about tasks that take too long or fail. */
-export const taskChecks = {
-  timeout: times.period,
-  retry: check.object("an object { times, delay, schedule, while }", {
-    times: check.count,
-    delay: check.functionOr(times.delay),
-    schedule: check.iterable(times.delay),
-    while: check.anyFunction
-  })
-} satisfies check.Checks
+export const taskChecks = () =>
+  ({
+    timeout: times().period,
+    retry: check.object("an object { times, delay, schedule, while }", {
+      times: check.count,
+      delay: check.functionOr(times().delay),
+      schedule: check.iterable(times().delay),
+      while: check.anyFunction
+    })
+  }) satisfies check.Checks
 
 /** A length of time, checked already, in milliseconds; none if there is none, or it has no end. */
 export const millisOf = (period: Period | undefined): number | undefined => {
@@ -63,7 +64,7 @@ export class Retries {
     if (this.schedule !== undefined && !this.reaches(attempt)) return undefined
     const delay = this.planned(attempt, reason)
     check.handled(delay)
-    const millis = accept(times.delay("the delay of a retry", delay)) as number
+    const millis = accept(times().delay("the delay of a retry", delay)) as number
     return asked ?? millis
   }
 

@@ -18,10 +18,11 @@ export const throwIfAborted = (signal: AbortSignal | undefined): void => {
 }
 
 /** The options by which a call can be cancelled. */
-export const cancellationChecks = {
-  signal: check.kind("an AbortSignal", isSignal),
-  grace: times.wait
-} satisfies check.Checks
+export const cancellationChecks = () =>
+  ({
+    signal: check.kind("an AbortSignal", isSignal),
+    grace: times().wait
+  }) satisfies check.Checks
 
 type Abort = (reason: unknown) => void
 

@@ -3,5 +3,6 @@
  * as nanoseconds, where milliseconds are meant everywhere else.
  */
 import { check } from "fibermeter/engine"
+import { once } from "./once.ts"
 
-export const times = check.times((value) => typeof value === "number" || typeof value === "string")
+export const times = /* @__PURE__ */ once(() => check.times(check.plainMillis))

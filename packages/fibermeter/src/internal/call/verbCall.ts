@@ -10,6 +10,7 @@ import type { AnyMeter, Cost, Meters } from "../../Meter.ts"
 import type { AmapOptions, RunAnyOptions } from "../../Options.ts"
 import type { Progress } from "../../Progress.ts"
 import { accept, attempt } from "../input/accept.ts"
+import { readMillis } from "../input/duration.ts"
 import * as check from "../input/validate.ts"
 import { Any, Feed } from "../results/collectors.ts"
 import { isUninterruptible } from "../runtime/effectInternals.ts"
@@ -34,7 +35,7 @@ export type AllOptions = AmapOptions<Meters, any, Cost> & RunAnyOptions<Meters, 
 export type Task<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
 
 /** The lengths of time that Effect takes: all of `Duration.Input`. */
-export const times = check.times(() => true)
+export const times = check.times(readMillis)
 
 const checks: check.Checks = {
   ...times.limits,

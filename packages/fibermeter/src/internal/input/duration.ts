@@ -5,19 +5,8 @@
  */
 import type * as Duration from "effect/Duration"
 import { isDuration } from "../runtime/effectInternals.ts"
-
-const millisPer = {
-  nano: 1e-6,
-  micro: 1e-3,
-  milli: 1,
-  second: 1000,
-  minute: 60_000,
-  hour: 3_600_000,
-  day: 86_400_000,
-  week: 604_800_000
-}
-
-const written = /^(-?\d+(?:\.\d+)?)\s+(nano|micro|milli|second|minute|hour|day|week)s?$/
+import { millisPer, plainMillis, rounded } from "./plainDuration.ts"
+import { isObject, isThenable } from "./validate.ts"
 
 /** The same units as fields of an object, longest first. */
 const fields = {
@@ -33,25 +22,17 @@ const fields = {
 
 /** In milliseconds; `undefined` for what is no length of time. Rounded to the nanosecond, as `NaN` is to nothing. */
 export const toMillis = (input: unknown): number | undefined => {
-  if (typeof input === "number") return rounded(input)
   if (typeof input === "bigint") return Number(input) / 1_000_000
-  if (typeof input === "string") return ofText(input)
-  if (typeof input !== "object" || input === null) return undefined
+  if (typeof input !== "object" || input === null) return plainMillis(input)
   if (isDuration(input)) return ofDuration(input)
   return Array.isArray(input) ? ofPair(input) : ofFields(input as Readonly<Record<string, unknown>>)
 }
 
-const rounded = (millis: number): number => {
-  if (Number.isNaN(millis)) return 0
-  if (Number.isInteger(millis) || !Number.isFinite(millis)) return millis
-  return (Math.sign(millis) * Math.round(Math.abs(millis) * 1_000_000)) / 1_000_000
-}
+/** As `toMillis`, but for two kinds of objects that Effect takes for a length of zero. */
+export const readMillis = (input: unknown): number | undefined =>
+  isThenable(input) || isEmpty(input) ? undefined : toMillis(input)
 
-const ofText = (text: string): number | undefined => {
-  if (text === "Infinity" || text === "-Infinity") return Number(text)
-  const [, amount, unit] = written.exec(text) ?? []
-  return unit === undefined ? undefined : rounded(Number(amount) * millisPer[unit as keyof typeof millisPer])
-}
+const isEmpty = (value: unknown): boolean => isObject(value) && !isDuration(value) && Object.keys(value).length === 0
 
 const ofPair = (pair: ReadonlyArray<unknown>): number | undefined => {
   const [seconds, nanos] = pair

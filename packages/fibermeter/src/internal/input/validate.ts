@@ -8,8 +8,7 @@
  * A throw of the caller's code (a getter, a proxy) passes through; both packages make it the failure of the call.
  */
 
-import { toMillis } from "./duration.ts"
-import { isDuration } from "../runtime/effectInternals.ts"
+export { plainMillis } from "./plainDuration.ts"
 
 /** What is wrong with an argument: a number out of range, or a value of the wrong type. */
 export class Problem {
@@ -47,57 +46,50 @@ export const kind =
     return isInRange(value) ? value : bad("range", name, wanted, value)
   }
 
-const number = (wanted: string, isInRange: (value: number) => boolean): Reader =>
-  kind(wanted, (value) => typeof value === "number", isInRange)
+const number = (name: string, value: unknown, wanted: string, isInRange: (value: number) => boolean): unknown =>
+  kind(wanted, (value) => typeof value === "number", isInRange)(name, value)
 
-const isWhole =
-  (least: number) =>
-  (value: number): boolean =>
-    value === Infinity || (Number.isSafeInteger(value) && value >= least)
+const isWhole = (value: number, least: number): boolean =>
+  value === Infinity || (Number.isSafeInteger(value) && value >= least)
 
-const whole = number("a whole number of at least 1, or Infinity for no limit", isWhole(1))
+// The readers here are functions, not what a function has returned: nothing is done for them while this loads.
+
+const whole: Reader = (name, value) =>
+  number(name, value, "a whole number of at least 1, or Infinity for no limit", (value) => isWhole(value, 1))
 
 /** A number of times. */
-export const count = number("a whole number of at least 0, or Infinity", isWhole(0))
-
-const finite = number("a finite number of at least 0", (value) => value >= 0 && value !== Infinity)
-const notTooLarge = number(
-  `a number of at most ${Number.MAX_SAFE_INTEGER}`,
-  (value) => value <= Number.MAX_SAFE_INTEGER
-)
+export const count: Reader = (name, value) =>
+  number(name, value, "a whole number of at least 0, or Infinity", (value) => isWhole(value, 0))
 
 /** A part of a cost. Bounded, so that sums stay finite: two of 1e308 would leave a room of NaN. */
 const amount: Reader = (name, value) => {
-  const read = finite(name, value)
-  return read instanceof Problem ? read : notTooLarge(name, value)
+  const read = number(name, value, "a finite number of at least 0", (value) => value >= 0 && value !== Infinity)
+  if (read instanceof Problem) return read
+  const most = Number.MAX_SAFE_INTEGER
+  return number(name, value, `a number of at most ${most}`, (value) => value <= most)
 }
 
 /** The slowest rate: one task in 30,000 years. Below 1e-299 a window would be infinitely long, and no limit. */
 const leastRate = 1e-12
 
-const isEmpty = (value: unknown): boolean => isObject(value) && !isDuration(value) && Object.keys(value).length === 0
-
-/** A length of time as Effect takes it (milliseconds, "1 minute", a Duration, and others) in milliseconds, if it is one. */
-const millisOf = (value: unknown): number | undefined => {
-  // Effect takes any object for one, with nothing of it known for zero; and NaN for zero.
-  if (isThenable(value) || isEmpty(value) || Number.isNaN(value)) return typeof value === "number" ? value : undefined
-  return toMillis(value)
-}
+/** The length of a time in milliseconds; `undefined` for what is none. */
+type ToMillis = (value: unknown) => number | undefined
 
 /** Reads a length of time as milliseconds. Finite ones have to be finite as nanoseconds, too. */
 const time =
-  (takes: (value: unknown) => boolean, wanted: string, isInRange: (millis: number) => boolean): Reader =>
+  (toMillis: ToMillis, wanted: string, isInRange: (millis: number) => boolean): Reader =>
   (name, value) => {
-    const millis = takes(value) ? millisOf(value) : undefined
+    // Effect takes it for zero.
+    const millis = Number.isNaN(value) ? NaN : toMillis(value)
     if (millis === undefined) return bad("type", name, wanted, value)
     const isExact = millis === Infinity || Math.abs(millis * 1_000_000) < Infinity
     return isExact && isInRange(millis) ? millis : bad("range", name, wanted, value)
   }
 
-/** The readers of lengths of time, for a package that takes these kinds of values for one. */
-export const times = (takes: (value: unknown) => boolean) => {
+/** The readers of lengths of time, for a package that takes these values for one. */
+export const times = (toMillis: ToMillis) => {
   const period = time(
-    takes,
+    toMillis,
     'a length of time greater than 0, such as 60_000 (milliseconds) or "1 minute"',
     (millis) => millis > 0
   )
@@ -106,25 +98,29 @@ export const times = (takes: (value: unknown) => boolean) => {
     period,
     /** A wait between two attempts. */
     delay: time(
-      takes,
+      toMillis,
       'a finite length of time, such as 500 (milliseconds) or "1 second"',
       (millis) => millis >= 0 && millis !== Infinity
     ),
     /** A length of time that may be zero or infinite. */
-    wait: time(takes, 'a length of time, such as 60_000 (milliseconds) or "1 minute"', (millis) => millis >= 0),
+    wait: time(toMillis, 'a length of time, such as 60_000 (milliseconds) or "1 minute"', (millis) => millis >= 0),
     limits: {
       maxAtOnce: whole,
-      maxPerSecond: number(
-        `a number greater than 0 (at least ${leastRate}), or Infinity for no limit`,
-        (value) => value >= leastRate
-      ),
+      maxPerSecond: (name, value) =>
+        number(
+          name,
+          value,
+          `a number greater than 0 (at least ${leastRate}), or Infinity for no limit`,
+          (value) => value >= leastRate
+        ),
       maxBurst: whole,
       windows: dictionary("an object of named windows, { name: { limit, per } }", windowParts)
     } satisfies Checks
   }
 }
 
-export const boolean = kind("true or false", (value) => typeof value === "boolean")
+export const boolean: Reader = (name, value) =>
+  kind("true or false", (value) => typeof value === "boolean")(name, value)
 
 export const anyFunction: Reader = (name, value) => notFunction(name, "a function", value) ?? value
 
@@ -238,7 +234,8 @@ export const verb = {
   maxUnread: whole,
   onProgress: anyFunction,
   ordered: boolean,
-  until: kind('"success" or "settled"', (value) => value === "success" || value === "settled")
+  until: (name, value) =>
+    kind('"success" or "settled"', (value) => value === "success" || value === "settled")(name, value)
 } satisfies Checks
 
 /** For an option that is checked elsewhere. */
@@ -284,7 +281,7 @@ export const notFunction = (name: string, wanted: string, value: unknown): Probl
 
 const withHint = (problem: Problem, value: unknown): Problem =>
   isThenable(value)
-    ? new Problem(problem.kind, `${problem.message}. It has already started: pass a function that starts it, () => …`)
+    ? new Problem(problem.kind, `${problem.message}. It has already started: pass a function that starts it, () => ...`)
     : problem
 
 /** What is wrong with the result of a callback that has to be synchronous, if anything. Nothing would await it. */
@@ -319,48 +316,29 @@ const hasIterator = (value: unknown, symbol: symbol): boolean =>
 export const notItems = (wanted: string, value: unknown): Problem => bad("type", "items", wanted, value)
 
 /**
- * The options that mean what other libraries call by that name (p-map, p-limit, p-queue, p-throttle, p-retry,
- * bottleneck, aiometer, Effect). A name without a counterpart is not here, such as bottleneck's `highWater`: no hint is
- * better than a wrong one.
+ * What other libraries call these options (p-map, p-limit, p-queue, p-throttle, p-retry, bottleneck, aiometer, Effect). A
+ * name without a counterpart is not here, such as bottleneck's `highWater`: no hint is better than a wrong one.
  */
-const counterparts: Readonly<Record<string, ReadonlyArray<string>>> = {
-  concurrency: ["maxAtOnce"],
-  maxConcurrency: ["maxAtOnce"],
-  maxConcurrent: ["maxAtOnce"],
-  parallelism: ["maxAtOnce"],
-  limit: ["maxAtOnce", "windows"],
-  rate: ["maxPerSecond"],
-  rateLimit: ["maxPerSecond"],
-  requestsPerSecond: ["maxPerSecond"],
-  perSecond: ["maxPerSecond"],
-  minTime: ["maxPerSecond"],
-  burst: ["maxBurst"],
-  interval: ["windows", "per"],
-  intervalCap: ["windows"],
-  reservoir: ["windows"],
-  reservoirRefreshAmount: ["windows"],
-  reservoirRefreshInterval: ["windows"],
-  duration: ["per"],
-  period: ["per"],
-  weight: ["cost"],
-  backpressure: ["maxUnread"],
-  bufferSize: ["maxUnread"],
-  buffer: ["maxUnread"],
-  highWaterMark: ["maxUnread"],
-  limiter: ["meter"],
-  semaphore: ["meter"],
-  abortSignal: ["signal"],
-  expiration: ["timeout"],
-  retries: ["retry", "times"],
-  tries: ["times"],
-  attempts: ["times"],
-  backoff: ["delay"],
-  shouldRetry: ["while"]
+const otherNames: Readonly<Record<string, ReadonlyArray<string>>> = {
+  maxAtOnce: ["concurrency", "maxConcurrency", "maxConcurrent", "parallelism", "limit"],
+  maxPerSecond: ["rate", "rateLimit", "requestsPerSecond", "perSecond", "minTime"],
+  maxBurst: ["burst"],
+  windows: ["limit", "interval", "intervalCap", "reservoir", "reservoirRefreshAmount", "reservoirRefreshInterval"],
+  per: ["interval", "duration", "period"],
+  cost: ["weight"],
+  maxUnread: ["backpressure", "bufferSize", "buffer", "highWaterMark"],
+  meter: ["limiter", "semaphore"],
+  signal: ["abortSignal"],
+  timeout: ["expiration"],
+  retry: ["retries"],
+  times: ["retries", "tries", "attempts"],
+  delay: ["backoff"],
+  while: ["shouldRetry"]
 }
 
 const unknown = (name: string, prefix: string, known: ReadonlyArray<string>): Problem => {
   const listed = known.map((each) => prefix + each).join(", ")
-  const meant = Object.hasOwn(counterparts, name) ? counterparts[name]!.filter((each) => known.includes(each)) : []
+  const meant = known.filter((each) => otherNames[each]?.includes(name))
   const near = meant.length > 0 ? meant : known.filter((each) => isNear(name, each)).slice(0, 1)
   const hint = near.length === 0 ? "" : `Did you mean ${near.map((each) => prefix + each).join(" or ")}? `
   return new Problem("type", `there is no option ${prefix}${name}. ${hint}Known: ${listed}`)

@@ -2,7 +2,6 @@
  * The limiter of the limits that are numbers: how many at once, how many a second, how much in each window.
  */
 import type * as Duration from "effect/Duration"
-import { toMillis } from "../input/duration.ts"
 import { Limiter } from "../admission/limiter.ts"
 import type { Waiter } from "../admission/limiter.ts"
 import type { Cost } from "../admission/reservation.ts"
@@ -43,8 +42,8 @@ interface Spending extends NamedWindow {
   cost: number
 }
 
-/** A length of time, checked already, in whole nanoseconds, rounded up. */
-export const nanosOf = (time: Duration.Input): number => Math.ceil(toMillis(time)! * 1_000_000)
+/** A length of time in whole nanoseconds, rounded up. Checked already, and so read as milliseconds. */
+export const nanosOf = (time: Duration.Input): number => Math.ceil((time as number) * 1_000_000)
 
 /** Leaves out the limits that are none. */
 const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>

@@ -131,7 +131,7 @@ const notAnEffect = (value: unknown): Cause.IllegalArgumentError => {
   handled(value)
   return new Cause.IllegalArgumentError(
     value instanceof Promise
-      ? "a task is an Effect, but this is a Promise, which has already started: write Effect.promise(() => …)"
+      ? "a task is an Effect, but this is a Promise, which has already started: write Effect.promise(() => ...)"
       : `a task is an Effect, but this is ${typeof value === "object" && value !== null ? "an object" : String(value)}`
   )
 }

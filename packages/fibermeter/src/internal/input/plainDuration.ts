@@ -1,0 +1,35 @@
+/**
+ * Lengths of time as numbers and texts: milliseconds, or "2 seconds". All that the facade takes for one; `duration.ts` has
+ * what core takes beside these.
+ */
+
+export const millisPer = {
+  nano: 1e-6,
+  micro: 1e-3,
+  milli: 1,
+  second: 1000,
+  minute: 60_000,
+  hour: 3_600_000,
+  day: 86_400_000,
+  week: 604_800_000
+}
+
+const written = /^(-?\d+(?:\.\d+)?)\s+(nano|micro|milli|second|minute|hour|day|week)s?$/
+
+/** In milliseconds; `undefined` for what is neither a number nor such a text. Rounded to the nanosecond, as `NaN` is to nothing. */
+export const plainMillis = (input: unknown): number | undefined => {
+  if (typeof input === "number") return rounded(input)
+  return typeof input === "string" ? ofText(input) : undefined
+}
+
+export const rounded = (millis: number): number => {
+  if (Number.isNaN(millis)) return 0
+  if (Number.isInteger(millis) || !Number.isFinite(millis)) return millis
+  return (Math.sign(millis) * Math.round(Math.abs(millis) * 1_000_000)) / 1_000_000
+}
+
+const ofText = (text: string): number | undefined => {
+  if (text === "Infinity" || text === "-Infinity") return Number(text)
+  const [, amount, unit] = written.exec(text) ?? []
+  return unit === undefined ? undefined : rounded(Number(amount) * millisPer[unit as keyof typeof millisPer])
+}
