@@ -26,8 +26,8 @@ import { accept, attempt } from "./internal/input/accept.ts"
 import { times } from "./internal/call/verbCall.ts"
 import * as check from "./internal/input/validate.ts"
 import type { ExcessiveCost, ScheduleEnded } from "./internal/admission/errors.ts"
-import { FiberRequest, inOnePiece } from "./internal/admission/fiberRequest.ts"
-import { inOrder, namesOf, together } from "./internal/admission/limiter.ts"
+import { FiberRequest, yieldBefore } from "./internal/admission/fiberRequest.ts"
+import { inOrder, namesOf, limitersTogether } from "./internal/admission/limiter.ts"
 import type { Limiter } from "./internal/admission/limiter.ts"
 import { CopyId, limitersOf, isAnyMeter, hasLimiters, meterCheck, TypeId } from "./internal/meter/meterLimiters.ts"
 import type { WithLimiters } from "./internal/meter/meterLimiters.ts"
@@ -144,7 +144,7 @@ export type { Cost }
 const readLimits = (limits: unknown): Limits => accept(check.required(times.limits, limits)) as Limits
 
 /** The limiters of what has to be a meter, to be asked for at each use. */
-const gatesIn = (meter: unknown): (() => ReadonlyArray<Limiter>) => {
+const readMeter = (meter: unknown): (() => ReadonlyArray<Limiter>) => {
   const gated = accept(meterCheck("the meter", meter)) as WithLimiters
   return () => limitersOf(gated)
 }
@@ -166,11 +166,11 @@ const startsWithMeter = (args: IArguments): boolean => args.length > 1 || isAnyM
 
 const Proto = { ...Pipeable.Prototype, [TypeId]: {}, [CopyId]: true }
 
-const fromGates = <E = never, R = never>(limiters: ReadonlyArray<Limiter>): Meter<E, R> =>
+const ofLimiters = <E = never, R = never>(limiters: ReadonlyArray<Limiter>): Meter<E, R> =>
   Object.assign(Object.create(Proto), { limiters: inOrder(limiters) } satisfies WithLimiters)
 
 /** A meter whose limiters are asked for at each use, since those of a key may have been dropped and made anew. */
-const lazily = <E = never, R = never>(limiters: () => ReadonlyArray<Limiter>): Meter<E, R> =>
+const ofLimitersAtUse = <E = never, R = never>(limiters: () => ReadonlyArray<Limiter>): Meter<E, R> =>
   Object.create(Proto, { limiters: { get: () => inOrder(limiters()) } })
 
 /**
@@ -220,7 +220,7 @@ export const make = (limits: Limits): Effect.Effect<Meter> =>
   )
 
 /** A new meter each time. */
-const ofLimits = (limits: Limits): Meter => fromGates([new LocalLimiter(limits)])
+const ofLimits = (limits: Limits): Meter => ofLimiters([new LocalLimiter(limits)])
 
 /**
  * Makes a meter outside of Effect, for instance as a constant of a module. Throws a `Cause.IllegalArgumentError` if a
@@ -267,7 +267,7 @@ export const makeUnsafe = (limits: Limits): Meter => ofLimits(readLimits(limits)
  * @category constructors
  * @since 0.1.0
  */
-export const fromSemaphore = (semaphore: Semaphore.Semaphore): Meter => fromGates([new SemaphoreLimiter(semaphore)])
+export const fromSemaphore = (semaphore: Semaphore.Semaphore): Meter => ofLimiters([new SemaphoreLimiter(semaphore)])
 
 /**
  * Makes a meter of any Effect `Schedule`: it is stepped at each start, and the delay that it gives is the least time
@@ -298,7 +298,7 @@ export const fromSemaphore = (semaphore: Semaphore.Semaphore): Meter => fromGate
  */
 export const fromSchedule = <Output, E, R>(
   schedule: Schedule.Schedule<Output, unknown, E, R>
-): Meter<E | ScheduleEnded, R> => fromGates([new ScheduleLimiter(schedule)])
+): Meter<E | ScheduleEnded, R> => ofLimiters([new ScheduleLimiter(schedule)])
 
 /**
  * Combines meters that others also use: a task starts when all of them admit it, and takes from all in the same step.
@@ -332,7 +332,7 @@ export const all = <const M extends ReadonlyArray<Meter<any, any>>>(
   ...meters: M
 ): Meter<MeterError<M>, MeterServices<M>> => {
   for (const meter of meters) accept(meterCheck("each of the meters", meter))
-  return lazily(() => together(meters.map((meter) => () => limitersOf(meter))))
+  return ofLimitersAtUse(() => limitersTogether(meters.map((meter) => () => limitersOf(meter))))
 }
 
 /**
@@ -376,10 +376,10 @@ export const pacing = (limits: {
       return () =>
         Effect.clockWith((clock) => {
           time.follow(clock)
-          time.look()
+          time.update()
           // Nobody says whether they waited. A step that comes so late has not: there is nothing to catch up.
-          if (time.now > pace.due() + catchUp) pace.turn("idle", time.now)
-          pace.turn("paced", time.now)
+          if (time.now > pace.due() + catchUp) pace.setMode("idle", time.now)
+          pace.setMode("pacing", time.now)
           pace.start(time.now)
           const delay = Math.max(0, pace.due() - time.now)
           return Effect.succeed<[number, Duration.Duration]>([++starts, Duration.nanos(BigInt(delay))])
@@ -492,8 +492,10 @@ const meteredBy = (effect: unknown, readStart: () => Start): Effect.Effect<any, 
     () => [accept(check.kind("an Effect", isEffect)("what is metered", effect)), readStart()] as const,
     ([task, start], fiber) => {
       const request = requestOf(fiber, start)
-      const admitted = Effect.flatMap(request.admission, () => request.tell(task as Effect.Effect<any, any, any>))
-      return Effect.onExitPrimitive(inOnePiece(fiber, admitted), () => request.end())
+      const admitted = Effect.flatMap(request.admission, () =>
+        request.provideTask(task as Effect.Effect<any, any, any>)
+      )
+      return Effect.onExitPrimitive(yieldBefore(fiber, admitted), () => request.end())
     }
   )
 
@@ -603,7 +605,7 @@ export const acquire: {
       const admitted = Effect.onExit(request.admission, (exit) =>
         Exit.isSuccess(exit) ? Scope.addFinalizer(scope, release) : Effect.sync(() => void request.end())
       )
-      return inOnePiece(fiber, admitted)
+      return yieldBefore(fiber, admitted)
     }
   )
 )
@@ -702,7 +704,7 @@ export const pause: {
   (meter: AnyMeter, duration?: Duration.Input): Effect.Effect<void>
 } = dual(startsWithMeter, (meter: unknown, duration: unknown = Duration.infinity): Effect.Effect<void> =>
   reading(
-    () => ({ limiters: gatesIn(meter), nanos: nanosOf(accept(times.wait("the duration", duration)) as number) }),
+    () => ({ limiters: readMeter(meter), nanos: nanosOf(accept(times.wait("the duration", duration)) as number) }),
     ({ limiters, nanos }, fiber) => {
       for (const limiter of limiters()) limiter.pause(ofFiber(fiber), nanos)
       return Effect.void
@@ -718,7 +720,7 @@ export const pause: {
  */
 export const resume = (meter: AnyMeter): Effect.Effect<void> =>
   Effect.map(
-    attempt(() => gatesIn(meter)),
+    attempt(() => readMeter(meter)),
     (limitersOf) => {
       const limiters = limitersOf()
       for (const limiter of limiters) limiter.resume()
@@ -781,7 +783,7 @@ export const resize: {
   (meter: AnyMeter, limits: Limits): Effect.Effect<void>
 } = dual(2, (meter: unknown, limits: unknown): Effect.Effect<void> =>
   reading(
-    () => ({ limiters: gatesIn(meter), limits: readLimits(limits) }),
+    () => ({ limiters: readMeter(meter), limits: readLimits(limits) }),
     ({ limiters, limits }, fiber) => {
       const [limiter, another] = limiters()
       if (another !== undefined || !(limiter instanceof LocalLimiter)) {
@@ -839,7 +841,7 @@ export interface Snapshot {
  */
 export const snapshot = (meter: AnyMeter): Effect.Effect<Snapshot> =>
   reading(
-    () => gatesIn(meter),
+    () => readMeter(meter),
     (limiters, fiber) => {
       const { opensIn, ...counts } = snapshotOf(limiters(), ofFiber(fiber))
       return Effect.succeed({ ...counts, nextStart: Duration.millis(opensIn / 1_000_000) })
@@ -875,7 +877,7 @@ export const snapshot = (meter: AnyMeter): Effect.Effect<Snapshot> =>
  */
 export const idle = (meter: AnyMeter): Effect.Effect<void> =>
   Effect.flatMap(
-    attempt(() => gatesIn(meter)),
+    attempt(() => readMeter(meter)),
     (limiters) => {
       const busy = limiters().find((limiter) => !limiter.isIdle)
       if (busy === undefined) return Effect.void
@@ -1106,7 +1108,7 @@ export const keyedUnsafe = <K>(limits: Limits): Keyed<K> => keyedBy(readLimits(l
 const keyedBy = <K>(limits: Limits): Keyed<K> => {
   const limiters = new KeyedLimiters<K>(() => new LocalLimiter(limits))
   return {
-    for: (key) => lazily(() => [limiters.of(key)]),
+    for: (key) => ofLimitersAtUse(() => [limiters.of(key)]),
     get size() {
       return limiters.size
     }
@@ -1123,7 +1125,7 @@ interface Start {
 const startChecks: check.Checks = { cost: (_, cost) => check.copyOfCost(cost) }
 
 const readStart = (meter: unknown, options: unknown): Start => ({
-  limiters: gatesIn(meter),
+  limiters: readMeter(meter),
   cost: accept(check.options(startChecks, options))["cost"]
 })
 

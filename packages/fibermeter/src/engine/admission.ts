@@ -1,7 +1,7 @@
 /**
  * Limits, the queues before them, and requests for a start.
  */
-export { namesOf, together } from "../internal/admission/limiter.ts"
+export { namesOf, limitersTogether as together } from "../internal/admission/limiter.ts"
 export type { Limiter, Waiter } from "../internal/admission/limiter.ts"
 export { correct } from "../internal/admission/reservation.ts"
 export type { Cost, Reservation } from "../internal/admission/reservation.ts"

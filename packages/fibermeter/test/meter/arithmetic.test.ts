@@ -504,9 +504,9 @@ describe("Pace", () => {
             known = remembered === 0 ? [] : known.slice(-remembered)
             remembered = places
             for (const _ of range(starts)) {
-              pace.turn("paced", now)
+              pace.setMode("pacing", now)
               now = Math.max(now, pace.due())
-              pace.turn("paced", now)
+              pace.setMode("pacing", now)
               const before = known.at(-places)
               if (before !== undefined) expect(now - before).toBeGreaterThanOrEqual((places / rate) * second)
               pace.amend(pace.start(now), now)
@@ -531,17 +531,17 @@ describe("Pace", () => {
           let pace = new Gcra(from, 1)
           let now = 0
           const start = () => {
-            pace.turn("paced", now)
+            pace.setMode("pacing", now)
             now = Math.max(now, pace.due())
-            pace.turn("paced", now)
+            pace.setMode("pacing", now)
             pace.start(now)
             return now
           }
           for (const _ of range(before)) start()
-          pace.turn("paced", now)
+          pace.setMode("pacing", now)
           now += wait
           pace = pace.resized(to, 1, now)
-          pace.turn("paced", now)
+          pace.setMode("pacing", now)
           const starts = range(Math.ceil(to) + 5).map(start)
           for (let n = 1; n < starts.length; n++) {
             expect(starts[n]! - starts[n - 1]!).toBeGreaterThanOrEqual(Math.floor(second / to) - 1)
@@ -558,13 +558,13 @@ describe("Timeline", () => {
 
   it("has no time before it follows a clock, and begins at zero", () => {
     const time = new Timeline(() => expect.fail("nothing to shift"))
-    time.look()
+    time.update()
     expect(time.now).toBe(0)
     let at = 5_000n
     time.follow(clockOf(() => at))
     expect(time.now).toBe(0)
     at += 42n
-    time.look()
+    time.update()
     expect(time.now).toBe(42)
   })
 
@@ -574,13 +574,13 @@ describe("Timeline", () => {
     const time = new Timeline((delta) => shifts.push(delta))
     time.follow(clockOf(() => at))
     at += 2n ** 52n
-    time.look()
+    time.update()
     expect([time.now, shifts]).toEqual([2 ** 52, []])
     at += 1n
-    time.look()
+    time.update()
     expect([time.now, shifts]).toEqual([0, [-(2 ** 52) - 1]])
     at += 7n
-    time.look()
+    time.update()
     expect(time.now).toBe(7)
   })
 
@@ -595,7 +595,7 @@ describe("Timeline", () => {
     time.follow(clockOf(() => second))
     expect(time.now).toBe(50)
     second += 5n
-    time.look()
+    time.update()
     expect(time.now).toBe(55)
   })
 })
@@ -701,8 +701,8 @@ describe("KeyedLimiters", () => {
   const counted = (limits: ConstructorParameters<typeof LocalLimiter>[0]) => {
     const count = { kept: 0 }
     class Counted extends LocalLimiter {
-      override isForgettable(): boolean {
-        const isForgettable = super.isForgettable()
+      override isAsNew(): boolean {
+        const isForgettable = super.isAsNew()
         if (isForgettable) count.kept--
         return isForgettable
       }
@@ -718,7 +718,7 @@ describe("KeyedLimiters", () => {
     const visitor = new Visitor(host, limiter)
     expect(visitor.requestStart()).toBe(true)
     visitor.started()
-    visitor.leave()
+    visitor.release()
   }
 
   const oneIn100ms = { maxAtOnce: 1, windows: { r: { limit: 1, per: 100 } } }
@@ -789,7 +789,7 @@ describe("KeyedLimiters", () => {
   it("a use takes no longer with more keys in use", () => {
     let looks = 0
     class Busy extends LocalLimiter {
-      override isForgettable(): boolean {
+      override isAsNew(): boolean {
         looks++
         return false
       }

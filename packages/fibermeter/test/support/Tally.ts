@@ -118,8 +118,8 @@ export class Tally<Work extends Counts> {
   protected install(): void {
     const { counted } = this
     this.onCall(AdmissionRequest.prototype, "requestStart", () => counted.asks++)
-    this.onCall(Limiter.prototype, "opensFor", () => counted.looks++)
-    this.onCall(Limiter.prototype, "pump", () => counted.rounds++)
+    this.onCall(Limiter.prototype, "opensForWaiter", () => counted.looks++)
+    this.onCall(Limiter.prototype, "admitWaiters", () => counted.rounds++)
     this.onCall(Run.prototype, "pump", () => counted.rounds++)
     this.onCall(WaitList.prototype, "add", (list) => this.countPlaces(list as { entries: Array<unknown> }))
     for (const [prototype, names] of linear) {

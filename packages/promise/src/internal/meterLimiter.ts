@@ -69,8 +69,8 @@ export class MeterLimiter extends admission.LocalLimiter {
     return this.isClearing || this.closed !== undefined ? Infinity : super.opensAt(waiter, kept)
   }
 
-  override isForgettable(): boolean {
-    return this.closed === undefined && super.isForgettable()
+  override isAsNew(): boolean {
+    return this.closed === undefined && super.isAsNew()
   }
 }
 

@@ -104,7 +104,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
   private askLater(): void {
     const { limiter } = this
     // The meter is not idle meanwhile.
-    limiter.join()
+    limiter.addCall()
     void Promise.resolve().then(() => {
       try {
         limiter.throwIfClosed()
@@ -112,7 +112,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
       } catch (reason) {
         this.reject(reason)
       } finally {
-        limiter.part()
+        limiter.removeCall()
       }
     })
   }
@@ -170,7 +170,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
 
   private call(): void {
     const { limiter } = this
-    const context = limiter.isWeighed ? new Attempt(this.holding()) : new Attempt()
+    const context = limiter.isWeighed ? new Attempt(this.reservation()) : new Attempt()
     this.told = context
     const depth = enter()
     let promise: PromiseLike<B>
@@ -214,20 +214,20 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
     this.told = undefined
     this.hasSettled()
     this.fulfil(value)
-    this.leave()
+    this.release()
   }
 
   private failed(reason: unknown): void {
     this.told = undefined
     this.hasSettled()
     this.attemptFailed(reason)
-    this.leave()
+    this.release()
   }
 
   /** An attempt that had failed before, by its timeout, has settled. */
   private leftLate(): void {
     this.hasSettled()
-    this.leave()
+    this.release()
   }
 
   /** An attempt has settled, for the call or not. */
@@ -303,7 +303,7 @@ export class PatientRun<B> extends MeterRun<B> {
 
   override begin(): void {
     // Between two attempts it neither runs nor waits for its start, but is not over.
-    this.limiter.join()
+    this.limiter.addCall()
     this.limiter.enterCall(this.entry)
     try {
       super.begin()
@@ -358,7 +358,7 @@ export class PatientRun<B> extends MeterRun<B> {
 
   protected override over(): void {
     super.over()
-    this.limiter.part()
+    this.limiter.removeCall()
   }
 
   private get isDecided(): boolean {

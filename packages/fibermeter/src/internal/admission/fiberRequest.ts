@@ -27,7 +27,7 @@ export class FiberRequest extends AdmissionRequest {
   declare private isOver: boolean
   declare private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
   /** The fiber's context without what the task has been told, if it has been told anything. */
-  declare private outside: Context.Context<never> | undefined
+  declare private outerContext: Context.Context<never> | undefined
 
   constructor(fiber: Fiber.Fiber<any, any>, limiters: ReadonlyArray<Limiter>, cost: Cost | undefined) {
     super(limiters)
@@ -38,7 +38,7 @@ export class FiberRequest extends AdmissionRequest {
     this.isAdmitted = false
     this.isOver = false
     this.resume = undefined
-    this.outside = undefined
+    this.outerContext = undefined
   }
 
   /** Waits until the start is granted. Whatever comes of it, `end` has to be called. */
@@ -58,12 +58,12 @@ export class FiberRequest extends AdmissionRequest {
    * Lets the effect know what it holds, where it can have a use for that. By hand what `provideService` and another
    * `onExit` would do, in a third of the time.
    */
-  tell<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+  provideTask<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const hasUse = capacityOf(this.limiters) < Infinity || this.limiters.some((limiter) => limiter.isWeighed)
     if (!hasUse) return effect
-    const holder = new TaskScope(this.holding(), this.inside)
+    const holder = new TaskScope(this.reservation(), this.inside)
     holder.fiber = this.fiber.id
-    this.outside = this.fiber.context
+    this.outerContext = this.fiber.context
     this.fiber.setContext(Context.add(this.fiber.context, CurrentTask, holder))
     return effect
   }
@@ -74,15 +74,15 @@ export class FiberRequest extends AdmissionRequest {
    */
   end(): Effect.Effect<void> | undefined {
     this.isOver = true
-    if (this.outside !== undefined) this.fiber.setContext(this.outside)
-    if (this.isAdmitted) this.leave()
+    if (this.outerContext !== undefined) this.fiber.setContext(this.outerContext)
+    if (this.isAdmitted) this.release()
     else this.cancel()
     return overdue(this.host) ? laterTurn : undefined
   }
 
   protected override admitted(): void {
     // What a limiter does when it lets one pass may have interrupted the fiber.
-    if (this.isOver) return this.leave()
+    if (this.isOver) return this.release()
     this.isAdmitted = true
     this.resume!(Effect.void)
     this.started()
@@ -100,7 +100,7 @@ const laterTurn: Effect.Effect<void> = Effect.withFiber((fiber) =>
 )
 
 /** Past half of its share of steps, a fiber might be made to yield between its start and the task's first step. */
-export const inOnePiece = <A, E, R>(
+export const yieldBefore = <A, E, R>(
   fiber: Fiber.Fiber<any, any>,
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => (mayYieldSoon(fiber) ? Effect.andThen(Effect.yieldNow, effect) : effect)

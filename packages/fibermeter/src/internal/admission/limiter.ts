@@ -59,7 +59,7 @@ export interface Nesting {
 }
 
 /** Room of a limiter that is kept for the first waiter of a set. */
-interface Kept {
+interface KeptRoom {
   readonly set: SetQueue
   /** On the limiter's time line. */
   until: number
@@ -68,14 +68,14 @@ interface Kept {
 /** Instead of a new array each time. */
 const none: ReadonlyArray<never> = []
 
-let born = 0
+let limitersMade = 0
 
 /** The longest sleep asked of a clock, in nanoseconds; whoever has to wait longer looks again then. */
 const maxSleep = 2 ** 50
 
 export abstract class Limiter implements Reservable {
   /** What tells this limiter from all others, and in which order a set lists them. */
-  readonly age: number = born++
+  readonly serial: number = limitersMade++
   /** How many tasks may have passed and not ended. */
   abstract readonly capacity: number
   /** Whether room can be kept here. Where it cannot, the limiter has to hold something in order to be open, and comes last. */
@@ -99,19 +99,19 @@ export abstract class Limiter implements Reservable {
   protected readonly time = new Timeline((delta) => {
     this.pausedUntil += delta
     this.closedSince += delta
-    for (const each of this.keeps) each.until += delta
-    this.shift(delta)
+    for (const each of this.kept) each.until += delta
+    this.shiftTime(delta)
   })
   /** Set when the limiter can open no more: whoever comes is refused with it. */
-  private broken: Refusal | undefined
+  private failure: Refusal | undefined
 
   /** The waiters that need this limiter alone, in the order of their ranks. */
-  private readonly line = new WaitList<Waiter>()
+  private readonly queue = new WaitList<Waiter>()
   /** The sets of limiters whose first waiter stands here. */
   readonly sets = new Heap<SetQueue>()
   /** All sets with waiters that have this limiter among theirs. */
   readonly setsNeeding = new Map<string, SetQueue>()
-  private keeps: Array<Kept> = []
+  private kept: Array<KeptRoom> = []
   /** The set whose first waiter is first here while the limiter is closed by its own limits, and since when. */
   private closedTo: SetQueue | undefined
   private closedSince = 0
@@ -127,12 +127,12 @@ export abstract class Limiter implements Reservable {
   private timersEra = 0
   /** See `arm`. */
   private leastSleep = 0
-  private isPostponed = false
-  private isPumping = false
+  private isDeferred = false
+  private isAdmitting = false
   /** Calls that go by the capacity of this limiter. */
   private followers: Set<Follower> | undefined
   /** Called when nothing is here any more. */
-  private onIdle: Set<{ readonly f: () => void }> | undefined
+  private idleListeners: Set<{ readonly f: () => void }> | undefined
 
   /** Whether `opensAt` goes by the time. */
   abstract readonly isTimed: boolean
@@ -145,21 +145,21 @@ export abstract class Limiter implements Reservable {
   /** Takes what a task needs; in the same step as `opensAt` said that the limiter is open. Returns a note for `settle`. */
   protected abstract take(waiter: Waiter): unknown
   /** The task behind that note has been called by now. Where nothing is noted, that is nothing. */
-  settle(_booking: unknown): void {}
+  confirmStart(_booking: unknown): void {}
   /** The task behind that note has cost something else than it was to. To be followed by `wake`. */
   abstract correct(entry: unknown, cost: Cost): void
   /** Gives back what a task held. */
-  protected abstract giveBack(): void
+  protected abstract release(): void
   /** No waiter needs this limiter any more. */
-  protected abstract rest(): void
+  protected abstract onIdle(): void
   /** Waiters need this limiter, but none of them waits for it to open: they wait for something else. */
-  protected abstract hold(): void
+  protected abstract onBlocked(): void
   /** Noted times have moved by so much. */
-  protected abstract shift(delta: number): void
+  protected abstract shiftTime(delta: number): void
 
   /** Why a task of that cost can never start here, if so. */
   objection(_cost: Cost | undefined): Refusal | undefined {
-    return this.broken
+    return this.failure
   }
 
   /** Whether tasks are paid for by amounts. */
@@ -168,19 +168,19 @@ export abstract class Limiter implements Reservable {
   }
 
   /** Whether anybody might pass now. Where not, some event has to call `wake`; until then there is nothing to look at. */
-  protected mayOpen(): boolean {
+  protected canOpen(): boolean {
     return true
   }
 
   /** A call begins that may come any number of times. */
-  join(): void {
+  addCall(): void {
     this.calls++
   }
 
   /** Such a call has ended. */
-  part(): void {
+  removeCall(): void {
     this.calls--
-    if (this.onIdle !== undefined) this.tellIdle()
+    if (this.idleListeners !== undefined) this.notifyIdle()
   }
 
   /** Notifies the call when the capacity changes. */
@@ -194,7 +194,7 @@ export abstract class Limiter implements Reservable {
   }
 
   /** To be called when the capacity has changed, after the waiters have been looked at. */
-  protected tellFollowers(): void {
+  protected notifyFollowers(): void {
     // A call that is notified may end, and others may begin.
     for (const follower of Array.from(this.followers ?? [])) {
       const { requests } = follower.host
@@ -211,50 +211,50 @@ export abstract class Limiter implements Reservable {
   /** Calls `f` as soon as the limiter is idle, which may be at once. Returns what calls it off. */
   whenIdle(f: () => void): () => void {
     const told = { f }
-    this.onIdle ??= new Set()
-    this.onIdle.add(told)
-    this.tellIdle()
-    return () => this.onIdle?.delete(told)
+    this.idleListeners ??= new Set()
+    this.idleListeners.add(told)
+    this.notifyIdle()
+    return () => this.idleListeners?.delete(told)
   }
 
-  private tellIdle(): void {
+  private notifyIdle(): void {
     if (!this.isIdle) return
-    const told = this.onIdle!
-    this.onIdle = undefined
+    const told = this.idleListeners!
+    this.idleListeners = undefined
     for (const { f } of told) f()
   }
 
   /** All waiters that need this limiter: those that need no other one first. */
   get waiters(): ReadonlyArray<Waiter> {
-    return [...this.line.members, ...Array.from(this.setsNeeding.values(), ({ members }) => members).flat()]
+    return [...this.queue.members, ...Array.from(this.setsNeeding.values(), ({ members }) => members).flat()]
   }
 
   /** A task starts. */
-  enter(waiter: Waiter): unknown {
+  start(waiter: Waiter): unknown {
     this.running++
     this.started++
     return this.take(waiter)
   }
 
   /** A task has ended. To be followed by `left`, when it has left all of its limiters. */
-  leave(): void {
+  end(): void {
     this.running--
-    this.giveBack()
+    this.release()
   }
 
-  left(): void {
+  afterEnd(): void {
     this.wake()
     // Where the limit has been lowered, an end need not make room.
     this.nesting?.breakDeadlock()
-    if (this.onIdle !== undefined) this.tellIdle()
+    if (this.idleListeners !== undefined) this.notifyIdle()
   }
 
   /** Admits nothing for so many nanoseconds from now, or until `resume`. Of several pauses, the last to end counts. */
   pause(host: Host, nanos: number): void {
-    this.look(host)
+    this.updateTime(host)
     this.pausedUntil = Math.max(this.pausedUntil, this.time.now + nanos)
     if (this.isEmpty()) return
-    this.hold()
+    this.onBlocked()
     this.wake()
   }
 
@@ -265,12 +265,12 @@ export abstract class Limiter implements Reservable {
 
   /** When a task of cost 1 could pass if nobody waited, in nanoseconds from now; `Infinity` if only an event tells. */
   opensIn(host: Host): number {
-    this.look(host)
-    return Math.max(0, this.pausedUntil - this.time.now, this.opensNext() - this.time.now)
+    this.updateTime(host)
+    return Math.max(0, this.pausedUntil - this.time.now, this.nextOpening() - this.time.now)
   }
 
   /** As `opensAt`, for a waiter that is not there. */
-  protected abstract opensNext(): number
+  protected abstract nextOpening(): number
 
   /** Whether the limiter is open to a waiter that arrives now. */
   admits(waiter: Waiter): boolean {
@@ -279,7 +279,7 @@ export abstract class Limiter implements Reservable {
   }
 
   /** Whether the limiter is open to the first of a set, which stands elsewhere. Nothing is asked for if that has no use. */
-  isOpenAmongOthers(waiter: Waiter, isInVain: boolean): boolean {
+  isOpenToSet(waiter: Waiter, isInVain: boolean): boolean {
     return (this.canKeep || !isInVain) && this.firstRank > waiter.rank && this.isOpen(waiter)
   }
 
@@ -289,12 +289,12 @@ export abstract class Limiter implements Reservable {
   }
 
   private isOpen(waiter: Waiter): boolean {
-    return this.broken === undefined && this.opensFor(waiter) <= this.time.now
+    return this.failure === undefined && this.opensForWaiter(waiter) <= this.time.now
   }
 
   /** Whether no waiter stands here. */
   isEmpty(): boolean {
-    return this.line.size === 0 && this.sets.size === 0
+    return this.queue.size === 0 && this.sets.size === 0
   }
 
   /** Whether the first of the set is the first of all that stand here. */
@@ -306,38 +306,38 @@ export abstract class Limiter implements Reservable {
   private get firstSet(): SetQueue | undefined {
     const set = this.sets.first
     if (set === undefined) return undefined
-    const single = this.line.first
+    const single = this.queue.first
     return single === undefined || set.rank < single.rank ? set : undefined
   }
 
   private get firstRank(): number {
-    return Math.min(this.line.first?.rank ?? Infinity, this.sets.first?.rank ?? Infinity)
+    return Math.min(this.queue.first?.rank ?? Infinity, this.sets.first?.rank ?? Infinity)
   }
 
   private isPaused(host: Host): boolean {
     if (this.pausedUntil === -Infinity) return false
-    this.look(host)
+    this.updateTime(host)
     return this.pausedUntil > this.time.now
   }
 
-  private opensFor(waiter: Waiter): number {
+  private opensForWaiter(waiter: Waiter): number {
     this.isHeldBack = false
-    if (this.isTimed || this.pausedUntil !== -Infinity || this.keeps.length > 0) {
-      this.look(waiter.host)
+    if (this.isTimed || this.pausedUntil !== -Infinity || this.kept.length > 0) {
+      this.updateTime(waiter.host)
       if (this.pausedUntil > this.time.now) {
-        this.hold()
+        this.onBlocked()
         this.isHeldBack = true
         return this.pausedUntil
       }
       this.pausedUntil = -Infinity
-      if (this.keeps.length > 0) return this.opensBesides(waiter)
+      if (this.kept.length > 0) return this.opensBesidesKept(waiter)
     }
     return this.opensAt(waiter, none)
   }
 
   /** As `opensAt`, where room is kept: the earliest time at which what is left of that allows for it. */
-  private opensBesides(waiter: Waiter): number {
-    const binding = this.keeps
+  private opensBesidesKept(waiter: Waiter): number {
+    const binding = this.kept
       .filter(({ set, until }) => until > this.time.now && (waiter.rank === 0 || set.rank < waiter.rank))
       .sort((a, b) => a.until - b.until)
     const kept = binding.map(({ set }) => set.first)
@@ -351,66 +351,66 @@ export abstract class Limiter implements Reservable {
     }
     if (byItself <= this.time.now && opensAt > this.time.now) {
       this.isHeldBack = true
-      this.hold()
+      this.onBlocked()
     }
     return opensAt
   }
 
   /** Keeps room for the first of the set, for so many nanoseconds from now. */
-  keep(set: SetQueue, nanos: number): void {
-    this.look(set.first.host)
-    this.keeps.push({ set, until: this.time.now + nanos })
+  keepRoom(set: SetQueue, nanos: number): void {
+    this.updateTime(set.first.host)
+    this.kept.push({ set, until: this.time.now + nanos })
   }
 
   /** Room that is kept at several limiters ends at all of them at once: they are looked at in the order of the set. */
-  private endKeeps(): void {
-    this.time.look()
-    const ended = this.keeps.filter(({ until }) => until <= this.time.now)
-    for (const { set } of ended) set.stopKeeping()
-    for (const { set } of ended) set.lookAgain()
+  private endExpiredRoom(): void {
+    this.time.update()
+    const ended = this.kept.filter(({ until }) => until <= this.time.now)
+    for (const { set } of ended) set.releaseRoom()
+    for (const { set } of ended) set.recheck()
   }
 
-  stopKeeping(set: SetQueue): void {
-    this.keeps = this.keeps.filter((each) => each.set !== set)
+  releaseRoom(set: SetQueue): void {
+    this.kept = this.kept.filter((each) => each.set !== set)
   }
 
   /** The first of the set has left its queue: how long it had to wait is of no interest any more. */
-  forget(set: SetQueue): void {
+  forgetFirst(set: SetQueue): void {
     if (this.closedTo === set) this.closedTo = undefined
   }
 
   /** Adds up how long the first waiter of a set is first here while the limiter is closed by its own limits. */
-  clockFirst(set: SetQueue | undefined): void {
+  timeFirst(set: SetQueue | undefined): void {
     if (this.closedTo === set) return
-    if (set === undefined) this.time.look()
-    else this.look(set.first.host)
+    if (set === undefined) this.time.update()
+    else this.updateTime(set.first.host)
     if (this.closedTo !== undefined) this.closedTo.closedFor += this.time.now - this.closedSince
     this.closedTo = set
     this.closedSince = this.time.now
   }
 
-  protected look(host: Host): void {
+  protected updateTime(host: Host): void {
     if (this.isEmpty() || this.time.clock === undefined) this.time.follow(host.clock)
-    this.time.look()
+    this.time.update()
   }
 
   /** Adds a waiter that needs this limiter alone, the last to arrive. */
   enqueue(waiter: Waiter): void {
     this.waiting++
-    this.line.add(waiter)
-    if (this.line.size === 1) this.pump()
+    this.queue.add(waiter)
+    if (this.queue.size === 1) this.admitWaiters()
   }
 
-  /** Removes such a waiter. Returns whether `lookAgain` has to be called. */
+  /** Removes such a waiter. Returns whether `recheck` has to be called. */
   remove(waiter: Waiter): boolean {
     this.waiting--
-    return this.line.remove(waiter)
+    return this.queue.remove(waiter)
   }
 
   /** The first of those that stand here has left. */
-  lookAgain(): void {
+  recheck(): void {
     this.wake()
-    this.settleDown()
+    this.restIfEmpty()
   }
 
   /** A waiter inside of a task waits for this limiter, and maybe for others. */
@@ -424,14 +424,14 @@ export abstract class Limiter implements Reservable {
   }
 
   /** The limiter will never open again: refuses all that need it, now and later. */
-  protected breakWith(reason: Refusal): void {
-    this.broken = reason
+  protected fail(reason: Refusal): void {
+    this.failure = reason
     // In the midst of `pump`, a task is about to start: it comes first.
-    if (!this.isPumping) this.refuseHopeless()
+    if (!this.isAdmitting) this.refuseImpossible()
   }
 
   /** Refuses the waiters that can never be admitted any more. */
-  protected refuseHopeless(): void {
+  protected refuseImpossible(): void {
     for (const waiter of this.waiters) {
       // It is looked at when it comes first: its signal can be read only in its own request.
       if (waiter.host.requests?.isHere(waiter) === false) continue
@@ -444,17 +444,17 @@ export abstract class Limiter implements Reservable {
 
   /** To be called when the limiter may have opened. */
   wake(): void {
-    if (!this.isEmpty()) this.pump()
+    if (!this.isEmpty()) this.admitWaiters()
   }
 
   /** Looks at the waiters that stand here, one after the other, until the limiter is closed to the first of them. */
-  pump(): void {
-    if (this.isPumping || this.isPostponed) return
-    if (this.keeps.length > 0) this.endKeeps()
-    this.isPumping = true
+  admitWaiters(): void {
+    if (this.isAdmitting || this.isDeferred) return
+    if (this.kept.length > 0) this.endExpiredRoom()
+    this.isAdmitting = true
     for (;;) {
       const set = this.firstSet
-      const waiter = set === undefined ? this.line.first : set.first
+      const waiter = set === undefined ? this.queue.first : set.first
       if (waiter === undefined) break
       const { requests } = waiter.host
       if (requests?.isHere(waiter) === false) {
@@ -466,34 +466,34 @@ export abstract class Limiter implements Reservable {
         waiter.refuse(objection)
         continue
       }
-      if (!this.mayOpen()) {
+      if (!this.canOpen()) {
         const isPaused = set !== undefined && this.isPaused(waiter.host)
-        this.clockFirst(isPaused ? undefined : set)
+        this.timeFirst(isPaused ? undefined : set)
         // From then on it is closed by its own limits.
         if (isPaused) this.arm(this.pausedUntil, waiter.host)
         break
       }
-      const opensAt = this.opensFor(waiter)
+      const opensAt = this.opensForWaiter(waiter)
       if (opensAt > this.time.now) {
-        this.clockFirst(this.isHeldBack ? undefined : set)
+        this.timeFirst(this.isHeldBack ? undefined : set)
         this.arm(opensAt, waiter.host)
         break
       }
       if (overdue(waiter.host)) {
         // Where events belong to requests, the queue of several must not wait for a turn of one of them.
-        if (waiter.host.requests?.looksAgain(waiter) !== true) this.postpone(waiter.host)
+        if (waiter.host.requests?.looksAgain(waiter) !== true) this.deferAdmission(waiter.host)
         break
       }
       if (set === undefined) {
         this.waiting--
-        this.line.remove(waiter)
+        this.queue.remove(waiter)
         waiter.admit()
       } else {
         set.opened()
       }
     }
-    this.isPumping = false
-    if (this.broken !== undefined && this.waiting > 0) this.refuseHopeless()
+    this.isAdmitting = false
+    if (this.failure !== undefined && this.waiting > 0) this.refuseImpossible()
     if (this.isEmpty()) this.disarm()
   }
 
@@ -501,19 +501,19 @@ export abstract class Limiter implements Reservable {
    * Waiters have left, and will not be back in this step: if no other stands here, the limiter comes to rest. Not part of
    * `pump`, since a run whose item was admitted as a rule comes with the next.
    */
-  settleDown(): void {
+  restIfEmpty(): void {
     if (!this.isEmpty()) return
     this.disarm()
-    if (this.waiting > 0) return this.hold()
-    this.rest()
-    if (this.onIdle !== undefined) this.tellIdle()
+    if (this.waiting > 0) return this.onBlocked()
+    this.onIdle()
+    if (this.idleListeners !== undefined) this.notifyIdle()
   }
 
-  private postpone(host: Host): void {
-    this.isPostponed = true
+  private deferAdmission(host: Host): void {
+    this.isDeferred = true
     deferStart(host, () => {
-      this.isPostponed = false
-      this.pump()
+      this.isDeferred = false
+      this.admitWaiters()
     })
   }
 
@@ -532,7 +532,7 @@ export abstract class Limiter implements Reservable {
     this.timer = host.sleep(this.time.clock!, nanos, () => {
       this.timer = undefined
       turnBegins(host.isLive)
-      this.pump()
+      this.admitWaiters()
     })
   }
 
@@ -553,7 +553,7 @@ export abstract class Limiter implements Reservable {
   /** Sets the timer again if it is lost. */
   rearm(host: Host): void {
     if (this.timer?.isLost !== true) return
-    this.look(host)
+    this.updateTime(host)
     this.arm(this.timerAt, host)
   }
 
@@ -571,7 +571,7 @@ export abstract class Limiter implements Reservable {
  * limits, then the limit of one host, then the limit of the whole program. A waiter then stands at the narrow one.
  */
 export const inOrder = (...limiters: ReadonlyArray<ReadonlyArray<Limiter>>): ReadonlyArray<Limiter> =>
-  Array.from(new Set(limiters.flat())).sort((a, b) => Number(b.canKeep) - Number(a.canKeep) || b.age - a.age)
+  Array.from(new Set(limiters.flat())).sort((a, b) => Number(b.canKeep) - Number(a.canKeep) || b.serial - a.serial)
 
 /** How many tasks may run at once behind these limiters. */
 export const capacityOf = (limiters: ReadonlyArray<Limiter>): number =>
@@ -585,14 +585,16 @@ export const namesOf = (limiters: ReadonlyArray<Reservable>): ReadonlySet<string
  * The limiters that all of these give. Each is held while the others are asked for: that may be what has the idle limiter of a
  * key forgotten.
  */
-export const together = <G extends Limiter>(limitersOf: ReadonlyArray<() => ReadonlyArray<G>>): ReadonlyArray<G> => {
+export const limitersTogether = <G extends Limiter>(
+  limitersOf: ReadonlyArray<() => ReadonlyArray<G>>
+): ReadonlyArray<G> => {
   const held: Array<G> = []
   for (const each of limitersOf) {
     for (const limiter of each()) {
-      limiter.join()
+      limiter.addCall()
       held.push(limiter)
     }
   }
-  for (const limiter of held) limiter.part()
+  for (const limiter of held) limiter.removeCall()
   return held
 }

@@ -72,7 +72,7 @@ export abstract class AdmissionRequest implements Waiter {
     for (let i = 0; i < limiters.length; i++) {
       const limiter = limiters[i]!
       if (limiter.admits(this)) continue
-      this.waitFor(limiter)
+      this.enqueue(limiter)
       return false
     }
     this.take()
@@ -106,11 +106,11 @@ export abstract class AdmissionRequest implements Waiter {
   /** The task has been called: whatever start it has seen, it was not later than this. */
   started(): void {
     const { entries, limiters } = this
-    for (let i = 0; i < entries.length; i++) limiters[i]!.settle(entries[i])
+    for (let i = 0; i < entries.length; i++) limiters[i]!.confirmStart(entries[i])
   }
 
   /** What the task that has just been started holds. */
-  holding(): Reservation {
+  reservation(): Reservation {
     const { entries, limiters } = this
     return { entries, limiters }
   }
@@ -118,20 +118,20 @@ export abstract class AdmissionRequest implements Waiter {
   /** The caller wants no further start for the time being. */
   rest(): void {
     const limiters = this.limiters
-    for (let i = 0; i < limiters.length; i++) limiters[i]!.settleDown()
+    for (let i = 0; i < limiters.length; i++) limiters[i]!.restIfEmpty()
   }
 
   /** A task that was started with this request has ended. */
-  leave(): void {
+  release(): void {
     const limiters = this.limiters
     // First all of them change: a waiter that needs several must not be looked at in between.
-    for (let i = 0; i < limiters.length; i++) limiters[i]!.leave()
-    for (let i = 0; i < limiters.length; i++) limiters[i]!.left()
+    for (let i = 0; i < limiters.length; i++) limiters[i]!.end()
+    for (let i = 0; i < limiters.length; i++) limiters[i]!.afterEnd()
   }
 
   /** Gives up waiting. */
   cancel(): void {
-    if (this.isWaiting) this.withdraw()?.lookAgain()
+    if (this.isWaiting) this.dequeue()?.recheck()
   }
 
   /** Called by the limiter where it stands, after all are open to it and it has been taken out of its queue. */
@@ -144,12 +144,12 @@ export abstract class AdmissionRequest implements Waiter {
 
   /** Called by a limiter that will never admit it: the limiter is broken, or the task costs too much, or it is a deadlock. */
   refuse(refusal: Refusal): void {
-    const left = this.withdraw()
+    const left = this.dequeue()
     this.refused(refusal)
-    left?.lookAgain()
+    left?.recheck()
   }
 
-  private waitFor(closed: Limiter): void {
+  private enqueue(closed: Limiter): void {
     const { limiters, inside } = this
     this.rank = ++arrivals
     this.host.requests?.wait(this)
@@ -166,7 +166,7 @@ export abstract class AdmissionRequest implements Waiter {
   }
 
   /** Leaves its queue. Returns where others may be admitted by that, if they may. */
-  private withdraw(): { lookAgain(): void } | undefined {
+  private dequeue(): { recheck(): void } | undefined {
     const limiters = this.limiters
     const queue = limiters.length === 1 ? limiters[0]! : SetQueue.of(limiters)
     const wasFirst = queue.remove(this)
@@ -180,7 +180,7 @@ export abstract class AdmissionRequest implements Waiter {
     this.entries = none
     // What holds something comes last, and takes it first: what another limiter does may be what ends the caller.
     for (let i = limiters.length - 1; i >= 0; i--) {
-      const entry = limiters[i]!.enter(this)
+      const entry = limiters[i]!.start(this)
       if (entry === undefined && this.entries === none) continue
       if (this.entries === none) this.entries = []
       this.entries[i] = entry

@@ -51,7 +51,7 @@ import type { Host } from "../runtime/host.ts"
 import { WaitList } from "../data/waitList.ts"
 
 /** The least time for which room is kept, in nanoseconds. */
-const leastKeep = 1_000_000
+const minKeptTime = 1_000_000
 
 /** Instead of a new array each time. */
 const none: ReadonlyArray<never> = []
@@ -62,11 +62,11 @@ export class SetQueue implements Ranked {
   /** F of the rule, for the first waiter, in nanoseconds. */
   closedFor = 0
   private readonly key: string
-  private readonly line = new WaitList<Waiter>()
+  private readonly queue = new WaitList<Waiter>()
   /** The limiter where the first stands. */
   private at: Limiter
   /** The limiters that keep room for the first. */
-  private keeping: ReadonlyArray<Limiter> = none
+  private keepingRoom: ReadonlyArray<Limiter> = none
 
   private constructor(limiters: ReadonlyArray<Limiter>, key: string) {
     this.limiters = limiters
@@ -76,13 +76,13 @@ export class SetQueue implements Ranked {
 
   /** The queue of a set, which each of its limiters knows as long as there are waiters in it. */
   static of(limiters: ReadonlyArray<Limiter>): SetQueue {
-    const key = limiters.map(({ age }) => age).join()
+    const key = limiters.map(({ serial: age }) => age).join()
     return limiters[0]!.setsNeeding.get(key) ?? new SetQueue(limiters, key)
   }
 
   /** There has to be one. */
   get first(): Waiter {
-    return this.line.first!
+    return this.queue.first!
   }
 
   get rank(): number {
@@ -90,33 +90,33 @@ export class SetQueue implements Ranked {
   }
 
   get members(): ReadonlyArray<Waiter> {
-    return this.line.members
+    return this.queue.members
   }
 
   /** Adds the last to arrive. `closed` is the first limiter that is closed to it. */
   add(waiter: Waiter, closed: Limiter): void {
     const { limiters } = this
-    this.line.add(waiter)
+    this.queue.add(waiter)
     for (let i = 0; i < limiters.length; i++) {
       limiters[i]!.waiting++
       limiters[i]!.followTimers(waiter.host)
     }
-    if (this.line.size > 1) return
+    if (this.queue.size > 1) return
     for (let i = 0; i < limiters.length; i++) limiters[i]!.setsNeeding.set(this.key, this)
     this.at = closed
     closed.sets.add(this)
-    this.lookAgain()
+    this.recheck()
   }
 
-  /** Removes a waiter from anywhere. Returns whether `lookAgain` has to be called. */
+  /** Removes a waiter from anywhere. Returns whether `recheck` has to be called. */
   remove(waiter: Waiter): boolean {
     const { limiters } = this
     for (let i = 0; i < limiters.length; i++) limiters[i]!.waiting--
-    if (!this.line.remove(waiter)) return false
-    this.stopKeeping()
-    this.at.forget(this)
+    if (!this.queue.remove(waiter)) return false
+    this.releaseRoom()
+    this.at.forgetFirst(this)
     this.closedFor = 0
-    if (this.line.size > 0) {
+    if (this.queue.size > 0) {
       this.at.sets.sink(this)
     } else {
       this.at.sets.remove(this)
@@ -136,9 +136,9 @@ export class SetQueue implements Ranked {
   }
 
   /** What stands at the limiters of the set has changed. */
-  lookAgain(): void {
+  recheck(): void {
     const { limiters } = this
-    for (let i = 0; i < limiters.length; i++) limiters[i]!.lookAgain()
+    for (let i = 0; i < limiters.length; i++) limiters[i]!.recheck()
   }
 
   /** The limiter where the first stands is open to it: the first starts or moves. */
@@ -148,7 +148,7 @@ export class SetQueue implements Ranked {
     let closed: Limiter | undefined
     for (let i = 0; i < limiters.length; i++) {
       const limiter = limiters[i]!
-      if (limiter === here || limiter.isOpenAmongOthers(waiter, closed !== undefined)) open.push(limiter)
+      if (limiter === here || limiter.isOpenToSet(waiter, closed !== undefined)) open.push(limiter)
       else closed ??= limiter
     }
     if (closed !== undefined) {
@@ -157,25 +157,25 @@ export class SetQueue implements Ranked {
       this.remove(waiter)
       waiter.admit()
     }
-    this.lookAgain()
+    this.recheck()
   }
 
   private move(to: Limiter, open: ReadonlyArray<Limiter>): void {
-    this.stopKeeping()
-    this.at.clockFirst(undefined)
+    this.releaseRoom()
+    this.at.timeFirst(undefined)
     this.at.sets.remove(this)
     this.at = to
     to.sets.add(this)
     if (!to.isFirst(this)) return
-    this.keeping = open.filter((limiter) => limiter.canKeep)
-    for (const limiter of this.keeping) limiter.keep(this, Math.max(leastKeep, Math.ceil(this.closedFor / 2)))
+    this.keepingRoom = open.filter((limiter) => limiter.canKeep)
+    for (const limiter of this.keepingRoom) limiter.keepRoom(this, Math.max(minKeptTime, Math.ceil(this.closedFor / 2)))
   }
 
   /** The limiters that keep room for the first do so no longer. */
-  stopKeeping(): void {
-    const { keeping } = this
+  releaseRoom(): void {
+    const { keepingRoom: keeping } = this
     if (keeping.length === 0) return
-    for (let i = 0; i < keeping.length; i++) keeping[i]!.stopKeeping(this)
-    this.keeping = none
+    for (let i = 0; i < keeping.length; i++) keeping[i]!.releaseRoom(this)
+    this.keepingRoom = none
   }
 }

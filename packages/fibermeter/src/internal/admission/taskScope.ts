@@ -114,7 +114,7 @@ export const callerIn = (fiber: Fiber.Fiber<any, any>, isWaiting: boolean): Call
 }
 
 /** The task as an effect that knows what it holds. */
-export const telling = <A, E, R>(effect: Effect.Effect<A, E, R>, holder: TaskScope): Effect.Effect<A, E, R> =>
+export const withTask = <A, E, R>(effect: Effect.Effect<A, E, R>, holder: TaskScope): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     holder.fiber = fiber.id
     return Effect.provideService(effect, CurrentTask, holder)

@@ -15,7 +15,7 @@ import * as check from "../input/validate.ts"
 import { Any, Feed } from "../results/collectors.ts"
 import { isUninterruptible } from "../runtime/effectInternals.ts"
 import { FiberWorker } from "../run/fiberWorker.ts"
-import { capacityOf, namesOf, together } from "../admission/limiter.ts"
+import { capacityOf, namesOf, limitersTogether } from "../admission/limiter.ts"
 import type { Limiter } from "../admission/limiter.ts"
 import { limitersOf, meterCheck } from "../meter/meterLimiters.ts"
 import { ofFiber } from "../runtime/fiberHost.ts"
@@ -98,7 +98,7 @@ export const ofEffects = (effects: () => unknown, options: unknown): Exit.Exit<C
 /** The limiters of the meters that a call shares with others. */
 const sharedLimiters = ({ meter }: AllOptions): ReadonlyArray<Limiter> => {
   const meters: ReadonlyArray<Meters> = meter === undefined ? [] : Array.isArray(meter) ? meter : [meter]
-  return together(meters.map((each) => () => limitersOf(each as AnyMeter)))
+  return limitersTogether(meters.map((each) => () => limitersOf(each as AnyMeter)))
 }
 
 type Weigh = (item: any, index: number) => Cost

@@ -29,9 +29,9 @@ type Mode =
   /** Nothing waited: credit for a burst accrues. */
   | "idle"
   /** The first in line waited for its slot alone. */
-  | "paced"
+  | "pacing"
   /** The first in line waited for something else. */
-  | "held"
+  | "blocked"
 
 export class Gcra {
   readonly rate: number
@@ -69,9 +69,9 @@ export class Gcra {
     return Math.max(Math.ceil(slot), this.starts.oldest(before) + this.window)
   }
 
-  /** Something waits now, for its slot alone (`"paced"`) or for something else first (`"held"`); or nothing does. */
-  turn(mode: Mode, now: number): void {
-    if (this.mode === "held") {
+  /** Something waits now, for its slot alone (`"pacing"`) or for something else first (`"blocked"`); or nothing does. */
+  setMode(mode: Mode, now: number): void {
+    if (this.mode === "blocked") {
       // As if the time had not passed.
       if (this.slot() <= this.since) this.delay(now - this.since)
       else if (this.slot() < now) this.rebase(now, 0)
@@ -84,7 +84,7 @@ export class Gcra {
     this.since = now
   }
 
-  /** Books a start at `now`, which is not before `due()`, and returns its number. The mode must be `"paced"`. */
+  /** Books a start at `now`, which is not before `due()`, and returns its number. The mode must be `"pacing"`. */
   start(now: number): number {
     const late = now - Math.max(this.slot(), this.floor)
     if (late > catchUp) this.delay(late - catchUp)

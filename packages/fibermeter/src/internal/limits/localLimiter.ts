@@ -106,14 +106,14 @@ export class LocalLimiter extends Limiter {
   }
 
   /** How much may be spent in each window now. */
-  rooms(host: Host): Readonly<Record<string, number>> {
-    this.look(host)
+  roomByWindow(host: Host): Readonly<Record<string, number>> {
+    this.updateTime(host)
     return Object.fromEntries(this.windows.map(({ name, window }) => [name, window.room(this.time.now)]))
   }
 
   /** Whether nothing would change if this were made anew: nobody is here, no window reaches a start, the limits are as made. */
-  isForgettable(): boolean {
-    this.time.look()
+  isAsNew(): boolean {
+    this.time.update()
     const reach = Math.max(this.gcra?.window ?? 0, ...this.windows.map(({ window }) => window.per))
     const past = Math.max(this.lastStart + reach, this.pausedUntil)
     return !this.isResized && this.isIdle && past <= this.time.now
@@ -122,7 +122,7 @@ export class LocalLimiter extends Limiter {
   /** Changes the limits that are given; what was taken under the old ones stays taken. */
   resize(limits: Limits, host: Host): void {
     const { maxAtOnce = this.capacity, maxBurst = this.burst, maxPerSecond = this.rate, windows } = limits
-    this.look(host)
+    this.updateTime(host)
     this.isResized = true
     this.capacity = maxAtOnce
     if (maxPerSecond !== this.rate || maxBurst !== this.burst) {
@@ -138,9 +138,9 @@ export class LocalLimiter extends Limiter {
       if (known === undefined) this.windows.push(named(each))
       else known.window.resize(limit, nanosOf(per), this.time.now)
     }
-    this.refuseHopeless()
+    this.refuseImpossible()
     this.wake()
-    this.tellFollowers()
+    this.notifyFollowers()
   }
 
   /** The task has cost something else than it was booked with. */
@@ -165,10 +165,10 @@ export class LocalLimiter extends Limiter {
     return undefined
   }
 
-  override settle(entry: unknown): void {
+  override confirmStart(entry: unknown): void {
     if (entry === undefined) return
     const { pace, spent } = entry as ReservationEntry
-    this.time.look()
+    this.time.update()
     this.gcra?.amend(pace, this.time.now)
     for (const { number, window } of spent) window.amend(number, this.time.now)
   }
@@ -178,13 +178,13 @@ export class LocalLimiter extends Limiter {
   }
 
   /** Where all places are taken, an event tells; but a pace wants to know that somebody is held up. */
-  protected override mayOpen(): boolean {
+  protected override canOpen(): boolean {
     return this.running < this.capacity || this.gcra !== undefined
   }
 
   protected opensAt(waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
     if (this.running + kept.length >= this.capacity) {
-      this.hold()
+      this.onBlocked()
       return Infinity
     }
     let opensAt = -Infinity
@@ -194,11 +194,11 @@ export class LocalLimiter extends Limiter {
       opensAt = Math.max(opensAt, amount > window.limit ? Infinity : window.opensAt(amount, this.time.now))
     }
     if (this.gcra === undefined) return opensAt
-    this.gcra.turn(opensAt > this.time.now ? "held" : "paced", this.time.now)
+    this.gcra.setMode(opensAt > this.time.now ? "blocked" : "pacing", this.time.now)
     return Math.max(opensAt, this.gcra.due(kept.length))
   }
 
-  protected opensNext(): number {
+  protected nextOpening(): number {
     if (this.running >= this.capacity) return Infinity
     const windows = this.windows.map(({ window }) => window.opensAt(1, this.time.now))
     return Math.max(this.gcra?.due() ?? -Infinity, ...windows)
@@ -216,26 +216,26 @@ export class LocalLimiter extends Limiter {
     return { pace: this.gcra?.start(at) ?? 0, spent } satisfies ReservationEntry
   }
 
-  protected giveBack(): void {}
+  protected release(): void {}
 
-  protected hold(): void {
-    this.turn("held")
+  protected onBlocked(): void {
+    this.turn("blocked")
   }
 
-  protected rest(): void {
+  protected onIdle(): void {
     this.turn("idle")
   }
 
-  protected shift(delta: number): void {
+  protected shiftTime(delta: number): void {
     this.lastStart += delta
     this.gcra?.shift(delta)
     for (const { window } of this.windows) window.shift(delta)
   }
 
-  private turn(mode: "held" | "idle"): void {
+  private turn(mode: "blocked" | "idle"): void {
     // Time spent in the same mode is accounted for when the mode changes.
     if (this.gcra === undefined || this.gcra.mode === mode) return
-    this.time.look()
-    this.gcra.turn(mode, this.time.now)
+    this.time.update()
+    this.gcra.setMode(mode, this.time.now)
   }
 }

@@ -34,7 +34,7 @@ export class ScheduleLimiter<E, R> extends Limiter {
     return kept.length > 0 ? Infinity : this.opens
   }
 
-  protected opensNext(): number {
+  protected nextOpening(): number {
     return this.opens
   }
 
@@ -50,16 +50,16 @@ export class ScheduleLimiter<E, R> extends Limiter {
       } else {
         const done = Pull.doneExitFromCause(exit.cause)
         const cause = Exit.isSuccess(done) ? Cause.fail(new ScheduleEnded({ output: done.value })) : done.cause
-        this.breakWith(refusalOf(cause))
+        this.fail(refusalOf(cause))
       }
     })
   }
 
   correct(): void {}
-  protected giveBack(): void {}
-  protected hold(): void {}
-  protected rest(): void {}
-  protected shift(delta: number): void {
+  protected release(): void {}
+  protected onBlocked(): void {}
+  protected onIdle(): void {}
+  protected shiftTime(delta: number): void {
     this.opens += delta
   }
 

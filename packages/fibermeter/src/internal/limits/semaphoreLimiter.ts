@@ -44,7 +44,7 @@ export class SemaphoreLimiter extends Limiter {
     return this.inHand === undefined ? Infinity : -Infinity
   }
 
-  protected opensNext(): number {
+  protected nextOpening(): number {
     return this.running < this.capacity ? -Infinity : Infinity
   }
 
@@ -55,19 +55,19 @@ export class SemaphoreLimiter extends Limiter {
 
   correct(): void {}
 
-  protected giveBack(): void {
+  protected release(): void {
     // Which of the permits it is makes no difference.
     this.held.pop()!()
   }
 
-  protected shift(): void {}
+  protected shiftTime(): void {}
 
   /** No semaphore's permit is held for a waiter that waits for something else. */
-  protected hold(): void {
-    this.rest()
+  protected onBlocked(): void {
+    this.onIdle()
   }
 
-  protected rest(): void {
+  protected onIdle(): void {
     const { asking, inHand } = this
     this.asking = this.inHand = undefined
     asking?.interruptUnsafe()
@@ -89,7 +89,7 @@ export class SemaphoreLimiter extends Limiter {
     holder.addObserver((exit) => {
       if (this.asking !== holder || Exit.isSuccess(exit)) return
       this.asking = undefined
-      this.breakWith(refusalOf(exit.cause))
+      this.fail(refusalOf(exit.cause))
     })
   }
 }

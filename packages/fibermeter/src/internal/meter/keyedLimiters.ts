@@ -10,10 +10,10 @@
 import type { LocalLimiter } from "../limits/localLimiter.ts"
 
 /** At each use at least so many are looked at: idle limiters go faster than new ones can come. */
-const minLooks = 2
+const minChecks = 2
 
 /** At each use at most so many are looked at, which takes about a tenth of a millisecond. */
-const maxLooks = 512
+const maxChecks = 512
 
 /** A key in use. The list of all is a ring: the one after the last is the family's own link, before the first. */
 class Link<K, G> {
@@ -55,7 +55,7 @@ export class KeyedLimiters<K, G extends LocalLimiter = LocalLimiter> {
   /** How many keys there are whose past still matters. */
   get size(): number {
     let size = 0
-    for (const { limiter } of this.links.values()) if (!limiter.isForgettable()) size++
+    for (const { limiter } of this.links.values()) if (!limiter.isAsNew()) size++
     return size
   }
 
@@ -75,12 +75,12 @@ export class KeyedLimiters<K, G extends LocalLimiter = LocalLimiter> {
 
   /** After `minLooks` it stops at the first that has to stay: most of those behind it were used later. */
   private dropIdle(): void {
-    for (let looks = 0; looks < maxLooks; looks++) {
+    for (let looks = 0; looks < maxChecks; looks++) {
       const oldest = this.ends.next
       if (oldest === this.ends) return
-      if (oldest.limiter.isForgettable()) {
+      if (oldest.limiter.isAsNew()) {
         this.drop(oldest)
-      } else if (looks < minLooks) {
+      } else if (looks < minChecks) {
         oldest.remove()
         oldest.addBefore(this.ends)
       } else {

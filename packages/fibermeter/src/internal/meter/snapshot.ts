@@ -25,7 +25,7 @@ export const snapshotOf = (limiters: ReadonlyArray<Limiter>, host: Host): Snapsh
     waiting: most((limiter) => limiter.waiting),
     started: most((limiter) => limiter.started),
     free: Math.max(0, free),
-    room: leastOf(limiters.map((limiter) => (limiter instanceof LocalLimiter ? limiter.rooms(host) : {}))),
+    room: leastOf(limiters.map((limiter) => (limiter instanceof LocalLimiter ? limiter.roomByWindow(host) : {}))),
     opensIn: most((limiter) => limiter.opensIn(host))
   }
 }

@@ -10,7 +10,7 @@ import { causeOf } from "../admission/errors.ts"
 import { isEffect, isExit } from "../runtime/effectInternals.ts"
 import type { FiberHost } from "../runtime/fiberHost.ts"
 import type { Cost } from "../admission/reservation.ts"
-import { TaskScope, telling } from "../admission/taskScope.ts"
+import { TaskScope, withTask } from "../admission/taskScope.ts"
 import type { Caller } from "../admission/taskScope.ts"
 import type { Refusal } from "../admission/refusal.ts"
 import { RunningTask } from "./run.ts"
@@ -94,7 +94,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   private fork(run: Run<A, B, Cause.Cause<E>>, effect: Effect.Effect<B, E, any>, index: number): void {
     // `f` itself may have ended the call.
     if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
-    if (this.isTelling || run.isWeighed) effect = telling(effect, new TaskScope(run.holding(), this.inside))
+    if (this.isTelling || run.isWeighed) effect = withTask(effect, new TaskScope(run.holding(), this.inside))
     const fiber = this.host.fork(effect, this.isUninterruptible)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return settle(run, index, exit)

@@ -202,7 +202,7 @@ export class Run<A, B, F> {
     this.fixedUnread = maxUnread ?? (this.limiters.length === 0 ? 2 * own.maxAtOnce : undefined)
     this.isBounded = this.fixedUnread !== Infinity
     this.request = this.limiters.length === 0 ? undefined : new RunRequest(this, this.limiters, worker.inside)
-    for (const limiter of this.limiters) limiter.join()
+    for (const limiter of this.limiters) limiter.addCall()
     this.context = shared.length === 0 ? undefined : captureContext()
     callBegins()
   }
@@ -230,7 +230,7 @@ export class Run<A, B, F> {
 
   /** What the task holds that is just being started. Only where there is a limiter. */
   holding(): Reservation {
-    return this.request!.holding()
+    return this.request!.reservation()
   }
 
   /** `total` is the number of items, where that is known. */
@@ -314,7 +314,7 @@ export class Run<A, B, F> {
   /** This and what it calls runs once a task, so what few tasks need is elsewhere. */
   private start(): void {
     // To take from a limiter may have ended the call.
-    if (this.phase !== "open") return this.request?.leave()
+    if (this.phase !== "open") return this.request?.release()
     this.running++
     this.startTask()
     this.request?.started()
@@ -423,7 +423,7 @@ export class Run<A, B, F> {
 
   /** Releases what a task held that has ended. Called last, so that a call that the outcome ends starts nothing more. */
   protected release(): void {
-    this.request?.leave()
+    this.request?.release()
     this.proceed()
   }
 
@@ -530,6 +530,6 @@ export class Run<A, B, F> {
     this.reporter?.end()
     this.onEnd()
     if (this.isFollowing) for (const limiter of this.limiters) limiter.unfollow(this)
-    for (const limiter of this.limiters) limiter.part()
+    for (const limiter of this.limiters) limiter.removeCall()
   }
 }

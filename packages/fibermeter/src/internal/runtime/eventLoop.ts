@@ -35,9 +35,9 @@ const maxStarts = 16_384
 const real = globalThis as unknown as { readonly performance: { readonly now: () => number } }
 
 let budgetEnds = 0
-let lastLook = 0
+let lastCheck = 0
 let stride = 1
-let untilLook = 1
+let startsUntilCheck = 1
 let starts = 0
 let waiting = 0
 /** Whether there has been no later turn since the budget was last spent, as far as the host's queue shows. */
@@ -47,26 +47,26 @@ let isMarked = false
  * Counts a start. Says whether it should come in a later turn. Where time is a test's, starts alone are counted: how
  * fast the machine is must not decide at which of its instants something happens.
  */
-export const overdue = (host: Host): boolean => --untilLook <= 0 && look(host)
+export const overdue = (host: Host): boolean => --startsUntilCheck <= 0 && checkClock(host)
 
-const look = (host: Host): boolean => {
+const checkClock = (host: Host): boolean => {
   starts += stride
   const isSpent = host.isLive ? isSpentNow() : starts >= maxStarts
-  untilLook = stride
+  startsUntilCheck = stride
   if (!isSpent) return false
   // Until something continues in a later turn, each start is deferred.
-  if (isMarked) untilLook = 0
+  if (isMarked) startsUntilCheck = 0
   else mark(host)
-  return untilLook === 0
+  return startsUntilCheck === 0
 }
 
 const isSpentNow = (): boolean => {
   const now = real.performance.now()
   // A test's clock was in use, and is gone.
-  const isAnother = now < lastLook
-  if (now - lastLook > budget / 4) stride = 1
+  const isAnother = now < lastCheck
+  if (now - lastCheck > budget / 4) stride = 1
   else if (stride < maxStride) stride *= 2
-  lastLook = now
+  lastCheck = now
   return now >= budgetEnds || isAnother || starts >= maxStarts
 }
 
@@ -92,7 +92,7 @@ export const deferStart = (host: Host, resume: () => void): void => {
     if (isMarked && waiting > 0) turnBegins(host.isLive, share)
     else mark(host, share)
     // However small the share, one start comes of it.
-    untilLook = 2
+    startsUntilCheck = 2
     context.runInAsyncScope(resume)
   })
 }
@@ -102,8 +102,8 @@ export const deferStart = (host: Host, resume: () => void): void => {
  * how long that lasts.
  */
 export const turnBegins = (isLive = true, share: number = budget): void => {
-  lastLook = isLive ? real.performance.now() : 0
-  budgetEnds = lastLook + share
+  lastCheck = isLive ? real.performance.now() : 0
+  budgetEnds = lastCheck + share
   starts = 0
   callBegins()
 }
@@ -117,5 +117,5 @@ export const freshTurn = (): void => {
 /** A call begins. Its tasks may take longer than those before: their first one has the clock looked at. */
 export const callBegins = (): void => {
   stride = 1
-  untilLook = 1
+  startsUntilCheck = 1
 }

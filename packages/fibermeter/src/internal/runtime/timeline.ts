@@ -20,7 +20,7 @@ export class Timeline {
   }
 
   /** Brings `now` up to date. Before the first `follow` there is no time to look at. */
-  look(): void {
+  update(): void {
     if (this.clock === undefined) return
     this.now = Number(this.clock.monotonicTimeNanosUnsafe() - this.zero)
     if (this.now > maxTime) {
@@ -34,7 +34,7 @@ export class Timeline {
   /** Goes by this clock from now on, as if it were the last one: a meter may outlive the clock that it began with. */
   follow(clock: Clock): void {
     if (clock === this.clock) return
-    this.look()
+    this.update()
     this.clock = clock
     this.zero = clock.monotonicTimeNanosUnsafe() - BigInt(this.now)
   }
