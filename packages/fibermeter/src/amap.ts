@@ -6,8 +6,8 @@ import type * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { dualVerb, makeRun, stopped } from "./internal/call/verbCall.ts"
-import type { Call } from "./internal/call/verbCall.ts"
-import { Feed } from "./internal/results/collectors.ts"
+import type { Arguments } from "./internal/call/verbCall.ts"
+import { Feed } from "./internal/results/feed.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import type { Run } from "./internal/run/run.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
@@ -121,7 +121,7 @@ export const amap: {
  * The effect that waits for the next chunk of results. The first to wait makes the run, which ends with the scope at the
  * latest: what ends it is in the scope before there is anything to end, so that no interruption falls in between.
  */
-const pull = <A, B, E>(call: Call<A, B, E>, scope: Scope.Scope) => {
+const pull = <A, B, E>(call: Arguments<A, B, E>, scope: Scope.Scope) => {
   type Chunk = readonly [B, ...Array<B>]
   let run: Run<A, B, Cause.Cause<E>> | undefined
   let unaccounted = 0

@@ -2,9 +2,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import { dualVerb, execute, ofEffects } from "./internal/call/verbCall.ts"
-import type { Call } from "./internal/call/verbCall.ts"
+import type { Arguments } from "./internal/call/verbCall.ts"
 import { isIterable, isThenable } from "./internal/input/validate.ts"
-import { All } from "./internal/results/collectors.ts"
+import { All } from "./internal/results/all.ts"
 import type { AnyFunction, Meant } from "./internal/call/wrongCall.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
@@ -176,7 +176,7 @@ export const runAll: {
   }
 )
 
-const collect = <A, B, E>(call: Exit.Exit<Call<A, B, E>>): Effect.Effect<Array<B>, E, any> =>
+const collect = <A, B, E>(call: Exit.Exit<Arguments<A, B, E>>): Effect.Effect<Array<B>, E, any> =>
   execute(
     call,
     ({ items }) => new All<B>(items),

@@ -2,8 +2,8 @@ import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import type * as Effect from "effect/Effect"
 import { dualVerb, execute, ofEffects } from "./internal/call/verbCall.ts"
-import type { Call } from "./internal/call/verbCall.ts"
-import { Any } from "./internal/results/collectors.ts"
+import type { Arguments } from "./internal/call/verbCall.ts"
+import { Any } from "./internal/results/any.ts"
 import type { AnyFunction, Meant } from "./internal/call/wrongCall.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
@@ -160,7 +160,7 @@ export const runAny: {
   (effects, options) => race(ofEffects(() => effects, options))
 )
 
-const race = (call: Exit.Exit<Call<any, any, any>>): Effect.Effect<any, any, any> =>
+const race = (call: Exit.Exit<Arguments<any, any, any>>): Effect.Effect<any, any, any> =>
   execute(
     call,
     ({ options }) => new Any<unknown, Cause.Cause<unknown>>(options.until === "settled"),

@@ -1,7 +1,7 @@
 import * as Exit from "effect/Exit"
 import type * as Effect from "effect/Effect"
 import { dualVerb, execute } from "./internal/call/verbCall.ts"
-import { nothing } from "./internal/results/collectors.ts"
+import { discard } from "./internal/results/discard.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
 import type { CostError, Options } from "./Options.ts"
@@ -111,7 +111,7 @@ export const runOnEach: {
 } = dualVerb((call) =>
   execute(
     call,
-    () => nothing,
+    () => discard,
     () => Exit.void
   )
 )

@@ -131,7 +131,7 @@ describe("All", () => {
     const lengthAfter = (index: number): number => {
       const all = new calls.All<number>(undefined)
       all.succeeded(index, 1)
-      return all["places"].length
+      return all["elements"].length
     }
     expect(lengthAfter(1000)).toBe(2016)
     // It would be 2 ** 25 and more, which ends the process when there are so many.

@@ -37,5 +37,5 @@ export const runOnEach = <A, B>(
 ): Promise<void> =>
   execute(
     () => ofItems<A, B>(items, task, options),
-    ({ options }) => ({ collector: tolerating(options, calls.nothing), result: () => undefined })
+    ({ options }) => ({ collector: tolerating(options, calls.discard), result: () => undefined })
   )

@@ -1,7 +1,10 @@
 /**
  * A call: its admission loop, where its items come from, and what becomes of the results.
  */
-export { All, Any, Feed, nothing } from "../internal/results/collectors.ts"
+export { All } from "../internal/results/all.ts"
+export { Any } from "../internal/results/any.ts"
+export { discard } from "../internal/results/discard.ts"
+export { Feed } from "../internal/results/feed.ts"
 export { reportOn, sizeOf } from "../internal/call/progress.ts"
 export { Run, RunningTask } from "../internal/run/run.ts"
 export type { Collector, Counts, Worker } from "../internal/run/run.ts"

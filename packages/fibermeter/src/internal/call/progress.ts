@@ -1,8 +1,8 @@
 /**
- * How far a run has come, told now and then.
+ * Reports the progress of a run.
  *
- * By a timer and not by what happens: a task costs nothing more for being reported, and a run that stands still is seen
- * to stand still.
+ * Reports are made by a timer, not for each task: a task then costs nothing more, and a run in which nothing happens
+ * reports that, too.
  */
 import type { Progress } from "../../Progress.ts"
 import { after } from "../runtime/host.ts"
@@ -13,12 +13,12 @@ interface Reported<C extends Counts> extends Pick<Run<any, any, any>, "host" | "
   counts(total: number | undefined): C
 }
 
-/** Between two reports, in milliseconds. */
+/** The time between two reports, in milliseconds. */
 const interval = 100
 
 /**
- * Has a run that is about to begin reported on until it ends, then once more. A throw of `report` goes to `onThrow`.
- * `wait` is how to wait for the next report.
+ * Reports a run that is about to begin, until it ends, and then once more. What `report` throws is passed to `onThrow`.
+ * `wait` sets the timer of the next report, and returns what cancels it.
  */
 export const reportOn = <C extends Counts>(
   run: Reported<C>,
@@ -28,10 +28,10 @@ export const reportOn = <C extends Counts>(
   wait: (millis: number, f: () => void) => () => void = (millis, f) => after(run.host, millis, f)
 ): void => {
   const now = (): bigint => run.host.clock.monotonicTimeNanosUnsafe()
-  const began = now()
-  const tell = (): void => {
+  const begunAt = now()
+  const reportNow = (): void => {
     const counts = run.counts(total)
-    const elapsed = Number(now() - began) / 1_000_000
+    const elapsed = Number(now() - begunAt) / 1_000_000
     const rate = elapsed === 0 ? 0 : ((counts.succeeded + counts.failed) * 1000) / elapsed
     try {
       report({ ...counts, total, elapsed, rate })
@@ -39,16 +39,16 @@ export const reportOn = <C extends Counts>(
       onThrow(error)
     }
   }
-  const arm = (): (() => void) =>
+  const setTimer = (): (() => void) =>
     wait(interval, () => {
-      disarm = arm()
-      tell()
+      cancelTimer = setTimer()
+      reportNow()
     })
-  let disarm = arm()
+  let cancelTimer = setTimer()
   run.reporter = {
     end: () => {
-      disarm()
-      tell()
+      cancelTimer()
+      reportNow()
     }
   }
 }
@@ -59,8 +59,8 @@ const setIterator: unknown = Set.prototype[Symbol.iterator]
 const mapIterator: unknown = Map.prototype[Symbol.iterator]
 
 /**
- * How many items there are, where that is known beforehand: where the iterator is one of the language's own, which goes
- * as far as that number says. A `size` or `length` beside any other iterator may count something else.
+ * The number of items, where it is known in advance: if the iterator is a built-in one, whose results that number counts.
+ * With another iterator, a `size` or `length` may count something else.
  */
 export const sizeOf = (items: unknown): number | undefined => {
   const { [Symbol.iterator]: iterator } = items as Record<symbol, unknown>

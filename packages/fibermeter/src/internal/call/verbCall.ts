@@ -1,5 +1,5 @@
 /**
- * What the verbs have in common: from arguments to a run, and from a run's end to an exit.
+ * What the verbs have in common: from their arguments to a run, and from the end of a run to an exit.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -12,7 +12,8 @@ import type { Progress } from "../../Progress.ts"
 import { accept, attempt } from "../input/accept.ts"
 import { readMillis } from "../input/duration.ts"
 import * as check from "../input/validate.ts"
-import { Any, Feed } from "../results/collectors.ts"
+import { Any } from "../results/any.ts"
+import { Feed } from "../results/feed.ts"
 import { isUninterruptible } from "../runtime/effectInternals.ts"
 import { FiberWorker } from "../run/fiberWorker.ts"
 import { capacityOf, namesOf, limitersTogether } from "../admission/limiter.ts"
@@ -32,9 +33,9 @@ import { StreamSource } from "../source/streamSource.ts"
 /** The options of all verbs together. */
 export type AllOptions = AmapOptions<Meters, any, Cost> & RunAnyOptions<Meters, any, Cost>
 
-export type Task<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
+type TaskFunction<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
 
-/** The lengths of time that Effect takes: all of `Duration.Input`. */
+/** Durations as Effect takes them: all of `Duration.Input`. */
 export const times = check.times(readMillis)
 
 const checks: check.Checks = {
@@ -44,21 +45,21 @@ const checks: check.Checks = {
   meter: check.oneOrMore(meterCheck)
 }
 
-/** What a call does with its items, checked. */
-interface Work<A, B, E> {
-  readonly f: Task<A, B, E>
+/** The arguments of a verb beside its items, checked. */
+interface Mapping<A, B, E> {
+  readonly f: TaskFunction<A, B, E>
   readonly options: AllOptions
 }
 
-/** A call's arguments, checked. */
-export interface Call<A, B, E> extends Work<A, B, E> {
+/** The arguments of a verb, checked. */
+export interface Arguments<A, B, E> extends Mapping<A, B, E> {
   readonly items: Iterable<A> | Stream.Stream<A, E, any>
 }
 
-const readWork = (f: unknown, options: unknown): Work<any, any, any> => {
+const readMapping = (f: unknown, options: unknown): Mapping<any, any, any> => {
   const copy = accept(check.options(checks, options)) as AllOptions
   accept(check.notFunction("the task", "a function from an item to an Effect", f))
-  return { f: f as Task<any, any, any>, options: copy }
+  return { f: f as TaskFunction<any, any, any>, options: copy }
 }
 
 const isItems = (items: unknown): items is Iterable<any> | Stream.Stream<any, any, any> =>
@@ -71,31 +72,35 @@ const readItems = (items: unknown): Iterable<any> | Stream.Stream<any, any, any>
 }
 
 /**
- * A verb over `(items, f, options?)` or, for a pipe, over `(f, options?)`, whose arguments are read when they are given.
- * `useEffects`, where there is one, is the verb over `(effects, options?)`.
+ * A verb that takes `(items, f, options?)` or, for a pipe, `(f, options?)`. Arguments are read when they are passed.
+ * `useEffects` is the verb for `(effects, options?)`, where it takes that.
  */
 export const dualVerb =
-  <Out>(use: (call: Exit.Exit<Call<any, any, any>>) => Out, useEffects?: (effects: unknown, options: unknown) => Out) =>
+  <Out>(
+    use: (args: Exit.Exit<Arguments<any, any, any>>) => Out,
+    useEffects?: (effects: unknown, options: unknown) => Out
+  ) =>
   (...args: ReadonlyArray<unknown>): any => {
     const [first, second, third] = args
-    const over = (items: unknown, work: () => Work<any, any, any>): Out =>
-      use(attempt(() => ({ ...work(), items: readItems(items) })))
-    if (typeof second === "function") return over(first, () => readWork(second, third))
+    const over = (items: unknown, mapping: () => Mapping<any, any, any>): Out =>
+      use(attempt(() => ({ ...mapping(), items: readItems(items) })))
+    if (typeof second === "function") return over(first, () => readMapping(second, third))
     if (typeof first !== "function") {
-      return useEffects === undefined ? over(first, () => readWork(second, third)) : useEffects(first, second)
+      return useEffects === undefined ? over(first, () => readMapping(second, third)) : useEffects(first, second)
     }
-    const work = attempt(() => readWork(first, second))
-    return (items: unknown) => (Exit.isFailure(work) ? use(Exit.failCause(work.cause)) : over(items, () => work.value))
+    const mapping = attempt(() => readMapping(first, second))
+    return (items: unknown) =>
+      Exit.isFailure(mapping) ? use(Exit.failCause(mapping.cause)) : over(items, () => mapping.value)
   }
 
-/** The arguments of a verb that were given as `(effects, options?)`: the tasks are the items. */
-export const ofEffects = (effects: () => unknown, options: unknown): Exit.Exit<Call<any, any, any>> =>
+/** The arguments `(effects, options?)` of a verb: the effects are the items. */
+export const ofEffects = (effects: () => unknown, options: unknown): Exit.Exit<Arguments<any, any, any>> =>
   attempt(() => ({
-    ...readWork((effect: Effect.Effect<any, any, any>) => effect, options),
+    ...readMapping((effect: Effect.Effect<any, any, any>) => effect, options),
     items: readItems(effects())
   }))
 
-/** The limiters of the meters that a call shares with others. */
+/** The limiters of the meters that a call uses, which it shares with other calls. */
 const sharedLimiters = ({ meter }: AllOptions): ReadonlyArray<Limiter> => {
   const meters: ReadonlyArray<Meters> = meter === undefined ? [] : Array.isArray(meter) ? meter : [meter]
   return limitersTogether(meters.map((each) => () => limitersOf(each as AnyMeter)))
@@ -103,44 +108,44 @@ const sharedLimiters = ({ meter }: AllOptions): ReadonlyArray<Limiter> => {
 
 type Weigh = (item: any, index: number) => Cost
 
-/** A call's `cost`, checked each time: nothing is known of it before. */
-const weighing =
+/** The option `cost`, whose results are checked each time. */
+const checkedCost =
   (cost: Weigh, limiters: ReadonlyArray<Limiter>): Weigh =>
   (item, index) =>
     accept(check.cost(namesOf(limiters), cost(item, index)))
 
 /**
- * A call's run, not begun yet. `onEnd` is called once, when nothing of it is left. Without `maxUnread`, that goes by how many tasks may run at once.
+ * Makes the run of a call, without starting it. `onEnd` is called once, when nothing of the call is left. The default of
+ * `maxUnread` depends on how many tasks may run at once.
  */
 export const makeRun = <A, B, E>(
-  call: Call<A, B, E>,
+  { f, items, options }: Arguments<A, B, E>,
   fiber: Fiber.Fiber<any, any>,
   host: FiberHost,
   collector: Collector<B, Cause.Cause<E>>,
   maxUnread: number | undefined,
   onEnd: (run: Run<A, B, Cause.Cause<E>>) => void
 ): Run<A, B, Cause.Cause<E>> => {
-  const { items, f } = call
   const source: Source<A, Cause.Cause<E>> = Stream.isStream(items)
     ? new StreamSource(items, host)
     : ofIterable(items, Cause.die)
-  // A race interrupts its losers even where its caller cannot be interrupted; the other verbs are as interruptible as
-  // their callers, like Effect's own.
+  // A race interrupts its losers even if its caller cannot be interrupted. The other verbs are as interruptible as their
+  // callers, like those of Effect.
   const isShielded = isUninterruptible(fiber) && !(collector instanceof Any)
-  const { cost, onProgress } = call.options
+  const { cost, onProgress } = options
   const total = onProgress === undefined ? undefined : sizeOf(items)
-  const own = LocalLimiter.forCall(call.options)
-  const shared = sharedLimiters(call.options)
+  const own = LocalLimiter.forCall(options)
+  const shared = sharedLimiters(options)
   const worker = new FiberWorker({
     f,
-    weigh: cost === undefined ? undefined : weighing(cost, [...own.limiters, ...shared]),
+    weigh: cost === undefined ? undefined : checkedCost(cost, [...own.limiters, ...shared]),
     host,
     parent: fiber.id,
-    // The reader of results may be doing something else meanwhile.
+    // Between two reads, the fiber that reads a stream may be doing something else.
     inside: callerIn(fiber, !(collector instanceof Feed)),
     isUninterruptible: isShielded,
-    // For a task that in the end waits for itself.
-    isTelling: capacityOf(shared) < Infinity
+    // Needed to find deadlocks.
+    knowsHolding: capacityOf(shared) < Infinity
   })
   const run = new Run(host, source, own, shared, worker, collector, maxUnread)
   run.onEnd = () => onEnd(run)
@@ -153,38 +158,38 @@ export const makeRun = <A, B, E>(
       }
     }
     reportOn(run, total, report, (error) => {
-      // What it throws while the call ends for that very reason adds nothing.
+      // The call may be ending because of an earlier throw, to which this one adds nothing.
       if (run.failure === undefined) run.fail(Cause.die(error))
     })
   }
   return run
 }
 
-/** The effect that a verb without a stream is: a run from its beginning to its end. */
+/** A verb that returns an Effect: a run from its beginning to its end. */
 export const execute = <A, B, E, C extends Collector<B, Cause.Cause<E>>, Z>(
-  call: Exit.Exit<Call<A, B, E>>,
-  makeCollector: (call: Call<A, B, E>) => C,
+  args: Exit.Exit<Arguments<A, B, E>>,
+  makeCollector: (args: Arguments<A, B, E>) => C,
   result: (collector: C) => Exit.Exit<Z, E>
 ): Effect.Effect<Z, E, any> =>
-  Exit.isFailure(call)
-    ? Effect.failCause(call.cause)
+  Exit.isFailure(args)
+    ? Effect.failCause(args.cause)
     : Effect.withFiber((fiber) =>
         Effect.callback<Z, E>((resume) => {
           const host = ofFiber(fiber)
-          const collector = makeCollector(call.value)
-          const run = makeRun(call.value, fiber, host, collector, Infinity, ({ failure }) =>
+          const collector = makeCollector(args.value)
+          const run = makeRun(args.value, fiber, host, collector, Infinity, ({ failure }) =>
             resume(failure === undefined ? result(collector) : Exit.failCause(failure))
           )
           run.pump()
-          // By its type a cleanup has no errors, but what it fails with is in the cause all the same, as in Effect's own
-          // `forEach`; and it is the call's own type.
+          // A cleanup has no errors by its type, but its failures are in the cause all the same, as with Effect's `forEach`.
+          // They are of the call's own error type.
           return stopped(run) as Effect.Effect<void>
         })
       )
 
 /**
- * What an interruption of a call does: ends the run, if it has not ended, and waits until nothing of it is left. Fails
- * with what the call had failed with before, or fails with meanwhile.
+ * Stops a run whose call is interrupted, and waits until nothing of it is left. Fails if the run has failed, or fails
+ * meanwhile.
  */
 export const stopped = <E>(run: Run<any, any, Cause.Cause<E>>): Effect.Effect<void, E> =>
   Effect.callback<void, E>((resume) => {

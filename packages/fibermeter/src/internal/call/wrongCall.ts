@@ -1,13 +1,14 @@
 /**
- * Types of the overloads by which the compiler reports wrong calls.
+ * Types for the overloads that the compiler reports wrong calls with.
  *
- * Of four and more overloads that fail, TypeScript reports the last one, at the argument that it fails by; of fewer, all of
- * them, at the name of the function. So a verb with several forms ends with an overload made for the report, twice where
- * that makes four. From the second argument it infers which form was meant. It accepts what the others accept, with the
- * same result: in its first pass, by the subtype relation, the compiler may prefer it to one of them.
+ * If no overload accepts a call and there are at least four, TypeScript reports the error of the last one, at the argument
+ * that is wrong. If there are fewer, it reports all of them, at the name of the function. So a verb with several forms ends
+ * with an overload made for that report, repeated where that makes four. From the second argument, the overload infers
+ * which form was meant. It accepts what the other overloads accept, with the same result, because in its first pass, by the
+ * subtype relation, the compiler may prefer it to one of them.
  */
 
 export type AnyFunction = (...args: never) => unknown
 
-/** Infers `Q` from an argument, and then is `unknown`, so that the rest of an intersection is what the argument has to be. */
+/** Infers `Q` from an argument. It is `unknown`, so that in an intersection the other types say what the argument must be. */
 export type Meant<Q> = [Q] extends [never] ? Q : unknown

@@ -1,19 +1,19 @@
 /**
- * How a problem with an argument becomes a defect.
+ * Turns a problem with an argument into a defect.
  */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import { Problem } from "./validate.ts"
 
-/** The copy that a reader has made. Throws a `Cause.IllegalArgumentError` for a problem. */
+/** Returns what a reader has read. Throws a `Cause.IllegalArgumentError` if that is a problem. */
 export const accept = <A>(read: A | Problem): A => {
   if (read instanceof Problem) throw new Cause.IllegalArgumentError(read.message)
   return read
 }
 
 /**
- * Reads arguments at the call, so that changing them later changes nothing. What that throws, be it by `accept` or by
- * the caller's own getters, is the defect of the effect that is made of it.
+ * Reads arguments when they are passed, so that later changes have no effect. A throw, by `accept` or by the caller's own
+ * getters, becomes a defect of the effect.
  */
 export const attempt = <A>(read: () => A): Exit.Exit<A> => {
   try {

@@ -1,7 +1,8 @@
 /**
- * Lengths of time, as Effect's `Duration.Input` has them: milliseconds, nanoseconds as a bigint, "2 seconds", seconds and
- * nanoseconds as a pair, an object of units, or a `Duration`. Read here and not by Effect, so that the facade needs none of
- * its code; a test compares the two. They agree up to 104 days, beyond which a number cannot tell single nanoseconds.
+ * Parses durations as Effect's `Duration.Input`: milliseconds, nanoseconds as a bigint, "2 seconds", seconds and nanoseconds
+ * as a pair, an object of units, or a `Duration`. Effect's own parser is not used, so that the facade contains none of
+ * Effect's code; a test compares the two. They agree up to 104 days, beyond which a number of milliseconds is not exact to
+ * the nanosecond.
  */
 import type * as Duration from "effect/Duration"
 import { isDuration } from "../runtime/effectInternals.ts"
@@ -20,7 +21,7 @@ const fields = {
   nanoseconds: millisPer.nano
 }
 
-/** In milliseconds; `undefined` for what is no length of time. Rounded to the nanosecond, as `NaN` is to nothing. */
+/** Milliseconds, rounded to the nanosecond; `undefined` for a value that is not a duration. `NaN` is 0, as in Effect. */
 export const toMillis = (input: unknown): number | undefined => {
   if (typeof input === "bigint") return Number(input) / 1_000_000
   if (typeof input !== "object" || input === null) return plainMillis(input)
@@ -37,7 +38,7 @@ const isEmpty = (value: unknown): boolean => isObject(value) && !isDuration(valu
 const ofPair = (pair: ReadonlyArray<unknown>): number | undefined => {
   const [seconds, nanos] = pair
   if (pair.length !== 2 || typeof seconds !== "number" || typeof nanos !== "number") return undefined
-  // Of opposite infinities, the negative one counts.
+  // If the two are opposite infinities, the negative one counts.
   if (seconds === -Infinity || nanos === -Infinity) return -Infinity
   return rounded(seconds * 1000 + nanos / 1_000_000)
 }

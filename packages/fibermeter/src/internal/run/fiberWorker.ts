@@ -18,7 +18,7 @@ import type { Run, Worker } from "./run.ts"
 import { withoutInterrupts } from "../source/streamSource.ts"
 
 class FiberTask<A, B, E> extends RunningTask {
-  /** None while this is spare. */
+  /** `undefined` while this is spare. */
   fiber: Fiber.Fiber<B, E> | undefined
   index = 0
   readonly onExit: (exit: Exit.Exit<B, E>) => void
@@ -30,33 +30,33 @@ class FiberTask<A, B, E> extends RunningTask {
     this.onExit = (exit) => {
       run.untrack(this)
       this.fiber = undefined
-      // Before the run is told, since that is what starts the next.
+      // Before the report to the run, which starts the next task.
       worker.spare = this
       settle(run, this.index, exit)
     }
   }
 
   cancel(): void {
-    // It may have ended meanwhile, by the end of one that was cancelled before it.
+    // The cancellation of another task may have ended it.
     this.fiber?.interruptUnsafe(this.worker.parent)
   }
 }
 
-/** Serves one run. */
+/** The worker of one run. */
 export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
-  /** A call is over when its fibers are. */
+  /** A call ends when all of its fibers have ended. */
   readonly grace = Infinity
   readonly weigh: ((item: A, index: number) => Cost) | undefined
   /** The id of the fiber that makes the call. */
   readonly parent: number
   readonly inside: Caller | undefined
-  /** A task that has ended, for the next one to use: most start where another has ended. */
+  /** A task that has ended, for the next one to use: most tasks start when another one ends. */
   spare: FiberTask<A, B, E> | undefined
   private readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
   private readonly host: FiberHost
   private readonly isUninterruptible: boolean
-  /** Whether tasks are told what they hold, even if there is nothing in it to correct. */
-  private readonly isTelling: boolean
+  /** Whether tasks know the permits that they hold, even if they hold nothing that they could correct. */
+  private readonly knowsHolding: boolean
 
   constructor(options: {
     readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
@@ -65,7 +65,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     readonly parent: number
     readonly inside: Caller | undefined
     readonly isUninterruptible: boolean
-    readonly isTelling: boolean
+    readonly knowsHolding: boolean
   }) {
     this.f = options.f
     this.weigh = options.weigh
@@ -73,7 +73,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     this.parent = options.parent
     this.inside = options.inside
     this.isUninterruptible = options.isUninterruptible
-    this.isTelling = options.isTelling
+    this.knowsHolding = options.knowsHolding
   }
 
   start(run: Run<A, B, Cause.Cause<E>>, item: A, index: number): void {
@@ -86,15 +86,15 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     } catch (error) {
       return run.failed(index, this.crash(error))
     }
-    // An exit is an effect that has no steps: nobody could tell it from a fiber that has ended.
+    // An exit is an effect without steps, and cannot be told from a fiber that has ended.
     if (isDone) return settle(run, index, effect as Exit.Exit<B, E>)
     this.fork(run, effect, index)
   }
 
   private fork(run: Run<A, B, Cause.Cause<E>>, effect: Effect.Effect<B, E, any>, index: number): void {
-    // `f` itself may have ended the call.
+    // `f` may have ended the call.
     if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
-    if (this.isTelling || run.isWeighed) effect = withTask(effect, new TaskScope(run.holding(), this.inside))
+    if (this.knowsHolding || run.isWeighed) effect = withTask(effect, new TaskScope(run.holding(), this.inside))
     const fiber = this.host.fork(effect, this.isUninterruptible)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return settle(run, index, exit)
@@ -127,7 +127,7 @@ const settle = <A, B, E>(run: Run<A, B, Cause.Cause<E>>, index: number, exit: Ex
 }
 
 const notAnEffect = (value: unknown): Cause.IllegalArgumentError => {
-  // Its rejection is ignored: the call fails with this error instead.
+  // If it is a promise: its rejection is ignored, since the call fails with this error.
   handled(value)
   return new Cause.IllegalArgumentError(
     value instanceof Promise

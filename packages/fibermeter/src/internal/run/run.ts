@@ -282,7 +282,11 @@ export class Run<A, B, F> {
   /** Whether a start needs nothing more but its admission by the limiters. */
   private mayStart(): boolean {
     if (this.phase !== "open" || !this.hasItem() || this.running >= this.maxAtOnce) return false
-    if (!overdue(this.host)) return true
+    return !overdue(this.host) || this.postpone()
+  }
+
+  /** Separate from `mayStart`: a function with a closure in it allocates a context at each call. */
+  private postpone(): false {
     this.isPostponed = true
     deferStart(this.host, () => {
       this.isPostponed = false

@@ -1,16 +1,17 @@
 /**
- * Where a run gets its items: one at a time, and only when it has a place for the next.
+ * Where a run gets its items from: an iterable here, a `Stream` in `streamSource.ts`, an async iterable in the facade. A
+ * source is asked for one item at a time.
  */
 
-/** What `next` has found. */
+/** The answer of `next`. */
 export const Next = {
   /** An item; it is in `item`. */
   item: 0,
-  /** Nothing yet: `onReady` will be called once there is. */
+  /** Not known yet: `onReady` will be called. */
   pending: 1,
-  /** The end. */
+  /** The source is exhausted. */
   done: 2,
-  /** An error; it is in `failure`. The source is over. */
+  /** The source has failed; the failure is in `failure`. Nothing more comes. */
   failed: 3
 } as const
 
@@ -19,24 +20,24 @@ export type Next = (typeof Next)[keyof typeof Next]
 export interface Source<out A, out F> {
   readonly item: A
   readonly failure: F
-  /** Called when a pending item, or the end, has come: `next` has the answer. */
+  /** Called when the answer to a pending `next` has come: another call of `next` returns it. */
   onReady: () => void
-  /** Asks for the next item. Not called again before the last call has been answered, nor once the source is over. */
+  /** Asks for the next item. Called neither while an answer is pending, nor after `done` or `failed`. */
   next(): Next
   /**
-   * Ends a source before its time, once at the most; a source that is over does nothing. Calls back when that is done,
-   * which may be at once, with what went wrong, if anything.
+   * Ends the source early, as `for…of` does on `break`. Called at most once; has no effect on a source that has ended. Calls
+   * `onClosed` at once or later, with a failure if closing has failed.
    */
   close(onClosed: (failure?: F) => void): void
 }
 
-/** As `for…of` does: without this, an iterator that gives no results would be read for ever. */
+/** The result of an iterator, checked as `for…of` does: an iterator whose results are no objects would never end. */
 export const resultOf = <A>(result: IteratorResult<A>): IteratorResult<A> => {
   if (typeof result === "object" && result !== null) return result
-  throw new TypeError(`an iterator gave ${String(result)}, which is no result`)
+  throw new TypeError(`the iterator returned ${String(result)}, which is not an object`)
 }
 
-/** The source that a plain iterable is. `fail` makes a failure of what its iterator has thrown. */
+/** `fail` makes a failure of what the iterator throws. */
 class IterableSource<A, F> implements Source<A, F> {
   item!: A
   failure!: F
@@ -44,7 +45,7 @@ class IterableSource<A, F> implements Source<A, F> {
   private readonly iterable: Iterable<A>
   private readonly fail: (error: unknown) => F
   private iterator: Iterator<A> | undefined
-  private isOver = false
+  private hasEnded = false
   private isAdvancing = false
   private onAdvanced: (() => void) | undefined
 
@@ -62,10 +63,10 @@ class IterableSource<A, F> implements Source<A, F> {
   }
 
   close(onClosed: (failure?: F) => void): void {
-    // What the iterator does in its `next` may end the call. It cannot be closed before it is back.
+    // The iterator's `next` may end the call, and cannot be closed before it has returned.
     if (this.isAdvancing) this.onAdvanced = () => this.close(onClosed)
-    else if (this.isOver) onClosed()
-    else onClosed(this.leave())
+    else if (this.hasEnded) onClosed()
+    else onClosed(this.closeIterator())
   }
 
   private advance(): Next {
@@ -73,20 +74,20 @@ class IterableSource<A, F> implements Source<A, F> {
       this.iterator ??= this.iterable[Symbol.iterator]()
       const result = resultOf(this.iterator.next())
       if (result.done === true) {
-        this.isOver = true
+        this.hasEnded = true
         return Next.done
       }
       this.item = result.value
       return Next.item
     } catch (error) {
-      this.isOver = true
+      this.hasEnded = true
       this.failure = this.fail(error)
       return Next.failed
     }
   }
 
-  private leave(): F | undefined {
-    this.isOver = true
+  private closeIterator(): F | undefined {
+    this.hasEnded = true
     try {
       this.iterator?.return?.()
       return undefined
@@ -96,14 +97,14 @@ class IterableSource<A, F> implements Source<A, F> {
   }
 }
 
-/** The source that an array is, where its iterator is the one that all arrays have: what that does, and no more. */
+/** Does what the built-in iterator of arrays does, without its result objects. */
 class ArraySource<A, F> implements Source<A, F> {
   item!: A
   failure!: F
   onReady!: () => void
   private readonly array: ReadonlyArray<A>
   private readonly fail: (error: unknown) => F
-  private at = 0
+  private index = 0
 
   constructor(array: ReadonlyArray<A>, fail: (error: unknown) => F) {
     this.array = array
@@ -112,9 +113,9 @@ class ArraySource<A, F> implements Source<A, F> {
 
   next(): Next {
     try {
-      // Asked anew each time, as an iterator does: the array may grow and shrink meanwhile.
-      if (this.at >= this.array.length) return Next.done
-      this.item = this.array[this.at++]!
+      // The length is read each time, as by an iterator: the array may grow or shrink meanwhile.
+      if (this.index >= this.array.length) return Next.done
+      this.item = this.array[this.index++]!
       return Next.item
     } catch (error) {
       // An element may be a getter, and the array a proxy.
@@ -128,12 +129,12 @@ class ArraySource<A, F> implements Source<A, F> {
   }
 }
 
-/** Arrays have one iterator, unless somebody has seen to it that they have another. */
+/** Whether it is an array with the built-in iterator. */
 const isPlainArray = (items: unknown): items is ReadonlyArray<unknown> =>
   Array.isArray(items) && items[Symbol.iterator] === arrayIterator
 
 const arrayIterator = Array.prototype[Symbol.iterator]
 
-/** The source of an iterable. `fail` makes a failure of what its iterator has thrown. */
+/** The source of an iterable. `fail` makes a failure of what its iterator throws. */
 export const ofIterable = <A, F>(items: Iterable<A>, fail: (error: unknown) => F): Source<A, F> =>
   isPlainArray(items) ? new ArraySource(items as ReadonlyArray<A>, fail) : new IterableSource(items, fail)

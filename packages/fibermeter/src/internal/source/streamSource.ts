@@ -1,6 +1,5 @@
 /**
- * The source that a Stream is: one fiber runs it and hands over a chunk at a time, and is only let go on when an item
- * beyond that chunk is wanted.
+ * A `Stream` as a source. One fiber runs the stream. It waits after each chunk until an item beyond that chunk is asked for.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -20,8 +19,8 @@ export class StreamSource<A, E> implements Source<A, Cause.Cause<E>> {
   private fiber: Fiber.Fiber<void, E> | undefined
   private chunk: ReadonlyArray<A> = []
   private position = 0
-  /** Lets the stream go on to its next chunk. */
-  private goOn: (() => void) | undefined
+  /** Resumes the stream, which waits after a chunk. */
+  private resume: (() => void) | undefined
   private exit: Exit.Exit<void, E> | undefined
   private isAsking = false
 
@@ -43,7 +42,7 @@ export class StreamSource<A, E> implements Source<A, Cause.Cause<E>> {
   }
 
   close(onClosed: (failure?: Cause.Cause<E>) => void): void {
-    // A run asks for an item before it does anything else.
+    // A run pulls an item before it can close its source.
     const fiber = this.fiber!
     fiber.addObserver((exit) => {
       const failure = Exit.isFailure(exit) ? withoutInterrupts(exit.cause) : undefined
@@ -55,8 +54,8 @@ export class StreamSource<A, E> implements Source<A, Cause.Cause<E>> {
   private ask(): void {
     this.isAsking = true
     if (this.fiber === undefined) this.begin()
-    // Once begun, the stream is either ahead of us, where it has set `goOn`, or at work on what was asked for.
-    else this.goOn?.()
+    // The stream waits after a chunk, or is still producing the one that was asked for.
+    else this.resume?.()
     this.isAsking = false
   }
 
@@ -66,8 +65,8 @@ export class StreamSource<A, E> implements Source<A, Cause.Cause<E>> {
         Effect.callback<void>((resume) => {
           this.chunk = chunk
           this.position = 0
-          this.goOn = () => {
-            this.goOn = undefined
+          this.resume = () => {
+            this.resume = undefined
             resume(Effect.void)
           }
           this.answer()
@@ -85,7 +84,7 @@ export class StreamSource<A, E> implements Source<A, Cause.Cause<E>> {
   }
 }
 
-/** What is left of a cause if having been interrupted does not count; `undefined` if nothing is. */
+/** The cause without its interruptions; `undefined` if it has no other reasons. */
 export const withoutInterrupts = <E>(cause: Cause.Cause<E>): Cause.Cause<E> | undefined => {
   const reasons = cause.reasons.filter((reason) => !Cause.isInterruptReason(reason))
   return reasons.length === 0 ? undefined : Cause.fromReasons(reasons)
