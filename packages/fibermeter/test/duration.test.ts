@@ -31,7 +31,7 @@ const amount = fc.oneof(
   fc.double({ min: -1e6, max: 1e6, noNaN: true }).map((value) => Number(value.toFixed(3)))
 )
 
-describe("a length of time means what it means to Effect", () => {
+describe("a duration means what it means to Effect", () => {
   it.each([
     [250, 250],
     [1.5, 1.5],

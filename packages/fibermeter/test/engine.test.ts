@@ -101,7 +101,7 @@ describe("checks", () => {
     ],
     ["half a time", { times: 0.5 }, "range", "but is 0.5"],
     ["no number", { times: "3" }, "type", 'retry.times must be a whole number of at least 0, or Infinity, but is "3"'],
-    ["a wait below 0", { wait: -1 }, "range", "retry.wait must be a finite length of time"],
+    ["a wait below 0", { wait: -1 }, "range", "retry.wait must be a finite duration"],
     ["a wait without end", { wait: Infinity }, "range", "but is Infinity"],
     ["a wait that is NaN", { wait: NaN }, "range", "but is NaN"],
     ["a wait that is no time", { wait: "x" }, "type", 'but is "x"']

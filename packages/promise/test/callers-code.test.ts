@@ -223,7 +223,7 @@ it.each<readonly [string, unknown, string]>([
   ["grace: 1e305", { grace: 1e305 }, "grace"],
   ["grace without unit", { grace: "5" }, "grace"],
   ["retry.delay: 5n", { retry: { delay: 5n } }, "retry.delay"],
-  ["retry.delay: Infinity", { retry: { delay: Infinity } }, "retry.delay must be a finite length of time"],
+  ["retry.delay: Infinity", { retry: { delay: Infinity } }, "retry.delay must be a finite duration"],
   ["retry.schedule", { retry: { schedule: [1, -1] } }, "retry.schedule[1]"]
 ])("%s is refused at the call", async (_, options, text) => {
   for (const { call } of [...single, { call: (given: unknown) => verbs.runAll([1], given) }]) {

@@ -266,7 +266,7 @@ describe("meter.run", () => {
     void meter.run(() => 1, { retry: 3 })
     // @ts-expect-error -- it is called times
     void meter.run(() => 1, { retry: { tries: 3 } })
-    // @ts-expect-error -- no length of time
+    // @ts-expect-error -- no duration
     void meter.run(() => 1, { timeout: "soon" })
   })
 })

@@ -209,7 +209,7 @@ describe("pause", () => {
     const log = new Log()
     const defect = defectOf(await log.world.run(Meter.pause(Meter.makeUnsafe({}), duration as never)))
     expect(defect).toBeInstanceOf(Cause.IllegalArgumentError)
-    expect((defect as Error).message).toContain("the duration must be a length of time")
+    expect((defect as Error).message).toContain("the duration must be a duration")
   })
 })
 

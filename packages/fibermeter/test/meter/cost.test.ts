@@ -162,7 +162,7 @@ describe("cost", () => {
       [
         "a name that no window has",
         (): unknown => ({ tokenz: 1 }),
-        "there is no window tokenz for a cost to be paid from. Known: tokens"
+        "there is no window tokenz that the cost could be counted in. Known: tokens"
       ],
       [
         "a negative amount",
@@ -283,7 +283,7 @@ describe("an excessive cost", () => {
 
 describe("a bad cost of metered and acquire is a defect that names it", () => {
   it.each([
-    [{ tokenz: 1 }, "there is no window tokenz for a cost to be paid from. Known: requests, tokens"],
+    [{ tokenz: 1 }, "there is no window tokenz that the cost could be counted in. Known: requests, tokens"],
     [{ tokens: -0.5 }, "cost.tokens must be a finite number of at least 0, but is -0.5"],
     [{ tokens: Infinity }, "cost.tokens must be a finite number of at least 0, but is Infinity"],
     [{ requests: 1, tokens: "many" }, 'cost.tokens must be a finite number of at least 0, but is "many"'],
@@ -311,7 +311,7 @@ describe("a bad cost of metered and acquire is a defect that names it", () => {
       Meter.metered(Effect.void, Meter.makeUnsafe({ maxAtOnce: 1 }), { cost: { tokens: 1 } })
     )
     expect((defectOf(exit) as Error).message).toBe(
-      "there is no window tokens for a cost to be paid from. No window has a name here"
+      "there is no window tokens that the cost could be counted in. No window has a name here"
     )
   })
 })
@@ -461,7 +461,7 @@ describe("correct", () => {
     const meter = tokens(10)
     for (const [cost, message] of [
       [{ tokens: -1 }, "cost.tokens must be a finite number of at least 0, but is -1"],
-      [{ tokens: 1, tokenz: 1 }, "there is no window tokenz for a cost to be paid from. Known: tokens"]
+      [{ tokens: 1, tokenz: 1 }, "there is no window tokenz that the cost could be counted in. Known: tokens"]
     ] as ReadonlyArray<readonly [Meter.Cost, string]>) {
       const body = Effect.gen(function* () {
         const exit = yield* Effect.exit(Meter.correct(cost))

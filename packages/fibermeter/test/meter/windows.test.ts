@@ -243,8 +243,7 @@ describe("windows", () => {
           ] as const
       ),
       ...([0, -1, "soon", null, undefined, {}] as ReadonlyArray<unknown>).map(
-        (per) =>
-          [{ requests: { limit: 1, per } }, "windows.requests.per must be a length of time greater than 0"] as const
+        (per) => [{ requests: { limit: 1, per } }, "windows.requests.per must be a duration greater than 0"] as const
       ),
       [{ requests: { limit: 1, per: 100, burst: 2 } }, "there is no option windows.requests.burst"]
     ]

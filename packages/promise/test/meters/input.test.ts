@@ -268,7 +268,7 @@ describe("meter.pause", () => {
     ["-1", -1, RangeError, ["-1"]],
     ["NaN", Number.NaN, RangeError, ["NaN"]],
     ["-Infinity", Number.NEGATIVE_INFINITY, RangeError, ["-Infinity"]],
-    ["a text that is no length of time", "soon", TypeError, ['"soon"']],
+    ["a text that is no duration", "soon", TypeError, ['"soon"']],
     ["a text without unit, as a header has it", "30", TypeError, ['"30"']],
     ["null", null, TypeError, ["null"]],
     ["true", true, TypeError, ["true"]],

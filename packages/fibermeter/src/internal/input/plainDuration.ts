@@ -1,6 +1,6 @@
 /**
- * Lengths of time as numbers and texts: milliseconds, or "2 seconds". All that the facade takes for one; `duration.ts` has
- * what core takes beside these.
+ * Parses durations that are numbers or texts: milliseconds, or "2 seconds". The facade takes only these; `duration.ts` has
+ * the other forms, for core.
  */
 
 export const millisPer = {
@@ -14,9 +14,9 @@ export const millisPer = {
   week: 604_800_000
 }
 
-const written = /^(-?\d+(?:\.\d+)?)\s+(nano|micro|milli|second|minute|hour|day|week)s?$/
+const pattern = /^(-?\d+(?:\.\d+)?)\s+(nano|micro|milli|second|minute|hour|day|week)s?$/
 
-/** In milliseconds; `undefined` for what is neither a number nor such a text. Rounded to the nanosecond, as `NaN` is to nothing. */
+/** Milliseconds, rounded to the nanosecond; `undefined` for other values. `NaN` is 0, as in Effect. */
 export const plainMillis = (input: unknown): number | undefined => {
   if (typeof input === "number") return rounded(input)
   return typeof input === "string" ? ofText(input) : undefined
@@ -30,6 +30,6 @@ export const rounded = (millis: number): number => {
 
 const ofText = (text: string): number | undefined => {
   if (text === "Infinity" || text === "-Infinity") return Number(text)
-  const [, amount, unit] = written.exec(text) ?? []
+  const [, amount, unit] = pattern.exec(text) ?? []
   return unit === undefined ? undefined : rounded(Number(amount) * millisPer[unit as keyof typeof millisPer])
 }
