@@ -1,12 +1,12 @@
 /**
- * What the verbs take items from.
+ * The items of a verb.
  */
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 
 /**
- * The items of a call: any iterable, finite or not, or a `Stream`. An `Effect` is iterable, too, but for `yield*`
- * only, so it is refused here.
+ * The items of a call: any iterable, finite or infinite, or a `Stream`. An `Effect` is refused, although it is iterable for
+ * `yield*`.
  *
  * @category models
  * @since 0.1.0
@@ -16,7 +16,7 @@ export type Items<A, E = never, R = never> =
   | Stream.Stream<A, E, R>
 
 /**
- * An item of a source: what its tasks are called with.
+ * The type of one of the items.
  *
  * @category models
  * @since 0.1.0
@@ -30,7 +30,7 @@ export type ItemOf<I> = 0 extends 1 & I
       : never
 
 /**
- * The errors that a source brings into a call: those of a `Stream`.
+ * The errors that the items add to a call: those of a `Stream`.
  *
  * @category models
  * @since 0.1.0
@@ -38,7 +38,7 @@ export type ItemOf<I> = 0 extends 1 & I
 export type ItemsError<I> = 0 extends 1 & I ? any : I extends Stream.Stream<any, infer E, any> ? E : never
 
 /**
- * The services that a source brings into a call: those of a `Stream`.
+ * The services that the items add to a call: those of a `Stream`.
  *
  * @category models
  * @since 0.1.0

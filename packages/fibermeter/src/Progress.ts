@@ -1,5 +1,5 @@
 /**
- * How far a call has come.
+ * The progress of a call.
  *
  * @category models
  * @since 0.1.0
@@ -7,16 +7,16 @@
 export interface Progress {
   /** Tasks that have started. */
   readonly started: number
-  /** Tasks that run. */
+  /** Tasks that are running. */
   readonly running: number
-  /** Tasks that have not started, as far as they are known: all of them where `total` is, otherwise one at the most. */
+  /** Tasks that have not started, as far as they are known: all of them if `total` is known, otherwise at most one. */
   readonly waiting: number
   readonly succeeded: number
   readonly failed: number
-  /** How many items there are, where the input tells: an array, a `Set`, a `Map`; `undefined` elsewhere. */
+  /** The number of items, if it is known in advance: for an array, a `Set` or a `Map`. Otherwise `undefined`. */
   readonly total: number | undefined
   /** Milliseconds since the call began. */
   readonly elapsed: number
-  /** Tasks that have ended in a second, on average since the call began. */
+  /** Tasks that have ended per second, on average since the call began. */
   readonly rate: number
 }

@@ -15,17 +15,17 @@ import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
 import type { AmapOptions, CostError } from "./Options.ts"
 
 /**
- * Runs a task for each item and gives the results as a `Stream`, as they become available.
+ * Runs a task for each item and returns a `Stream` of the results, as they become available.
  *
  * **Details**
  *
  * Nothing starts before the stream is run. Tasks start in the order of the items, each in a fiber of its own. With
- * `ordered: true`, results come in the order of the items. At most `maxUnread` tasks are started and not yet read, so
- * a slow reader slows the tasks down and memory stays bounded, even for items without end.
+ * `ordered: true`, results are emitted in the order of the items. At most `maxUnread` tasks are started and not yet read:
+ * a slow reader slows the tasks down, and memory is bounded, even if the items are infinite.
  *
- * The first failure, or a throw, stops new starts, interrupts the tasks that run and waits for their finalizers; the
- * stream gives the results that came before it, then fails. Leaving the stream early, by `Stream.take`, a failure
- * downstream or an interruption, interrupts what is in flight and waits for it.
+ * On the first failure or throw, no further task starts, and the running tasks are interrupted and awaited; the stream emits
+ * the results that came before it, then fails. Leaving the stream early, by `Stream.take`, a failure downstream or an
+ * interruption, interrupts the running tasks and awaits them.
  *
  * @example
  * ```ts
@@ -42,13 +42,13 @@ import type { AmapOptions, CostError } from "./Options.ts"
  */
 export const amap: {
   /**
-   * Runs a task for each of the piped items and gives the results as a `Stream`, as they become available.
+   * Runs a task for each of the piped items and returns a `Stream` of the results, as they become available.
    *
    * **Details**
    *
-   * Nothing starts before the stream is run. Without options nothing limits how many tasks run at once. At most `maxUnread`
-   * tasks are started and not yet read. The first failure ends the stream after the results that came before it; leaving the
-   * stream early interrupts what is in flight. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   * Nothing starts before the stream is run. Without options, nothing limits how many tasks run at once. At most `maxUnread`
+   * tasks are started and not yet read. On the first failure, the stream emits the results that came before it, then fails.
+   * Leaving the stream early interrupts the running tasks. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
    *
    * @example
    * ```ts
@@ -75,13 +75,13 @@ export const amap: {
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
   /**
-   * Runs a task for each item and gives the results as a `Stream`, as they become available.
+   * Runs a task for each item and returns a `Stream` of the results, as they become available.
    *
    * **Details**
    *
-   * Nothing starts before the stream is run. Without options nothing limits how many tasks run at once. At most `maxUnread`
-   * tasks are started and not yet read. The first failure ends the stream after the results that came before it; leaving the
-   * stream early interrupts what is in flight. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   * Nothing starts before the stream is run. Without options, nothing limits how many tasks run at once. At most `maxUnread`
+   * tasks are started and not yet read. On the first failure, the stream emits the results that came before it, then fails.
+   * Leaving the stream early interrupts the running tasks. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
    *
    * @example
    * ```ts
@@ -101,12 +101,12 @@ export const amap: {
     f: (item: ItemOf<I>, index: number) => Effect.Effect<B, E, R>,
     options?: AmapOptions<M, ItemOf<I>, C>
   ): Stream.Stream<B, E | ItemsError<I> | MeterError<M> | CostError<C>, R | ItemsServices<I> | MeterServices<M>>
-  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, E, R, SE = never, SR = never>(
     items: Items<A, SE, SR>,
     f: (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
   ): Stream.Stream<B, E | SE, R | SR>
-  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, E, R, SE = never, SR = never>(
     items: Items<A, SE, SR>,
     f: (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
@@ -118,13 +118,14 @@ export const amap: {
 )
 
 /**
- * The effect that waits for the next chunk of results. The first to wait makes the run, which ends with the scope at the
- * latest: what ends it is in the scope before there is anything to end, so that no interruption falls in between.
+ * The effect that waits for the next chunk of results. Its first run starts the tasks. The finalizer that ends them is added
+ * to the scope before that, so that an interruption at any step ends them.
  */
 const pull = <A, B, E>(call: Arguments<A, B, E>, scope: Scope.Scope) => {
   type Chunk = readonly [B, ...Array<B>]
   let run: Run<A, B, Cause.Cause<E>> | undefined
-  let unaccounted = 0
+  /** Results of the last chunk that do not count as read yet. */
+  let notCounted = 0
   let resume: ((effect: Effect.Effect<Chunk, E | Cause.Done>) => void) | undefined
 
   const feed = new Feed<B>(call.options.ordered === true, () => {
@@ -137,7 +138,7 @@ const pull = <A, B, E>(call: Arguments<A, B, E>, scope: Scope.Scope) => {
   const next = (run: Run<A, B, Cause.Cause<E>>): Effect.Effect<Chunk, E | Cause.Done> => {
     if (feed.size > 0) {
       const chunk = feed.take(maxChunk(run))
-      unaccounted = chunk.length - 1
+      notCounted = chunk.length - 1
       run.read(1)
       return Effect.succeed(chunk as [B, ...Array<B>])
     }
@@ -151,15 +152,15 @@ const pull = <A, B, E>(call: Arguments<A, B, E>, scope: Scope.Scope) => {
     return begun
   }
 
-  const goOn = (run: Run<A, B, Cause.Cause<E>>): Run<A, B, Cause.Cause<E>> => {
-    run.read(unaccounted)
-    unaccounted = 0
+  const continueRun = (run: Run<A, B, Cause.Cause<E>>): Run<A, B, Cause.Cause<E>> => {
+    run.read(notCounted)
+    notCounted = 0
     return run
   }
 
   const wait = Effect.withFiber((fiber) =>
     Effect.callback<Chunk, E | Cause.Done>((onNext) => {
-      const reading = run === undefined ? begin(fiber) : goOn(run)
+      const reading = run === undefined ? begin(fiber) : continueRun(run)
       if (feed.size > 0 || reading.phase === "ended") return onNext(next(reading))
       resume = onNext
       return Effect.sync(() => {
@@ -170,23 +171,24 @@ const pull = <A, B, E>(call: Arguments<A, B, E>, scope: Scope.Scope) => {
 
   const finalizer = Effect.suspend(() => {
     feed.clear()
-    return run === undefined ? Effect.void : left(run)
+    return run === undefined ? Effect.void : abandoned(run)
   })
   return Effect.as(Scope.addFinalizer(scope, finalizer), wait)
 }
 
 /**
- * A chunk goes downstream element by element, out of sight: its first counts as read when it is handed over, the others
- * when the next chunk is asked for. So it may be only so large that as many tasks as can may run meanwhile.
+ * Downstream takes a chunk element by element, which cannot be observed here. So the first element counts as read when the
+ * chunk is emitted, the others when the next chunk is asked for. The chunk is only so large that meanwhile as many tasks can
+ * run as the limits allow.
  */
 const maxChunk = ({ capacity, maxUnread }: Run<any, any, any>): number =>
   maxUnread === Infinity ? Infinity : Math.max(1, maxUnread - capacity + 1)
 
 /**
- * What becomes of a run whose reader has left. Finalizers have no typed errors, so what tasks fail with while they are
- * interrupted is a defect here. An earlier typed failure that has not been read is dropped, as results are.
+ * Ends a run whose reader has left. Finalizers have no typed errors, so failures of tasks while they are interrupted become
+ * defects. An earlier typed failure that has not been read is dropped, as unread results are.
  */
-const left = <E>(run: Run<any, any, Cause.Cause<E>>): Effect.Effect<void> => {
+const abandoned = <E>(run: Run<any, any, Cause.Cause<E>>): Effect.Effect<void> => {
   if (run.phase === "ended") return Effect.void
   if (run.failure === undefined) return Effect.orDie(stopped(run))
   return Effect.catchCause(stopped(run), (cause) => {

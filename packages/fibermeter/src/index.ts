@@ -1,5 +1,5 @@
 /**
- * Runs lots of effects concurrently: how many at once, how many a second, and results in a predictable manner.
+ * Runs many effects concurrently, with limits on how many run at once and how many start per second.
  *
  * @since 0.1.0
  */

@@ -12,12 +12,12 @@ import type { CostError, Options } from "./Options.ts"
 
 type AnyEffect = Effect.Effect<any, any, any>
 
-/** A list of effects or a record of them; an Effect itself is neither. */
+/** An iterable or a record of effects; an Effect itself is neither. */
 type Effects = (Iterable<AnyEffect> | { readonly [name: string]: AnyEffect }) & {
   readonly [K in typeof Effect.TypeId]?: never
 }
 
-/** What the effects give: a tuple for a tuple, a record for a record, otherwise an array. */
+/** The results of the effects: a tuple for a tuple, a record for a record, otherwise an array. */
 type Results<T> =
   T extends ReadonlyArray<AnyEffect>
     ? number extends T["length"]
@@ -35,13 +35,14 @@ type ServicesOf<T> =
   MemberOf<T> extends infer Each ? (Each extends Effect.Effect<any, any, infer R> ? R : never) : never
 
 /**
- * Runs a list of effects, or a task for each item, and gives their results in the order of the input.
+ * Runs a list of effects, or a task for each item, and returns their results in the order of the input.
  *
  * **Details**
  *
- * Given effects, a tuple gives a tuple, a record gives a record, and any other iterable an array, as with
- * `Effect.all`. Tasks start in the order of the input, each in a fiber of its own. The first failure, or a throw,
- * stops new starts, interrupts the tasks that run, waits for their finalizers, and is what the call fails with.
+ * Effects are passed as a tuple, a record or another iterable, and the results are a tuple, a record or an array, as with
+ * `Effect.all`. Tasks start in the order of the input, each in a fiber of its own. On the first failure or throw, no
+ * further task starts, the running tasks are interrupted, and the call fails with the same cause when their finalizers
+ * have run.
  *
  * @example
  * ```ts
@@ -60,13 +61,13 @@ type ServicesOf<T> =
  */
 export const runAll: {
   /**
-   * Runs a task for each of the piped items and gives their results in the order of the items.
+   * Runs a task for each of the piped items and returns their results in the order of the items.
    *
    * **Details**
    *
-   * Tasks start in the order of the input, each in a fiber of its own. Without options nothing limits how many run at once.
-   * The first failure stops new starts, interrupts the tasks that run, waits for their finalizers, and is what the call fails
-   * with. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   * Tasks start in the order of the input, each in a fiber of its own. Without options, nothing limits how many run at once.
+   * On the first failure, no further task starts, the running tasks are interrupted, and the call fails with the same cause
+   * when their finalizers have run. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
    *
    * @example
    * ```ts
@@ -92,13 +93,13 @@ export const runAll: {
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
   /**
-   * Runs a task for each item and gives their results in the order of the items.
+   * Runs a task for each item and returns their results in the order of the items.
    *
    * **Details**
    *
-   * Tasks start in the order of the input, each in a fiber of its own. Without options nothing limits how many run at once.
-   * The first failure stops new starts, interrupts the tasks that run, waits for their finalizers, and is what the call fails
-   * with. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   * Tasks start in the order of the input, each in a fiber of its own. Without options, nothing limits how many run at once.
+   * On the first failure, no further task starts, the running tasks are interrupted, and the call fails with the same cause
+   * when their finalizers have run. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
    *
    * @example
    * ```ts
@@ -119,14 +120,14 @@ export const runAll: {
     options?: Options<M, ItemOf<I>, C>
   ): Effect.Effect<Array<B>, E | ItemsError<I> | MeterError<M> | CostError<C>, R | ItemsServices<I> | MeterServices<M>>
   /**
-   * Runs a list of effects and gives their results in the order of the input: a tuple for a tuple, a record for a record,
+   * Runs a list of effects and returns their results in the order of the input: a tuple for a tuple, a record for a record,
    * otherwise an array.
    *
    * **Details**
    *
-   * Tasks start in the order of the input, each in a fiber of its own. Without options nothing limits how many run at once.
-   * The first failure stops new starts, interrupts the tasks that run, waits for their finalizers, and is what the call fails
-   * with. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   * Tasks start in the order of the input, each in a fiber of its own. Without options, nothing limits how many run at once.
+   * On the first failure, no further task starts, the running tasks are interrupted, and the call fails with the same cause
+   * when their finalizers have run. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
    *
    * @example
    * ```ts
@@ -147,7 +148,7 @@ export const runAll: {
     ErrorOf<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     ServicesOf<T> | MeterServices<NoInfer<M>>
   >
-  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, E, R, const T, SE = never, SR = never, M extends Meters = never, C extends Cost = never, Q = AnyFunction>(
     items: T & (Q extends AnyFunction ? Items<A, SE, SR> : Effects),
     f: (Q extends AnyFunction
@@ -162,7 +163,7 @@ export const runAll: {
 } = dualVerb(
   (call) => collect(call),
   (effects, options) => {
-    // Set when the record is read, which comes first.
+    // Set when the record is read, before the run begins.
     let names: ReadonlyArray<string> | undefined
     const call = ofEffects(() => {
       if (!isRecord(effects)) return effects
@@ -183,6 +184,6 @@ const collect = <A, B, E>(call: Exit.Exit<Arguments<A, B, E>>): Effect.Effect<Ar
     (all) => Exit.succeed(all.results)
   )
 
-/** Whether the input is a record of effects rather than a list, or something that is refused. */
+/** Whether the input is a record of effects, not a list or something that is refused. */
 const isRecord = (input: unknown): input is Record<string, unknown> =>
   typeof input === "object" && input !== null && !isIterable(input) && !Stream.isStream(input) && !isThenable(input)

@@ -11,28 +11,28 @@ import type { CostError, RunAnyOptions } from "./Options.ts"
 
 type AnyEffect = Effect.Effect<any, any, any>
 
-/** A list of effects; an Effect itself is none. */
+/** An iterable of effects; an Effect itself is not one. */
 type Effects = Iterable<AnyEffect> & { readonly [K in typeof Effect.TypeId]?: never }
 
 type MemberOf<T> = T extends Iterable<infer Each extends AnyEffect> ? Each : never
 
-/** How it fails that there is no task at all, which cannot be where a tuple is known not to be empty. */
+/** The error if there is no task at all: not possible with a tuple that is known not to be empty. */
 type NoneError<T> = T extends readonly [unknown, ...ReadonlyArray<unknown>] ? never : Cause.NoSuchElementError
 
 /**
- * Gives the first result to come: of a list of effects, or of a task for each item. The tasks that have lost are
- * interrupted, and waited for, before the winner is returned; none starts after it.
+ * Runs a list of effects, or a task for each item, and returns the first success. The other tasks are interrupted and
+ * awaited before the call returns; no task starts after the first success.
  *
  * **Details**
  *
- * Failures are tolerated, defects and interruptions of single tasks included, until all tasks have failed: then the
- * call fails with all their causes, in the order of the input. With `until: "settled"` the first task to end decides,
- * even by failing. If there is no task at all, the call fails with a `Cause.NoSuchElementError`.
+ * The call fails only if all tasks fail: then with all their causes, defects and interruptions included, in the order of
+ * the input. With `until: "settled"`, the first task to end decides, even if it fails. If there is no task at all, the call
+ * fails with a `Cause.NoSuchElementError`.
  *
  * **Gotchas**
  *
- * The losers are interrupted even where the caller is uninterruptible, as by `Effect.raceAll`: a race that could not
- * be ended would be none.
+ * The losers are interrupted even if the caller is uninterruptible, as by `Effect.raceAll`. `maxPerSecond` and `maxAtOnce`
+ * also apply to a race: tasks that start later can only win later.
  *
  * @example
  * ```ts
@@ -49,13 +49,13 @@ type NoneError<T> = T extends readonly [unknown, ...ReadonlyArray<unknown>] ? ne
  */
 export const runAny: {
   /**
-   * Runs a task for each of the piped items and gives the first result to come. The losers are interrupted and awaited.
+   * Runs a task for each of the piped items and returns the first success. The losers are interrupted and awaited.
    *
    * **Details**
    *
-   * Without options nothing limits how many tasks run at once. If all tasks fail, the call fails with all their causes, in the
-   * order of the input; if there are none, with a `Cause.NoSuchElementError`. With `until: "settled"` the first task to end
-   * decides. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   * Without options, nothing limits how many tasks run at once. If all tasks fail, the call fails with all their causes, in
+   * the order of the input; if there is no task, with a `Cause.NoSuchElementError`. With `until: "settled"`, the first task to
+   * end decides. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
    *
    * @example
    * ```ts
@@ -81,13 +81,13 @@ export const runAny: {
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
   /**
-   * Runs a task for each item and gives the first result to come. The losers are interrupted and awaited.
+   * Runs a task for each item and returns the first success. The losers are interrupted and awaited.
    *
    * **Details**
    *
-   * Without options nothing limits how many tasks run at once. If all tasks fail, the call fails with all their causes, in the
-   * order of the input; if there are none, with a `Cause.NoSuchElementError`. With `until: "settled"` the first task to end
-   * decides. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   * Without options, nothing limits how many tasks run at once. If all tasks fail, the call fails with all their causes, in
+   * the order of the input; if there is no task, with a `Cause.NoSuchElementError`. With `until: "settled"`, the first task to
+   * end decides. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
    *
    * @example
    * ```ts
@@ -112,13 +112,13 @@ export const runAny: {
     R | ItemsServices<I> | MeterServices<M>
   >
   /**
-   * Runs a list of effects and gives the first result to come. The losers are interrupted and awaited.
+   * Runs a list of effects and returns the first success. The losers are interrupted and awaited.
    *
    * **Details**
    *
-   * Without options nothing limits how many tasks run at once. If all tasks fail, the call fails with all their causes, in the
-   * order of the input; if there are none, with a `Cause.NoSuchElementError`. With `until: "settled"` the first task to end
-   * decides. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   * Without options, nothing limits how many tasks run at once. If all tasks fail, the call fails with all their causes, in
+   * the order of the input; if there is no task, with a `Cause.NoSuchElementError`. With `until: "settled"`, the first task to
+   * end decides. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
    *
    * @example
    * ```ts
@@ -141,7 +141,7 @@ export const runAny: {
     Effect.Error<MemberOf<T>> | NoneError<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     Effect.Services<MemberOf<T>> | MeterServices<NoInfer<M>>
   >
-  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, E, R, const T, SE = never, SR = never, M extends Meters = never, C extends Cost = never, Q = AnyFunction>(
     items: T & (Q extends AnyFunction ? Items<A, SE, SR> : Effects),
     f: (Q extends AnyFunction

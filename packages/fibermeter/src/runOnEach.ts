@@ -7,17 +7,17 @@ import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
 import type { CostError, Options } from "./Options.ts"
 
 /**
- * Runs a task for each item, in any order of ending, and keeps no results.
+ * Runs a task for each item and discards the results.
  *
  * **When to use**
  *
- * Use it for work that is done for its effect. For results, use `runAll` or `amap`.
+ * Use it for tasks that have side effects and no results. For results, use `runAll` or `amap`.
  *
  * **Details**
  *
- * Tasks start in the order of the items, each in a fiber of its own. Items are taken one at a time, as tasks may start,
- * so the items may be without end. The first failure, or a throw, stops new starts, interrupts the tasks that run,
- * waits for their finalizers, and is what the call fails with. When the call ends, none of its fibers runs.
+ * Tasks start in the order of the items, each in a fiber of its own. An item is pulled only when its task may start, so the
+ * items can be infinite. On the first failure or throw, no further task starts, the running tasks are interrupted, and the
+ * call fails with the same cause when their finalizers have run. When the call has ended, none of its fibers is running.
  *
  * @example
  * ```ts
@@ -36,13 +36,13 @@ import type { CostError, Options } from "./Options.ts"
  */
 export const runOnEach: {
   /**
-   * Runs a task for each of the piped items and keeps no results.
+   * Runs a task for each of the piped items and discards the results.
    *
    * **Details**
    *
-   * Tasks start in the order of the items, each in a fiber of its own. Without options nothing limits how many run at once.
-   * The first failure stops new starts, interrupts the tasks that run, waits for their finalizers, and is what the call fails
-   * with. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   * Tasks start in the order of the items, each in a fiber of its own. Without options, nothing limits how many run at once.
+   * On the first failure, no further task starts, the running tasks are interrupted, and the call fails with the same cause
+   * when their finalizers have run. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
    *
    * @example
    * ```ts
@@ -70,13 +70,13 @@ export const runOnEach: {
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
   /**
-   * Runs a task for each item and keeps no results.
+   * Runs a task for each item and discards the results.
    *
    * **Details**
    *
-   * Tasks start in the order of the items, each in a fiber of its own. Without options nothing limits how many run at once.
-   * The first failure stops new starts, interrupts the tasks that run, waits for their finalizers, and is what the call fails
-   * with. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
+   * Tasks start in the order of the items, each in a fiber of its own. Without options, nothing limits how many run at once.
+   * On the first failure, no further task starts, the running tasks are interrupted, and the call fails with the same cause
+   * when their finalizers have run. Dies with a `Cause.IllegalArgumentError` if an option is invalid.
    *
    * @example
    * ```ts
@@ -98,12 +98,12 @@ export const runOnEach: {
     f: (item: ItemOf<I>, index: number) => Effect.Effect<B, E, R>,
     options?: Options<M, ItemOf<I>, C>
   ): Effect.Effect<void, E | ItemsError<I> | MeterError<M> | CostError<C>, R | ItemsServices<I> | MeterServices<M>>
-  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, E, R, SE = never, SR = never>(
     items: Items<A, SE, SR>,
     f: (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
   ): Effect.Effect<void, E | SE, R | SR>
-  /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
+  /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, E, R, SE = never, SR = never>(
     items: Items<A, SE, SR>,
     f: (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
