@@ -1,12 +1,12 @@
 /**
- * What `await using` asks for, as a type that stands by itself. A type that names the global `AsyncDisposable` is
+ * What `await using` needs, as a type of its own. A type that names the global `AsyncDisposable` is
  * silently `any` where a program's `lib` lacks that, as in create-vite's templates (`["ES2023", "DOM"]`).
  */
 
-/** The key of `Symbol.asyncDispose`, where the program's `lib` knows that; otherwise none. */
+/** The key of `Symbol.asyncDispose`, where the program's `lib` has it; otherwise `never`. */
 type AsyncDispose = SymbolConstructor extends { readonly asyncDispose: symbol }
   ? SymbolConstructor["asyncDispose"]
   : never
 
-/** `AsyncDisposable`, where the program's `lib` knows what that is; otherwise nothing. */
+/** `AsyncDisposable`, where the program's `lib` has it; otherwise an empty type. */
 export type Disposal = { readonly [K in AsyncDispose]: () => Promise<void> }

@@ -1,10 +1,10 @@
 /**
- * What a meter, and every call, can be told: its limits, and how it can be cancelled.
+ * Limits and cancellation: options of meters and of calls.
  */
 
 /**
- * The limits that a meter can have, and every verb as options. One that is left out, `undefined` or `Infinity` does
- * not limit.
+ * The limits of a meter, which are also options of every verb. A limit that is left out, `undefined` or `Infinity` has no
+ * effect.
  */
 export interface Limits {
   /** The most tasks that run at the same time: a whole number, at least 1. */
@@ -16,23 +16,23 @@ export interface Limits {
   readonly maxPerSecond?: number | undefined
   /**
    * With `maxPerSecond`: how many tasks may start together after a time in which none waited. A whole number, at least
-   * 1, which is the default.
+   * 1. Default: 1.
    */
   readonly maxBurst?: number | undefined
   /**
-   * Limits over windows of time, by names of your own: in any window of length `per`, wherever it is laid, at most
-   * `limit` tasks start or, where tasks have a `cost`, at most `limit` is spent. `limit` is a whole number, at least 1.
+   * Limits over sliding windows, by names of your own: in any window of length `per`, at most `limit` tasks start or, if
+   * tasks have a `cost`, at most `limit` is spent. `limit` is a whole number, at least 1.
    */
   readonly windows?: { readonly [name: string]: Window | undefined } | undefined
 }
 
-/** A limit over any window of time of that length. */
+/** A limit over a sliding window. */
 export interface Window {
   readonly limit: number
   readonly per: Period
 }
 
-/** A length of time: a number of milliseconds, or a number with its unit, as in "1 minute". */
+/** A duration: a number of milliseconds, or a number with a unit, such as "1 minute". */
 export type Period =
   | number
   | `${number} ${"milli" | "second" | "minute" | "hour" | "day" | "week"}`
@@ -44,15 +44,14 @@ export type Cost = Readonly<Record<string, number>>
 /** How a call can be cancelled. */
 export interface Cancellation {
   /**
-   * Cancels the call when it aborts: the call then rejects with the signal's reason, unless a failure or the winner of a
-   * race has decided it before, and it only waits out its `grace`.
+   * Cancels the call when it aborts. The call then rejects with the signal's reason, unless a failure or the winner of a
+   * race has already decided it and only its `grace` is left.
    */
   readonly signal?: AbortSignal | undefined
   /**
-   * How long the call waits for tasks that it has cancelled, or that have exceeded their `timeout`, to settle by
-   * themselves; a number is in milliseconds. A call that is aborted waits no longer than that for its source to close,
-   * either. Default: 0, not at all; `Infinity` waits for all of them, so a task that waits for the end of its own call then
-   * waits for itself.
+   * How long the call waits for tasks that it has cancelled, or that have exceeded their `timeout`, to settle. A call
+   * that is aborted also waits at most this long for its source to close. Default: 0. `Infinity` waits for all of them; a
+   * task that waits for the end of its own call then waits forever.
    */
   readonly grace?: Period | undefined
 }

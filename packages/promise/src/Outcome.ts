@@ -1,5 +1,5 @@
 /**
- * What has become of a task, with `settled: true`.
+ * How a task has ended, with `settled: true`.
  *
  * @since 0.1.0
  */

@@ -1,12 +1,12 @@
 import type { Period } from "./Limits.ts"
 import type { Retry } from "./Retry.ts"
 
-/** What becomes of a task that takes too long or fails. */
+/** What happens to a task that takes too long or fails. */
 export interface TaskOptions {
   /**
-   * How long an attempt at a task may take. Then its signal is aborted and the task has failed with a `TimeoutError`, a
-   * `DOMException`, as from `AbortSignal.timeout`. One that ignores its signal still counts as running until it has
-   * settled. Default: no limit.
+   * How long an attempt at a task may take. Then its signal is aborted, and the attempt has failed with a `TimeoutError`, a
+   * `DOMException` as from `AbortSignal.timeout`. A task that ignores its signal counts as running until it has settled.
+   * Default: no limit.
    */
   readonly timeout?: Period | undefined
   /**

@@ -14,20 +14,20 @@ import type { Results } from "./Results.ts"
 import type { Items, ItemTask } from "./Task.ts"
 
 /**
- * Runs a task for each item and gives the results as they become available, to be read by `for await`.
+ * Runs a task for each item and yields the results as they become available, to be read by `for await`.
  *
- * Nothing starts before the first `next()`. Tasks start in the order of the items; with `ordered: true`, results come
- * in that order, too. At most `maxUnread` tasks are started and not yet read, so a slow reader slows the tasks down and
- * memory stays bounded, even for items without end. Leaving the loop early (`break`, `return`, a throw), `return()`,
- * `throw()` and `await using` cancel what is in flight and start nothing more.
+ * Nothing starts before the first `next()`. Tasks start in input order; with `ordered: true`, results come in that
+ * order, too. At most `maxUnread` tasks are started and not yet read, so a slow reader slows the tasks down and memory stays
+ * bounded, even for an infinite source. Leaving the loop early (`break`, `return`, a throw), `return()`, `throw()` and
+ * `await using` cancel the tasks in flight and start nothing more.
  *
- * `return()` resolves when nothing of the call is left, and rejects only with what the source throws when it is closed
- * because of that: a failure that has not been read is dropped, as results are. While the source is being closed already,
- * which may be where `return()` is called from, it does not wait for that.
+ * `return()` resolves when the call has ended, and rejects only with what the source throws when it is closed: a failure
+ * that has not been read is dropped, as results are. It does not wait for a source that is already being closed, which may
+ * be the caller of `return()`.
  *
- * The first task to throw or reject stops new starts and cancels the others; the iterator gives the results that came
- * before, then rejects with the very value that the task threw. Throws a `RangeError` or `TypeError` at once if an
- * option is not what it has to be.
+ * The first task to throw or reject stops new starts and cancels the others. The iterator yields the results that came
+ * before it, then rejects with the very value that the task threw. Throws a `RangeError` or `TypeError` at once if an
+ * option is invalid.
  *
  * @example
  * ```ts
@@ -43,7 +43,7 @@ import type { Items, ItemTask } from "./Task.ts"
  */
 export const amap: {
   /**
-   * Runs a task for each item and gives what has become of each, as it becomes available.
+   * Runs a task for each item and yields the outcome of each as it becomes available.
    *
    * Nothing starts before the first `next()`. Without options nothing limits how many run at once.
    * Throws a `RangeError` or `TypeError` at once if an option is invalid.
@@ -62,7 +62,7 @@ export const amap: {
    */
   <A, B>(items: Items<A>, task: ItemTask<NoInfer<A>, B>, options: Settled<AmapOptions<A>>): Results<Outcome<B, A>>
   /**
-   * Runs a task for each item and gives the results as they become available.
+   * Runs a task for each item and yields the results as they become available.
    *
    * Nothing starts before the first `next()`. Without options nothing limits how many run at once.
    * Throws a `RangeError` or `TypeError` at once if an option is invalid.
@@ -93,12 +93,12 @@ class ResultIterator<A, B> implements Results<B> {
   private readonly feed: calls.Feed<B>
   private readonly collector: CallCollector<B>
   private run: RetryingRun<A, B> | undefined
-  /** Calls of `next` that wait, in the order in which they came. */
+  /** Pending calls of `next`, in order. */
   private readonly readers = new data.Fifo<Reader<B>>()
   private hasBegun = false
   /** The run has ended; results may still wait to be read. */
   private hasEnded = false
-  /** How the call rejects, until somebody has been told. */
+  /** How the call rejects, until a reader has got it. */
   private rejection: Rejection | undefined
   private unlisten: (() => void) | undefined
   private onEnded: (() => void) | undefined
@@ -107,14 +107,14 @@ class ResultIterator<A, B> implements Results<B> {
 
   constructor(call: Call<A, B>) {
     this.call = call
-    this.feed = new calls.Feed<B>(call.options.ordered === true, () => this.handOn())
+    this.feed = new calls.Feed<B>(call.options.ordered === true, () => this.deliver())
     this.collector = settlingOrTolerating(call.options, this.feed)
   }
 
   next(): Promise<IteratorResult<B, undefined>> {
     if (this.feed.size > 0) {
       const result = { done: false, value: this.feed.shift() } as const
-      // Results that are ready could be read in microtasks alone.
+      // Results that are ready could be read without ever leaving the microtask queue.
       const next = isLate()
         ? new Promise<typeof result>((resolve) => settleLater(resolve, result))
         : Promise.resolve(result)
@@ -125,7 +125,7 @@ class ResultIterator<A, B> implements Results<B> {
     return new Promise((resolve, reject) => {
       this.readers.push({ resolve, reject })
       if (!this.hasBegun && !this.hasEnded) this.begin()
-      else this.handOn()
+      else this.deliver()
     })
   }
 
@@ -165,7 +165,7 @@ class ResultIterator<A, B> implements Results<B> {
     }
     this.run = begun.run
     this.unlisten = begun.unlisten
-    // What was called to get here may have left.
+    // Code of the caller that ran since may have left.
     if (this.left === undefined) begun.begin()
     else begun.run.abandon()
   }
@@ -175,7 +175,7 @@ class ResultIterator<A, B> implements Results<B> {
     this.rejection = rejection
     if (rejection !== undefined) this.unlisten?.()
     this.onEnded?.()
-    this.handOn()
+    this.deliver()
   }
 
   /** An abort drops unread results, even when the last task has ended. */
@@ -184,8 +184,8 @@ class ResultIterator<A, B> implements Results<B> {
     if (this.hasEnded) this.end({ reason })
   }
 
-  /** Gives those who wait what there is for them. */
-  private handOn(): void {
+  /** Settles pending reads. */
+  private deliver(): void {
     while (this.readers.size > 0 && this.feed.size > 0) {
       settleInOrder(this.readers.shift().resolve, { done: false, value: this.feed.shift() })
       this.run!.read(1)
@@ -200,15 +200,15 @@ class ResultIterator<A, B> implements Results<B> {
   }
 
   /**
-   * Cancels what is in flight, once. Pending reads resolve as done. A reader that leaves while the source is
-   * being closed does not wait for that: it may be the source itself.
+   * Cancels the tasks in flight, once. Pending reads resolve as done. A reader that leaves while the source is being closed
+   * does not wait for it: the reader may be the source itself.
    */
   private leave(): Promise<void> {
     const isClosing = this.run?.phase === "closing"
     if (this.left === undefined) {
       let settle!: (result: void | Promise<never>) => void
       this.left = new Promise((resolve) => (settle = resolve))
-      // Only when the promise exists: what this starts may call it again.
+      // After the promise exists, because this may call `leave` again.
       this.depart(settle)
     }
     return isClosing ? Promise.resolve() : this.left

@@ -10,13 +10,13 @@ import { runAny } from "./runAny.ts"
 import { runOnEach } from "./runOnEach.ts"
 
 /**
- * Makes a meter. Throws a `RangeError` or `TypeError` if a limit is not what it has to be.
+ * Creates a meter. Throws a `RangeError` or `TypeError` if a limit is invalid.
  *
  * @example
  * ```ts
  * import { createMeter, runAll } from "@fibermeter/promise"
  *
- * // One meter for all that talks to this API.
+ * // One meter for all requests to this API.
  * const api = createMeter({ maxAtOnce: 8, maxPerSecond: 1000 })
  *
  * await api.run(async () => "a user") // => "a user"
@@ -31,11 +31,11 @@ export const createMeter = (limits: Limits): Meter => {
 }
 
 /**
- * Makes a family of meters with the same limits, one for each key. Keys are compared as in a `Map`.
+ * Creates a family of meters with the same limits, one for each key. Keys are compared as in a `Map`.
  *
- * A slow key holds back nobody but itself. What is known of a key is dropped when it has been idle for longer than its
- * longest window, after which it would make no difference; that is looked after in passing, without a timer. A key whose
- * meter was resized or closed is kept. Throws a `RangeError` or `TypeError` if a limit is not what it has to be.
+ * A slow key does not delay the others. The state of a key is dropped when it has been idle for longer than its longest
+ * window, when it no longer makes a difference. This happens when other keys are used, without a timer. A key whose meter
+ * was resized or closed is kept. Throws a `RangeError` or `TypeError` if a limit is invalid.
  *
  * @example
  * ```ts
@@ -66,7 +66,7 @@ class MeterWithVerbs extends BaseMeter implements Meter {
   readonly amap = this.under(amap, false)
   readonly runAny = this.under(runAny, true)
 
-  /** The verb with this meter before those that its options name. `takesTasks`: its items may be the tasks. */
+  /** The verb with this meter before the meters in its options. `takesTasks`: the verb also takes a list of tasks. */
   private under<F extends (...args: any) => unknown>(verb: F, takesTasks: boolean): F {
     return ((input: unknown, second: unknown, third: unknown) =>
       takesTasks && typeof second !== "function"

@@ -9,7 +9,7 @@ import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
 
 type Tasks = Items<Task<unknown>> | Readonly<Record<string, Task<unknown>>>
 
-/** What the tasks give: a tuple for a tuple, a record for a record, otherwise an array. */
+/** The results: a tuple for a tuple, a record for a record, otherwise an array. */
 type Results<T> =
   T extends ReadonlyArray<Task<unknown>>
     ? { -readonly [K in keyof T]: ResultOf<T[K]> }
@@ -17,7 +17,7 @@ type Results<T> =
       ? Array<ResultOf<Each>>
       : { -readonly [K in keyof T]: ResultOf<T[K]> }
 
-/** What has become of each: a tuple for a tuple, a record for a record, otherwise an array. */
+/** The outcomes: a tuple for a tuple, a record for a record, otherwise an array. */
 type Outcomes<T> =
   T extends ReadonlyArray<Task<unknown>>
     ? { -readonly [K in keyof T]: Outcome<ResultOf<T[K]>, T[K]> }
@@ -26,12 +26,12 @@ type Outcomes<T> =
       : { -readonly [K in keyof T]: Outcome<ResultOf<T[K]>, T[K]> }
 
 /**
- * Runs a task for each item, or a list of tasks, and gives their results in the order of the input.
+ * Runs a task for each item, or a list of tasks, and resolves with their results in input order.
  *
- * Given tasks, a tuple gives a tuple, a record gives a record, and anything else that can be iterated an array. Tasks
- * start in the order of the input. The first task to throw or reject stops new starts and cancels the others; the
- * promise rejects with the very value that it threw. Rejects with a `RangeError` or `TypeError` if an option is not
- * what it has to be.
+ * A tuple of tasks gives a tuple, a record gives a record, and any other iterable an array. Tasks start in input order.
+ * The first task to throw or reject stops new starts and cancels the others; the promise rejects with the very value that
+ * it threw. Rejects with a `RangeError` or `TypeError` if an option is
+ * invalid.
  *
  * @example
  * ```ts
@@ -48,7 +48,7 @@ type Outcomes<T> =
  */
 export const runAll: {
   /**
-   * Runs a list of tasks and gives what has become of each, in the order of the input.
+   * Runs a list of tasks and resolves with the outcome of each, in input order.
    *
    * Without options nothing limits how many run at once.
    * A failure stops nothing. Rejects with a `RangeError` or `TypeError` if an option is
@@ -67,7 +67,7 @@ export const runAll: {
    */
   <const T extends Tasks>(tasks: T, options: Settled<RunAllOptions<MemberOf<T>>>): Promise<Outcomes<T>>
   /**
-   * Runs a list of tasks and gives their results in the order of the input: a tuple for a tuple, a record for a record,
+   * Runs a list of tasks and resolves with their results in input order: a tuple for a tuple, a record for a record,
    * otherwise an array.
    *
    * Without options nothing limits how many run at once.
@@ -85,7 +85,7 @@ export const runAll: {
    */
   <const T extends Tasks>(tasks: T, options?: RunAllOptions<MemberOf<T>>): Promise<Results<T>>
   /**
-   * Runs a task for each item and gives what has become of each, in the order of the items.
+   * Runs a task for each item and resolves with the outcome of each, in input order.
    *
    * Without options nothing limits how many run at once.
    * A failure stops nothing. Rejects with a `RangeError` or `TypeError` if an option is
@@ -104,7 +104,7 @@ export const runAll: {
    */
   <A, B>(items: Items<A>, task: ItemTask<A, B>, options: Settled<RunAllOptions<A>>): Promise<Array<Outcome<B, A>>>
   /**
-   * Runs a task for each item and gives their results in the order of the items.
+   * Runs a task for each item and resolves with the results in input order.
    *
    * Without options nothing limits how many run at once.
    * The first failure cancels the other tasks and rejects the promise. Rejects with a `RangeError` or `TypeError` if an option is

@@ -7,13 +7,13 @@ import type { RunAnyOptions } from "./Options.ts"
 import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
 
 /**
- * Gives the first result to come: of a task for each item, or of a list of tasks. The tasks that have lost are
- * cancelled; none starts after the winner.
+ * Runs a task for each item, or a list of tasks, and resolves with the first result. The other tasks are cancelled; none
+ * starts after the winner.
  *
  * Failures are tolerated until all tasks have failed: then the promise rejects with an `AggregateError` whose `errors`
- * are what they threw, in the order of the input; so it does if there is no task at all. With `until: "settled"` the
+ * are what they threw, in input order. It also does so if there are no tasks. With `until: "settled"` the
  * first task to settle decides, and its rejection is the promise's own. Rejects with a `RangeError` or `TypeError` if an
- * option is not what it has to be.
+ * option is invalid.
  *
  * @example
  * ```ts
@@ -30,10 +30,10 @@ import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
  */
 export const runAny: {
   /**
-   * Runs a list of tasks and gives the first result to come. The losers are cancelled.
+   * Runs a list of tasks and resolves with the first result. The losers are cancelled.
    *
    * Without options nothing limits how many run at once. If all tasks fail, rejects with an
-   * `AggregateError` of what they threw, in the order of the input. Rejects with a `RangeError` or `TypeError` if an option is invalid.
+   * `AggregateError` of what they threw, in input order. Rejects with a `RangeError` or `TypeError` if an option is invalid.
    *
    * @example
    * ```ts
@@ -46,10 +46,10 @@ export const runAny: {
    */
   <const T extends Items<Task<unknown>>>(tasks: T, options?: RunAnyOptions<MemberOf<T>>): Promise<ResultOf<MemberOf<T>>>
   /**
-   * Runs a task for each item and gives the first result to come. The losers are cancelled.
+   * Runs a task for each item and resolves with the first result. The losers are cancelled.
    *
    * Without options nothing limits how many run at once. If all tasks fail, rejects with an
-   * `AggregateError` of what they threw, in the order of the items. Rejects with a `RangeError` or `TypeError` if an option is invalid.
+   * `AggregateError` of what they threw, in input order. Rejects with a `RangeError` or `TypeError` if an option is invalid.
    *
    * @example
    * ```ts

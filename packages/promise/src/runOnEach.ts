@@ -6,11 +6,11 @@ import type { EachOptions } from "./Options.ts"
 import type { Items, ItemTask } from "./Task.ts"
 
 /**
- * Runs a task for each item, in any order of ending, and keeps no results.
+ * Runs a task for each item, without results.
  *
- * Tasks start in the order of the items. Items are taken one at a time, as tasks may start, so they may be without
- * end. The first task to throw or reject stops new starts and cancels the others; the promise rejects with the very
- * value that it threw. Rejects with a `RangeError` or `TypeError` if an option is not what it has to be.
+ * Tasks start in input order. Items are pulled one at a time, when a task may start, so the source may be infinite. The
+ * first task to throw or reject stops new starts and cancels the others; the promise rejects with the very value that it
+ * threw. Rejects with a `RangeError` or `TypeError` if an option is invalid.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * What the verbs have in common: from arguments to a run, and from a run's end to a promise.
+ * From the arguments of a verb to its run.
  */
 import { admission, calls, check, runtime } from "fibermeter/engine"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
@@ -16,16 +16,18 @@ import type { Call as MeterCall, MeterLimiter } from "./meterLimiter.ts"
 import { Settling } from "./outcomes.ts"
 import type { CallCollector } from "./outcomes.ts"
 import { PromiseWorker } from "./promiseWorker.ts"
-import type { AnyTask, Weigh } from "./promiseWorker.ts"
-import { accept } from "./errors.ts"
+import type { AnyTask } from "./promiseWorker.ts"
+import { accept, acceptCost } from "./errors.ts"
+import { toRejection } from "./rejection.ts"
 import type { Rejection } from "./rejection.ts"
 import { RetryingRun } from "./retryingRun.ts"
-import { millisOf, Retries, taskChecks } from "./retryPolicy.ts"
 import { once } from "./once.ts"
+import { Retries, taskChecks } from "./retryPolicy.ts"
 import { times } from "./times.ts"
+import type { Checked } from "./times.ts"
 
 /** The options of all verbs together. */
-export type AllOptions = AmapOptions & RunAnyOptions
+export type AllOptions = Checked<AmapOptions & RunAnyOptions>
 
 /** A call's arguments, checked. */
 export interface Call<A, B> {
@@ -45,7 +47,7 @@ const checks = /* @__PURE__ */ once((): check.Checks => ({
   stopOnError: check.boolean
 }))
 
-/** The options of a call under a meter. They are read where those of a call are, so that a throw ends it likewise. */
+/** The options of a verb that is a method of a meter. They are read where other options are read, so that a throw has the same effect. */
 export class UnderMeter {
   private readonly meter: BaseMeter
   private readonly options: unknown
@@ -68,7 +70,7 @@ const readOptions = (options: unknown): AllOptions =>
 export const ofItems = <A, B>(items: unknown, task: unknown, options: unknown): Call<A, B> => {
   const copy = readOptions(options)
   accept(check.notFunction("the task", "a function", task))
-  // An Effect is iterable, too, for `yield*` alone: it yields itself, and would be taken for a list with one item.
+  // An Effect is iterable for the sake of `yield*`, and would be treated as a list with one item.
   if (!(check.isIterable(items) || check.isAsyncIterable(items)) || runtime.isEffect(items)) {
     accept(check.notItems("an Iterable or an AsyncIterable", items))
   }
@@ -78,7 +80,7 @@ export const ofItems = <A, B>(items: unknown, task: unknown, options: unknown): 
 /** The arguments of a verb that were given as `(tasks, options?)`: the functions are the items. */
 export const ofTasks = <B>(tasks: unknown, options: unknown): Call<unknown, B> => {
   const call = ofItems<unknown, B>(tasks, callTask, options)
-  // A list that is there already is looked through before anything starts; what is yet to come, as it comes.
+  // The elements of an array are checked before anything starts, those of other iterables when they are pulled.
   if (Array.isArray(tasks)) for (const [index, task] of tasks.entries()) checkTask(index, task)
   return call
 }
@@ -92,7 +94,7 @@ const checkTask = (index: number | string, task: unknown): void => {
   accept(check.notFunction(`tasks[${JSON.stringify(index)}]`, "a function", task))
 }
 
-/** The names and tasks of a record, read once; `undefined` for a list, and for what is no use at all. */
+/** The names and tasks of a record, read once; `undefined` for anything else. */
 export const recordOf = (tasks: unknown): ReadonlyArray<readonly [string, unknown]> | undefined => {
   if (!check.isObject(tasks) || check.isIterable(tasks) || check.isAsyncIterable(tasks)) return undefined
   const entries = Object.entries(tasks)
@@ -100,19 +102,19 @@ export const recordOf = (tasks: unknown): ReadonlyArray<readonly [string, unknow
   return entries
 }
 
-/** A call that has begun, or is about to. */
+/** The run of a call. */
 interface Begun<A, B> {
   readonly run: RetryingRun<A, B>
-  /** Begins it, and listens to the caller's signal until `unlisten`, which `onEnd` has to call. */
+  /** Starts it, and listens to the caller's signal until `onEnd` calls `unlisten`. */
   readonly begin: () => void
   readonly unlisten: () => void
 }
 
 /**
- * Makes the run of a call, not begun yet. `onEnd` is called once, when nothing is left of it but tasks that were
- * cancelled and have not settled within `grace`, with what the call rejects with, if it does.
- * `unclosed` is what it rejects with otherwise, if that is set: what closing a schedule of retries has thrown.
- * Without `maxUnread`, that goes by how many tasks may run at once. Throws if a meter is closed.
+ * Creates the run of a call, without starting it. `onEnd` is called once, when nothing is left of it but cancelled tasks
+ * that have not settled within `grace`. The call then rejects with `rejection`, or otherwise with `unclosed`, which the
+ * schedule of retries has thrown when it was closed. Without `maxUnread`, the default depends on how many tasks may run at
+ * once. Throws if a meter is closed.
  */
 export const makeRun = <A, B>(
   { items, options, task }: Call<A, B>,
@@ -121,33 +123,32 @@ export const makeRun = <A, B>(
   maxUnread: number | undefined,
   onSignal: (reason: unknown) => void = () => {}
 ): Begun<A, B> => {
-  // Read as milliseconds.
-  const grace = (options.grace ?? 0) as number
-  const { cost, meter, onProgress, retry, signal, timeout } = options
+  const { cost, grace = 0, meter, onProgress, retry, signal, timeout } = options
   const total = onProgress === undefined ? undefined : calls.sizeOf(items)
   const shared = admission.together(metersOf(meter).map((each) => () => [each.limiter]))
   for (const limiter of shared) limiter.throwIfClosed()
   const own = admission.LocalLimiter.forCall(options, retry !== undefined && shared.length === 0)
   const pausable = shared[0] ?? own.limiters[0]
   const retries = retry === undefined ? undefined : new Retries(retry, (nanos) => pausable!.pause(host(), nanos))
-  const worker = new PromiseWorker({
+  const limiters = [...own.limiters, ...shared]
+  const worker = new PromiseWorker<A, B>({
     task,
     signal,
-    weigh: cost === undefined ? undefined : weighing(cost as Weigh<A>, [...own.limiters, ...shared]),
+    weigh: cost === undefined ? undefined : (item, index) => acceptCost(limiters, cost(item, index)),
     grace,
-    timeout: millisOf(timeout),
+    timeout,
     retries,
     isSettling: collector instanceof Settling
   })
   const source = check.isAsyncIterable(items) ? new AsyncSource(items) : calls.ofIterable(items, toRejection)
   const run = new RetryingRun(host(), source, own, shared, worker, collector, maxUnread)
   const abort = (reason: unknown): void => {
-    // The last report may abort a call that has ended, and whose caller has not been told yet.
-    // What has decided the call stands; that nothing is left to do is no decision.
+    // A failure or a winner has decided the call, and stands. The end of the last task has not: the last progress report
+    // may still abort the call.
     if (!run.isDecided) worker.callerReason ??= { reason }
     run.abort()
   }
-  // One for each meter: an entry has a place in one line.
+  // One per meter, because an entry can be in one list at a time.
   const entries = shared.map((limiter): readonly [MeterLimiter, MeterCall] => [
     limiter,
     { abort, isWaitingAt: (at) => run.isWaitingAt(at), position: 0 }
@@ -161,7 +162,7 @@ export const makeRun = <A, B>(
     onEnd(worker.callerReason ?? run.failure ?? thrown ?? collector.rejection, unclosed)
   }
   const begin = (): void => {
-    // The meters know of the run by now: whatever throws, it has to end as any other does.
+    // The run is in the lists of its meters, and has to leave them even if this throws.
     try {
       if (onProgress !== undefined) {
         const onThrow = (reason: unknown): void => {
@@ -178,7 +179,7 @@ export const makeRun = <A, B>(
         abort(reason)
       }
       unlisten = listen(signal, abortBySignal)
-      // What was called to get here may have aborted it before anybody listened.
+      // Code of the caller that ran since may have aborted the signal.
       if (signal?.aborted === true) abortBySignal(reasonOf(signal))
     } catch (reason) {
       run.fail({ reason })
@@ -192,11 +193,3 @@ export const makeRun = <A, B>(
 
 const metersOf = (meter: AllOptions["meter"]): ReadonlyArray<BaseMeter> =>
   [meter ?? []].flat() as ReadonlyArray<unknown> as ReadonlyArray<BaseMeter>
-
-/** A call's `cost`, checked each time: nothing is known of it before. */
-const weighing =
-  <A>(cost: Weigh<A>, limiters: ReadonlyArray<admission.Limiter>): Weigh<A> =>
-  (item, index) =>
-    accept(check.cost(admission.namesOf(limiters), cost(item, index)))
-
-const toRejection = (reason: unknown): Rejection => ({ reason })

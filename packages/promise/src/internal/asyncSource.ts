@@ -1,5 +1,5 @@
 /**
- * The source that an async iterable is.
+ * Pulls items from an async iterable.
  */
 import { calls } from "fibermeter/engine"
 import type { Rejection } from "./rejection.ts"
@@ -32,10 +32,10 @@ export class AsyncSource<A> implements calls.Source<A, Rejection> {
   close(onClosed: (failure?: Rejection) => void): void {
     if (this.isOver) return onClosed()
     this.isOver = true
-    // An async generator that waits for something answers `return` only after that: the wait would be for ever.
-    const isStalled = this.isPending
-    void this.leave().then(isStalled ? undefined : onClosed)
-    if (isStalled) onClosed()
+    // An async generator that is suspended in an `await` answers `return` only after that, which may be never.
+    const isSuspended = this.isPending
+    void this.leave().then(isSuspended ? undefined : onClosed)
+    if (isSuspended) onClosed()
   }
 
   private async advance(): Promise<void> {

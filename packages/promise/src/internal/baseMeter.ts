@@ -1,5 +1,5 @@
 /**
- * What a meter of this package is inside, without the verbs.
+ * A meter without the verbs.
  */
 import { admission, check } from "fibermeter/engine"
 import type { Limits, Period } from "../Limits.ts"
@@ -7,23 +7,24 @@ import type { Meter, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } fro
 import { cancellationChecks, throwIfAborted } from "./signal.ts"
 import { host } from "./host.ts"
 import type { MeterLimiter } from "./meterLimiter.ts"
-import { accept } from "./errors.ts"
+import { accept, acceptCost } from "./errors.ts"
 import { eventually } from "./requests.ts"
 import { taskChecks } from "./retryPolicy.ts"
-import { PatientRun, MeterRun } from "./meterRun.ts"
+import { MeterRun, RetryingMeterRun } from "./meterRun.ts"
 import type { Settle } from "./settle.ts"
 import { once } from "./once.ts"
 import { times } from "./times.ts"
+import type { Checked } from "./times.ts"
 
-/** The copy of a meter's limits. Throws what is wrong with them, if anything. */
+/** A copy of the limits of a meter. Throws if one is invalid. */
 export const readLimits = (limits: unknown): Limits => accept(check.required(times().limits, limits)) as Limits
 
-const noOptions: RunOptions = {}
+const noOptions: Checked<RunOptions> = {}
 
-/** What settles the promise that is just being made. */
+/** The function that settles the promise that is being created. */
 let settle: Settle<any> | undefined
 
-/** One executor for all: to have one made for each call is two objects more. */
+/** One executor for all promises: a new one for each call would be two more objects. */
 const keepSettle = (resolve: Settle<any>): void => {
   settle = resolve
 }
@@ -37,14 +38,14 @@ const runChecks = /* @__PURE__ */ once((): check.Checks => ({
 const wrapChecks = /* @__PURE__ */ once((): check.Checks => ({ ...runChecks(), cost: check.anyFunction }))
 
 export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "runOnEach"> {
-  // What the meters of all copies of this package have. On the prototype, so that an object which only copies the
-  // properties of a meter does not carry it. A literal in the class: by a statement of its own, or a computed name, the
-  // class would stay in the bundle of a program that makes no meter.
+  // A property of the meters of every copy of this package. On the prototype, so that an object with copied properties of a
+  // meter does not have it. A literal name in the class: with a computed name or a separate statement, bundlers would keep
+  // the class in programs that create no meter.
   get "~@fibermeter/promise/Meter"(): true {
     return true
   }
 
-  /** Asked for at each use: a key's limiter may have been dropped and made anew. */
+  /** Called at each use: the limiter of a key may have been dropped and created again. */
   private readonly limiters: () => readonly [MeterLimiter]
 
   constructor(limiters: () => readonly [MeterLimiter]) {
@@ -57,7 +58,8 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
 
   readonly run = <B>(task: MeterTask<B>, options?: RunOptions): Promise<B> => {
     try {
-      const copy = options === undefined ? noOptions : (accept(check.options(runChecks(), options)) as RunOptions)
+      const copy =
+        options === undefined ? noOptions : (accept(check.options(runChecks(), options)) as Checked<RunOptions>)
       accept(check.notFunction("the task", "a function", task))
       return this.start(task, copy)
     } catch (error) {
@@ -66,27 +68,27 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
   }
 
   readonly wrap = <F extends (...args: any) => unknown>(f: F, given?: WrapOptions<Parameters<F>>): Wrapped<F> => {
-    const { cost, ...options } = accept(check.options(wrapChecks(), given)) as WrapOptions<Parameters<F>>
+    const { cost, ...options } = accept(check.options(wrapChecks(), given)) as Checked<WrapOptions<Parameters<F>>>
     accept(check.notFunction("what is wrapped", "a function", f))
     const start: typeof this.start = (...by) => this.start(...by)
     return async function (this: unknown, ...args: Parameters<F>): Promise<unknown> {
       const task = (): unknown => f.apply(this, args)
-      // Unlike the option, it has to say something.
+      // Unlike the option, the function must return a cost.
       return cost === undefined ? start(task, options) : start(task, { ...options, cost: cost(...args) }, true)
     } as Wrapped<F>
   }
 
-  /** Runs a task by options that are checked, but for the cost. Throws if it must not start. */
-  private start<B>(task: MeterTask<B>, options: RunOptions, hasCost = options.cost !== undefined): Promise<B> {
+  /** Runs a task with checked options, except for the cost. Throws if the meter is closed or the signal aborted. */
+  private start<B>(task: MeterTask<B>, options: Checked<RunOptions>, hasCost = options.cost !== undefined): Promise<B> {
     const limiters = this.limiters()
     const { cost, retry, signal } = options
-    const copy = hasCost ? { ...options, cost: accept(check.cost(admission.namesOf(limiters), cost)) } : options
+    const copy = hasCost ? { ...options, cost: acceptCost(limiters, cost) } : options
     throwIfAborted(signal)
     limiters[0].throwIfClosed()
-    const Run = retry === undefined && (options.grace ?? 0) === 0 ? MeterRun : PatientRun
+    const Run = retry === undefined && (options.grace ?? 0) === 0 ? MeterRun : RetryingMeterRun
     const promise = new Promise<B>(keepSettle)
     const settleIt = settle!
-    // What is kept here would be kept until the next call.
+    // Otherwise it would be kept in memory until the next call.
     settle = undefined
     new Run<B>(limiters, task, copy, settleIt).begin()
     return promise

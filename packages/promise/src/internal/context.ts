@@ -1,36 +1,35 @@
 /**
- * What a task is told about itself. The signal is made when the task first looks at it, since most do not. One for each
- * task: its properties are no fields, which would take twice as long to make.
+ * The context argument of a task. The signal is created when the task first reads it, since most tasks do not. There is
+ * one context per task, so its properties are declared and assigned: class fields take twice as long to create.
  */
-
-import { admission, check } from "fibermeter/engine"
+import { admission } from "fibermeter/engine"
 import type { Cost } from "../Limits.ts"
 import type { TaskContext } from "../Task.ts"
-import { accept } from "./errors.ts"
+import { acceptCost } from "./errors.ts"
 import type { Rejection } from "./rejection.ts"
 
-const nothing: admission.Reservation = { entries: [], limiters: [] }
+const noReservation: admission.Reservation = { entries: [], limiters: [] }
 
 export class Context implements TaskContext {
   declare readonly index: number
   declare private controller: AbortController | undefined
-  /** How it was cancelled, if it was. */
+  /** The reason, once the task is cancelled. */
   declare cancelled: Rejection | undefined
-  declare private readonly holding: admission.Reservation | undefined
+  declare private readonly reservation: admission.Reservation | undefined
 
-  /** `holding` is what the task holds, where there is something in it to correct. */
-  constructor(index: number, holding?: admission.Reservation) {
+  /** `reservation`: what the task has taken from its limiters, if `correct` can change it. */
+  constructor(index: number, reservation?: admission.Reservation) {
     this.index = index
     this.controller = undefined
     this.cancelled = undefined
-    this.holding = holding
+    this.reservation = reservation
   }
 
-  // A getter, as tasks take their context apart, and a method would lose it.
+  // A getter, since tasks destructure their context, and a method would lose `this`.
   get correct(): (cost: Cost) => void {
-    const holding = this.holding ?? nothing
+    const reservation = this.reservation ?? noReservation
     return (cost) => {
-      admission.correct(holding, accept(check.cost(admission.namesOf(holding.limiters), cost)))
+      admission.correct(reservation, acceptCost(reservation.limiters, cost))
     }
   }
 
@@ -42,14 +41,13 @@ export class Context implements TaskContext {
     return this.controller.signal
   }
 
-  /** The first reason counts. */
+  /** The first reason is kept. */
   abort(reason: unknown): void {
     this.cancelled ??= { reason }
     try {
       this.controller?.abort(reason)
     } catch (error) {
-      // What a listener throws is no affair of who aborts. In Cloudflare Workers it comes out here all the same; now it
-      // is reported as elsewhere.
+      // On Cloudflare Workers, `abort` throws what a listener throws. Report it as an uncaught exception, as elsewhere.
       queueMicrotask(() => {
         throw error
       })

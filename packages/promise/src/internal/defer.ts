@@ -1,12 +1,12 @@
 /**
- * Later turns of the event loop, which nothing fakes and no host throttles: a call that has to let others in must not
- * depend on what a test's clock does, nor take a second for it in a hidden tab.
+ * Calls a function in a later turn of the event loop, by means that tests do not fake and hosts do not throttle: to yield
+ * must not depend on the clock of a test, and must not take a second in a hidden tab.
  */
 import { isFake } from "./isFake.ts"
 
 interface Port {
   readonly addEventListener: (type: "message", listener: () => void) => void
-  /** Messages to a listener come only after this. */
+  /** Listeners are called only after this. */
   readonly start: () => void
   readonly postMessage: (message: undefined) => void
   readonly ref?: () => void
@@ -21,7 +21,7 @@ interface Globals {
 
 const globals = globalThis as unknown as Globals
 
-/** As they were when this was loaded. */
+/** As they were when this module was loaded. */
 const { setImmediate: immediate, setTimeout: timeout } = globals
 
 const byMessages = (Channel: NonNullable<Globals["MessageChannel"]>): ((f: () => void) => void) => {
@@ -43,7 +43,7 @@ const byMessages = (Channel: NonNullable<Globals["MessageChannel"]>): ((f: () =>
 
 const choose = (): ((f: () => void) => void) => {
   if (immediate !== undefined && !isFake(immediate)) return (f) => void immediate(f)
-  // On Cloudflare Workers, which this class belongs to, a message comes without a turn: no timer fires before it.
+  // On Cloudflare Workers, which have this class, a message arrives within the turn: no timer fires before it.
   const MessageChannel = "WebSocketPair" in globals ? undefined : globals.MessageChannel
   return MessageChannel === undefined ? (f) => void timeout(f, 0) : byMessages(MessageChannel)
 }

@@ -1,20 +1,25 @@
 /**
- * How what is wrong becomes an error.
+ * From problems and refusals to errors.
  */
 import { admission, check } from "fibermeter/engine"
+import type { Cost } from "../Limits.ts"
 
-/** The copy that a reader has made. Throws a `RangeError` for a number out of range, a `TypeError` for other problems. */
+/** The copy that a reader returns. Throws a `RangeError` for a number out of range, a `TypeError` for other problems. */
 export const accept = <A>(read: A | check.Problem): A => {
   if (!(read instanceof check.Problem)) return read
   throw read.kind === "range" ? new RangeError(read.message) : new TypeError(read.message)
 }
 
+/** Reads the cost of a task, by the names of the windows of its limiters. */
+export const acceptCost = (limiters: admission.Reservation["limiters"], cost: unknown): Cost =>
+  accept(check.cost(admission.namesOf(limiters), cost))
+
 /**
- * Why a task whose signal has aborted is not admitted. The listener of another call may make room for it before its own
- * listener is called.
+ * Refuses a task whose signal has aborted. Another call's listener at the same signal may release a permit before the
+ * task's own listener is called.
  */
 export const aborted: admission.Refusal = { _tag: "Failure", cause: undefined }
 
-/** The error that a limiter's refusal is. The one reason that the meters of this package can have for one is a cost. */
+/** The error for a limiter's refusal. Meters of this package refuse only an excessive cost. */
 export const refusal = (reason: admission.Refusal): RangeError =>
   new RangeError(admission.excessMessage(reason as admission.ExcessiveCost))

@@ -1,5 +1,5 @@
 /**
- * The promise that a verb without an iterator is: a run from its beginning to its end.
+ * Runs a verb that returns a promise, from its arguments to its result.
  */
 import { makeRun } from "./arguments.ts"
 import type { Call } from "./arguments.ts"
@@ -10,11 +10,11 @@ import { settleCall } from "./settle.ts"
 
 interface Collecting<B, Z> {
   readonly collector: CallCollector<B>
-  /** Gives the result or throws. */
+  /** Returns the result or throws. */
   readonly result: () => Z
 }
 
-/** What `call` throws, the promise rejects with as well. */
+/** Rejects if `call` throws. */
 export const execute = <A, B, Z>(call: () => Call<A, B>, collect: (call: Call<A, B>) => Collecting<B, Z>): Promise<Z> =>
   new Promise((resolve, reject) => {
     const checked = call()
@@ -25,7 +25,7 @@ export const execute = <A, B, Z>(call: () => Call<A, B>, collect: (call: Call<A,
       if (rejection !== undefined) return reject(rejection.reason)
       try {
         const settled = result()
-        // Not counted by a start, if there was no item.
+        // Without an item, no start has counted towards the next yield.
         if (unclosed === undefined) settleCall(resolve, settled)
         else reject(unclosed.reason)
       } catch (error) {

@@ -1,18 +1,17 @@
 /**
- * Where all calls of this package run: on the timers and clocks of JavaScript itself, or on those that a test has put in
- * their place.
+ * The host of all calls: the timers and clocks of JavaScript, or the fake ones that a test has installed.
  *
- * The clock and the timers belong together. Each wait calls the `setTimeout` of today, and when that turns out to be
- * another one than before, the clock is chosen anew to go with it. Fakes are told by marks that they have (`isFake`), not
- * by their having come later: a test may have put them there before this was loaded, and tools for tracing replace
- * `setTimeout` with something that calls the real one. A timer that was armed on timers that are gone is lost.
+ * Clock and timers belong together. Each wait calls the current `setTimeout`, and when that has been replaced, the clock is
+ * chosen again to match it. Fakes are recognised by their marks (`isFake`), not by when they were installed: a test may
+ * install them before this module is loaded, and tracing tools replace `setTimeout` by a function that calls the real
+ * one. A timer that was armed on timers that have been replaced is lost.
  */
 import { runtime } from "fibermeter/engine"
 import { defer } from "./defer.ts"
 import { isFake } from "./isFake.ts"
 import { requests } from "./requests.ts"
 
-/** What of the global object time depends on. */
+/** The globals that time depends on. */
 interface Globals {
   readonly setTimeout: (f: () => void, millis: number) => unknown
   readonly clearTimeout: (handle: unknown) => void
@@ -22,20 +21,20 @@ interface Globals {
 
 const globals = globalThis as unknown as Globals
 
-/** The longest wait that `setTimeout` takes. */
+/** The longest delay that `setTimeout` accepts. */
 const maxMillis = 2 ** 31 - 1
 
 const nanosPerMilli = 1_000_000
 
-/** A wait on the `setTimeout` of the moment when it began. */
+/** A timer of the `setTimeout` that was current when it was armed. */
 class HostTimer implements runtime.Timer {
   private readonly host: TimersHost
   private readonly era: number
   private readonly clear: Globals["clearTimeout"]
-  /** None once it has fired or has been called off: what cannot be cleared may still fire. */
+  /** `undefined` once it has fired or was cancelled: a lost timer cannot be cleared, and may still fire. */
   private f: (() => void) | undefined
   private readonly until: number
-  /** What the timer belongs to. */
+  /** The request that the timer belongs to. */
   private readonly home = requests?.here()
   private handle: unknown
 
@@ -53,14 +52,14 @@ class HostTimer implements runtime.Timer {
   }
 
   cancel(): void {
-    // The clock that has it is gone. The number of its handle may be another timer's by now.
+    // A lost timer is not cleared: by now another timer may have its handle.
     if (this.handle !== undefined && !this.isLost) (0, this.clear)(this.handle)
     this.handle = undefined
     this.f = undefined
   }
 
   private arm(millis: number): void {
-    // A test's clock moves in whole milliseconds, and drops what is beyond.
+    // Fake clocks advance in whole milliseconds and truncate delays.
     const whole = this.host.isLive ? millis : Math.ceil(millis)
     const wait = Math.min(whole, maxMillis)
     this.handle = globals.setTimeout(() => (wait < whole ? this.arm(whole - wait) : this.fire()), wait)
@@ -76,7 +75,7 @@ class HostTimer implements runtime.Timer {
   }
 }
 
-/** No wait at all, but for a later turn of the event loop: it needs no timer, and so none can be lost. */
+/** A wait of no time, for a later turn of the event loop. It uses no timer that could be lost. */
 class Deferred implements runtime.Timer {
   readonly isLost = false
   private f: (() => void) | undefined
@@ -91,14 +90,14 @@ class Deferred implements runtime.Timer {
   }
 }
 
-/** In the async context of now: a message does not keep it. */
+/** Binds `f` to the current async context, which a message does not preserve. */
 const inContext = (f: () => void): (() => void) => {
   const context = runtime.captureContext()
   return () => context.runInAsyncScope(f)
 }
 
 class TimersHost implements runtime.Host, runtime.Clock {
-  /** Counts the sets of timers that have been in use. */
+  /** Counts how often the timers were replaced. */
   private era = 0
   isLive = true
   readonly clock: runtime.Clock = this
@@ -106,11 +105,11 @@ class TimersHost implements runtime.Host, runtime.Clock {
   private timers: unknown
   private dates: unknown
   private realNow: (() => number) | undefined
-  /** Milliseconds on the clock that goes with today's timers; none if none does. */
+  /** The clock that matches the current timers, in milliseconds; `undefined` if only timers are faked. */
   private now: (() => number) | undefined
-  /** What it last said. */
+  /** Its last reading. */
   private last = 0
-  /** Nanoseconds so far: a clock that is set, or exchanged, adds nothing, and takes nothing away. */
+  /** Nanoseconds since the host was created. Setting or replacing a clock does not change it. */
   elapsed = 0
 
   constructor() {
@@ -134,18 +133,18 @@ class TimersHost implements runtime.Host, runtime.Clock {
   }
 
   get timersEra(): number {
-    this.follow()
+    this.update()
     return this.era
   }
 
-  /** Sees to it that the clock is the one of today's timers. */
-  private follow(): void {
-    // Node has one fake for all times that it fakes timers, but a `Date` for each.
+  /** Chooses the clock again if the timers have been replaced. */
+  private update(): void {
+    // Each time that Node installs its fakes, `setTimeout` is the same function, but `Date` a new one.
     if (globals.setTimeout !== this.timers || (!this.isLive && globals.Date !== this.dates)) this.choose()
   }
 
   read(): number {
-    this.follow()
+    this.update()
     if (this.now === undefined) return this.elapsed
     const now = this.now()
     if (now > this.last) this.elapsed += (now - this.last) * nanosPerMilli
@@ -153,7 +152,7 @@ class TimersHost implements runtime.Host, runtime.Clock {
     return this.elapsed
   }
 
-  /** A wait until then is over. Where only timers are faked, nothing else tells how late it is. */
+  /** A wait until `time` is over. If only timers are faked, time advances by nothing else. */
   reached(time: number): void {
     if (this.now === undefined) this.elapsed = Math.max(this.elapsed, time)
   }
@@ -164,7 +163,7 @@ class TimersHost implements runtime.Host, runtime.Clock {
     this.timers = setTimeout
     this.dates = Date
     this.isLive = !isFake(setTimeout)
-    // What takes the place of genuine timers without being a fake calls them: the clock and the armed timers go on.
+    // A replacement that is not a fake calls the genuine timers, so the clock and armed timers stay valid.
     if (wasLive && this.isLive && this.now !== undefined) return
     this.era++
     const isFakePerformance = isFake(performance) || isFake(performance.now)
@@ -178,5 +177,5 @@ class TimersHost implements runtime.Host, runtime.Clock {
 
 let shared: TimersHost | undefined
 
-/** Made at the first call, since some hosts allow for nothing while they load. */
+/** Created at the first call, since some hosts forbid this while modules are loaded. */
 export const host = (): runtime.Host => (shared ??= new TimersHost())

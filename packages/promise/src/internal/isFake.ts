@@ -1,7 +1,7 @@
 /**
- * The marks by which the fake timers of tests are known: `clock`, which the fakes of Sinon, Vitest and Jest have as their
- * own; Vitest's and Jest's mark of a mock function; and Node's, whose fakes are methods bound to a private name or, of
- * `Date`, say so themselves. A test for each of those tools fails when its marks change.
+ * Whether a timer function or clock is a fake of a test, by its marks: an own property `clock` (Sinon, Vitest, Jest), the
+ * mark of a mock function (Vitest, Jest), or a bound method (`node:test`; its `Date` has `isMock`). For each of these tools
+ * there is a test that fails when its marks change.
  */
 export const isFake = (value: unknown): boolean => {
   const marked = value as { readonly name?: unknown; readonly isMock?: unknown }

@@ -1,18 +1,18 @@
 /**
- * How the verbs tell a meter from anything else: by its limiter, a `LocalLimiter`, which they carry for limits of their own
- * anyway. By the class of meters, a program that uses verbs alone would carry all that meters can do.
+ * Which values are meters: those with a `LocalLimiter`, a class that the verbs need for their own limits anyway. A check
+ * by the class of meters would add all of their code to the bundle of a program that only uses verbs.
  */
 import { admission, check } from "fibermeter/engine"
 import type { BaseMeter } from "./baseMeter.ts"
 
-/** What the meters of all copies of this package have. */
+/** A property of the meters of every copy of this package. */
 const meterId: keyof BaseMeter = "~@fibermeter/promise/Meter"
 
 /** Whether a value is a meter of this copy of the package. */
 const isMeter = (value: unknown): value is BaseMeter =>
   typeof value === "object" && value !== null && (value as Partial<BaseMeter>).limiter instanceof admission.LocalLimiter
 
-/** Reads an option that is a meter. Copies that a program has loaded twice have an order of waiters each. */
+/** Reads an option that is a meter. The meter of another copy is rejected, since each copy has its own order of waiters. */
 export const meterCheck: check.Checks[string] = (name, value) => {
   const isForeign = check.isObject(value) && value[meterId] === true && !isMeter(value)
   if (!isForeign) return check.kind("a Meter made by createMeter", isMeter)(name, value)

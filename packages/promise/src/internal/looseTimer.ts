@@ -1,6 +1,6 @@
 /**
- * A timer that does not keep a process alive, where that can be said: Node and Bun give an object for it, Deno has a
- * function of its own, and elsewhere a timer keeps nothing alive.
+ * A timer that does not keep the process alive. In Node and Bun a timer has `unref`, Deno has a function for it, and
+ * elsewhere timers keep nothing alive.
  */
 
 interface Timers {
@@ -9,9 +9,9 @@ interface Timers {
   readonly Deno?: { readonly unrefTimer?: (timer: unknown) => void }
 }
 
-/** Calls `f` after so many milliseconds, if the process lives as long. Returns what calls it off. */
+/** Calls `f` after so many milliseconds, if the process is still running. Returns a function that cancels it. */
 export const afterLoosely = (millis: number, f: () => void): (() => void) => {
-  // Asked for each time: tests exchange them.
+  // Read each time, since tests replace them.
   const { clearTimeout, Deno, setTimeout } = globalThis as unknown as Timers
   const timer = setTimeout(f, millis)
   if (typeof timer === "object") timer.unref?.()

@@ -1,22 +1,22 @@
 /**
- * The limiter behind a meter of this package: it knows the calls that use it, so that they can be ended together.
+ * The limiter of a meter. It has a list of the calls that use it, so that `clear` and `close` can end them.
  */
 import { admission, data } from "fibermeter/engine"
 import type { Rejection } from "./rejection.ts"
 import { eventually, requests } from "./requests.ts"
 
-/** A call that uses a meter, and has not ended. */
+/** A call that uses a meter and has not ended. */
 export interface Call extends data.WaitListEntry {
-  /** Whether it has a task that waits for its start there, or for another attempt. */
+  /** Whether one of its tasks waits for admission there, or for another attempt. */
   isWaitingAt(limiter: admission.Limiter): boolean
   abort(reason: unknown): void
 }
 
 export class MeterLimiter extends admission.LocalLimiter {
-  /** Why nothing may begin here any more, if so. */
+  /** The reason, once the meter is closed. */
   private closed: Rejection | undefined
-  /** All calls, but for single ones that wait for their start: those stand in the line. */
-  private readonly users = new data.WaitList<Call>()
+  /** All calls except single tasks that wait for admission: those are in the queue. */
+  private readonly activeCalls = new data.WaitList<Call>()
   private onEmpty: Array<() => void> | undefined
   private isClearing = false
 
@@ -30,35 +30,37 @@ export class MeterLimiter extends admission.LocalLimiter {
 
   enterCall(call: Call): void {
     requests?.enter(call)
-    this.users.add(call)
+    this.activeCalls.add(call)
   }
 
   endCall(call: Call): void {
-    this.users.remove(call)
-    if (this.onEmpty === undefined || this.users.size > 0) return
+    this.activeCalls.remove(call)
+    if (this.onEmpty === undefined || this.activeCalls.size > 0) return
     for (const f of this.onEmpty) f()
     this.onEmpty = undefined
   }
 
   /** Ends the calls that wait here. */
   clear(reason: unknown): void {
-    const calls = [...this.waiters, ...this.users.members].filter(isCall).filter((call) => call.isWaitingAt(this))
+    const waiting = [...this.waiters, ...this.activeCalls.members]
+      .filter(isCall)
+      .filter((call) => call.isWaitingAt(this))
     this.isClearing = true
-    for (const call of calls) abort(call, reason)
+    for (const call of waiting) abort(call, reason)
     this.isClearing = false
-    // Somebody may have come meanwhile.
+    // New waiters may have arrived meanwhile.
     this.wake()
   }
 
   /** Ends all calls. Resolves when they have ended. */
   async close(reason: unknown): Promise<void> {
     this.closed ??= { reason }
-    // Those who wait first, or they would get the places of those who run.
+    // Waiters first, or they would get the permits of running tasks.
     this.clear(reason)
-    for (const call of this.users.members) abort(call, reason)
-    if (this.users.size > 0) await eventually((resolve) => (this.onEmpty ??= []).push(resolve))
-    // Their promises are settled. This goes on when whoever waits for those has been told.
-    for (let i = 0; i < ticksToTell; i++) await Promise.resolve()
+    for (const call of this.activeCalls.members) abort(call, reason)
+    if (this.activeCalls.size > 0) await eventually((resolve) => (this.onEmpty ??= []).push(resolve))
+    // The promises of the calls are settled. Resolve after the reactions of their callers.
+    for (let i = 0; i < microtasksToCaller; i++) await Promise.resolve()
   }
 
   /** Nothing starts here once the meter is closed, nor while its queue is cleared, whatever makes room meanwhile. */
@@ -74,10 +76,10 @@ export class MeterLimiter extends admission.LocalLimiter {
   }
 }
 
-/** Microtasks from a rejection to the callers, through the promises of an async function and of what it returns. */
-const ticksToTell = 8
+/** Microtasks until a caller sees a rejection, through an async function and the promise that it returns. */
+const microtasksToCaller = 8
 
-/** In the request of the call, where that is another one: its signals can be used only there. */
+/** If the call belongs to another request, ends it there, since its signals can only be used there. */
 const abort = (call: Call, reason: unknown): void => {
   if (requests?.isHere(call) === false) requests.send(call, { wake: () => call.abort(reason) })
   else call.abort(reason)

@@ -1,5 +1,7 @@
 /**
- * One task under a meter: what `Run` is for many.
+ * A single task under a meter: `run`, and each call of a wrapped function. What `Run` is for a verb.
+ *
+ * The request for admission, the call and its state are a single object: a hundred thousand of them may wait at once.
  */
 import { admission, check, runtime } from "fibermeter/engine"
 import type { MeterTask, RunOptions } from "../Meter.ts"
@@ -12,43 +14,44 @@ import { enter, isTooDeep, leave } from "./nestingDepth.ts"
 import { plainPromise } from "./plainPromise.ts"
 import { aborted, refusal } from "./errors.ts"
 import type { Rejection } from "./rejection.ts"
-import { millisOf, Retries } from "./retryPolicy.ts"
+import { Retries } from "./retryPolicy.ts"
 import { settleCall } from "./settle.ts"
 import type { Settle } from "./settle.ts"
 import { TimeLimit } from "./timeLimit.ts"
+import type { Checked } from "./times.ts"
 
-/** What the task is told, and how long it may take. Without fields, as all here that is made once a task. */
+/** The context of one attempt, with its timeout. There is one per task, so its properties are declared and assigned. */
 class Attempt extends Context {
-  declare limit: TimeLimit | undefined
+  declare timeLimit: TimeLimit | undefined
 
-  constructor(holding?: admission.Reservation) {
-    super(0, holding)
-    this.limit = undefined
+  constructor(reservation?: admission.Reservation) {
+    super(0, reservation)
+    this.timeLimit = undefined
   }
 }
 
 export class MeterRun<B> extends admission.AdmissionRequest implements Call {
-  declare protected readonly options: RunOptions
+  declare protected readonly options: Checked<RunOptions>
   declare private readonly task: MeterTask<B>
   /**
-   * Settles the promise; gone once it has. A promise's `reject` is an object of its own, and of a hundred thousand that
-   * wait the garbage collector carries each along: one is enough.
+   * Settles the promise; `undefined` afterwards. It also rejects, by resolving with a rejected promise. The promise's own
+   * `reject` would be one more object per waiter for the garbage collector.
    */
   declare private settle: Settle<B> | undefined
-  /** The caller's async context, while the task waits. */
+  /** The caller's async context, while the task waits for admission. */
   declare private asyncContext: runtime.AsyncContext | undefined
-  /** What the task is told, while it runs. */
-  declare private told: Attempt | undefined
-  /** Removes the listener at the caller's signal. */
+  /** The attempt that runs and has not timed out. */
+  declare private attempt: Attempt | undefined
+  /** Removes the listener from the caller's signal. */
   declare protected unlisten: (() => void) | undefined
 
-  constructor(limiters: readonly [MeterLimiter], task: MeterTask<B>, options: RunOptions, settle: Settle<B>) {
+  constructor(limiters: readonly [MeterLimiter], task: MeterTask<B>, options: Checked<RunOptions>, settle: Settle<B>) {
     super(limiters)
     this.task = task
     this.options = options
     this.settle = settle
     this.asyncContext = undefined
-    this.told = undefined
+    this.attempt = undefined
     this.unlisten = undefined
   }
 
@@ -56,7 +59,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
     return host()
   }
 
-  /** What it is called inside of nobody can know without Effect's context. */
+  /** Which task made the call is unknown: unlike fibers, promises have no context that would tell. */
   get inside(): undefined {
     return undefined
   }
@@ -69,30 +72,27 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
     const { signal } = this.options
     if (signal !== undefined) {
       this.unlisten = listen(signal, (reason) => this.abort(reason))
-      // What it runs to add a listener may have aborted it.
+      // Adding the listener may have run code of the caller that has aborted the signal.
       if (signal.aborted) this.abort(reasonOf(signal))
     }
     if (!this.isOver) this.ask()
   }
 
-  /** Ends the call before its time. */
+  /** Ends the call early. */
   abort(reason: unknown): void {
     const { settle } = this
     if (settle === undefined) return
-    // First of all, so that whatever is set going by the rest finds a call that is over: the first reason counts.
+    // Before the steps below, which may run code of the caller: the first reason decides.
     this.settle = undefined
     if (this.isWaiting) this.cancel()
     this.cancelAttempt(reason)
-    this.over()
+    this.ended()
     settle(Promise.reject(reason))
   }
 
-  /** Tells the attempt that runs, if one does, that it is cancelled. */
   protected cancelAttempt(reason: unknown): void {
-    const { told } = this
-    if (told === undefined) return
-    told.limit?.callOff()
-    told.abort(reason)
+    this.attempt?.timeLimit?.cancel()
+    this.attempt?.abort(reason)
   }
 
   protected ask(): void {
@@ -103,7 +103,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
 
   private askLater(): void {
     const { limiter } = this
-    // The meter is not idle meanwhile.
+    // Until then the meter is not idle.
     limiter.addCall()
     void Promise.resolve().then(() => {
       try {
@@ -119,7 +119,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
 
   protected override admitted(): void {
     const context = this.asyncContext
-    // Without one, this is still the step in which the call was made.
+    // Without a context, this is still the step in which the call was made.
     if (context === undefined) return this.start()
     this.asyncContext = undefined
     context.runInAsyncScope(MeterRun.start, undefined, this)
@@ -138,19 +138,22 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
     return this.settle === undefined
   }
 
-  /** The promise is settled: nothing more is to come of the call. */
-  protected over(): void {
+  /** The call has ended. */
+  protected ended(): void {
     this.limiter.endCall(this.entry)
     this.unlisten?.()
     this.asyncContext = undefined
   }
 
-  /** Lists it among the calls of the meter. Not before it has left the line: it has one place, in one line at a time. */
-  protected enlist(): void {
+  /**
+   * Adds the call to those that run under the meter. Not while the request waits: it can be in one wait list at a time,
+   * and then is in the limiter's queue.
+   */
+  protected register(): void {
     this.limiter.enterCall(this)
   }
 
-  /** What stands among the calls of the meter. */
+  /** What represents the call in the meter's list of calls. */
   protected get entry(): Call {
     return this
   }
@@ -159,7 +162,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
     return this.limiters[0] as MeterLimiter
   }
 
-  /** One function for all, instead of one for each that has waited. */
+  /** One function for all runs, instead of one for each that has waited. */
   private static readonly start = (run: MeterRun<any>): void => run.start()
 
   private start(): void {
@@ -169,72 +172,72 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
   }
 
   private call(): void {
-    const { limiter } = this
-    const context = limiter.isWeighed ? new Attempt(this.reservation()) : new Attempt()
-    this.told = context
+    const attempt = this.limiter.isWeighed ? new Attempt(this.reservation()) : new Attempt()
+    this.attempt = attempt
     const depth = enter()
     let promise: PromiseLike<B>
     try {
-      this.enlist()
-      const result = this.task(context)
+      this.register()
+      const result = this.task(attempt)
       leave(depth)
-      if (!check.isThenable(result)) return this.succeeded(result)
+      if (!check.isThenable(result)) return this.attemptSucceeded(result)
       promise = plainPromise(result)
     } catch (reason) {
       leave(depth)
-      return this.failed(reason)
+      return this.attemptFailed(reason)
     }
-    const millis = millisOf(this.options.timeout)
-    if (millis === undefined || context.cancelled !== undefined) this.follow(promise)
-    else this.followFor(millis, promise, context)
+    const { timeout = Infinity } = this.options
+    // The task itself may have ended the call.
+    if (timeout === Infinity || attempt.cancelled !== undefined) this.follow(promise)
+    else this.followFor(timeout, promise, attempt)
   }
 
   private follow(promise: PromiseLike<B>): void {
     promise.then(
-      (value) => this.succeeded(value),
-      (reason) => this.failed(reason)
+      (value) => this.attemptSucceeded(value),
+      (reason) => this.attemptFailed(reason)
     )
   }
 
-  private followFor(millis: number, promise: PromiseLike<B>, context: Attempt): void {
-    const limit = new TimeLimit(millis, (error) => {
-      this.told = undefined
-      context.abort(error)
-      this.attemptFailed(error)
+  private followFor(millis: number, promise: PromiseLike<B>, attempt: Attempt): void {
+    const timeLimit = new TimeLimit(millis, (error) => {
+      this.attempt = undefined
+      attempt.abort(error)
+      this.failed(error)
     })
-    context.limit = limit
+    attempt.timeLimit = timeLimit
     promise.then(
-      (value) => (limit.end() ? this.succeeded(value) : this.leftLate()),
-      (reason) => (limit.end() ? this.failed(reason) : this.leftLate())
+      (value) => (timeLimit.end() ? this.attemptSucceeded(value) : this.attemptEnded()),
+      (reason) => (timeLimit.end() ? this.attemptFailed(reason) : this.attemptEnded())
     )
   }
 
-  private succeeded(value: B): void {
-    // A request that has waited long is in the old generation, and would keep this there as well.
-    this.told = undefined
+  private attemptSucceeded(value: B): void {
+    // A request that has waited long is in the old generation of the heap, and would keep the attempt there.
+    this.attempt = undefined
     this.hasSettled()
     this.fulfil(value)
     this.release()
   }
 
-  private failed(reason: unknown): void {
-    this.told = undefined
+  private attemptFailed(reason: unknown): void {
+    this.attempt = undefined
     this.hasSettled()
-    this.attemptFailed(reason)
+    this.failed(reason)
     this.release()
   }
 
-  /** An attempt that had failed before, by its timeout, has settled. */
-  private leftLate(): void {
+  /** An attempt that had timed out has settled. */
+  private attemptEnded(): void {
     this.hasSettled()
     this.release()
   }
 
-  /** An attempt has settled, for the call or not. */
+  /** An attempt has settled, in time or not. */
   protected hasSettled(): void {}
 
-  /** An attempt has failed, whether or not it has settled. */
-  protected attemptFailed(reason: unknown): void {
+  /** An attempt has failed; if by its timeout, it has not settled. */
+  protected failed(reason: unknown): void {
     this.reject(reason)
   }
 
@@ -246,38 +249,38 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
     if (!this.isOver) this.finish(undefined, { reason })
   }
 
-  /** Without a rejection, the value is the result. */
+  /** Fulfils the promise with the value, or rejects it if there is a rejection. */
   protected finish(value: B | undefined, rejection?: Rejection): void {
     const settle = this.settle!
     this.settle = undefined
-    this.over()
+    this.ended()
     settleCall(settle as Settle<B | undefined>, value, rejection)
   }
 }
 
-/** How a call has been decided. */
+/** How a call ends. */
 type Decision<B> = { readonly value: B } | Rejection
 
 type State<B> =
-  /** An attempt runs, or waits for its start. */
+  /** An attempt runs, or waits for admission. */
   | { readonly _tag: "attempt" }
-  /** Between two attempts. */
-  | { readonly _tag: "backoff"; readonly callOff: () => void }
-  /** Waits for cancelled attempts to settle, within the time of grace. */
-  | { readonly _tag: "decided"; decision: Decision<B>; callOff?: () => void }
+  /** Waits for the delay before the next attempt. */
+  | { readonly _tag: "backoff"; readonly cancelDelay: () => void }
+  /** Waits for cancelled attempts to settle, for at most `grace`. */
+  | { readonly _tag: "decided"; decision: Decision<B>; cancelGrace?: () => void }
 
 const attempt: State<never> = { _tag: "attempt" }
 
-/** A single task with a life of its own: it may be tried again, or wait for the attempts that it has cancelled. */
-export class PatientRun<B> extends MeterRun<B> {
+/** A run with `retry` or `grace`: it has several attempts, or outlives the decision how it ends. */
+export class RetryingMeterRun<B> extends MeterRun<B> {
   private readonly grace: number
   private readonly retries: Retries | undefined
   private state: State<B> = attempt
   /** Attempts that have failed. */
   private failures = 0
-  /** Attempts that have started and not settled; those that have failed by their timeout may be among them. */
+  /** Attempts that have started and not settled. Some of them may have timed out. */
   private unsettled = 0
-  /** Stands among the calls all the time, also while the request stands in the line: hence a place of its own. */
+  /** In the meter's list of calls from the beginning to the end, also while the request itself is in the queue. */
   private readonly listed: Call = {
     position: 0,
     isWaitingAt: (limiter) => this.isWaitingAt(limiter),
@@ -287,13 +290,12 @@ export class PatientRun<B> extends MeterRun<B> {
   constructor(...args: ConstructorParameters<typeof MeterRun<B>>) {
     super(...args)
     const { grace = 0, retry } = this.options
-    // Read as milliseconds.
-    this.grace = grace as number
+    this.grace = grace
     this.retries = retry === undefined ? undefined : new Retries(retry, (nanos) => this.limiter.pause(host(), nanos))
   }
 
-  /** It has been listed since it began; what starts is counted. */
-  protected override enlist(): void {
+  /** The call is in the list already. */
+  protected override register(): void {
     this.unsettled++
   }
 
@@ -302,18 +304,18 @@ export class PatientRun<B> extends MeterRun<B> {
   }
 
   override begin(): void {
-    // Between two attempts it neither runs nor waits for its start, but is not over.
+    // The meter is not idle between two attempts, when the call neither runs nor waits for admission.
     this.limiter.addCall()
     this.limiter.enterCall(this.entry)
     try {
       super.begin()
     } catch (error) {
-      // The meter knows it by now: it has to end as any other does.
+      // The call is in the meter's list, and has to leave it.
       this.reject(error)
     }
   }
 
-  /** Between two attempts it waits as well, as its caller sees it. */
+  /** Between two attempts, the call waits from its caller's point of view. */
   override isWaitingAt(limiter: admission.Limiter): boolean {
     return this.state._tag === "backoff" || super.isWaitingAt(limiter)
   }
@@ -321,7 +323,7 @@ export class PatientRun<B> extends MeterRun<B> {
   override abort(reason: unknown): void {
     const { state } = this
     if (state._tag !== "decided") this.decide({ reason })
-    // A failure that has decided the call stands, as with the verbs; a result that has not been delivered does not.
+    // A failure that has decided the call stands, as with the verbs. A result that has not been delivered does not.
     else if ("value" in state.decision) state.decision = { reason }
   }
 
@@ -333,7 +335,7 @@ export class PatientRun<B> extends MeterRun<B> {
     this.decide({ reason })
   }
 
-  protected override attemptFailed(reason: unknown): void {
+  protected override failed(reason: unknown): void {
     if (this.state._tag === "decided") return
     let delay: number | undefined
     try {
@@ -342,13 +344,13 @@ export class PatientRun<B> extends MeterRun<B> {
       return this.reject(error)
     }
     if (delay === undefined) return this.reject(reason)
-    // What is asked about a retry may be what ends the call.
+    // The caller's functions that decide about a retry may have ended the call.
     if (this.isDecided) return
-    const callOff = runtime.after(host(), delay, () => {
+    const cancelDelay = runtime.after(host(), delay, () => {
       this.state = attempt
       this.ask()
     })
-    this.state = { _tag: "backoff", callOff }
+    this.state = { _tag: "backoff", cancelDelay }
   }
 
   protected override hasSettled(): void {
@@ -356,8 +358,8 @@ export class PatientRun<B> extends MeterRun<B> {
     if (this.state._tag === "decided") this.conclude(this.state)
   }
 
-  protected override over(): void {
-    super.over()
+  protected override ended(): void {
+    super.ended()
     this.limiter.removeCall()
   }
 
@@ -370,7 +372,7 @@ export class PatientRun<B> extends MeterRun<B> {
     if (before._tag === "decided") return
     const decided: State<B> & { readonly _tag: "decided" } = { _tag: "decided", decision }
     this.state = decided
-    if (before._tag === "backoff") before.callOff()
+    if (before._tag === "backoff") before.cancelDelay()
     if (this.isWaiting) this.cancel()
     if ("reason" in decision) {
       this.unlisten?.()
@@ -381,16 +383,16 @@ export class PatientRun<B> extends MeterRun<B> {
     this.conclude(decided)
   }
 
-  /** Settles the promise, if all attempts have settled or are not waited for. */
+  /** Settles the promise once all attempts have settled or `grace` is over. */
   private conclude(decided: State<B> & { readonly _tag: "decided" }): void {
     if (this.isOver) return
     if (this.unsettled === 0 || this.grace === 0) this.settleBy(decided)
     else if (this.grace !== Infinity)
-      decided.callOff ??= runtime.after(host(), this.grace, () => this.settleBy(decided))
+      decided.cancelGrace ??= runtime.after(host(), this.grace, () => this.settleBy(decided))
   }
 
-  private settleBy({ callOff, decision }: State<B> & { readonly _tag: "decided" }): void {
-    callOff?.()
+  private settleBy({ cancelGrace, decision }: State<B> & { readonly _tag: "decided" }): void {
+    cancelGrace?.()
     if ("value" in decision) this.finish(decision.value)
     else this.finish(undefined, decision)
   }

@@ -1,5 +1,5 @@
-/** What is made at its first use. Most of what this package needs to read options would otherwise be made while it loads. */
-export const once = <A>(make: () => A): (() => A) => {
-  let made: A | undefined
-  return () => (made ??= make())
+/** A value that is created at its first use, such as the checks of options: creating them all would delay the import. */
+export const once = <A>(create: () => A): (() => A) => {
+  let created: A | undefined
+  return () => (created ??= create())
 }

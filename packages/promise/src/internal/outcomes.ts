@@ -1,24 +1,24 @@
 /**
- * What becomes of failures where they are not to end the call.
+ * Collectors for calls that a failure does not end: `settled` and `stopOnError: false`.
  */
 import type { calls } from "fibermeter/engine"
 import type { RunAllOptions } from "../Options.ts"
 import type { Outcome } from "../Outcome.ts"
 import type { Rejection, TaskRejection } from "./rejection.ts"
 
-/** A collector that may have the call fail when all is done. */
+/** A collector that may fail the call at its end. */
 export interface CallCollector<in B> extends calls.Collector<B, Rejection> {
   readonly rejection?: Rejection | undefined
-  /** The call ends before all is done: it does not fail with that. */
+  /** The call ends early, and does not fail with the collected failures. */
   forgive?(): void
 }
 
-/** A collector that may be told that a result will not come. */
+/** A collector that accepts gaps in its results. */
 interface Results<in B> extends calls.Collector<B, Rejection> {
   skip?(index: number): void
 }
 
-/** Passes results on. What becomes of failures is for those who extend it to say. */
+/** Passes results on. Subclasses define what happens to failures. */
 abstract class Passing<in B> {
   protected readonly results: Results<B>
 
@@ -35,7 +35,7 @@ abstract class Passing<in B> {
   }
 }
 
-/** With `settled`: each end of a task is a result. The worker makes those of successes, since it knows their items. */
+/** With `settled`: the result of each task is its outcome. The worker creates those of successes, since it knows the items. */
 export class Settling extends Passing<unknown> implements CallCollector<unknown> {
   failed(index: number, { item, reason }: TaskRejection<unknown>): boolean {
     return this.succeeded(index, { status: "rejected", reason, index, item } satisfies Outcome<unknown>)
@@ -49,14 +49,14 @@ export const fulfilled = <A, B>(value: B, index: number, item: A): Outcome<B, A>
   item
 })
 
-/** With `stopOnError: false`: failures are kept, and fail the call together when all is done. */
+/** With `stopOnError: false`: failures are kept, and fail the call at its end. */
 class Gathering<B> extends Passing<B> implements CallCollector<B> {
   private readonly failures: Array<Rejection> = []
   readonly takeSkipped = this.results.takeSkipped?.bind(this.results)
 
   get rejection(): Rejection | undefined {
     if (this.failures.length === 0) return undefined
-    // In the order of the input, and without the gaps that successes leave.
+    // In input order, without the gaps that successes leave.
     const errors = this.failures.flat().map(({ reason }) => reason)
     return { reason: new AggregateError(errors, `${errors.length} of the tasks failed`) }
   }

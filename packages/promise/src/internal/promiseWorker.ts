@@ -1,5 +1,5 @@
 /**
- * Carries out tasks as promises: a task is a function that is called, and has ended when what it returned has settled.
+ * Runs the tasks of a verb as promises: a task is a function, and has ended when what it returns has settled.
  */
 import { calls, check } from "fibermeter/engine"
 import type { admission } from "fibermeter/engine"
@@ -7,34 +7,35 @@ import type { TaskContext } from "../Task.ts"
 import { Context } from "./context.ts"
 import { enter, leave } from "./nestingDepth.ts"
 import { fulfilled } from "./outcomes.ts"
-import { plainPromise } from "./plainPromise.ts"
 import { aborted, refusal } from "./errors.ts"
+import { plainPromise } from "./plainPromise.ts"
+import { toRejection } from "./rejection.ts"
 import type { Rejection, TaskRejection } from "./rejection.ts"
 import type { RetryingRun } from "./retryingRun.ts"
 import type { Retries } from "./retryPolicy.ts"
 import { TimeLimit } from "./timeLimit.ts"
 
-/** Says what an item costs; throws if what the caller says is no cost. */
+/** Returns the cost of an item. Throws if the caller's function returns something else. */
 export type Weigh<A> = (item: A, index: number) => admission.Cost
 
 export type AnyTask<A, B> = (item: A, context: TaskContext) => B | PromiseLike<B>
 
-/** An attempt at a task that did not end at once. Like its context without fields. */
-class Attempt<A, B> extends calls.RunningTask {
+/** A task whose promise is pending. There is one per task, so its properties are declared and assigned. */
+class PendingTask<A, B> extends calls.RunningTask {
   declare readonly context: Context
-  declare limit: TimeLimit | undefined
+  declare timeLimit: TimeLimit | undefined
   declare private readonly worker: PromiseWorker<A, B>
 
   constructor(worker: PromiseWorker<A, B>, context: Context) {
     super()
     this.worker = worker
     this.context = context
-    this.limit = undefined
+    this.timeLimit = undefined
   }
 
   cancel(): void {
-    // One that ignores its signal may go on for long, and nobody asks any more how long.
-    this.limit?.callOff()
+    // The call no longer waits for the task, so the timeout does not matter.
+    this.timeLimit?.cancel()
     this.context.abort(this.worker.reason)
   }
 }
@@ -42,14 +43,15 @@ class Attempt<A, B> extends calls.RunningTask {
 export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
   readonly grace: number
   readonly weigh: Weigh<A> | undefined
-  /** What cancelled tasks see as the reason, if the caller has given one. */
+  /** The reason that the caller has given for the cancellation of all tasks. */
   callerReason: Rejection | undefined
   private ownReason: DOMException | undefined
-  private readonly task: AnyTask<A, B>
   private readonly signal: AbortSignal | undefined
-  private readonly timeout: number | undefined
+  private readonly task: AnyTask<A, B>
+  /** In milliseconds. */
+  private readonly timeout: number
   private readonly retries: Retries | undefined
-  /** Whether each end of a task is a result, an outcome. */
+  /** Whether the result of each task is its outcome, even if it fails. */
   private readonly isSettling: boolean
 
   constructor(options: {
@@ -65,12 +67,12 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     this.signal = options.signal
     this.weigh = options.weigh
     this.grace = options.grace
-    this.timeout = options.timeout
+    this.timeout = options.timeout ?? Infinity
     this.retries = options.retries
     this.isSettling = options.isSettling
   }
 
-  /** Made for the first that asks: an exception takes longer than all the rest of a cancellation. */
+  /** Why tasks are cancelled. Created on first use: creating an exception takes longer than the rest of a cancellation. */
   get reason(): unknown {
     if (this.callerReason !== undefined) return this.callerReason.reason
     return (this.ownReason ??= new DOMException(
@@ -79,7 +81,8 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     ))
   }
 
-  start(run: RetryingRun<A, B>, item: A, index: number, attempts = 0): void {
+  /** `failures` is how many attempts at the task have failed before this one. */
+  start(run: RetryingRun<A, B>, item: A, index: number, failures = 0): void {
     const context = run.isWeighed ? new Context(index, run.holding()) : new Context(index)
     const depth = enter()
     let promise: PromiseLike<B>
@@ -90,79 +93,78 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
       promise = plainPromise(result)
     } catch (reason) {
       leave(depth)
-      return this.failed(run, item, index, attempts, reason)
+      return this.failed(run, item, index, failures, reason)
     }
-    const attempt = new Attempt(this, context)
-    if (this.timeout !== undefined) attempt.limit = this.limit(run, item, index, attempts, attempt)
+    const pending = new PendingTask(this, context)
+    const { timeout } = this
+    if (timeout !== Infinity) pending.timeLimit = this.limit(timeout, run, item, failures, pending)
     promise.then(
       (value) => {
-        run.untrack(attempt)
-        if (attempt.limit?.end() === false) run.settledLate()
+        run.untrack(pending)
+        if (pending.timeLimit?.end() === false) run.settledLate()
         else this.succeeded(run, item, index, value)
       },
       (reason) => {
-        run.untrack(attempt)
-        if (attempt.limit?.end() === false) run.settledLate()
-        else this.failed(run, item, index, attempts, reason)
+        run.untrack(pending)
+        if (pending.timeLimit?.end() === false) run.settledLate()
+        else this.failed(run, item, index, failures, reason)
       }
     )
-    run.track(attempt)
+    run.track(pending)
   }
 
   objection(): admission.Refusal | undefined {
     return this.signal?.aborted === true ? aborted : undefined
   }
 
-  /** Of a signal that has aborted, the call's own listener is about to be told. */
+  /** If the signal has aborted, the call's own listener is about to end the call. */
   refused(cause: admission.Refusal): Rejection | undefined {
-    return cause === aborted ? undefined : this.crash(refusal(cause))
+    return cause === aborted ? undefined : toRejection(refusal(cause))
   }
 
-  crash(reason: unknown): Rejection {
-    return { reason }
-  }
+  readonly crash = toRejection
 
-  /** What a cancelled task still throws is nobody's business any more. */
+  /** What a cancelled task throws is dropped. */
   combine(first: Rejection | undefined): Rejection | undefined {
     return first
   }
-
   private succeeded(run: RetryingRun<A, B>, item: A, index: number, value: B): void {
     run.succeeded(index, this.isSettling ? (fulfilled(value, index, item) as B) : value)
   }
 
-  private failed(run: RetryingRun<A, B>, item: A, index: number, attempts: number, thrown: unknown): void {
-    const { delay, reason } = this.verdict(run, attempts, thrown)
-    if (delay === undefined) return run.failed(index, failure(reason, item))
-    run.retry(item, index, attempts + 1, delay)
+  private failed(run: RetryingRun<A, B>, item: A, index: number, failures: number, reason: unknown): void {
+    const failure = this.decide(run, item, failures, reason)
+    if (failure.delay === undefined) return run.failed(index, failure)
+    run.retry(item, index, failures + 1, failure.delay)
   }
 
   private limit(
+    millis: number,
     run: RetryingRun<A, B>,
     item: A,
-    index: number,
-    attempts: number,
-    { context }: Attempt<A, B>
+    failures: number,
+    { context }: PendingTask<A, B>
   ): TimeLimit {
-    return new TimeLimit(this.timeout!, (error) => {
+    return new TimeLimit(millis, (error) => {
       context.abort(error)
-      const { delay, reason } = this.verdict(run, attempts, error)
-      if (delay === undefined) run.failedBeforeEnd(index, failure(reason, item))
-      else run.retryBeforeEnd(item, index, attempts + 1, delay)
+      const failure = this.decide(run, item, failures, error)
+      if (failure.delay === undefined) run.failedBeforeEnd(context.index, failure)
+      else run.retryBeforeEnd(item, context.index, failures + 1, failure.delay)
     })
   }
 
-  /** When the next attempt begins, if there is to be one, and how the task has failed otherwise. */
-  private verdict(run: RetryingRun<A, B>, attempts: number, reason: unknown): Rejection & { readonly delay?: number } {
-    if (this.retries === undefined || run.phase !== "open") return { reason }
+  /** How the task has failed, unless there is a next attempt after a delay. */
+  private decide(
+    run: RetryingRun<A, B>,
+    item: A,
+    failures: number,
+    reason: unknown
+  ): TaskRejection<A> & { readonly delay?: number | undefined } {
+    if (this.retries === undefined || run.phase !== "open") return { reason, item }
     try {
-      const delay = this.retries.delayBefore(attempts + 1, reason)
-      return delay === undefined ? { reason } : { reason, delay }
+      return { reason, item, delay: this.retries.delayBefore(failures + 1, reason) }
     } catch (error) {
-      return { reason: error }
+      return { reason: error, item }
     }
   }
 }
-
-/** With its item, for those who want to know which it was. */
-const failure = <A>(reason: unknown, item: A): TaskRejection<A> => ({ reason, item })

@@ -5,11 +5,11 @@
  *
  * - A waiter is admitted only in its own request, so its task starts there. An event of another request that makes room
  *   resolves a promise of the waiter's request. From the compatibility date 2024-10-14 on, its reactions run there.
- * - A waiter looks for room every 1 to 20 ms on a timer of its own request. This keeps the request alive, and finds room
- *   that no event has announced: with an older compatibility date, or when the request that would have announced it has
- *   ended.
- * - A request that misses 50 looks in a row while others looked, about a second, has ended. Its waiters leave the queue
- *   when they come first.
+ * - A waiter polls its limiters every 1 to 20 ms on a timer of its own request. This keeps the request alive, and finds
+ *   room that no event has announced: with an older compatibility date, or when the request that would have announced it
+ *   has ended.
+ * - A request that misses 50 polls in a row while others polled, about a second, has ended. Its waiters leave the queue
+ *   when they are first.
  *
  * A request is recognised by a signal that was made in it, since to read that in another request throws.
  *
@@ -24,15 +24,15 @@ interface Globals {
 
 const globals = globalThis as unknown as Globals
 
-/** The longest interval between two looks of a waiter, in milliseconds. */
+/** The longest interval between two polls of a waiter, in milliseconds. */
 const maxDelay = 20
 
-/** How many looks a request may miss. */
+/** How many polls a request may miss. */
 const maxMissed = 50
 
-/** Intervals of `maxDelay` in which any request has looked: the clock by which a look is missed, which no stall advances. */
-let looks = 0
-let lastLook = 0
+/** Counts the intervals of `maxDelay` in which any request polled: a clock that a stall of the isolate does not advance. */
+let polls = 0
+let lastPoll = 0
 
 /** A request, or one of several objects that stand for the same request. */
 class Home {
@@ -56,9 +56,9 @@ class Home {
     }
   }
 
-  /** Asked where a waiter of this request waits. */
+  /** Whether the request has ended, although one of its waiters waits. */
   get isGone(): boolean {
-    return looks - this.lastSeen > maxMissed
+    return polls - this.lastSeen > maxMissed
   }
 
   wait(waiter: runtime.Waiting): void {
@@ -66,11 +66,11 @@ class Home {
     this.delay = 1
     if (this.isPolling) return
     this.isPolling = true
-    this.lastSeen = looks
+    this.lastSeen = polls
     this.poll()
   }
 
-  /** There is room, but this turn has lasted long enough. */
+  /** There is room, but this turn of the event loop has lasted long enough. */
   lookSoon(): void {
     this.delay = 1
   }
@@ -85,7 +85,7 @@ class Home {
       this.wake = resolve
     }).then(() => {
       this.wake = undefined
-      // With an older compatibility date, this is the request that has sent something.
+      // With an older compatibility date, this runs in the request of the sender.
       if (this.isHere) this.deliver()
     })
   }
@@ -105,12 +105,12 @@ class Home {
   private look(): void {
     runtime.freshTurn()
     const now = Date.now()
-    if (now - lastLook >= maxDelay) {
-      lastLook = now
-      looks++
+    if (now - lastPoll >= maxDelay) {
+      lastPoll = now
+      polls++
     }
-    this.lastSeen = looks
-    // Before the tasks that start now: one of them may throw, or take long.
+    this.lastSeen = polls
+    // Before the tasks that start now, since one of them may throw or take long.
     for (const waiter of this.waiters) if (!waiter.isWaiting) this.waiters.delete(waiter)
     this.isPolling = this.waiters.size > 0
     if (this.isPolling) this.poll()
@@ -119,7 +119,7 @@ class Home {
   }
 }
 
-/** The request of what is known to belong to one. */
+/** The request that an object belongs to. */
 const homes = new WeakMap<object, Home>()
 
 class WorkersRequests implements runtime.Requests {
@@ -134,7 +134,7 @@ class WorkersRequests implements runtime.Requests {
   }
 
   wait(waiter: runtime.Waiting): void {
-    // A call alone has its own limiters, and the timers of a test are all of one request.
+    // Limiters that are not shared are used by one request only. Under the fake timers of a test there is only one request.
     if (isFake(globals.setTimeout) || !waiter.limiters.some((limiter) => limiter.isShared)) return
     this.enter(waiter)
     homes.get(waiter)!.wait(waiter)
@@ -163,7 +163,7 @@ class WorkersRequests implements runtime.Requests {
 /** Where events belong to requests; elsewhere `undefined`. */
 export const requests: WorkersRequests | undefined = runtime.isWorkers ? new WorkersRequests() : undefined
 
-/** A promise for an event that may be another request's. `register` is given what resolves it. */
+/** A promise for an event that may happen in another request. `register` gets the function that resolves it. */
 export const eventually = (register: (resolve: () => void) => void): Promise<void> =>
   new Promise((resolve) => {
     if (requests === undefined || isFake(globals.setTimeout)) return register(resolve)

@@ -1,7 +1,7 @@
 /**
- * Whether and when a task that has failed is tried again.
+ * Whether and when a failed task is retried.
  */
-import { admission, calls, check } from "fibermeter/engine"
+import { calls, check } from "fibermeter/engine"
 import type { Period } from "../Limits.ts"
 import type { Retry } from "../Retry.ts"
 import { host } from "./host.ts"
@@ -9,7 +9,7 @@ import { accept } from "./errors.ts"
 import type { Rejection } from "./rejection.ts"
 import { times } from "./times.ts"
 
-/** The checks of the options about tasks that take too long or fail. */
+/** The checks of `TaskOptions`. */
 export const taskChecks = () =>
   ({
     timeout: times().period,
@@ -21,24 +21,17 @@ export const taskChecks = () =>
     })
   }) satisfies check.Checks
 
-/** A length of time, checked already, in milliseconds; none if there is none, or it has no end. */
-export const millisOf = (period: Period | undefined): number | undefined => {
-  if (period === undefined) return undefined
-  const millis = admission.nanosOf(period) / 1_000_000
-  return millis === Infinity ? undefined : millis
-}
-
-/** A second, then twice as long each time, up to 30 seconds. */
+/** Exponential backoff: a second, then twice as long each time, up to 30 seconds. */
 const byDefault = (attempt: number): number => Math.min(1000 * 2 ** (attempt - 1), 30_000)
 
 export class Retries {
   private readonly retry: Retry
-  /** What pauses whatever the task is admitted by, for so many nanoseconds. */
+  /** Pauses the meter of the task for so many nanoseconds. */
   private readonly pause: (nanos: number) => void
-  /** The schedule, as far as it has been needed: it may be one that can be gone through only once. */
+  /** The delays of the schedule so far: it may be an iterator that can be read only once. */
   private readonly delays: Array<Period> = []
   private readonly schedule: Iterator<Period> | undefined
-  /** The schedule has ended, or thrown: it is not to be closed. */
+  /** The schedule has ended or thrown, and must not be closed. */
   private isOver = false
 
   constructor(retry: Retry, pause: (nanos: number) => void) {
@@ -47,7 +40,7 @@ export class Retries {
     this.schedule = retry.schedule?.[Symbol.iterator]()
   }
 
-  /** How many milliseconds after this failure the attempt of that number may begin (1 is the first retry), if it may. */
+  /** Milliseconds from this failure to the attempt of that number (1 is the first retry); `undefined` for no retry. */
   delayBefore(attempt: number, reason: unknown): number | undefined {
     try {
       return this.decide(attempt, reason)
@@ -60,7 +53,7 @@ export class Retries {
     const asked = calls.retryAfter(reason, host().clock.currentTimeMillisUnsafe())
     if (asked !== undefined) this.pause(Math.ceil(asked * 1_000_000))
     const { times: most = this.schedule === undefined ? 2 : Infinity } = this.retry
-    if (attempt > most || !this.isWorthIt(reason, attempt)) return undefined
+    if (attempt > most || !this.isRetryable(reason, attempt)) return undefined
     if (this.schedule !== undefined && !this.reaches(attempt)) return undefined
     const delay = this.planned(attempt, reason)
     check.handled(delay)
@@ -68,11 +61,11 @@ export class Retries {
     return asked ?? millis
   }
 
-  private isWorthIt(reason: unknown, attempt: number): boolean {
+  private isRetryable(reason: unknown, attempt: number): boolean {
     if (this.retry.while === undefined) return true
-    const isWorthIt = this.retry.while(reason, attempt)
-    accept(check.notSync("retry.while", isWorthIt))
-    return isWorthIt
+    const isRetryable = this.retry.while(reason, attempt)
+    accept(check.notSync("retry.while", isRetryable))
+    return isRetryable
   }
 
   private planned(attempt: number, reason: unknown): Period {
@@ -84,7 +77,7 @@ export class Retries {
   /** Whether the schedule has a delay for that attempt. */
   private reaches(attempt: number): boolean {
     while (this.delays.length < attempt) {
-      // So it stays if this throws.
+      // In case `next` throws.
       this.isOver = true
       const next = this.schedule!.next()
       if (next.done === true) return false
@@ -94,7 +87,7 @@ export class Retries {
     return true
   }
 
-  /** The call has ended. Closes the schedule as `for…of` would. Gives what that throws. */
+  /** Closes the schedule at the end of the call, as `for…of` would. Returns what that throws. */
   close(): Rejection | undefined {
     if (this.isOver) return undefined
     this.isOver = true
@@ -107,7 +100,7 @@ export class Retries {
   }
 }
 
-/** What was thrown while a retry was decided on, with the failure of the task as its cause: neither may be lost. */
+/** An error in the caller's functions that decide about a retry, with the failure of the task as its cause. Neither may be lost. */
 const withCause = (error: unknown, cause: unknown): unknown => {
   if (error === cause) return error
   if (error instanceof Error && !("cause" in error) && Object.isExtensible(error)) {

@@ -1,10 +1,10 @@
 /**
- * The caller's `signal` and `grace`.
+ * The caller's `signal`, and the checks of `signal` and `grace`.
  */
 import { check } from "fibermeter/engine"
 import { times } from "./times.ts"
 
-/** Nothing else of a signal is used: React Native's has no `throwIfAborted`, and no `reason` either. */
+/** These are the only properties that are needed: signals of React Native have no `throwIfAborted` and no `reason`. */
 const isSignal = (value: unknown): value is AbortSignal =>
   typeof value === "object" && value !== null && "aborted" in value && "addEventListener" in value
 
@@ -12,7 +12,7 @@ const isSignal = (value: unknown): value is AbortSignal =>
 export const reasonOf = (signal: AbortSignal): unknown =>
   signal.reason === undefined ? new DOMException("the signal was aborted", "AbortError") : signal.reason
 
-/** Throws the reason of a signal that has aborted already. */
+/** Throws the reason of a signal that has aborted. */
 export const throwIfAborted = (signal: AbortSignal | undefined): void => {
   if (signal?.aborted === true) throw reasonOf(signal)
 }
@@ -26,35 +26,35 @@ export const cancellationChecks = () =>
 
 type Abort = (reason: unknown) => void
 
-/** Those who listen at the same signal, behind one listener: to add another one takes the longer the more there are. */
-class Crowd {
+/** All calls with the same signal share one listener: the time to add a listener grows with their number. */
+class SharedListener {
   private readonly signal: AbortSignal
-  private readonly members = new Set<Abort>()
+  private readonly callbacks = new Set<Abort>()
 
   constructor(signal: AbortSignal) {
     this.signal = signal
-    signal.addEventListener("abort", this.tell)
-    crowds.set(signal, this)
+    signal.addEventListener("abort", this.onAbort)
+    sharedListeners.set(signal, this)
   }
 
-  /** Returns what ends it, which may be called more than once. */
-  join(abort: Abort): () => void {
-    this.members.add(abort)
+  /** Returns a function that removes the callback, which may be called more than once. */
+  add(abort: Abort): () => void {
+    this.callbacks.add(abort)
     return () => {
-      if (!this.members.delete(abort) || this.members.size > 0) return
-      crowds.delete(this.signal)
+      if (!this.callbacks.delete(abort) || this.callbacks.size > 0) return
+      sharedListeners.delete(this.signal)
       try {
-        this.signal.removeEventListener("abort", this.tell)
+        this.signal.removeEventListener("abort", this.onAbort)
       } catch {
-        // A listener that stays has nothing left to notify; the call has to end all the same.
+        // A listener that stays does nothing. The call has to end all the same.
       }
     }
   }
 
-  private readonly tell = (): void => {
-    // One that is told may call off others.
+  private readonly onAbort = (): void => {
+    // A callback may remove others.
     const reason = this.reason()
-    for (const abort of Array.from(this.members)) if (this.members.has(abort)) abort(reason)
+    for (const abort of Array.from(this.callbacks)) if (this.callbacks.has(abort)) abort(reason)
   }
 
   private reason(): unknown {
@@ -67,8 +67,8 @@ class Crowd {
   }
 }
 
-const crowds = new WeakMap<AbortSignal, Crowd>()
+const sharedListeners = new WeakMap<AbortSignal, SharedListener>()
 
-/** Calls `abort` with the signal's reason when it aborts. Returns what calls that off. */
+/** Calls `abort` with the signal's reason when it aborts. Returns a function that removes the listener. */
 export const listen = (signal: AbortSignal | undefined, abort: Abort): (() => void) =>
-  signal === undefined ? () => {} : (crowds.get(signal) ?? new Crowd(signal)).join(abort)
+  signal === undefined ? () => {} : (sharedListeners.get(signal) ?? new SharedListener(signal)).add(abort)

@@ -1,8 +1,13 @@
 /**
- * The lengths of time that this package takes: numbers and texts, as its types say. The engine would also take a bigint,
- * as nanoseconds, where milliseconds are meant everywhere else.
+ * Which durations this package accepts: numbers and strings, as its types say. The engine would also accept a bigint, in
+ * nanoseconds, although a number means milliseconds everywhere else.
  */
 import { check } from "fibermeter/engine"
 import { once } from "./once.ts"
 
 export const times = /* @__PURE__ */ once(() => check.times(check.plainMillis))
+
+/** Options as the checks return them: durations in milliseconds. */
+export type Checked<O> = {
+  readonly [K in keyof O]: K extends "grace" | "timeout" ? number | undefined : O[K]
+}
