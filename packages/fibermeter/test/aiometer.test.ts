@@ -8,7 +8,7 @@ import { ms, range, Spy } from "./support/Spy.ts"
 import { verbs } from "./support/verbs.ts"
 
 describe("results", () => {
-  it.effect("runOnEach runs the function on each item, and gives nothing", () =>
+  it.effect("runOnEach runs the function on each item and has no result", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const { exit } = yield* observe(
@@ -24,7 +24,7 @@ describe("results", () => {
     })
   )
 
-  it.effect("runAll gives the results in the order of the input, not in that of completion", () =>
+  it.effect("runAll returns the results in input order, not in order of completion", () =>
     Effect.gen(function* () {
       const square = (n: number) => Effect.as(Effect.sleep(100 - n * 10), n * n)
       const { exit } = yield* observe(runAll(range(10), square))
@@ -32,7 +32,7 @@ describe("results", () => {
     })
   )
 
-  it.effect("runAll runs listed effects as well, and keeps the shape of tuples and records", () =>
+  it.effect("runAll runs listed effects and keeps the shape of tuples and records", () =>
     Effect.gen(function* () {
       const late = <A>(millis: number, value: A) => Effect.as(Effect.sleep(millis), value)
       const tuple = yield* observe(runAll([late(20, 1), late(10, "two")], { maxAtOnce: 2 }))
@@ -48,7 +48,7 @@ describe("results", () => {
     })
   )
 
-  it.effect("amap gives the results as they become available: sleep sort", () =>
+  it.effect("amap emits results as they become available: sleep sort", () =>
     Effect.gen(function* () {
       const numbers = [0.3, 0.1, 0.6, 0.2, 0.7, 0.5, 0.5, 0.2]
       const process = (n: number) => Effect.as(Effect.sleep(n * 1000), n)
@@ -76,7 +76,7 @@ describe("results", () => {
     })
   )
 
-  it.effect("amap ordered gives them in the order of the input, each as soon as those before it are there", () =>
+  it.effect("amap ordered emits results in input order, each as soon as all before it have been emitted", () =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const got: Array<readonly [value: number, at: bigint]> = []
@@ -109,7 +109,7 @@ describe("results", () => {
     })
   )
 
-  it.effect("runAny gives the result of the fastest", () =>
+  it.effect("runAny returns the result of the fastest task", () =>
     Effect.gen(function* () {
       const greet = (name: string, millis: number) => Effect.as(Effect.sleep(millis), `Hello, ${name}`)
       const { end, exit } = yield* observe(runAny([greet("Robert", 300), greet("Carmen", 100), greet("Lucas", 200)]))
@@ -118,7 +118,7 @@ describe("results", () => {
     })
   )
 
-  it.effect("no items: no results, and nobody to win", () =>
+  it.effect("without items there are no results and no winner", () =>
     Effect.gen(function* () {
       const none: ReadonlyArray<number> = []
       expect(yield* runOnEach(none, Effect.succeed)).toBeUndefined()
@@ -163,7 +163,7 @@ describe.each(verbs)("$name", (verb) => {
     })
   )
 
-  it.effect("both knobs together: ten at once, one every five seconds", () =>
+  it.effect("both options together: ten at once, one every five seconds", () =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
       yield* observe(Effect.exit(verb.run(range(15), tasks(spy, 10_000), { maxAtOnce: 10, maxPerSecond: 0.2 })))
@@ -172,7 +172,7 @@ describe.each(verbs)("$name", (verb) => {
     })
   )
 
-  it.effect("both knobs together: the one that is tighter counts", () =>
+  it.effect("both options together: the tighter limit counts", () =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
       yield* observe(Effect.exit(verb.run(range(6), tasks(spy, 1000), { maxAtOnce: 2, maxPerSecond: 10 })))
@@ -188,7 +188,7 @@ describe.each(verbs)("$name", (verb) => {
     { maxPerSecond: 0 },
     { maxPerSecond: -1 },
     { maxPerSecond: Number.NaN }
-  ])("refuses %o before anything starts", (options) =>
+  ])("rejects %o before anything starts", (options) =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const { exit } = yield* observe(verb.run(range(3), tasks(spy, 1), options))

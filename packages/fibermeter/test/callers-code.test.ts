@@ -57,7 +57,7 @@ describe.each(Object.entries(verbs))("%s", (_, verb) => {
     })
   )
 
-  it.effect("refuses an onProgress that gives a promise or an Effect, which nothing would run", () =>
+  it.effect("rejects an onProgress that returns a promise or an Effect, which nothing would run", () =>
     Effect.gen(function* () {
       const isAsync = yield* dies(() => verb([1], { onProgress: () => Promise.reject(mine) }))
       expect(isAsync).toMatchObject({ message: expect.stringContaining("onProgress must not be async") as string })
@@ -81,7 +81,7 @@ describe.each(Object.entries(verbs))("%s", (_, verb) => {
   )
 })
 
-it.effect("a task that gives a promise is refused, and its rejection is not unhandled", () =>
+it.effect("a task that returns a promise is a defect, and the rejection of the promise is not unhandled", () =>
   Effect.gen(function* () {
     const defect = yield* dies(() => (runAll as unknown as Untyped)([1], () => Promise.reject(mine)))
     expect(defect).toMatchObject({ message: expect.stringContaining("Effect.promise") as string })
@@ -187,7 +187,7 @@ const ofMeter: ReadonlyArray<readonly [string, (meter: unknown) => Effect.Effect
   ["all", (meter) => Effect.sync(() => Meter.all(anyMeter, meter as Meter.Meter))]
 ]
 
-it.effect.each(ofMeter)("%s refuses what is not a meter", ([, call]) =>
+it.effect.each(ofMeter)("%s rejects a value that is not a meter", ([, call]) =>
   Effect.gen(function* () {
     for (const meter of [{ maxAtOnce: 1 }, undefined, 5]) {
       expect(Cause.isIllegalArgumentError(yield* dies(() => call(meter)))).toBe(true)
@@ -219,7 +219,7 @@ describe("metered and acquire", () => {
     })
   )
 
-  it.effect("metered refuses what is no effect", () =>
+  it.effect("metered rejects a value that is not an Effect", () =>
     Effect.gen(function* () {
       const defect = yield* dies(() => metered(Promise.resolve(1), anyMeter))
       expect(defect).toMatchObject({
@@ -229,7 +229,7 @@ describe("metered and acquire", () => {
   )
 })
 
-it.effect("correct refuses what is no cost, and copies it at the call", () =>
+it.effect("correct rejects an invalid cost, and copies a valid one at the call", () =>
   Effect.gen(function* () {
     const meter = Meter.makeUnsafe({ windows: { calls: { limit: 10, per: "1 minute" } } })
     const cost = { calls: 3 }

@@ -252,7 +252,7 @@ describe.each(verbs)("$name", (verb) => {
       }
     }
 
-    it.effect("done: gives its results, at the instants of the model, and leaves nothing behind", () =>
+    it.effect("done: it has its results at the instants of the model, and no fibers, timers or permits are left", () =>
       Effect.gen(function* () {
         const timeline = timelineOf({ limit, size: 6, duration: lasts })
         const source = Source.indices(6)

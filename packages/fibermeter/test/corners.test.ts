@@ -45,7 +45,7 @@ describe("what a task returns", () => {
     [null, "null"],
     [5, "5"],
     [{}, "an object"]
-  ])("is refused with its name if it is no Effect: %s", ([value, name]) =>
+  ])("is a defect with its name if it is not an Effect: %s", ([value, name]) =>
     Effect.gen(function* () {
       const exit = yield* Effect.exit(runAll([1], () => value as Effect.Effect<void>))
       const defect = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
@@ -55,7 +55,7 @@ describe("what a task returns", () => {
 })
 
 describe("a source", () => {
-  it.effect("whose iterator gives something that is no result is read no further", () =>
+  it.effect("is not read further after its iterator has returned something that is not a result", () =>
     Effect.gen(function* () {
       const broken = { [Symbol.iterator]: () => ({ next: () => 5 as never }) }
       const exit = yield* Effect.exit(runAll(broken, () => Effect.void))
@@ -116,7 +116,7 @@ describe("a source", () => {
 })
 
 describe("several meters", () => {
-  it.effect("a waiter that moves back to a meter which has closed again is still before those that came later", () =>
+  it.effect("a waiter that returns to a meter which has closed again is still ahead of later waiters", () =>
     Effect.gen(function* () {
       const { lines, task } = log()
       const older = Meter.makeUnsafe({ maxAtOnce: 1 })
@@ -132,7 +132,7 @@ describe("several meters", () => {
     })
   )
 
-  it.effect("three of them are passed one after the other, holding none", () =>
+  it.effect("a waiter for three meters waits at one after the other and holds no permit of any", () =>
     Effect.gen(function* () {
       const { lines, task } = log()
       const [oldest, middle, youngest] = [{ maxAtOnce: 1 }, { maxAtOnce: 1 }, { maxAtOnce: 1 }].map(Meter.makeUnsafe)
@@ -146,25 +146,27 @@ describe("several meters", () => {
     })
   )
 
-  it.effect("a nested request does not wait behind one that waits for its task, and later ones not behind either", () =>
-    Effect.gen(function* () {
-      const { lines, task } = log()
-      const older = Meter.makeUnsafe({ maxAtOnce: 1 })
-      const middle = Meter.makeUnsafe({ maxAtOnce: 1 })
-      const younger = Meter.makeUnsafe({ maxAtOnce: 2 })
-      const inner = Meter.metered(task("inner", 5), Meter.all(middle, younger))
-      yield* play(
-        50,
-        [0, Meter.metered(Effect.andThen(Effect.sleep(10), inner), older)],
-        [0, Meter.metered(task("busy", 30), middle)],
-        [5, Meter.metered(task("first", 5), Meter.all(older, younger))],
-        [22, Meter.metered(task("late"), younger)]
-      )
-      expect(lines).toEqual(["busy 0", "late 22", "inner 30", "first 35"])
-      expect(yield* Meter.snapshot(younger)).toMatchObject({ running: 0, waiting: 0 })
-      // Less than nobody would not show in a snapshot.
-      expect(limitersOf(younger).map(({ waiting }) => waiting)).toEqual([0])
-    })
+  it.effect(
+    "a nested request does not wait behind a waiter that waits for its task, and later waiters do not wait behind either",
+    () =>
+      Effect.gen(function* () {
+        const { lines, task } = log()
+        const older = Meter.makeUnsafe({ maxAtOnce: 1 })
+        const middle = Meter.makeUnsafe({ maxAtOnce: 1 })
+        const younger = Meter.makeUnsafe({ maxAtOnce: 2 })
+        const inner = Meter.metered(task("inner", 5), Meter.all(middle, younger))
+        yield* play(
+          50,
+          [0, Meter.metered(Effect.andThen(Effect.sleep(10), inner), older)],
+          [0, Meter.metered(task("busy", 30), middle)],
+          [5, Meter.metered(task("first", 5), Meter.all(older, younger))],
+          [22, Meter.metered(task("late"), younger)]
+        )
+        expect(lines).toEqual(["busy 0", "late 22", "inner 30", "first 35"])
+        expect(yield* Meter.snapshot(younger)).toMatchObject({ running: 0, waiting: 0 })
+        // Less than nobody would not show in a snapshot.
+        expect(limitersOf(younger).map(({ waiting }) => waiting)).toEqual([0])
+      })
   )
 
   it.effect(
@@ -230,7 +232,7 @@ describe("several meters", () => {
 })
 
 describe("a deadlock that comes of a lower limit", () => {
-  it.effect("is told to the newest of those who wait for themselves, not to who has come after them", () =>
+  it.effect("fails the newest of the waiters in the cycle, not a later waiter outside of it", () =>
     Effect.gen(function* () {
       const { lines, task } = log()
       const meter = Meter.makeUnsafe({ maxAtOnce: 3 })
@@ -253,8 +255,8 @@ describe("a deadlock that comes of a lower limit", () => {
   )
 })
 
-describe("what a task leaves behind", () => {
-  it.effect("waits on behalf of nobody once the task has ended", () =>
+describe("a fiber that outlives its task", () => {
+  it.effect("does not make the ended task part of a deadlock", () =>
     Effect.gen(function* () {
       const { lines, task } = log()
       const meter = Meter.makeUnsafe({ maxAtOnce: 2 })
@@ -296,7 +298,7 @@ describe("after two months", () => {
     })
   )
 
-  it.effect("the pacing schedule keeps its pace", () =>
+  it.effect("the pacing schedule keeps its rate", () =>
     Effect.gen(function* () {
       const step = yield* Schedule.toStep(Meter.pacing({ maxPerSecond: 10 }))
       const delay = Effect.map(step(0, undefined), ([, delay]) => Duration.toMillis(delay))
@@ -319,7 +321,7 @@ describe("a meter", () => {
 })
 
 describe("a clock whose sleeps do not wait", () => {
-  it("makes nobody start early, and no loop that cannot be left", async () => {
+  it("starts no task early and causes no endless loop", async () => {
     let now = 0n
     const clock: Clock.Clock = Object.assign(Object.create(Context.get(Context.empty(), Clock.Clock)), {
       // A millisecond goes by from look to look.
@@ -355,7 +357,7 @@ describe("async contexts", () => {
     return seen
   }
 
-  it("where the host has none, just calls", async () => {
+  it("calls the function where the host has no async context", async () => {
     const captureContext = await withHooks(undefined)
     expect(seenIn(storage.run("mine", captureContext))).toBe("somebody else's")
   })
@@ -382,7 +384,7 @@ describe("async contexts", () => {
     expect([...outside, inA(), later].map(seenIn)).toEqual([undefined, undefined, "a", undefined])
   })
 
-  it("where a resource does not tell its context, each has its own", async () => {
+  it("contexts that cannot be compared count as different", async () => {
     const Untold = class {
       readonly runInAsyncScope = (() => {
         const resource = new hooks.AsyncResource("test")

@@ -73,12 +73,12 @@ describe("a duration means what it means to Effect", () => {
     [1],
     [1, "2"],
     ["1", 2]
-  ])("%o is none", (input) => {
+  ])("%o is not a length of time", (input) => {
     expect(toMillis(input)).toBeUndefined()
     expect(() => Duration.toMillis(input as Duration.Input)).toThrow(/Invalid|Cannot/)
   })
 
-  it("an object with something other than numbers is none", () => {
+  it("an object with fields that are not numbers is not a length of time", () => {
     expect(toMillis({ seconds: "5" })).toBeUndefined()
   })
 

@@ -15,7 +15,7 @@ import {
 
 const others = [undefined, null, 5, "text", {}, [], () => Effect.void, Promise.resolve(1)]
 
-describe("values of Effect's making are told by their marks", () => {
+describe("values of Effect are recognised by their type ids", () => {
   it("exits", () => {
     for (const exit of [Exit.void, Exit.succeed(1), Exit.fail("no"), Exit.die("defect"), Exit.interrupt()]) {
       expect(isExit(exit)).toBe(true)
@@ -38,7 +38,7 @@ describe("values of Effect's making are told by their marks", () => {
   })
 })
 
-it.effect("a fiber says whether it can be interrupted", () =>
+it.effect("a fiber tells whether it can be interrupted", () =>
   Effect.gen(function* () {
     const asked = Effect.withFiber((fiber) => Effect.succeed(isUninterruptible(fiber)))
     expect(yield* asked).toBe(false)
@@ -47,7 +47,7 @@ it.effect("a fiber says whether it can be interrupted", () =>
   })
 )
 
-it.effect("a semaphore says how many permits it has, however many are taken", () =>
+it.effect("a semaphore tells how many permits it has, however many are taken", () =>
   Effect.gen(function* () {
     const semaphore = yield* Semaphore.make(3)
     yield* semaphore.take(2)

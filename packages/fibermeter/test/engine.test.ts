@@ -15,7 +15,7 @@ describe("a feed", () => {
     expect(results.take(9)).toEqual(["a"])
   })
 
-  it("in order, counts it when its turn has come", () => {
+  it("with ordered, a result counts when all before it have been read", () => {
     const results = feed(true)
     results.skip(1)
     results.succeeded(2, "c")
@@ -79,7 +79,7 @@ describe("checks", () => {
     ["a function", { wait: () => 5 }],
     ["undefined", { times: undefined, wait: undefined }],
     ["no time at all", { wait: 0 }]
-  ])("object: %s is fine", (_, value) => {
+  ])("object: %s is accepted", (_, value) => {
     const copy = nested("retry", value)
     expect(copy).not.toBe(value)
     expect(Object.keys(copy as object)).toEqual(
@@ -105,7 +105,7 @@ describe("checks", () => {
     ["a wait without end", { wait: Infinity }, "range", "but is Infinity"],
     ["a wait that is NaN", { wait: NaN }, "range", "but is NaN"],
     ["a wait that is no time", { wait: "x" }, "type", 'but is "x"']
-  ])("object: %s is refused, by its whole name", (_, value, kind, message) => {
+  ])("object: %s is rejected with its full name", (_, value, kind, message) => {
     expect(nested("retry", value)).toMatchObject({ kind, message: expect.stringContaining(message) as string })
   })
 

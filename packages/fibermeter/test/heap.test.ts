@@ -8,7 +8,7 @@ interface Member extends Ranked {
 }
 
 describe("a heap", () => {
-  it("gives its members by rank, whichever are added, removed or sunk", () => {
+  it("returns its members by rank, whichever are added, removed or moved down", () => {
     const steps = fc.array(
       fc.record({ does: fc.constantFrom("add", "add", "remove", "remove the first", "sink"), which: fc.nat() }),
       { maxLength: 100 }

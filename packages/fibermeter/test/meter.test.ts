@@ -7,7 +7,7 @@ import { ms, range, Spy } from "./support/Spy.ts"
 import { World } from "./support/World.ts"
 
 describe("make", () => {
-  it.effect("gives a new meter each time it runs", () =>
+  it.effect("makes a new meter each time it runs", () =>
     Effect.gen(function* () {
       const make = Meter.make({ maxAtOnce: 1 })
       const first = yield* make
@@ -29,7 +29,7 @@ describe("make", () => {
     })
   )
 
-  it("tells a meter from what is none", () => {
+  it("recognises meters", () => {
     expect(Meter.isMeter(Meter.makeUnsafe({}))).toBe(true)
     expect(Meter.isMeter(Meter.fromSemaphore(Semaphore.makeUnsafe(1)))).toBe(true)
     expect(Meter.isMeter(Meter.fromSchedule(Schedule.forever))).toBe(true)
@@ -38,7 +38,7 @@ describe("make", () => {
     }
   })
 
-  it.effect("one meter holds for every verb, for metered effects and for starts by hand together", () =>
+  it.effect("one meter limits all verbs, metered effects and acquired starts together", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 2, maxPerSecond: 10 })
       const spy = yield* Spy.make
@@ -87,7 +87,7 @@ describe("make", () => {
     })
   )
 
-  it.effect("a task that waits for the second meter does not hold the first one's place", () =>
+  it.effect("a task that waits for the second meter holds no permit of the first", () =>
     Effect.gen(function* () {
       const a = Meter.makeUnsafe({ maxAtOnce: 1 })
       const b = Meter.makeUnsafe({ maxAtOnce: 1 })
@@ -106,7 +106,7 @@ describe("make", () => {
 })
 
 describe("metered", () => {
-  it.effect("gives what the effect gives, data-first and data-last", () =>
+  it.effect("has the result of the effect, data-first and data-last", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
       expect(yield* Meter.metered(Effect.succeed(1), meter)).toBe(1)
@@ -116,7 +116,7 @@ describe("metered", () => {
     })
   )
 
-  it.effect("waits for a place and for a start, and gives the place back whatever the end", () =>
+  it.effect("waits for a permit and for a start, and releases the permit on every ending", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1, maxPerSecond: 10 })
       const spy = yield* Spy.make
@@ -229,7 +229,7 @@ describe("acquire", () => {
 })
 
 describe("fromSemaphore", () => {
-  it.effect("keeps to the semaphore together with those who take from it directly", () =>
+  it.effect("shares the semaphore's permits with code that takes them directly", () =>
     Effect.gen(function* () {
       const semaphore = Semaphore.makeUnsafe(2)
       const spy = yield* Spy.make
@@ -275,7 +275,7 @@ describe("fromSemaphore", () => {
     })
   )
 
-  it.effect("waits in line with those who take from it directly, and leaves the line when it is interrupted", () =>
+  it.effect("queues with code that takes from it directly, and leaves the queue when it is interrupted", () =>
     Effect.gen(function* () {
       const semaphore = Semaphore.makeUnsafe(1)
       const meter = Meter.fromSemaphore(semaphore)
@@ -302,7 +302,7 @@ describe("fromSemaphore", () => {
     })
   )
 
-  it.effect("gives everything back to it", () =>
+  it.effect("returns all permits to it", () =>
     Effect.gen(function* () {
       const semaphore = Semaphore.makeUnsafe(3)
       const meter = Meter.fromSemaphore(semaphore)
@@ -333,7 +333,7 @@ describe("fromSchedule", () => {
     })
   )
 
-  it.effect("waits from the start that was made, not from the one that was possible", () =>
+  it.effect("measures the wait from the actual start, not from the first possible one", () =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const meter = Meter.fromSchedule(Schedule.spaced("100 millis"))
@@ -348,7 +348,7 @@ describe("fromSchedule", () => {
     })
   )
 
-  it.effect("starts at once after a time in which nobody came", () =>
+  it.effect("starts at once after a time without waiters", () =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const meter = Meter.fromSchedule(Schedule.spaced("100 millis"))
@@ -392,7 +392,7 @@ describe("fromSchedule", () => {
     })
   )
 
-  it.effect("what a schedule needs is taken from whoever starts a task", () =>
+  it.effect("the services that a schedule needs come from the fiber that starts a task", () =>
     Effect.gen(function* () {
       class Pause extends Context.Service<Pause, { readonly millis: number }>()("test/Pause") {}
       const spy = yield* Spy.make
@@ -409,7 +409,7 @@ describe("fromSchedule", () => {
     })
   )
 
-  it.effect("goes on after a waiter was interrupted", () =>
+  it.effect("continues after a waiter has been interrupted", () =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const meter = Meter.fromSchedule(Schedule.spaced("100 millis"))
@@ -422,7 +422,7 @@ describe("fromSchedule", () => {
 })
 
 describe("pacing", () => {
-  it.effect("is a schedule with which Effect's own operators keep a pace", () =>
+  it.effect("is a schedule with which Effect's own operators keep to a rate", () =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const tick = Effect.suspend(() => spy.effect(spy.starts.length, Effect.void))
@@ -441,7 +441,7 @@ describe("pacing", () => {
     })
   )
 
-  it.effect("is what stands behind maxPerSecond: a meter made of it keeps the same instants", () =>
+  it.effect("is the schedule of maxPerSecond: a meter made of it starts tasks at the same instants", () =>
     Effect.gen(function* () {
       for (const limits of [
         { maxPerSecond: 5 },
@@ -507,7 +507,7 @@ describe("in a world of single steps", () => {
     }
   })
 
-  it("a fiber of one program may wait for a place that another program holds", async () => {
+  it("a fiber of one program can wait for a permit that another program holds", async () => {
     const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
     const order: Array<string> = []
     const isWaited = Deferred.makeUnsafe<void>()

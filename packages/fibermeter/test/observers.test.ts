@@ -4,7 +4,7 @@ import { runAll } from "../src/index.ts"
 import { Log } from "./support/Log.ts"
 
 describe("tasks that start one after the other, where only the first has ended", () => {
-  it("each give their own result", async () => {
+  it("each have their own result", async () => {
     const log = new Log()
     const lengths = [10, 500, 400, 300]
     const results = await log.world.value(runAll(lengths, (ms, i) => log.task(`t${i}`, ms), { maxPerSecond: 10 }))

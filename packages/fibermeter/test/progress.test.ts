@@ -13,7 +13,7 @@ const diary = (log: Log) => {
 }
 
 describe("onProgress", () => {
-  it("is told every 100 ms, and once at the end, with everything counted", async () => {
+  it("is called every 100 ms, and once at the end, with everything counted", async () => {
     const log = new Log()
     const { onProgress, told } = diary(log)
     await log.play([0, runOnEach(names(5), (name) => log.task(name, 60), { maxAtOnce: 2, onProgress })])
@@ -24,7 +24,7 @@ describe("onProgress", () => {
     log.expectRest()
   })
 
-  it.each(verbs.filter(({ name }) => name !== "runAny"))("$name tells of each of its tasks", async ({ run }) => {
+  it.each(verbs.filter(({ name }) => name !== "runAny"))("$name counts each of its tasks", async ({ run }) => {
     const log = new Log()
     const { onProgress, told } = diary(log)
     await log.play([0, run(names(3), (name) => log.task(name, 40), { maxAtOnce: 1, onProgress })])
@@ -76,7 +76,7 @@ describe("onProgress", () => {
     log.expectRest()
   })
 
-  it("a meter that is paused is seen to stand still", async () => {
+  it("shows that a paused meter starts nothing", async () => {
     const log = new Log()
     const { onProgress, told } = diary(log)
     const meter = Meter.makeUnsafe({})
@@ -129,7 +129,7 @@ describe("onProgress", () => {
     log.expectRest()
   })
 
-  it("without it no timer is armed", async () => {
+  it("without it no timer is set", async () => {
     const log = new Log()
     await log.play([0, runOnEach(names(3), (name) => log.task(name))])
     expect(log.world.timersArmed).toBe(1) // the one of the table of instants itself

@@ -172,7 +172,7 @@ const taking = (index: number, atOnce: boolean): Effect.Effect<number> =>
 
 describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
   describe.each(limits)("under $name", (limit) => {
-    it.each(verbs)("$name gives everything back", async (verb) => {
+    it.each(verbs)("$name releases everything", async (verb) => {
       await sweep(fine, (world) => {
         const { after, options } = limit.make()
         const spy = new Spy(world.clock)
@@ -195,7 +195,7 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
       })
     })
 
-    it.each(verbs)("$name gives everything back when a task has failed", async (verb) => {
+    it.each(verbs)("$name releases everything when a task has failed", async (verb) => {
       await sweep(fine, (world) => {
         const { after, options } = limit.make()
         const spy = new Spy(world.clock)
@@ -216,7 +216,7 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
       })
     })
 
-    it("Meter.metered gives everything back", async () => {
+    it("Meter.metered releases everything", async () => {
       await sweep(fine, (world) => {
         const { after, options } = limit.make()
         const meters: ReadonlyArray<Meter.Meter<unknown>> = [options.meter ?? Meter.makeUnsafe(options)].flat()
@@ -237,7 +237,7 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
       })
     })
 
-    it("Meter.acquire gives everything back", async () => {
+    it("Meter.acquire releases everything", async () => {
       await sweep(fine, (world) => {
         const { after, options } = limit.make()
         const meters: ReadonlyArray<Meter.Meter<unknown>> = [options.meter ?? Meter.makeUnsafe(options)].flat()
@@ -307,7 +307,7 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
     })
   })
 
-  it("a reader of amap that stops early gives everything back", async () => {
+  it("a reader of amap that stops early releases everything", async () => {
     await sweep(fine, (world) => {
       const meter = Meter.makeUnsafe({ maxAtOnce: 2, maxPerSecond: 10 })
       const spy = new Spy(world.clock)

@@ -17,8 +17,8 @@ const expectSame = (line: WaitList<Member>, list: ReadonlyArray<Member>): void =
   expect(line["entries"].length).toBeLessThanOrEqual(2 * list.length + 256)
 }
 
-describe("a line", () => {
-  it("does what a list would do, whoever comes and leaves", () => {
+describe("a wait list", () => {
+  it("behaves like an array, whichever members are added and removed", () => {
     const steps = fc.array(
       fc.oneof(
         { weight: 6, arbitrary: fc.record({ does: fc.constant("add" as const), at: fc.nat() }) },
@@ -60,7 +60,7 @@ describe("a line", () => {
     )
   })
 
-  it("whoever has left is not in it, also when another one has its place; to remove it again changes nothing", () => {
+  it("a removed member is not in it, also when another one has its position; removing it again changes nothing", () => {
     const line = new WaitList<Member>()
     const [a, b, c] = [member(1), member(2), member(3)]
     line.add(a)
@@ -76,7 +76,7 @@ describe("a line", () => {
     expectSame(line, [b])
   })
 
-  it("keeps few places when the last has left, however many there were", () => {
+  it("keeps few entries when the last has left, however many there were", () => {
     for (const count of [1, 256, 257, 258, 259, 1000]) {
       const line = new WaitList<Member>()
       const all = Array.from({ length: count }, (_, id) => member(id))
@@ -86,7 +86,7 @@ describe("a line", () => {
     }
   })
 
-  it("keeps no more places than twice as many as there are members, and some", () => {
+  it("keeps at most twice as many entries as there are members, and a constant", () => {
     const line = new WaitList<Member>()
     const all = Array.from({ length: 10_000 }, (_, id) => member(id))
     for (const each of all) line.add(each)

@@ -279,7 +279,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
       { from: "the front", sizes: fewer, nth: (n: number) => n },
       { from: "the back", sizes: fewer, nth: (n: number, count: number) => count - 1 - n }
     ]
-    it.each(orders)("when they give up, from $from", async ({ nth, sizes }) => {
+    it.each(orders)("when they are interrupted, from $from", async ({ nth, sizes }) => {
       for (const count of sizes) {
         const meter = make()
         let waiting: number | undefined
@@ -307,7 +307,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
     })
   })
 
-  it("that waits for a meter to be idle, and gives up", async () => {
+  it("that waits for a meter to be idle and is interrupted", async () => {
     for (const count of sizes) {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
       const { work } = await see((tally) =>
@@ -346,7 +346,7 @@ describe("timers", () => {
   const second = 1000
   const ever = Effect.never
 
-  it("are not armed where nothing is paced", async () => {
+  it("are not set without a rate", async () => {
     const meter = Meter.makeUnsafe({ maxAtOnce: 2 })
     const { work } = await see(() =>
       Effect.forEach(range(1000), () => runOnEach(range(3), () => Effect.yieldNow, { meter, maxAtOnce: 1 }), {
@@ -359,7 +359,7 @@ describe("timers", () => {
     expect(work.reads).toBe(0)
   })
 
-  it("are not armed for those who need not wait for a pace", async () => {
+  it("are not set for waiters that need not wait for a rate", async () => {
     const limits = {
       maxPerSecond: 1000,
       maxBurst: 1000,
@@ -370,7 +370,7 @@ describe("timers", () => {
     expect(work.timers).toBe(0)
   })
 
-  it("are armed by the first in line, not by those who come to stand behind", async () => {
+  it("are set by the first waiter, not by later ones", async () => {
     for (const count of sizes) {
       const meter = Meter.makeUnsafe({ maxPerSecond: 1 })
       const { work } = await see((tally, world) =>
@@ -389,7 +389,7 @@ describe("timers", () => {
     }
   })
 
-  it("are armed once for a whole line whose first ones give up", async () => {
+  it("are set once for a whole queue whose first waiters are interrupted", async () => {
     for (const count of sizes) {
       const meter = Meter.makeUnsafe({ maxPerSecond: 1 })
       const { work } = await see((_, world) =>
@@ -494,7 +494,7 @@ describe("timers", () => {
     expect(world.mostTimers).toBe(1)
   })
 
-  it("are taken back when the pace is lifted", async () => {
+  it("are cleared when the rate is removed", async () => {
     const meter = Meter.makeUnsafe({ maxPerSecond: 1 })
     const { work } = await see((_, world) =>
       Effect.gen(function* () {
@@ -524,7 +524,7 @@ describe("async contexts", () => {
     }
   })
 
-  it("fibers that wait have none captured: they keep their own", async () => {
+  it("no context is captured for waiting fibers: they keep their own", async () => {
     const meter = Meter.makeUnsafe({ maxAtOnce: 3 })
     const { work } = await see(() =>
       Effect.forEach(range(1000), () => Meter.metered(task, meter), { concurrency: "unbounded" })
@@ -550,7 +550,7 @@ describe("abort controllers", () => {
     expect(calls).toBeGreaterThan(0)
   })
 
-  it("none is made for one who waits, passes or gives up", async () => {
+  it("none is made for a task that waits, starts or is interrupted", async () => {
     const { work } = await see(() =>
       Effect.gen(function* () {
         const fibers: Array<Fiber.Fiber<void>> = []

@@ -1,7 +1,7 @@
 /** The caller's code may throw anywhere, and change what it has passed in: a call reads it once and fails with its throw. */
 import { describe, expect, it, vi } from "vitest"
 import { createKeyedMeter, createMeter, runAll } from "../src/index.ts"
-import type { Limits, Options, Progress, Retry } from "../src/index.ts"
+import type { Options, Progress, Retry } from "../src/index.ts"
 import {
   expectNoUnhandledRejection,
   flush,
@@ -217,30 +217,6 @@ it("what a program has added to Object.prototype is no option", async () => {
   }
 })
 
-it.each<readonly [string, unknown, string]>([
-  ["timeout: 5n", { timeout: 5n }, "timeout"],
-  ["timeout: 1e305, too long for nanoseconds", { timeout: 1e305 }, "timeout"],
-  ["grace: 1e305", { grace: 1e305 }, "grace"],
-  ["grace without unit", { grace: "5" }, "grace"],
-  ["retry.delay: 5n", { retry: { delay: 5n } }, "retry.delay"],
-  ["retry.delay: Infinity", { retry: { delay: Infinity } }, "retry.delay must be a finite duration"],
-  ["retry.schedule", { retry: { schedule: [1, -1] } }, "retry.schedule[1]"]
-])("%s is refused at the call", async (_, options, text) => {
-  for (const { call } of [...single, { call: (given: unknown) => verbs.runAll([1], given) }]) {
-    const error = await rejection(calling(() => call(options)))
-    expect((error as Error).message).toContain(text)
-  }
-})
-
-it.each<readonly [string, Limits]>([
-  ["maxPerSecond: 1e-300", { maxPerSecond: 1e-300, maxBurst: 5 }],
-  ["maxPerSecond: the least number", { maxPerSecond: Number.MIN_VALUE }],
-  ["a window of 1e305 ms", { windows: { a: { limit: 1, per: 1e305 } } }],
-  ["a window of 5n", { windows: { a: { limit: 1, per: 5n as never } } }]
-])("%s is refused", async (_, limits) => {
-  for (const { call } of limited) expect(await rejection(calling(() => call(limits)))).toBeInstanceOf(Error)
-})
-
 describe("a cost", () => {
   const windows = { calls: { limit: Infinity, per: 1000 } }
 
@@ -249,11 +225,6 @@ describe("a cost", () => {
     expect(await rejection(meter.run(() => 1, { cost: { calls: 1e308 } }))).toBeInstanceOf(RangeError)
     expect(await rejection(meter.run(({ correct }) => correct({ calls: 1e308 })))).toBeInstanceOf(RangeError)
     expect(meter.snapshot().room).toEqual({ calls: Infinity })
-  })
-
-  it("that is Infinity has to be finite, as the message says", async () => {
-    const error = await rejection(createMeter({ windows }).run(() => 1, { cost: { calls: Infinity } }))
-    expect(error).toMatchObject({ message: "cost.calls must be a finite number of at least 0, but is Infinity" })
   })
 
   it("that is changed while the task waits, or reused, costs what it did at the call", async () => {

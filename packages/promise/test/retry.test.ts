@@ -17,7 +17,6 @@ import {
   sleep,
   source,
   tasksOf,
-  untyped,
   useVirtualTime,
   value,
   verbs,
@@ -688,87 +687,5 @@ describe("Retry-After", () => {
       }
     }
     expect(await rejection(runOnEach([0], () => Promise.reject(headers), { retry: { times: 0 } }))).toBe(headers)
-  })
-})
-
-describe("bad input", () => {
-  const refused = async (options: object): Promise<ReadonlyArray<Error>> => {
-    const started = vi.fn<() => void>()
-    const errors = await Promise.all(
-      [untyped.runOnEach, untyped.runAll, untyped.runAny].map((verb) =>
-        (verb([1], started, options) as Promise<unknown>).then(
-          () => undefined,
-          (error: Error) => error
-        )
-      )
-    )
-    let thrown: unknown
-    try {
-      untyped.amap([1], started, options)
-    } catch (error) {
-      thrown = error
-    }
-    expect(started).not.toHaveBeenCalled()
-    return [...errors, thrown] as ReadonlyArray<Error>
-  }
-
-  it.each<readonly [string, object, typeof RangeError | typeof TypeError, ReadonlyArray<string>]>([
-    ["retry null", { retry: null }, TypeError, ["retry must be", "null"]],
-    ["retry a number", { retry: 3 }, TypeError, ["retry must be", "3"]],
-    ["retry true", { retry: true }, TypeError, ["retry must be", "true"]],
-    ["retry an array", { retry: [] }, TypeError, ["retry must be", "an array"]],
-    ["retry a function", { retry: () => ({}) }, TypeError, ["retry must be", "a function"]],
-    ["retry a promise", { retry: Promise.resolve({}) }, TypeError, ["retry must be", "a Promise"]],
-    ["times -1", { retry: { times: -1 } }, RangeError, ["retry.times", "-1"]],
-    ["times 1.5", { retry: { times: 1.5 } }, RangeError, ["retry.times", "1.5"]],
-    ["times NaN", { retry: { times: NaN } }, RangeError, ["retry.times", "NaN"]],
-    ["times a string", { retry: { times: "3" } }, TypeError, ["retry.times", '"3"']],
-    ["times null", { retry: { times: null } }, TypeError, ["retry.times", "null"]],
-    ["delay -1", { retry: { delay: -1 } }, RangeError, ["retry.delay", "-1"]],
-    ["delay NaN", { retry: { delay: NaN } }, RangeError, ["retry.delay", "NaN"]],
-    ["delay Infinity", { retry: { delay: Infinity } }, RangeError, ["retry.delay", "Infinity"]],
-    ["delay no period", { retry: { delay: "soon" } }, TypeError, ["retry.delay", '"soon"']],
-    ["delay null", { retry: { delay: null } }, TypeError, ["retry.delay", "null"]],
-    ["schedule a number", { retry: { schedule: 5 } }, TypeError, ["retry.schedule", "5"]],
-    ["schedule a function", { retry: { schedule: () => [] } }, TypeError, ["retry.schedule", "a function"]],
-    ["schedule an object", { retry: { schedule: {} } }, TypeError, ["retry.schedule", "an object"]],
-    ["while true", { retry: { while: true } }, TypeError, ["retry.while", "true"]],
-    ["retry.tmies", { retry: { tmies: 3 } }, TypeError, ["retry.tmies", "retry.times"]],
-    ["retry.delays", { retry: { delays: 3 } }, TypeError, ["retry.delays", "Did you mean retry.delay?"]],
-    ["retry.whlie", { retry: { whlie: 3 } }, TypeError, ["retry.whlie", "Did you mean retry.while?"]],
-    ["retries", { retries: {} }, TypeError, ["retries", "Did you mean retry?"]],
-    ["settled 1", { settled: 1 }, TypeError, ["settled", "1"]],
-    ["settled null", { settled: null }, TypeError, ["settled", "null"]],
-    ["stopOnError a string", { stopOnError: "no" }, TypeError, ["stopOnError", '"no"']],
-    ["stopOnErorr", { stopOnErorr: false }, TypeError, ["stopOnErorr", "Did you mean stopOnError?"]],
-    ["setled", { setled: true }, TypeError, ["setled", "Did you mean settled?"]],
-    ["timeout 0", { timeout: 0 }, RangeError, ["timeout", "0"]],
-    ["timeout -5", { timeout: -5 }, RangeError, ["timeout", "-5"]],
-    ["timeout NaN", { timeout: NaN }, RangeError, ["timeout", "NaN"]],
-    ["timeout no period", { timeout: "5" }, TypeError, ["timeout", '"5"']],
-    ["timeout null", { timeout: null }, TypeError, ["timeout", "null"]],
-    ["timeot", { timeot: 5 }, TypeError, ["timeot", "Did you mean timeout?"]],
-    ["onProgress no function", { onProgress: {} }, TypeError, ["onProgress", "an object"]],
-    ["onProgress null", { onProgress: null }, TypeError, ["onProgress", "null"]],
-    ["onProgres", { onProgres: () => {} }, TypeError, ["onProgres", "Did you mean onProgress?"]]
-  ])("%s is refused before anything starts, by its name and value", async (_, options, type, parts) => {
-    for (const error of await refused(options)) {
-      expect(error).toBeInstanceOf(type)
-      for (const part of parts) expect(error.message).toContain(part)
-    }
-  })
-
-  it.each<readonly [string, object]>([
-    ["nothing in it", { retry: {} }],
-    ["retry undefined", { retry: undefined }],
-    ["times 0", { retry: { times: 0 } }],
-    ["times Infinity", { retry: { times: Infinity } }],
-    ["undefined everywhere", { retry: { times: undefined, delay: undefined, schedule: undefined, while: undefined } }],
-    ["timeout Infinity", { timeout: Infinity }],
-    ["timeout a fraction", { timeout: 0.5 }],
-    ["timeout undefined", { timeout: undefined }],
-    ["settled undefined", { settled: undefined, stopOnError: undefined, onProgress: undefined }]
-  ])("%s is fine", async (_, options) => {
-    expect(await value(runAll([1], (n) => n, options))).toEqual([1])
   })
 })

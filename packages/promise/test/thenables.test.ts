@@ -1,4 +1,4 @@
-/** What a task may give back: a plain value, a promise, or anything with a `then`, however badly it behaves. */
+/** What a task may return: a value, a promise, or any thenable, whether or not it behaves like a promise. */
 /* oxlint-disable unicorn/no-thenable -- thenables are what is tested */
 import { Cause, Effect, Exit, Option } from "effect"
 import { describe, expect, it } from "vitest"
@@ -15,6 +15,7 @@ import {
   value,
   verbs
 } from "./support.ts"
+import type { Verb } from "./support.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
@@ -23,7 +24,7 @@ type Settle = (value?: unknown) => void
 
 const thenable = (then: (resolve: Settle, reject: Settle) => void): unknown => ({ then })
 
-/** A promise whose `then` calls back before it returns, twice. */
+/** A subclass of Promise whose `then` calls its callback twice before it returns. */
 class Impatient extends Promise<unknown> {
   outcome: unknown
   isFailure = false
@@ -40,132 +41,160 @@ class Impatient extends Promise<unknown> {
   }
 }
 
-/** The same of a promise of the usual kind. */
+/** A Promise with a `then` of its own, which does the same. */
 const impatient = (outcome: unknown, isFailure = false): unknown =>
   Object.assign(Promise.resolve(), {
     then: (resolve?: unknown, reject?: unknown) => Impatient.of(outcome, isFailure).then(resolve, reject)
   })
 
-/** A result in the shape in which each verb hands it over. */
-const expectResult = async (verb: (typeof verbs)[number], give: () => unknown, expected: unknown): Promise<void> => {
-  const call = verb.call([0], tasksOf(give))
-  const outcome = await settle(call.promise)
-  expect(outcome.status === "rejected" ? outcome.reason : undefined).toBeUndefined()
-  expect(outcome.status).toBe("fulfilled")
-  if (verb.verb === "runOnEach") expect(call.delivered).toEqual([undefined])
-  else {
+type Way = (give: () => unknown) => Promise<{ readonly value: unknown } | { readonly reason: unknown }>
+
+/** What the caller of a verb gets of its only task, in whatever shape the verb gives it. */
+const throughVerb =
+  (verb: Verb): Way =>
+  async (give) => {
+    const call = verb.call([0], tasksOf(give))
+    const outcome = await settle(call.promise)
+    if (outcome.status === "rejected") {
+      return { reason: verb.failsFast ? outcome.reason : (outcome.reason as AggregateError).errors[0] }
+    }
     const [delivered] = call.delivered
-    const result = verb.verb === "runAll" ? (delivered as ReadonlyArray<unknown>)[0] : delivered
-    expect(Object.is(result, expected)).toBe(true)
+    return { value: verb.verb === "runAll" ? (delivered as ReadonlyArray<unknown>)[0] : delivered }
   }
+
+const throughRun: Way = async (give) => {
+  const outcome = await settle(createMeter({}).run(give))
+  return outcome.status === "fulfilled" ? { value: outcome.value } : { reason: outcome.reason }
 }
 
-const expectRejection = async (verb: (typeof verbs)[number], give: () => unknown, expected: unknown): Promise<void> => {
-  const outcome = await settle(verb.call([0], tasksOf(give)).promise)
-  if (outcome.status === "fulfilled") throw new Error("expected a rejection")
-  const caught =
-    verb.verb === "runAny" && !verb.failsFast ? (outcome.reason as AggregateError).errors[0] : outcome.reason
-  expect(Object.is(caught, expected)).toBe(true)
+const runAllOfItems = verbs.find(({ name }) => name === "runAll over items")!
+
+const expectResult = async (way: Way, give: () => unknown, value: unknown): Promise<void> => {
+  const outcome = await way(give)
+  expect(outcome).toHaveProperty("value")
+  expect(Object.values(outcome)[0]).toBe(value)
+}
+
+const expectFailure = async (way: Way, give: () => unknown, reason: unknown): Promise<void> => {
+  const outcome = await way(give)
+  expect(outcome).toHaveProperty("reason")
+  expect(Object.values(outcome)[0]).toBe(reason)
 }
 
 const same = { same: true }
 const bad = { bad: true }
 
-describe.each(verbs)("$name", (verb) => {
-  it.each<readonly [string, () => unknown, unknown]>([
-    ["a plain value", () => same, same],
-    ["undefined", () => undefined, undefined],
-    ["null", () => null, null],
-    ["a promise", () => Promise.resolve(same), same],
-    ["a promise of a promise", () => Promise.resolve(Promise.resolve(same)), same],
-    ["a thenable that resolves before then() returns", () => thenable((resolve) => resolve(same)), same],
-    ["a thenable that resolves later", () => thenable((resolve) => setTimeout(() => resolve(same), 10)), same],
-    [
-      "a thenable that resolves twice",
-      () =>
-        thenable((resolve) => {
-          resolve(same)
-          resolve("again")
-          setTimeout(() => resolve("later"), 5)
-        }),
-      same
-    ],
-    [
-      "a thenable that resolves, then rejects",
-      () =>
-        thenable((resolve, reject) => {
-          resolve(same)
-          reject(bad)
-        }),
-      same
-    ],
-    [
-      "a thenable that resolves, then throws",
-      () =>
-        thenable((resolve) => {
-          resolve(same)
-          throw bad
-        }),
-      same
-    ],
-    [
-      "a thenable that resolves with a thenable",
-      () => thenable((resolve) => resolve(thenable((inner) => setTimeout(() => inner(same), 5)))),
-      same
-    ],
-    ["a promise that resolves with a thenable", () => Promise.resolve(thenable((resolve) => resolve(same))), same],
-    ["a promise of another kind, whose then calls back at once", () => Impatient.of(same), same],
-    ["a promise with a then of its own, which calls back at once", () => impatient(same), same],
-    ["a function with a then", () => Object.assign(() => {}, { then: (resolve: Settle) => resolve(same) }), same]
-  ])("%s is a result", (_, give, expected) => expectResult(verb, give, expected))
+const results: ReadonlyArray<readonly [string, () => unknown, unknown]> = [
+  ["a plain value", () => same, same],
+  ["undefined", () => undefined, undefined],
+  ["null", () => null, null],
+  ["a promise", () => Promise.resolve(same), same],
+  ["a promise of a promise", () => Promise.resolve(Promise.resolve(same)), same],
+  ["a thenable that resolves before then() returns", () => thenable((resolve) => resolve(same)), same],
+  ["a thenable that resolves later", () => thenable((resolve) => setTimeout(() => resolve(same), 10)), same],
+  [
+    "a thenable that resolves twice",
+    () =>
+      thenable((resolve) => {
+        resolve(same)
+        resolve("again")
+        setTimeout(() => resolve("later"), 5)
+      }),
+    same
+  ],
+  [
+    "a thenable that resolves, then rejects",
+    () =>
+      thenable((resolve, reject) => {
+        resolve(same)
+        reject(bad)
+      }),
+    same
+  ],
+  [
+    "a thenable that resolves, then throws",
+    () =>
+      thenable((resolve) => {
+        resolve(same)
+        throw bad
+      }),
+    same
+  ],
+  [
+    "a thenable that resolves with a thenable",
+    () => thenable((resolve) => resolve(thenable((inner) => setTimeout(() => inner(same), 5)))),
+    same
+  ],
+  ["a promise that resolves with a thenable", () => Promise.resolve(thenable((resolve) => resolve(same))), same],
+  ["a subclass of Promise whose then calls back synchronously", () => Impatient.of(same), same],
+  ["a Promise with a then of its own, which calls back synchronously", () => impatient(same), same],
+  ["a function with a then", () => Object.assign(() => {}, { then: (resolve: Settle) => resolve(same) }), same]
+]
 
-  it.each<readonly [string, () => unknown]>([
-    ["a promise of another kind, whose then calls back at once", () => Impatient.of(bad, true)],
-    ["a promise with a then of its own, which calls back at once", () => impatient(bad, true)],
-    ["a thenable that rejects before then() returns", () => thenable((_, reject) => reject(bad))],
-    ["a thenable that rejects later", () => thenable((_, reject) => setTimeout(() => reject(bad), 10))],
-    [
-      "a thenable that rejects, then resolves",
-      () =>
-        thenable((resolve, reject) => {
-          reject(bad)
-          resolve(same)
-        })
-    ],
-    [
-      "a thenable whose then() throws",
-      () =>
-        thenable(() => {
+const failures: ReadonlyArray<readonly [string, () => unknown]> = [
+  ["a subclass of Promise whose then calls back synchronously", () => Impatient.of(bad, true)],
+  ["a Promise with a then of its own, which calls back synchronously", () => impatient(bad, true)],
+  ["a thenable that rejects before then() returns", () => thenable((_, reject) => reject(bad))],
+  ["a thenable that rejects later", () => thenable((_, reject) => setTimeout(() => reject(bad), 10))],
+  [
+    "a thenable that rejects, then resolves",
+    () =>
+      thenable((resolve, reject) => {
+        reject(bad)
+        resolve(same)
+      })
+  ],
+  [
+    "a thenable whose then() throws",
+    () =>
+      thenable(() => {
+        throw bad
+      })
+  ],
+  [
+    "an object with a getter for then that throws",
+    () =>
+      Object.defineProperty({}, "then", {
+        get: () => {
           throw bad
-        })
-    ],
-    [
-      "an object whose then throws when it is looked at",
-      () =>
-        Object.defineProperty({}, "then", {
-          get: () => {
-            throw bad
-          }
-        })
-    ],
-    ["a thenable that resolves with a rejected promise", () => thenable((resolve) => resolve(Promise.reject(bad)))]
-  ])("%s is a failure", (_, give) => expectRejection(verb, give, bad))
+        }
+      })
+  ],
+  ["a thenable that resolves with a rejected promise", () => thenable((resolve) => resolve(Promise.reject(bad)))]
+]
 
-  it.each<readonly [string, unknown]>([
-    ["an Effect", Effect.succeed(1)],
-    ["a failed Effect", Effect.fail("bad")],
-    ["a failed Exit", Exit.fail("bad")],
-    ["a Cause", Cause.fail("bad")],
-    ["an Option", Option.none()],
-    ["an object whose then is no function", { then: 1 }],
-    ["an Error that is not thrown", new Error("a value")],
-    ["an array of promises", [Promise.resolve(1)]],
-    ["a function", () => 1]
-  ])("%s is a value like any other", (_, given) => expectResult(verb, () => given, given))
+const values: ReadonlyArray<readonly [string, unknown]> = [
+  ["an Effect", Effect.succeed(1)],
+  ["a failed Effect", Effect.fail("bad")],
+  ["a failed Exit", Exit.fail("bad")],
+  ["a Cause", Cause.fail("bad")],
+  ["an Option", Option.none()],
+  ["an object whose then is not a function", { then: 1 }],
+  ["an Error that is not thrown", new Error("a value")],
+  ["an array of promises", [Promise.resolve(1)]],
+  ["a function", () => 1]
+]
+
+describe.each([
+  ["runAll", throughVerb(runAllOfItems)],
+  ["meter.run", throughRun]
+] as const)("a task of %s that returns", (_, way) => {
+  it.each(results)("%s succeeds with its result", (_, give, expected) => expectResult(way, give, expected))
+  it.each(failures)("%s fails with its reason", (_, give) => expectFailure(way, give, bad))
+  it.each(values)("%s succeeds with that value", (_, given) => expectResult(way, () => given, given))
+})
+
+it.each(verbs)("$name treats what its tasks return likewise", async (verb) => {
+  const way = throughVerb(verb)
+  // `runOnEach` has no results.
+  const result = (value: unknown): unknown => (verb.verb === "runOnEach" ? undefined : value)
+  for (const [, give, expected] of results) await expectResult(way, give, result(expected))
+  for (const [, give] of failures) await expectFailure(way, give, bad)
+  for (const [, given] of values) await expectResult(way, () => given, result(given))
 })
 
 describe("a thenable that settles twice", () => {
-  it("is one result, and frees one place", async () => {
+  it("gives one result and releases one permit", async () => {
     let running = 0
     let peak = 0
     const results = await value(
@@ -193,7 +222,7 @@ describe("a thenable that settles twice", () => {
     expect(peak).toBe(2)
   })
 
-  it("under meter.run frees one place as well", async () => {
+  it("releases one permit under meter.run", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     let running = 0
     let peak = 0
@@ -216,13 +245,11 @@ describe("a thenable that settles twice", () => {
   })
 })
 
-describe("a source that gives thenables for promises", () => {
-  const results = [0, 1, 2]
-
+describe("a source whose next() returns thenables", () => {
   it.each([
     ["at once", (answer: () => void) => answer()],
     ["later", (answer: () => void) => void setTimeout(answer, 5)]
-  ])("that answer %s is read to its end", async (_, when) => {
+  ])("that resolve %s is read to its end", async (_, when) => {
     let n = 0
     const items = {
       [Symbol.asyncIterator]: () => ({
@@ -233,22 +260,22 @@ describe("a source that gives thenables for promises", () => {
         })
       })
     } as unknown as AsyncIterable<number>
-    expect(await value(runAll(items, (item) => item))).toEqual(results)
+    expect(await value(runAll(items, (item) => item))).toEqual([0, 1, 2])
     n = 0
-    expect(await value(Array.fromAsync(amap(items, (item) => item, { maxAtOnce: 1 })))).toEqual(results)
+    expect(await value(Array.fromAsync(amap(items, (item) => item, { maxAtOnce: 1 })))).toEqual([0, 1, 2])
   })
 
   it.each<readonly [string, () => unknown]>([
-    ["rejects at once", () => thenable((_, reject) => reject(bad))],
+    ["that rejects at once", () => thenable((_, reject) => reject(bad))],
     [
-      "throws from then()",
+      "whose then() throws",
       () =>
         thenable(() => {
           throw bad
         })
     ],
     [
-      "has a result whose done throws",
+      "with a result whose done throws",
       () =>
         Promise.resolve(
           Object.defineProperty({}, "done", {
@@ -259,7 +286,7 @@ describe("a source that gives thenables for promises", () => {
         )
     ],
     [
-      "has a result whose value throws",
+      "with a result whose value throws",
       () =>
         Promise.resolve(
           Object.defineProperty({ done: false }, "value", {
@@ -269,7 +296,7 @@ describe("a source that gives thenables for promises", () => {
           })
         )
     ]
-  ])("one that %s fails the call with the very value, without a return()", async (_, next) => {
+  ])("one %s fails the call with that reason, without a call of return()", async (_, next) => {
     for (const verb of overItems) {
       let returns = 0
       const items = {
@@ -294,7 +321,7 @@ describe("a source that gives thenables for promises", () => {
 })
 
 describe("tasks that never return a promise", () => {
-  it("are limited by the pace all the same", async () => {
+  it("start at the rate of maxPerSecond", async () => {
     const starts: Array<number> = []
     await value(
       runAll(
@@ -308,7 +335,7 @@ describe("tasks that never return a promise", () => {
     expect(starts).toEqual([0, 100, 200, 300])
   })
 
-  it("win a race at once, and later ones do not start", async () => {
+  it("win runAny at once, and later tasks do not start", async () => {
     const started: Array<number> = []
     const call = runAny([0, 1, 2], (n) => {
       started.push(n)
@@ -318,7 +345,7 @@ describe("tasks that never return a promise", () => {
     expect(started).toEqual([0])
   })
 
-  it("win a race against tasks that were listed before them", async () => {
+  it("win runAny against tasks that were listed before them", async () => {
     expect(await value(runAny([() => sleep(50).then(() => "slow"), () => "plain"]))).toBe("plain")
     await pass(50)
   })

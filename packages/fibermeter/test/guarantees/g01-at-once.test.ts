@@ -142,7 +142,7 @@ describe("G1 at once", () => {
     })
   )
 
-  it.effect("a task that starts others under a limit of their own does not lend them its place", () =>
+  it.effect("tasks that a task starts under their own limit do not use its permit", () =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const nested = runOnEach(range(2), () => runOnEach(range(4), spy.lasting(10), { maxAtOnce: 2 }), { maxAtOnce: 2 })
@@ -153,7 +153,7 @@ describe("G1 at once", () => {
     })
   )
 
-  it.effect("metered effects and calls that share a meter count together", () =>
+  it.effect("metered effects and calls on the same meter share its permits", () =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const meter = Meter.makeUnsafe({ maxAtOnce: 2 })

@@ -107,7 +107,7 @@ describe("G2 per second", () => {
       }
     )
 
-    it.each(bursts)("of $burst at $starts in $seconds s: keep the pace over a long run", async (rate) => {
+    it.each(bursts)("of $burst at $starts in $seconds s keep to the rate over a long run", async (rate) => {
       const count = rate.burst + 400
       const starts = await startsIn(new World(), count, {
         maxPerSecond: rate.starts / rate.seconds,
@@ -157,7 +157,7 @@ describe("G2 per second", () => {
       })
     )
 
-    it.effect("credit does not come back while a task waits for a place", () =>
+    it.effect("no credit for a burst accrues while a task waits for a permit", () =>
       Effect.gen(function* () {
         const spy = yield* Spy.make
         const task = spy.watch((_: number, index) => (index < 2 ? Effect.sleep(5000) : Effect.void))
@@ -168,7 +168,7 @@ describe("G2 per second", () => {
   })
 
   describe("with a limit on how many at once", () => {
-    it.effect("the time that a task waited for a place is not caught up", () =>
+    it.effect("time spent waiting for a permit is not caught up", () =>
       Effect.gen(function* () {
         const spy = yield* Spy.make
         const lasts = [350, 40, 40, 40, 40]
@@ -190,7 +190,7 @@ describe("G2 per second", () => {
       expect(starts).toEqual(range(50).map((index) => ms(200 * index)))
     })
 
-    it("what a timer is late is caught up: the next one is asked for its slot, not for a whole interval", async () => {
+    it("the lateness of a timer is caught up: the next timer is set for its slot, not for a whole interval later", async () => {
       const late = new World({ fires: (due) => due + ms(3) })
       // The seventh would have to wait until a second after the second one, which was late.
       const starts = await startsIn(late, 6, { maxPerSecond: 5 })
@@ -273,7 +273,7 @@ describe("G2 per second", () => {
         { numRuns: 150 }
       ))
 
-    it("waiters that come at any time start in turn, as soon as the rate and the places allow", () =>
+    it("waiters that arrive at any time start in order, as soon as the rate and the permits allow", () =>
       fc.assert(
         fc.asyncProperty(
           rates,
@@ -350,7 +350,7 @@ describe("G2 per second", () => {
         { numRuns: 100 }
       ))
 
-    it("no window is ever broken, for any rate and burst, whatever the timers and the event loop do", () =>
+    it("no window has more starts than allowed, for any rate and burst, whatever the timers and the event loop do", () =>
       fc.assert(
         fc.asyncProperty(
           fc.record({
@@ -396,7 +396,7 @@ describe("G2 per second", () => {
       ))
   })
 
-  it("a window of hundreds of thousands of starts is held as well, and not much longer than it is", async () => {
+  it("a window of hundreds of thousands of starts is kept, and is not much longer than needed", async () => {
     const rate = { starts: 1000, seconds: 1, burst: 300_000 }
     const starts = await startsIn(new World(), 301_000, { maxPerSecond: 1000, maxBurst: 300_000 })
     expectWindowsHeld(starts, rate)
@@ -425,7 +425,7 @@ describe("G2 per second", () => {
     })
   )
 
-  it.effect("several calls on one meter keep to it together", () =>
+  it.effect("several calls on one meter keep to its rate together", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxPerSecond: 10 })
       const spy = yield* Spy.make

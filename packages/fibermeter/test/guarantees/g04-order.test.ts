@@ -35,7 +35,7 @@ describe("G4 order", () => {
         { numRuns: 40 }
       ))
 
-    it.effect("gives each task its item and the index of that item, from a stream as well", () =>
+    it.effect("passes each task its item and the item's index, also for a stream", () =>
       Effect.gen(function* () {
         for (const items of [["a", "b", "c"], new Set(["a", "b", "c"])]) {
           const seen: Array<[string, number]> = []
@@ -129,7 +129,7 @@ describe("G4 order", () => {
     )
   })
 
-  it.effect("a waiter that comes while another is being served does not pass those who wait", () =>
+  it.effect("a waiter that arrives while another is admitted does not overtake the queue", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
       const order: Array<string> = []
@@ -155,7 +155,7 @@ describe("G4 order", () => {
     })
   )
 
-  it.effect("who waits for two meters is not starved by those who wait for one of them", () =>
+  it.effect("a waiter for two meters is not starved by waiters for one of them", () =>
     Effect.gen(function* () {
       const a = Meter.makeUnsafe({ maxAtOnce: 1 })
       const b = Meter.makeUnsafe({ maxAtOnce: 1 })
@@ -176,7 +176,7 @@ describe("G4 order", () => {
     })
   )
 
-  it.effect("two calls take turns at a rate they share", () =>
+  it.effect("two calls that share a rate start tasks alternately", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxPerSecond: 10 })
       const starts: Record<"a" | "b", Spy> = { a: yield* Spy.make, b: yield* Spy.make }

@@ -185,7 +185,7 @@ describe("G5 lazy", () => {
       })
     )
 
-    it.effect("leaves a stream that gives nothing when a task ends it", () =>
+    it.effect("closes a stream that emits nothing when a task has failed", () =>
       Effect.gen(function* () {
         const source = new StreamSource((index) => (index === 0 ? Effect.succeed([0]) : Effect.never))
         const task = () => Effect.andThen(Effect.sleep(20), verb.name === "runAny" ? Effect.void : Effect.fail("boom"))
@@ -196,7 +196,7 @@ describe("G5 lazy", () => {
       })
     )
 
-    it.effect("starts what a slow stream gives at the moment it gives it", () =>
+    it.effect("starts a task at the instant at which a slow stream emits its item", () =>
       Effect.gen(function* () {
         const spy = yield* Spy.make
         const slow = new StreamSource((index) =>
@@ -223,7 +223,7 @@ describe("G5 lazy", () => {
     })
   )
 
-  it.effect("amap left by its reader closes the source before the reader goes on", () =>
+  it.effect("amap closes the source before a reader that has left it continues", () =>
     Effect.gen(function* () {
       const source = Source.indices(endless)
       const { exit } = yield* observe(
@@ -236,7 +236,7 @@ describe("G5 lazy", () => {
     })
   )
 
-  it.effect("amap asks its source no further than its reader lets it", () =>
+  it.effect("amap pulls no more of its source than its reader allows", () =>
     Effect.gen(function* () {
       const source = Source.indices(endless)
       const head = amap(source, Effect.succeed, { maxAtOnce: 1, maxUnread: 3 }).pipe(

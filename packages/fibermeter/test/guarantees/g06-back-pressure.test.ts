@@ -116,7 +116,7 @@ describe.each([false, true])("G6 back-pressure, ordered: %s", (ordered) => {
     })
   )
 
-  it.effect("a task that has no place to be read does not wait at the meter, so it spends no start", () =>
+  it.effect("a task beyond maxUnread does not wait at the meter, so it spends no start", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxPerSecond: 10 })
       const stuck = yield* watch(
@@ -142,7 +142,7 @@ describe.each([false, true])("G6 back-pressure, ordered: %s", (ordered) => {
 })
 
 describe("G6 back-pressure, ordered", () => {
-  it.effect("a task that blocks the order counts as unread, with all that wait behind it", () =>
+  it.effect("a task that blocks the order counts as unread, together with all finished tasks after it", () =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const task = spy.watch((n: number) => Effect.as(Effect.sleep(n === 0 ? 1000 : 1), n))

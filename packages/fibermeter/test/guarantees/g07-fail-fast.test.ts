@@ -72,7 +72,7 @@ describe("G7 fail fast, nothing lost", () => {
       })
     )
 
-    it.effect("a task that gives no Effect ends it as a defect", () =>
+    it.effect("a task that does not return an Effect is a defect", () =>
       Effect.gen(function* () {
         const notAnEffect = (): Effect.Effect<number> => 5 as never
         const { exit, fibers } = yield* observe(verb.run(range(3), notAnEffect))
@@ -137,7 +137,7 @@ describe("G7 fail fast, nothing lost", () => {
       })
     )
 
-    it.effect("of two that fail in one instant, the first to end is the one that counts", () =>
+    it.effect("of two tasks that fail in one instant, the first to end decides", () =>
       Effect.gen(function* () {
         const task = (index: number) => Effect.andThen(Effect.sleep(10), Effect.fail(index))
         const { exit } = yield* observe(verb.run(range(3), task))
@@ -145,7 +145,7 @@ describe("G7 fail fast, nothing lost", () => {
       })
     )
 
-    it.effect("fails while tasks wait for their turn, not when the turn comes", () =>
+    it.effect("fails at once while tasks wait for their start, not when their start is due", () =>
       Effect.gen(function* () {
         const task = (index: number) =>
           index === 0 ? Effect.andThen(Effect.sleep(10), Effect.fail("boom")) : Effect.void
@@ -179,23 +179,21 @@ describe("G7 fail fast, nothing lost", () => {
     })
   )
 
-  it.effect(
-    "amap ordered: what had finished before the first gap reaches the reader, what lies behind it does not",
-    () =>
-      Effect.gen(function* () {
-        const got: Array<number> = []
-        const lasts = [10, 20, 90, 30, 40, 50]
-        const task = (millis: number, index: number) =>
-          millis === 50
-            ? Effect.andThen(Effect.sleep(millis), Effect.fail("boom"))
-            : Effect.as(Effect.sleep(millis), index)
-        const { exit } = yield* observe(amap(lasts, task, { ordered: true }).pipe(slowly(got, 100)))
-        expect(got).toEqual([0, 1])
-        expect(exit).toEqual(Exit.fail("boom"))
-      })
+  it.effect("amap ordered: results before the first gap reach the reader, results after it do not", () =>
+    Effect.gen(function* () {
+      const got: Array<number> = []
+      const lasts = [10, 20, 90, 30, 40, 50]
+      const task = (millis: number, index: number) =>
+        millis === 50
+          ? Effect.andThen(Effect.sleep(millis), Effect.fail("boom"))
+          : Effect.as(Effect.sleep(millis), index)
+      const { exit } = yield* observe(amap(lasts, task, { ordered: true }).pipe(slowly(got, 100)))
+      expect(got).toEqual([0, 1])
+      expect(exit).toEqual(Exit.fail("boom"))
+    })
   )
 
-  it.effect("amap ordered: a failure at the end of the finished ones loses none of them", () =>
+  it.effect("amap ordered: a failure right after finished tasks loses none of their results", () =>
     Effect.gen(function* () {
       const got: Array<number> = []
       const task = (index: number) => (index === 3 ? Effect.fail("boom") : Effect.succeed(index))

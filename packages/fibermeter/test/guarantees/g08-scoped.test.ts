@@ -35,7 +35,7 @@ describe("G8 scoped", () => {
       })
     )
 
-    it.effect("is interruptible while it waits for a place, for a start, for its source and for its tasks", () =>
+    it.effect("is interruptible while it waits for a permit, for a start, for its source and for its tasks", () =>
       Effect.gen(function* () {
         const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
         yield* Meter.acquire(meter)
@@ -193,7 +193,7 @@ describe("G8 scoped", () => {
       })
     )
 
-    it.effect("a stream that nobody reads starts nothing", () =>
+    it.effect("a stream that is not read starts nothing", () =>
       Effect.gen(function* () {
         const spy = yield* Spy.make
         const source = Source.indices(3)
@@ -227,7 +227,7 @@ describe("G8 scoped", () => {
     )
   })
 
-  it.effect("a call that is one of many in a race is interrupted with all of its tasks", () =>
+  it.effect("a call that loses a race is interrupted with all of its tasks", () =>
     Effect.gen(function* () {
       const spy = yield* Spy.make
       const calls = verbs.map((verb) => verb.run(range(3), spy.lasting(1000), { maxAtOnce: 2 }))

@@ -13,7 +13,7 @@ const after = <A, E>(millis: number, then: Effect.Effect<A, E>) => Effect.andThe
 const reasonsOf = (exit: Exit.Exit<unknown, unknown>) => (Exit.isFailure(exit) ? exit.cause.reasons : [])
 
 describe("G9 losers", () => {
-  it.effect("gives the first success, whatever its place in the input", () =>
+  it.effect("returns the first success, whatever its index in the input", () =>
     Effect.gen(function* () {
       const { end, exit } = yield* observe(runAny([300, 100, 200], (millis) => Effect.as(Effect.sleep(millis), millis)))
       expect(exit).toEqual(Exit.succeed(100))
@@ -149,7 +149,7 @@ describe("G9 losers", () => {
   )
 
   describe('until: "settled"', () => {
-    it.effect("the first to finish settles it, by failing as well", () =>
+    it.effect("the first task to finish settles it, also by failing", () =>
       Effect.gen(function* () {
         const spy = yield* Spy.make
         const task = spy.watch((n: number) =>

@@ -99,7 +99,7 @@ describe("G10 no leaks", () => {
     })
   )
 
-  it.effect("a place that was waited for in vain is not taken", () =>
+  it.effect("an interrupted wait for a permit takes no permit", () =>
     Effect.gen(function* () {
       for (const meter of [Meter.makeUnsafe({ maxAtOnce: 1 }), Meter.fromSemaphore(Semaphore.makeUnsafe(1))]) {
         const run = yield* observe(
@@ -115,7 +115,7 @@ describe("G10 no leaks", () => {
     })
   )
 
-  it.effect("a task that dies, throws, or interrupts itself gives its permit back", () =>
+  it.effect("a task that dies, throws or interrupts itself releases its permit", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
       const endings: ReadonlyArray<() => Effect.Effect<void, string>> = [

@@ -41,22 +41,20 @@ describe("G12 time", () => {
   )
 
   describe.each(verbs)("$name", (verb) => {
-    it.effect(
-      "starts nothing while time stands still, and the next one in the very nanosecond in which it is due",
-      () =>
-        Effect.gen(function* () {
-          const spy = yield* Spy.make
-          const run = yield* watch(verb.run(range(3), spy.lasting(100_000), { maxPerSecond: 5 }))
-          expect(spy.started).toEqual([0])
-          yield* run.advance(199.999_999)
-          expect(spy.started).toEqual([0])
-          yield* run.advance(0.000_001)
-          expect(spy.started).toEqual([0, 1])
-          yield* run.advance(200)
-          expect(spy.starts).toEqual([0, 200, 400].map(ms))
-          run.fiber.interruptUnsafe()
-          yield* run.finish
-        })
+    it.effect("starts nothing while time stands still, and the next task in the nanosecond in which it is due", () =>
+      Effect.gen(function* () {
+        const spy = yield* Spy.make
+        const run = yield* watch(verb.run(range(3), spy.lasting(100_000), { maxPerSecond: 5 }))
+        expect(spy.started).toEqual([0])
+        yield* run.advance(199.999_999)
+        expect(spy.started).toEqual([0])
+        yield* run.advance(0.000_001)
+        expect(spy.started).toEqual([0, 1])
+        yield* run.advance(200)
+        expect(spy.starts).toEqual([0, 200, 400].map(ms))
+        run.fiber.interruptUnsafe()
+        yield* run.finish
+      })
     )
 
     it("is exact whatever the clock counts from, and reads no wall clock", async () => {
@@ -126,7 +124,7 @@ describe("G12 time", () => {
     expectWindowsHeld(bursts.starts, { starts: 1, seconds: 2 ** 23, burst: 3 })
   })
 
-  it("a task that is free to start arms no timer, and waits for none", async () => {
+  it("a task that may start at once sets no timer and waits for none", async () => {
     const world = new World()
     const spy = new Spy(world.clock)
     // Each takes longer than the rate asks for: what is waited for is the place alone.
@@ -141,7 +139,7 @@ describe("G12 time", () => {
     expect(world.timersArmed, "the tasks' own five").toBe(5)
   })
 
-  it.effect("a meter made outside of the test keeps to the clock of whoever uses it", () =>
+  it.effect("a meter made outside of the test uses the clock of its callers", () =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxPerSecond: 5 })
       const spy = yield* Spy.make

@@ -25,12 +25,12 @@ const limits = [
   { name: "a rate that is never in the way", make: () => ({ maxAtOnce: 10, maxPerSecond: 1e9, maxBurst: 1e9 }) }
 ]
 
-describe("G14 lets others in", () => {
+describe("G14 yields", () => {
   describe.each(verbs)("$name", (verb) => {
     for (const [which, { make, name: limited }] of limits.entries()) {
       // Each limit with one kind of task, the first with all of them: that is where the ways through the engine differ.
       for (const { count, name, task } of which === 0 ? tasks : tasks.slice(2)) {
-        it(`timers and I/O have their turn while tasks of ${name} run, ${limited}`, async () => {
+        it(`timers and I/O are served while tasks of ${name} run, ${limited}`, async () => {
           let done = 0
           let timer = -1
           let immediates = 0
@@ -83,7 +83,7 @@ describe("G14 lets others in", () => {
     expect(started).toBeGreaterThan(0)
   }, 60_000)
 
-  it("waiters on a shared meter that take their turns at once do not keep everybody else out", async () => {
+  it("waiters on a shared meter that start one after the other without a pause do not block the event loop", async () => {
     const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
     let done = 0
     let timer = -1
@@ -109,7 +109,7 @@ describe("G14 lets others in", () => {
 
 const MANY = 100_000
 
-describe("G14 a loop of calls none of which waits lets a timer in", () => {
+describe("G14 a loop of calls that never wait lets a timer fire", () => {
   const meter = Meter.makeUnsafe({ maxAtOnce: 10 })
   const one = () => Effect.void
 
@@ -178,7 +178,7 @@ describe("G14 where tasks are slow", () => {
     return turns
   }
 
-  it.each(limits)("cheap ones before them do not keep the event loop from its turn, $name", async ({ make }) => {
+  it.each(limits)("slow tasks after cheap ones do not block the event loop, $name", async ({ make }) => {
     const slow = slowness()
     await Effect.runPromise(runAll(indices(5000), () => Effect.void, make()))
     const turns = await perTurn(30, (count) =>
@@ -225,7 +225,7 @@ describe("G14 where tasks are slow", () => {
     expect(Effect.runSync(Effect.as(Scope.close(scope, Exit.void), "released"))).toBe("released")
   })
 
-  it("a result is not lost by an interruption while the call that has it gives way", async () => {
+  it("a result is not lost by an interruption while its call yields", async () => {
     const slow = slowness()
     const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
     for (let n = 0; n < 20; n++) {
@@ -248,7 +248,7 @@ describe("G14 where tasks are slow", () => {
   })
 })
 
-describe("G14 in a turn that has just begun, no start is deferred", () => {
+describe("G14 at the beginning of a turn of the event loop, no start is deferred", () => {
   /** So long that the time would be a long turn, were the program not idle. */
   const idle = () => new Promise((resolve) => setTimeout(resolve, 10))
   // Each several times: what is noted of one turn must not tell in the next.

@@ -122,7 +122,7 @@ const program = (isNested: boolean): fc.Arbitrary<Program> =>
   })
 
 describe("random programs of four meters", () => {
-  it("start every task at the instant that the rule says", async () => {
+  it("start every task at the instant that the rule predicts", async () => {
     await fc.assert(
       fc.asyncProperty(program(false), async (given) => {
         const model = modelled(given)
@@ -182,7 +182,7 @@ const isBounded = (given: Program, breach?: Breach): boolean =>
   waitsInTurn(given, modelled(given, breach)).every((wait) => wait <= 2 + given.limits.length)
 
 describe("however crowded n meters are", () => {
-  it("a waiter for all of them waits (2 + n) times as long as one of them stays closed at most, in its turn", () => {
+  it("the first waiter for all meters waits at most (2 + n) times as long as one of them stays closed", () => {
     const bounded = fc.property(flood, (given) => {
       expect(isBounded(given)).toBe(true)
     })
@@ -219,7 +219,7 @@ describe.each([
   { listed: "the one that is waited for last", of: (a: Meter.Meter, b: Meter.Meter) => Meter.all(b, a) }
 ])("of two meters, listed with $listed", ({ of }) => {
   it.each([0, 1])(
-    "a nested call has the one that only a waiter for both would take (made in order %d)",
+    "a nested call gets the permit that only a waiter for both meters would take (meters made in order %d)",
     async (order) => {
       const [one, two] = pair()
       const [outer, inner] = order === 0 ? [one, two] : [two, one]

@@ -35,7 +35,7 @@ describe.each(orders)("all, $order", ({ both }) => {
     ])
   })
 
-  it("nothing is held while waiting: neither a place nor a start of one for the sake of the other", async () => {
+  it("a waiter holds nothing: neither a permit nor a start of one meter while it waits for the other", async () => {
     const log = new Log()
     const [a, b] = pair({ maxAtOnce: 1, maxPerSecond: 10 }, { maxAtOnce: 1, maxPerSecond: 10 })
     for (const [busy, other] of [
@@ -59,7 +59,7 @@ describe.each(orders)("all, $order", ({ both }) => {
     }
   })
 
-  it("a waiting task of a slow narrow meter holds back nobody on the wide one", async () => {
+  it("a waiter at a slow narrow meter does not delay waiters at the wide one", async () => {
     const log = new Log()
     const [wide, narrow] = pair({ maxAtOnce: 10, maxPerSecond: 1000 }, { maxAtOnce: 1 })
     await log.play(
@@ -91,7 +91,7 @@ describe.each(orders)("all, $order", ({ both }) => {
     expect(log.starts).toEqual(["first 0", "b 20", "both 120", "a 220"])
   })
 
-  it("one that waits may give up, whichever it waits for, and costs those behind nothing", async () => {
+  it("a waiter that is interrupted does not delay later waiters, whichever meter it waits for", async () => {
     for (const [first, second] of [
       [60, 5],
       [5, 60]
@@ -109,7 +109,7 @@ describe.each(orders)("all, $order", ({ both }) => {
     }
   })
 
-  it("spends a cost in every one that has the window", async () => {
+  it("spends a cost at every meter that has the window", async () => {
     const log = new Log()
     const [a, b] = pair(
       { windows: { tokens: { limit: 10, per: 100 } } },
@@ -123,7 +123,7 @@ describe.each(orders)("all, $order", ({ both }) => {
     expect(rooms).toEqual([{ tokens: 8 }, { tokens: 4 }])
   })
 
-  it("what was open may have closed meanwhile: all are asked again in the step of the start", async () => {
+  it("a meter that was open may have closed meanwhile: all are checked again in the step of the start", async () => {
     const log = new Log()
     const [a, b] = pair({ maxAtOnce: 1 }, { maxAtOnce: 5 })
     await log.play(
@@ -163,13 +163,13 @@ describe.each(orders)("all, $order", ({ both }) => {
 })
 
 describe("all", () => {
-  it("of none limits nothing", async () => {
+  it("of no meters limits nothing", async () => {
     const log = new Log()
     await log.play([0, runOnEach(names(3), (name) => log.task(name, 10), { meter: Meter.all() })])
     expect(log.starts).toEqual(["t0 0", "t1 0", "t2 0"])
   })
 
-  it("whoever holds a place of one and wants another is not locked out by those who wait for both", async () => {
+  it("a task that holds a permit of one meter and needs another is not blocked by waiters for both", async () => {
     for (const reversed of [false, true]) {
       const log = new Log()
       const meters = pair({ maxAtOnce: 1 }, { maxAtOnce: 1 })

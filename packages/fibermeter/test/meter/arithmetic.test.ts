@@ -144,7 +144,7 @@ const compare = (limit: number, per: number, steps: ReadonlyArray<Step>): void =
 describe("Window", () => {
   const sizes = [fc.integer({ min: 5, max: 30 }), fc.integer({ min: 1, max: 300 })] as const
 
-  it("says what a plain log says, for any spendings, corrections and shifts", () => {
+  it("agrees with a plain log, for any spendings, corrections and shifts", () => {
     fc.assert(
       fc.property(
         ...sizes,
@@ -155,7 +155,7 @@ describe("Window", () => {
     )
   })
 
-  it("says what a plain log says, resized as well", () => {
+  it("agrees with a plain log, also when resized", () => {
     fc.assert(
       fc.property(
         ...sizes,
@@ -166,7 +166,7 @@ describe("Window", () => {
     )
   })
 
-  it("what is asked for again and again is answered the same, until something is spent", () => {
+  it("repeated questions have the same answer until something is spent", () => {
     const window = new SlidingWindow(2, 100)
     window.spend(1, 0)
     window.spend(1, 10)
@@ -188,7 +188,7 @@ describe("Window", () => {
     expect(window.room(108)).toBe(1)
   })
 
-  it("opens to nobody before there is room, also where a spending was seen after the next one", () => {
+  it("does not open before there is room, also where a spending is recorded after a later one", () => {
     const window = new SlidingWindow(3, 100)
     const first = window.spend(1, 0)
     window.spend(1, 1)
@@ -237,7 +237,7 @@ describe("Window", () => {
     return { longest, now }
   }
 
-  it("with more than it can remember one by one, no more gets through, and nobody waits a 16,384th too long", () => {
+  it("with more starts than it remembers one by one, no more starts are allowed, and no wait is a 16,384th too long", () => {
     const per = 1_000_000_000
     for (const [limit, most] of [
       [40_000, 1],
@@ -297,7 +297,7 @@ describe("Window", () => {
     expect(longest).toBeLessThanOrEqual(1e9 / 16_384)
   })
 
-  it("shared entries move with the time line", () => {
+  it("shared entries move with the timeline", () => {
     const window = new SlidingWindow(60_000, 1e9)
     for (let n = 0; n < 60_000; n++) window.spend(1, n * 10_000)
     const before = window.opensAt(1, 6e8)
@@ -307,13 +307,13 @@ describe("Window", () => {
 })
 
 describe("History", () => {
-  it("knows the start so many places back from a later start, if it is not one of those between", () => {
+  it("knows the n-th start before a later start, if it is not one of those between", () => {
     const history = new StartLog(2)
     for (const time of [10, 20]) history.push(time, -Infinity)
     expect([0, 1, 2, 3].map((before) => history.oldest(before))).toEqual([10, 20, Infinity, Infinity])
   })
 
-  it("knows the start so many places back, for any number of places, starts, amendments and shifts", () => {
+  it("knows the n-th last start, for any n, starts, amendments and shifts", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 40 }),
@@ -352,7 +352,7 @@ describe("History", () => {
     )
   })
 
-  it("with more than 65,536 places it may answer later than the truth, by a slice, and never earlier", () => {
+  it("with more than 65,536 entries its answer may be late by a slice, and is never early", () => {
     for (const places of [65_536, 65_537, 100_000, 200_000]) {
       const perSlot = Math.ceil(places / 65_536)
       const history = new StartLog(places)
@@ -568,7 +568,7 @@ describe("Timeline", () => {
     expect(time.now).toBe(42)
   })
 
-  it("moves its zero when the numbers would become too large, and tells by how much", () => {
+  it("moves its zero when the numbers would become too large, and returns by how much", () => {
     let at = -3n
     const shifts: Array<number> = []
     const time = new Timeline((delta) => shifts.push(delta))
@@ -584,7 +584,7 @@ describe("Timeline", () => {
     expect(time.now).toBe(7)
   })
 
-  it("goes on with another clock where it was with the first", () => {
+  it("continues with another clock where it was with the first", () => {
     let first = 100n
     let second = 10n ** 18n
     const time = new Timeline(() => expect.fail("nothing to shift"))
@@ -634,7 +634,7 @@ describe("limits hold across a moved zero, which comes after 52 days", () => {
     expect(shifted(log.starts).map((at) => at - began)).toEqual([0, 0, 80, 120])
   })
 
-  it("pauses, also those that began before", async () => {
+  it("pauses meters that were paused before", async () => {
     const log = new Log()
     const meter = Meter.makeUnsafe({ maxPerSecond: 10 })
     await log.play(
@@ -723,14 +723,14 @@ describe("KeyedLimiters", () => {
 
   const oneIn100ms = { maxAtOnce: 1, windows: { r: { limit: 1, per: 100 } } }
 
-  it("keys that are asked for and not used leave nothing", () => {
+  it("keys that are read and not used are not kept", () => {
     const { count, limiters } = counted({ maxAtOnce: 1 })
     for (let key = 0; key < 50_000; key++) limiters.of(key)
     expect(count.kept).toBeLessThanOrEqual(2)
     expect(limiters.size).toBe(0)
   })
 
-  it("keys that are used are dropped faster than new ones come, without a read of the size", async () => {
+  it("used keys are dropped faster than new ones are added, without a read of the size", async () => {
     const world = new World()
     const { count, limiters } = counted(oneIn100ms)
     let most = 0
@@ -842,7 +842,7 @@ describe("turn", () => {
     turnBegins()
   })
 
-  it("a turn that lasts for twice four milliseconds is over, and not before", () => {
+  it("a turn counts as over after twice four milliseconds, and not before", () => {
     turnBegins()
     const { host, queue } = hostOf()
     for (const _ of range(500)) expect(overdue(host)).toBe(false)
@@ -858,7 +858,7 @@ describe("turn", () => {
     expect(queue).toHaveLength(1)
   })
 
-  it("time in which the program is idle is no turn", () => {
+  it("time in which the program is idle does not count as a turn", () => {
     turnBegins()
     const { host, nextTurn } = hostOf()
     const late = range(100).filter(() => {
@@ -870,7 +870,7 @@ describe("turn", () => {
     expect(late).toEqual([])
   })
 
-  it("looks at the clock but once in many starts, and oftener where they take long", () => {
+  it("reads the clock once in many starts, and more often where starts take long", () => {
     turnBegins()
     const { host } = hostOf()
     looks.mockClear()
@@ -900,7 +900,7 @@ describe("turn", () => {
     expect(slow()).toBe(1)
   })
 
-  it("where the clock stands still, so many starts are a turn", () => {
+  it("where the clock stands still, a number of starts ends a turn", () => {
     turnBegins()
     const { host } = hostOf()
     const first = range(80_000).findIndex(() => overdue(host))
@@ -917,7 +917,7 @@ describe("turn", () => {
     expect(first).toBe(32_767)
   })
 
-  it("goes by the clock of today, after one that was ahead", () => {
+  it("uses the current clock after one that was ahead", () => {
     turnBegins()
     now += 100_000
     const { host, nextTurn } = hostOf()

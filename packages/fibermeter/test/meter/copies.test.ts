@@ -13,11 +13,11 @@ const own = Meter.makeUnsafe({ maxAtOnce: 1 })
 const message = "was made by another copy of fibermeter that this program has loaded: make all meters by the same one"
 
 describe("a meter of another copy", () => {
-  it("is none of this one's", () => {
+  it("is not a meter of this copy", () => {
     expect([own, other].map(Meter.isMeter)).toEqual([true, false])
   })
 
-  it.each(verbs)("is refused by $name", async ({ run }) => {
+  it.each(verbs)("is rejected by $name", async ({ run }) => {
     for (const [meter, name] of [
       [other, "meter"],
       [[own, other], "meter[1]"]
@@ -36,12 +36,12 @@ describe("a meter of another copy", () => {
     ["snapshot", Meter.snapshot(other)],
     ["idle", Meter.idle(other)]
   ]
-  it.each(uses)("is refused by Meter.%s", async (_, effect) => {
+  it.each(uses)("is rejected by Meter.%s", async (_, effect) => {
     const exit = await new World().run(effect)
     expect(defectOf(exit)).toMatchObject({ _tag: "IllegalArgumentError", message: `the meter ${message}` })
   })
 
-  it("is refused by Meter.all", () => {
+  it("is rejected by Meter.all", () => {
     expect(() => Meter.all(own, other)).toThrow(`each of the meters ${message}`)
   })
 })

@@ -4,11 +4,82 @@ import { Cause, Effect, Exit, Fiber, Stream } from "effect"
 import { amap, Meter, runAll, runOnEach } from "../../src/index.ts"
 import { defectOf, errorOf, Log, names } from "../support/Log.ts"
 import { verbs } from "../support/verbs.ts"
+import type { Verb } from "../support/verbs.ts"
 
 const tokens = (limit: number, per = 100) => Meter.makeUnsafe({ windows: { tokens: { limit, per } } })
 
+const badCosts: ReadonlyArray<readonly [cost: unknown, message: string]> = [
+  [{ tokenz: 1 }, "there is no window tokenz that the cost could be counted in. Known: tokens"],
+  ...(
+    [
+      [-0.5, "-0.5"],
+      [Number.NaN, "NaN"],
+      [Infinity, "Infinity"],
+      ["5", '"5"'],
+      [null, "null"]
+    ] as const
+  ).map(([tokens, shown]): readonly [unknown, string] => [
+    { tokens },
+    `cost.tokens must be a finite number of at least 0, but is ${shown}`
+  ]),
+  ...(
+    [
+      [5, "5"],
+      [[1], "an array"],
+      [null, "null"],
+      [undefined, "undefined"]
+    ] as const
+  ).map(([cost, shown]): readonly [unknown, string] => [
+    cost,
+    `cost must be an object of amounts by the names of windows, but is ${shown}`
+  ])
+]
+
+const expectInvalid = async (verb: Verb, second: unknown, message: string): Promise<void> => {
+  const log = new Log()
+  const cost = (_: string, index: number) => (index === 1 ? second : { tokens: 1 })
+  const call = verb.run(["a", "b", "c"], (name) => log.around(name, Effect.never), { meter: tokens(5), cost } as never)
+  await log.play([0, log.named("call", call)])
+  expect(log.starts).toEqual(["a 0"])
+  const defect = defectOf(log.exit("call"))
+  expect(defect).toBeInstanceOf(Cause.IllegalArgumentError)
+  expect((defect as Error).message).toBe(message)
+  log.expectRest()
+}
+
+describe("an invalid cost is a defect that names it, and its task does not start", () => {
+  it.each(badCosts)("%o from the function of a verb", async (cost, message) => {
+    await expectInvalid(verbs[1]!, cost, message)
+  })
+
+  it.each(badCosts.filter(([cost]) => cost !== undefined))("%o of metered and acquire", async (cost, message) => {
+    const log = new Log()
+    const options = { cost } as never
+    const effects: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+      Meter.metered(log.task("a"), tokens(5), options),
+      Effect.scoped(Meter.acquire(tokens(5), options))
+    ]
+    for (const effect of effects) {
+      const defect = defectOf(await log.world.run(effect))
+      expect(defect).toBeInstanceOf(Cause.IllegalArgumentError)
+      expect((defect as Error).message).toBe(message)
+    }
+    expect(log.starts).toEqual([])
+  })
+
+  it("without windows, no name is known", async () => {
+    const log = new Log()
+    const exit = await log.world.run(
+      Meter.metered(Effect.void, Meter.makeUnsafe({ maxAtOnce: 1 }), { cost: { tokens: 1 } })
+    )
+    expect((defectOf(exit) as Error).message).toBe(
+      "there is no window tokens that the cost could be counted in. No window has a name here"
+    )
+  })
+})
+
 describe("cost", () => {
-  it("spends what it says: tasks start as long as their sum fits the window", async () => {
+  it("is spent from its window: tasks start as long as their sum fits", async () => {
     const log = new Log()
     const meter = tokens(10)
     const cost = { a: 4, b: 6, c: 3, d: 7, e: 10, f: 1 } as const
@@ -51,7 +122,7 @@ describe("cost", () => {
     expect(room).toEqual({ constructor: 1, tokens: 97 })
   })
 
-  it("requests and tokens a minute hold together", async () => {
+  it("windows of requests and of tokens hold together", async () => {
     const log = new Log()
     const windows = { requests: { limit: 3, per: "1 minute" }, tokens: { limit: 1000, per: "1 minute" } } as const
     const weights = [400, 400, 300, 100, 100, 100]
@@ -73,7 +144,7 @@ describe("cost", () => {
     expect(log.starts).toEqual(["a 0", "free 0", "b 100"])
   })
 
-  it("may be a fraction, and sums of fractions leave nothing behind", async () => {
+  it("may be a fraction, and sums of fractions leave no remainder", async () => {
     const log = new Log()
     const meter = tokens(1)
     const call = (prefix: string) =>
@@ -90,7 +161,7 @@ describe("cost", () => {
     })
   })
 
-  it("large requests are not overtaken by small ones that come later", async () => {
+  it("large requests are not overtaken by later small ones", async () => {
     const log = new Log()
     const meter = tokens(10)
     const one = (name: string, cost: number) => Meter.metered(log.task(name), meter, { cost: { tokens: cost } })
@@ -104,7 +175,7 @@ describe("cost", () => {
     expect(log.starts.slice(12).every((start) => start.endsWith(" 300"))).toBe(true)
   })
 
-  it("a small one takes the room at once when the large one before it gives up", async () => {
+  it("a small request starts at once when the large one before it is interrupted", async () => {
     const log = new Log()
     const meter = tokens(10)
     const one = (name: string, cost: number) => Meter.metered(log.task(name), meter, { cost: { tokens: cost } })
@@ -112,7 +183,7 @@ describe("cost", () => {
     expect(log.starts).toEqual(["first 0", "small 40"])
   })
 
-  it("acquire spends what it says, too", async () => {
+  it("acquire spends its cost, too", async () => {
     const log = new Log()
     const meter = tokens(10)
     const one = (name: string, cost: number) =>
@@ -158,46 +229,8 @@ describe("cost", () => {
       log.expectRest()
     })
 
-    it.each([
-      [
-        "a name that no window has",
-        (): unknown => ({ tokenz: 1 }),
-        "there is no window tokenz that the cost could be counted in. Known: tokens"
-      ],
-      [
-        "a negative amount",
-        (): unknown => ({ tokens: -1 }),
-        "cost.tokens must be a finite number of at least 0, but is -1"
-      ],
-      [
-        "no number",
-        (): unknown => ({ tokens: Number.NaN }),
-        "cost.tokens must be a finite number of at least 0, but is NaN"
-      ],
-      [
-        "Infinity",
-        (): unknown => ({ tokens: Infinity }),
-        "cost.tokens must be a finite number of at least 0, but is Infinity"
-      ],
-      ["a text", (): unknown => ({ tokens: "5" }), 'cost.tokens must be a finite number of at least 0, but is "5"'],
-      ["null", (): unknown => ({ tokens: null }), "cost.tokens must be a finite number of at least 0, but is null"],
-      ["a number alone", (): unknown => 5, "cost must be an object of amounts by the names of windows, but is 5"],
-      [
-        "nothing",
-        (): unknown => undefined,
-        "cost must be an object of amounts by the names of windows, but is undefined"
-      ]
-    ] as const)("%s is a defect that names it, and its task does not start", async (_, cost, message) => {
-      const log = new Log()
-      const bad = (_: string, index: number) => (index === 1 ? cost() : { tokens: 1 })
-      const options = { meter: tokens(5), cost: bad }
-      const call = verb.run(["a", "b", "c"], (name) => log.around(name, Effect.never), options as never)
-      await log.play([0, log.named("call", call)])
-      expect(log.starts).toEqual(["a 0"])
-      const defect = defectOf(log.exit("call"))
-      expect(defect).toBeInstanceOf(Cause.IllegalArgumentError)
-      expect((defect as Error).message).toBe(message)
-      log.expectRest()
+    it("an invalid cost is a defect that names it, and its task does not start", async () => {
+      for (const [cost, message] of [badCosts[0]!, badCosts[1]!]) await expectInvalid(verb, cost, message)
     })
 
     it("a throw inside cost is a defect, treated like one inside the task", async () => {
@@ -212,17 +245,10 @@ describe("cost", () => {
       log.expectRest()
     })
   })
-
-  it("cost has to be a function for a verb", async () => {
-    const log = new Log()
-    const call = runAll([1], () => Effect.die("it started"), { windows: { t: { limit: 1, per: 1 } }, cost: 5 as never })
-    await log.play([0, log.named("call", call)])
-    expect((defectOf(log.exit("call")) as Error).message).toContain("cost must be a function, but is 5")
-  })
 })
 
 describe("an excessive cost", () => {
-  it("is refused at once, typed, with the window, the cost and the limit", async () => {
+  it("fails at once with a typed error that has the window, the cost and the limit", async () => {
     const log = new Log()
     const meter = Meter.makeUnsafe({ windows: { requests: { limit: 5, per: 100 }, tokens: { limit: 10, per: 100 } } })
     await log.play([0, log.named("a", Meter.metered(log.task("a"), meter, { cost: { tokens: 11 } }))])
@@ -244,7 +270,7 @@ describe("an excessive cost", () => {
     expect(await log.world.value(caught)).toBe("too much: 2")
   })
 
-  it("is refused at once while others wait, and costs them nothing", async () => {
+  it("fails at once while others wait, and does not delay them", async () => {
     const log = new Log()
     const meter = tokens(10)
     const one = (name: string, cost: number) =>
@@ -254,7 +280,7 @@ describe("an excessive cost", () => {
     expect(log.ends).toEqual(["a 0", "impossible 20", "b 100", "c 200"])
   })
 
-  it("is refused by the meter that has the window, whichever of several that is, before any takes something", async () => {
+  it("fails by the meter that has the window, whichever of several, before any meter is changed", async () => {
     const log = new Log()
     const older = tokens(5)
     const younger = Meter.makeUnsafe({ maxAtOnce: 1, windows: { requests: { limit: 1, per: 1000 } } })
@@ -281,46 +307,11 @@ describe("an excessive cost", () => {
   })
 })
 
-describe("a bad cost of metered and acquire is a defect that names it", () => {
-  it.each([
-    [{ tokenz: 1 }, "there is no window tokenz that the cost could be counted in. Known: requests, tokens"],
-    [{ tokens: -0.5 }, "cost.tokens must be a finite number of at least 0, but is -0.5"],
-    [{ tokens: Infinity }, "cost.tokens must be a finite number of at least 0, but is Infinity"],
-    [{ requests: 1, tokens: "many" }, 'cost.tokens must be a finite number of at least 0, but is "many"'],
-    [[1], "cost must be an object of amounts by the names of windows, but is an array"],
-    [null, "cost must be an object of amounts by the names of windows, but is null"]
-  ])("%o", async (cost, message) => {
-    const log = new Log()
-    const meter = Meter.makeUnsafe({ windows: { requests: { limit: 1, per: 100 }, tokens: { limit: 1, per: 100 } } })
-    const options = { cost } as never
-    const effects: ReadonlyArray<Effect.Effect<unknown>> = [
-      Meter.metered(log.task("a"), meter, options),
-      Effect.scoped(Meter.acquire(meter, options))
-    ]
-    for (const effect of effects) {
-      const defect = defectOf(await log.world.run(effect))
-      expect(defect).toBeInstanceOf(Cause.IllegalArgumentError)
-      expect((defect as Error).message).toBe(message)
-    }
-    expect(log.starts).toEqual([])
-  })
-
-  it("says so where no window has a name at all", async () => {
-    const log = new Log()
-    const exit = await log.world.run(
-      Meter.metered(Effect.void, Meter.makeUnsafe({ maxAtOnce: 1 }), { cost: { tokens: 1 } })
-    )
-    expect((defectOf(exit) as Error).message).toBe(
-      "there is no window tokens that the cost could be counted in. No window has a name here"
-    )
-  })
-})
-
 describe("correct", () => {
   const one = (log: Log, meter: Meter.Meter, name: string, cost: number, body: Effect.Effect<unknown> = Effect.void) =>
     Meter.metered(log.around(name, body), meter, { cost: { tokens: cost } })
 
-  it("frees what was booked too much at once, for those who wait already", async () => {
+  it("frees an overestimated cost at once, for tasks that already wait", async () => {
     const log = new Log()
     const meter = tokens(10)
     await log.play(
@@ -331,7 +322,7 @@ describe("correct", () => {
     expect(log.starts).toEqual(["a 0", "b 30", "c 100"])
   })
 
-  it("charges what was booked too little: it holds back those that come next", async () => {
+  it("charges an underestimated cost: later tasks wait for it", async () => {
     const log = new Log()
     const meter = tokens(10)
     await log.play(
@@ -410,7 +401,7 @@ describe("correct", () => {
     expect(log.starts).toEqual(["a 0", "b 10", "c 20"])
   })
 
-  it("reaches from a forked child, and from a task of a task, to the nearest one that has the window", async () => {
+  it("in a forked child or a nested task, corrects the nearest task that has the window", async () => {
     const log = new Log()
     const outer = tokens(10)
     const inner = Meter.makeUnsafe({ windows: { bytes: { limit: 10, per: 100 } } })
@@ -424,7 +415,7 @@ describe("correct", () => {
     expect(rooms).toEqual([{ tokens: 6 }, { bytes: 2 }])
   })
 
-  it.each(verbs)("works in the tasks of $name, under its own windows and those of its meters", async (verb) => {
+  it.each(verbs)("works in the tasks of $name, for its own windows and those of its meters", async (verb) => {
     const log = new Log()
     const meter = tokens(10)
     const task = (name: string) =>
@@ -456,7 +447,7 @@ describe("correct", () => {
     }
   })
 
-  it("a bad amount or an unknown name beside a known one is a defect, and corrects nothing", async () => {
+  it("an invalid amount or an unknown name beside a known one is a defect, and corrects nothing", async () => {
     const log = new Log()
     const meter = tokens(10)
     for (const [cost, message] of [
@@ -487,7 +478,7 @@ describe("correct", () => {
     )
   })
 
-  it("holds for all meters of the task before the waiters of any are looked at", async () => {
+  it("applies to all meters of the task before the waiters of any are checked", async () => {
     for (const order of [0, 1]) {
       const log = new Log()
       const make = (name: string) => Meter.makeUnsafe({ windows: { [name]: { limit: 10, per: 100 } } })

@@ -25,24 +25,21 @@ const awaited = ways.filter(({ name }) => !name.startsWith("amap"))
 
 describe("a deadlock", () => {
   describe.each(ways)("of a task in $name", (outer) => {
-    it.each(awaited)(
-      "that waits in $name for the only place, which it holds itself, is told at once",
-      async (inner) => {
-        const log = new Log()
-        const meter = atOnce(1)
-        const nested = log.named("inner", inner.run(log.task("never"), meter))
-        await log.play([0, outer.run(log.around("outer", Effect.andThen(Effect.sleep(10), nested)), meter)])
-        expect(log.starts).toEqual(["outer 0"])
-        expect(log.ends).toEqual(["inner 10"])
-        const defect = defectOf(log.exit("inner"))
-        expect(defect).toBeInstanceOf(Meter.Deadlock)
-        expect(defect).toMatchObject({ _tag: "Deadlock", held: 1 })
-        log.expectRest()
-      }
-    )
+    it.each(awaited)("that waits in $name for the only permit, which it holds itself, fails at once", async (inner) => {
+      const log = new Log()
+      const meter = atOnce(1)
+      const nested = log.named("inner", inner.run(log.task("never"), meter))
+      await log.play([0, outer.run(log.around("outer", Effect.andThen(Effect.sleep(10), nested)), meter)])
+      expect(log.starts).toEqual(["outer 0"])
+      expect(log.ends).toEqual(["inner 10"])
+      const defect = defectOf(log.exit("inner"))
+      expect(defect).toBeInstanceOf(Meter.Deadlock)
+      expect(defect).toMatchObject({ _tag: "Deadlock", held: 1 })
+      log.expectRest()
+    })
   })
 
-  it("says what it is and what to do", () => {
+  it("has a message with its cause and the remedy", () => {
     expect(new Meter.Deadlock({ held: 1 }).message).toBe(
       "the only permit of a meter is held by a task that waits for that same meter. " +
         "Run what is inside without the meter, give it a meter of its own, or raise the limit"
@@ -69,7 +66,7 @@ describe("a deadlock", () => {
     log.expectRest()
   })
 
-  it("of n tasks that all wait: the newest wait fails, and thereby the others go on", async () => {
+  it("of n tasks that all wait: the newest wait fails, so that the others continue", async () => {
     const log = new Log()
     const meter = atOnce(3)
     const one = (name: string, after: number) =>
@@ -126,7 +123,7 @@ describe("a deadlock", () => {
     expect(defectOf(log.exit("inner"))).toBeInstanceOf(Meter.Deadlock)
   })
 
-  it("of tasks one inside of the other that hold all places together", async () => {
+  it("of nested tasks that hold all permits together", async () => {
     const log = new Log()
     const meter = atOnce(2)
     const inner = log.named("inner", Meter.metered(log.task("never"), meter))
@@ -135,7 +132,7 @@ describe("a deadlock", () => {
     expect(defectOf(log.exit("inner"))).toMatchObject({ _tag: "Deadlock", held: 2 })
   })
 
-  it("of a task that waits in vain, goes on without, and waits once more", async () => {
+  it("of a task that survives a deadlock and waits again", async () => {
     const log = new Log()
     const meter = atOnce(2)
     const impatient = Effect.timeoutOption(Meter.metered(log.task("never"), meter), 5)
@@ -180,7 +177,7 @@ describe("a deadlock", () => {
     log.expectRest()
   })
 
-  it("of a request for several meters, at whichever of them it stands", async () => {
+  it("of a request for several meters, at whichever of them it waits", async () => {
     for (const order of [0, 1]) {
       const log = new Log()
       const made = [atOnce(1), atOnce(1)] as const
@@ -213,7 +210,7 @@ describe("a deadlock", () => {
     expect(defectOf(log.exit("inner"))).toBeInstanceOf(Meter.Deadlock)
   })
 
-  it("may be survived: a task that does without goes on, and its meter has lost nothing", async () => {
+  it("can be survived: the task that catches it continues, and its meter has lost nothing", async () => {
     const log = new Log()
     const meter = atOnce(1)
     const body = Effect.exit(Meter.metered(log.task("never"), meter))
@@ -225,7 +222,7 @@ describe("a deadlock", () => {
     expect((await log.world.value(Meter.snapshot(meter))).free).toBe(1)
   })
 
-  it("that comes of fewer places is told, too", async () => {
+  it("that is caused by fewer permits fails a waiter, too", async () => {
     const log = new Log()
     const meter = atOnce(3)
     const nesting = (name: string) =>
@@ -248,7 +245,7 @@ describe("a deadlock", () => {
     expect(dead.length).toBe(1)
   })
 
-  it("that comes of fewer places is not told to what a task has left behind", async () => {
+  it("that is caused by fewer permits does not fail a fiber that has outlived its task", async () => {
     const log = new Log()
     const meter = atOnce(3)
     const waits = (name: string) =>
@@ -279,7 +276,7 @@ describe("no deadlock", () => {
       )
     )
 
-  it("while one that holds a place can still go on", async () => {
+  it("while a task that holds a permit can still continue", async () => {
     const log = new Log()
     const meter = atOnce(3)
     await log.play(
@@ -291,7 +288,7 @@ describe("no deadlock", () => {
     expect([log.exit("a"), log.exit("b")]).toEqual([Exit.succeed("in a"), Exit.succeed("in b")])
   })
 
-  it("while a start taken by hand holds the other place: it is not known to wait for anything", async () => {
+  it("while an acquired start holds the other permit: it is not known to wait for anything", async () => {
     const log = new Log()
     const meter = atOnce(2)
     await log.play(
@@ -327,7 +324,7 @@ describe("no deadlock", () => {
     expect(log.starts).toEqual(["t0 0", "t1 10", "t0 20", "t1 30"])
   })
 
-  it("when the one that waited has given up", async () => {
+  it("when the waiter has been interrupted", async () => {
     const log = new Log()
     const meter = atOnce(2)
     const impatient = Effect.andThen(
@@ -342,7 +339,7 @@ describe("no deadlock", () => {
     expect(log.exit("b")).toEqual(Exit.succeed("in b"))
   })
 
-  it("one task that waits twice still holds but one place", async () => {
+  it("a task that waits twice still holds only one permit", async () => {
     const log = new Log()
     const meter = atOnce(2)
     const twice = Effect.all([Meter.metered(log.task("x", 5), meter), Meter.metered(log.task("y", 5), meter)], {
@@ -355,29 +352,35 @@ describe("no deadlock", () => {
     expect(log.starts).toEqual(["plain 0", "x 30", "y 35"])
   })
 
-  it.each(ways)("when a task has ended in $name: what it left behind waits on behalf of nobody", async ({ run }) => {
-    const log = new Log()
-    const meter = atOnce(1)
-    const leaving = Effect.forkDetach(Effect.delay(log.named("left", Meter.metered(log.task("left", 5), meter)), 20))
-    await log.play([0, run(leaving, meter)], [10, Meter.metered(log.task("plain", 50), meter)], [200, Effect.void])
-    expect(log.starts).toEqual(["plain 10", "left 60"])
-    expect(log.exit("left")).toEqual(Exit.succeed("left"))
-  })
+  it.each(ways)(
+    "when a task has ended in $name: a fiber that outlives it is not part of a deadlock",
+    async ({ run }) => {
+      const log = new Log()
+      const meter = atOnce(1)
+      const leaving = Effect.forkDetach(Effect.delay(log.named("left", Meter.metered(log.task("left", 5), meter)), 20))
+      await log.play([0, run(leaving, meter)], [10, Meter.metered(log.task("plain", 50), meter)], [200, Effect.void])
+      expect(log.starts).toEqual(["plain 10", "left 60"])
+      expect(log.exit("left")).toEqual(Exit.succeed("left"))
+    }
+  )
 
-  it.each(ways)("of what has ended in $name while something that it left behind waited, but of others", async (way) => {
-    const log = new Log()
-    const meter = atOnce(2)
-    const left = Effect.forkDetach(Meter.metered(log.task("left", 5), meter))
-    await log.play(
-      [0, Meter.metered(log.task("plain", 100), meter)],
-      [0, way.run(Effect.andThen(left, Effect.sleep(10)), meter)],
-      [20, nested(log, meter, "a")],
-      [200, nested(log, meter, "b", 5)],
-      [200, Effect.timeoutOption(nested(log, meter, "c", 5), "1 hour")]
-    )
-    expect(log.starts).toEqual(["plain 0", "left 10", "a 20", "in a 100", "b 200", "c 200", "in b 205"])
-    expect(defectOf(log.exit("c"))).toBeInstanceOf(Meter.Deadlock)
-  })
+  it.each(ways)(
+    "of a task that has ended in $name while a fiber that outlives it waits, but of others",
+    async (way) => {
+      const log = new Log()
+      const meter = atOnce(2)
+      const left = Effect.forkDetach(Meter.metered(log.task("left", 5), meter))
+      await log.play(
+        [0, Meter.metered(log.task("plain", 100), meter)],
+        [0, way.run(Effect.andThen(left, Effect.sleep(10)), meter)],
+        [20, nested(log, meter, "a")],
+        [200, nested(log, meter, "b", 5)],
+        [200, Effect.timeoutOption(nested(log, meter, "c", 5), "1 hour")]
+      )
+      expect(log.starts).toEqual(["plain 0", "left 10", "a 20", "in a 100", "b 200", "c 200", "in b 205"])
+      expect(defectOf(log.exit("c"))).toBeInstanceOf(Meter.Deadlock)
+    }
+  )
 
   it("when a task has only forked a child, which waits on its own account", async () => {
     const log = new Log()
@@ -413,7 +416,7 @@ describe("no deadlock", () => {
     log.expectRest()
   })
 
-  it.each(ways)("of a wait in $name that times out: the task goes on without", async ({ run }) => {
+  it.each(ways)("of a wait in $name that times out: the task continues without it", async ({ run }) => {
     const log = new Log()
     const meter = atOnce(1)
     const inner = Effect.timeoutOption(run(log.task("never"), meter), 20)
@@ -451,7 +454,7 @@ describe("no deadlock", () => {
     log.expectRest()
   })
 
-  it("in deep nesting, as long as there are places", async () => {
+  it("in deep nesting, as long as there are permits", async () => {
     const log = new Log()
     const meter = atOnce(6)
     const deep = (level: number): Effect.Effect<void> =>
@@ -460,7 +463,7 @@ describe("no deadlock", () => {
     expect(log.starts).toEqual(range(6).map((level) => `level ${level} ${level}`))
   })
 
-  it("for those who wait from outside while a task inside is refused", async () => {
+  it("for waiters outside while a task inside fails by a deadlock", async () => {
     const log = new Log()
     const meter = atOnce(1)
     const outer = Meter.metered(
@@ -475,7 +478,7 @@ describe("no deadlock", () => {
     expect(log.starts).toEqual(["outer 0", "outside 20"])
   })
 
-  it("is left behind by interruptions: afterwards the count of those who wait is right", async () => {
+  it("is left by interruptions: afterwards the number of waiters is right", async () => {
     const log = new Log()
     const meter = atOnce(2)
     const waits = (name: string) =>
@@ -499,7 +502,7 @@ describe("no deadlock", () => {
     expect(log.starts).toEqual(["a 70", "plain 70", "in a 100"])
   })
 
-  it("while one of those that wait is just being let pass", async () => {
+  it("while one of the waiters is being admitted", async () => {
     const log = new Log()
     const meter = atOnce(3)
     // What it does at a start is done while the start is being taken: being younger, it is asked before the other.

@@ -36,7 +36,7 @@ describe("Meter.idle", () => {
     log.expectRest()
   })
 
-  it("those that give up waiting are not waited for", async () => {
+  it("interrupted waiters are not waited for", async () => {
     const log = new Log()
     const meter = Meter.makeUnsafe({ maxPerSecond: 1 })
     const one = (name: string) => Meter.metered(log.task(name), meter)
@@ -63,7 +63,7 @@ describe("Meter.idle", () => {
     log.expectRest()
   })
 
-  it("whoever stops waiting for it leaves nothing", async () => {
+  it("an interrupted wait for it leaves nothing", async () => {
     const log = new Log()
     const meter = Meter.makeUnsafe({})
     await log.play(

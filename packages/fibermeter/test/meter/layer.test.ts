@@ -19,7 +19,7 @@ const part = (log: Log, service: typeof GitHub | typeof GitLab, prefix: string) 
   })
 
 describe("layer", () => {
-  it("gives a whole program one meter: its limits hold for all parts together", async () => {
+  it("provides one meter to a whole program: its limits hold for all parts together", async () => {
     const log = new Log()
     const program = Effect.all([part(log, GitHub, "a"), part(log, GitHub, "b")], { concurrency: 2 })
     await log.play([0, Effect.provide(program, GitHub.layer)])
@@ -66,7 +66,7 @@ describe("layer", () => {
     expect(log.starts).toEqual(["a0 0", "b0 0", "a1 100", "b1 100"])
   })
 
-  it("bad limits are a defect of the layer, before anything of the program runs", async () => {
+  it("invalid limits are a defect of the layer, before anything of the program runs", async () => {
     const log = new Log()
     const layer = Meter.layer(GitHub, { maxPerSecond: 0 })
     const defect = defectOf(await log.world.run(Effect.provide(part(log, GitHub, "a"), layer)))

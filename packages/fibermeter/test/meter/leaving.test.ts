@@ -111,8 +111,8 @@ describe("G8: a call starts nothing after its end", () => {
   })
 })
 
-describe("G10: nobody waits for ever", () => {
-  it("behind a full meter for a schedule that has ended, where the task that fills it waits for that", async () => {
+describe("G10: no waiter waits for ever", () => {
+  it("behind a full meter for a schedule that has ended, while the task that fills it waits for that schedule", async () => {
     const log = new Log()
     const ended = Meter.fromSchedule(Schedule.recurs(0))
     const full = Meter.makeUnsafe({ maxAtOnce: 1 })

@@ -255,7 +255,7 @@ describe("every start is the model's", () => {
     await check({ interrupt: 10, correct: 35 }, anyLimits, 300, false)
   })
 
-  it("with places and windows resized", async () => {
+  it("with resized permits and windows", async () => {
     await check({ interrupt: 10, correct: 10, pause: 10, resize: "places and windows" }, anyLimits, 300, false)
   })
 
@@ -279,7 +279,7 @@ describe("programs that once went wrong go as modelled", () => {
     await expectAsModelled(program(arrives(0, 2), resizes(3, 3), arrives(0, 2)))
   })
 
-  it("a resized rate counted from when somebody began to wait, not from the last start", async () => {
+  it("a resized rate counted from the beginning of a wait, not from the last start", async () => {
     const program = (limits: Limits, ...list: ReadonlyArray<Draft>) =>
       programOf(limits, list, { ...shares, resize: "everything" })
     const interrupts: Draft = { ...commonly, kind: 0, gap: 0 }
@@ -296,7 +296,7 @@ describe("the model itself", () => {
   const starts = (limits: Limits, events: ReadonlyArray<ModelEvent>) =>
     sorted(meterModel(modelOf(limits), events)).map(([, at]) => (at - 1) / milli)
 
-  it("knows places, rates, bursts, windows and costs", () => {
+  it("knows permits, rates, bursts, windows and costs", () => {
     expect(starts({ maxAtOnce: 2 }, arrivals(1, 1, 1, 1, 1))).toEqual([0, 0, 10, 10, 20])
     expect(starts({ rate: 5 }, arrivals(1, 1, 1))).toEqual([0, 200, 400])
     expect(starts({ rate: 5, burst: 2 }, arrivals(1, 1, 1, 1, 1, 1))).toEqual([0, 0, 200, 400, 600, 1000])

@@ -92,7 +92,7 @@ describe("fromSchedule, its delay being the least time to the next start", () =>
     expect(steps).toEqual([0, 500, 550])
   })
 
-  it("under a place of another meter it counts from the start, and is not stepped for who only waits", async () => {
+  it("with a permit of another meter it counts from the start, and is not stepped for a task that only waits", async () => {
     const log = new Log()
     const meter = Meter.all(Meter.makeUnsafe({ maxAtOnce: 1 }), Meter.fromSchedule(Schedule.spaced(50)))
     await log.play([0, runOnEach([120, 10, 10], (lasting, n) => log.task(String(n), lasting), { meter })])
@@ -109,7 +109,7 @@ describe("a schedule that takes time for its step", () => {
     expect(await startsOf(4, thinking(170))).toEqual([0, 170, 340, 510])
   })
 
-  it("goes on thinking when whoever started has ended, so that the next start keeps its distance", async () => {
+  it("finishes its step after the task that started it has ended, so that the next start keeps its distance", async () => {
     const log = new Log()
     const meter = Meter.fromSchedule(thinking(60))
     await log.play(
@@ -155,7 +155,7 @@ describe("a schedule that fails", () => {
     )
   }
 
-  it("fails whoever waits and whoever comes, typed; what runs goes on", async () => {
+  it("fails present and later waiters with its typed error; running tasks continue", async () => {
     const log = new Log()
     const meter = Meter.fromSchedule(breaking(2))
     const one = (name: string) => log.named(name, Meter.metered(log.task(name, 50), meter))
@@ -207,7 +207,7 @@ describe("a schedule that needs services", () => {
       Effect.map(Effect.service(Pause), ({ millis }) => Duration.millis(millis))
     )
 
-  it.each(verbs)("$name takes them from whoever calls", async (verb) => {
+  it.each(verbs)("$name takes them from its caller", async (verb) => {
     const log = new Log()
     const meter = Meter.fromSchedule(needing())
     const call = verb.run(
@@ -247,7 +247,7 @@ describe("a schedule that ends", () => {
     log.expectRest()
   })
 
-  it("one that ends at once admits one start", async () => {
+  it("a schedule that ends at once admits one start", async () => {
     const log = new Log()
     const meter = Meter.fromSchedule(Schedule.recurs(0))
     await log.play([

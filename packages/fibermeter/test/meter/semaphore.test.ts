@@ -47,7 +47,7 @@ describe("fromSemaphore, of a semaphore that is resized", () => {
 })
 
 describe("fromSemaphore", () => {
-  it("the meter's tasks and direct takers take turns in the order in which they came", async () => {
+  it("the meter's tasks and direct takers start in the order of their arrival", async () => {
     const log = new Log()
     const semaphore = Semaphore.makeUnsafe(1)
     const meter = Meter.fromSemaphore(semaphore)
@@ -101,7 +101,7 @@ describe("fromSemaphore", () => {
     await log.world.value(allFree(semaphore, 3))
   })
 
-  it("with nothing to do it stands in nobody's way", async () => {
+  it("without waiters it does not use the semaphore", async () => {
     const log = new Log()
     const semaphore = Semaphore.makeUnsafe(1)
     const meter = Meter.fromSemaphore(semaphore)
@@ -111,7 +111,7 @@ describe("fromSemaphore", () => {
     log.expectRest()
   })
 
-  it("a waiter that gives up leaves no place in the semaphore's queue", async () => {
+  it("an interrupted waiter leaves the semaphore's queue", async () => {
     const log = new Log()
     const semaphore = Semaphore.makeUnsafe(1)
     const meter = Meter.fromSemaphore(semaphore)
@@ -124,7 +124,7 @@ describe("fromSemaphore", () => {
     log.expectRest()
   })
 
-  it("one that goes on waiting gets the permit that another waiter asked for and left", async () => {
+  it("a remaining waiter gets the permit that an interrupted one had requested", async () => {
     const log = new Log()
     const semaphore = Semaphore.makeUnsafe(1)
     const meter = Meter.fromSemaphore(semaphore)
@@ -153,7 +153,7 @@ describe("fromSemaphore", () => {
     expect(log.starts).toEqual(["a 0", "b 50"])
   })
 
-  it("no permit is held for one who waits for another meter as well", async () => {
+  it("no permit is held for a waiter that also waits for another meter", async () => {
     const log = new Log()
     const semaphore = Semaphore.makeUnsafe(1)
     const younger = Meter.makeUnsafe({ maxAtOnce: 1 })
@@ -204,7 +204,7 @@ describe("fromSemaphore", () => {
     expect(shots).toEqual([{ free: 2, running: 1, started: 1, waiting: 0 }])
   })
 
-  it("a semaphore that breaks, breaks the meter: whoever waits and whoever comes is refused with its cause", async () => {
+  it("a semaphore that fails makes its meter fail: present and later waiters fail with its cause", async () => {
     const log = new Log()
     const real = Semaphore.makeUnsafe(1)
     const broken = new Proxy(real, {
@@ -231,7 +231,7 @@ describe("fromSemaphore", () => {
     log.expectRest()
   })
 
-  it("whose number of permits is not known it takes for unlimited in a snapshot, and keeps to it all the same", async () => {
+  it("with an unknown number of permits is unlimited in a snapshot, and still limits", async () => {
     const log = new Log()
     const real = Semaphore.makeUnsafe(1)
     const opaque = new Proxy(real, { get: (target, key) => (key === "permits" ? undefined : Reflect.get(target, key)) })
@@ -241,7 +241,7 @@ describe("fromSemaphore", () => {
     expect((await log.world.value(Meter.snapshot(meter))).free).toBe(Infinity)
   })
 
-  it("keeps to the permits, loses none and lets everybody in, in any mix of takers, leavers and resizes", async () => {
+  it("never exceeds the permits, loses none and admits every task, for any mix of takers, interruptions and resizes", async () => {
     const taker = fc.record({
       direct: fc.boolean(),
       at: fc.integer({ min: 0, max: 80 }),

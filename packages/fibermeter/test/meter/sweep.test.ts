@@ -208,7 +208,7 @@ describe.each(grains)("interrupted at every single $grain step", ({ fine }) => {
   describe.each(kinds)("under $name", ({ make, name }) => {
     // A start taken by hand is known to no task: nothing inside could correct it, or be seen to wait for it.
     it.each(programs.filter((program) => program.name !== "acquire" || !/corrected|deadlock/.test(name)))(
-      "$name gives everything back, and others lose nothing",
+      "$name releases everything, and others lose nothing",
       async ({ run }) => {
         for (let at = 0; ; at++) {
           const world = new World({ fine })

@@ -10,7 +10,6 @@ import {
   pass,
   settle,
   sleep,
-  untyped,
   useVirtualTime,
   value,
   watch
@@ -172,84 +171,6 @@ describe("what they give", () => {
     expect(seen).toEqual([1, 2])
     await using rest = meter.amap([1], (n) => n)
     expect(await rest.next()).toEqual({ done: false, value: 1 })
-  })
-})
-
-describe("bad input is refused as by the plain verb, word for word", () => {
-  /** How a call is refused: when, with what kind of error, and what that says. */
-  const refusal = async (call: () => unknown): Promise<string> => {
-    let given: unknown
-    try {
-      given = call()
-    } catch (error) {
-      return `throws ${String(error)}`
-    }
-    const outcome = await settle(result(given))
-    return outcome.status === "rejected" ? `rejects with ${String(outcome.reason)}` : "is not refused"
-  }
-
-  const other = createMeter({})
-  const task = () => 1
-  const options: ReadonlyArray<readonly [string, unknown]> = [
-    ["null", null],
-    ["a number", 5],
-    ["a text", "maxAtOnce"],
-    ["a list", [{ maxAtOnce: 1 }]],
-    ["a promise", Promise.resolve({ maxAtOnce: 1 })],
-    ["an unknown name", { concurrency: 5 }],
-    ["maxAtOnce: 0", { maxAtOnce: 0 }],
-    ["maxPerSecond: NaN", { maxPerSecond: Number.NaN }],
-    ["meter: null", { meter: null }],
-    ["meter: limits", { meter: { maxAtOnce: 1 } }],
-    ["meter: a list with something else in it", { meter: [other, 5] }],
-    ["meter: a list in a list", { meter: [[other]] }],
-    ["meter: a family of meters", { meter: createKeyedMeter({}) }],
-    ["cost: an object", { cost: { tokens: 1 } }],
-    ["signal: its controller", { signal: new AbortController() }],
-    ["grace: -1", { grace: -1 }],
-    ["timeout: 0", { timeout: 0 }],
-    ["retry: a number", { retry: 3 }],
-    ["retry.times: -1", { retry: { times: -1 } }],
-    ["settled: a text", { settled: "yes" }],
-    ["stopOnError: 0", { stopOnError: 0 }],
-    ["onProgress: true", { onProgress: true }]
-  ]
-  const calls: ReadonlyArray<readonly [string, ReadonlyArray<unknown>]> = [
-    ...options.map(([shown, each]) => [`options: ${shown}`, [[1], task, each]] as const),
-    ["no task", [[1]]],
-    ["undefined for a task, with options", [[1], undefined, { maxAtOnce: 1 }]],
-    ["a promise for a task", [[1], Promise.resolve(1)]],
-    ["a number for a task", [[1], 5]],
-    ["a list of functions for a task", [[1], [task]]],
-    ["a number for items", [5, task]],
-    ["nothing at all", []]
-  ]
-
-  it.each(names.flatMap((name) => calls.map(([shown, args]) => [name, shown, args] as const)))(
-    "%s: %s",
-    async (name, _, args) => {
-      const meter = createMeter({ maxAtOnce: 1 })
-      const refused = await refusal(() => method(meter, name)(...args))
-      expect(refused).toBe(await refusal(() => untyped[name](...args)))
-      expect(refused).not.toBe("is not refused")
-      expect(meter.snapshot()).toMatchObject({ started: 0, running: 0, waiting: 0 })
-    }
-  )
-
-  const lists: ReadonlyArray<readonly [string, ReadonlyArray<unknown>]> = [
-    ...options.map(([shown, each]) => [`options: ${shown}`, [[task], each]] as const),
-    ["a promise among functions", [[task, Promise.resolve(1)]]],
-    ["a promise in place of a list", [Promise.resolve([task])]]
-  ]
-
-  it.each(
-    (["runAll", "runAny"] as const).flatMap((name) => lists.map(([shown, args]) => [name, shown, args] as const))
-  )("%s over functions: %s", async (name, _, args) => {
-    const meter = createMeter({ maxAtOnce: 1 })
-    const refused = await refusal(() => method(meter, name)(...args))
-    expect(refused).toBe(await refusal(() => untyped[name](...args)))
-    expect(refused).not.toBe("is not refused")
-    expect(meter.snapshot()).toMatchObject({ started: 0, running: 0, waiting: 0 })
   })
 })
 

@@ -245,7 +245,7 @@ export const anything: Reader = (_, value) => value
 
 /** As `options`, for an object that must not be left out. */
 export const required = (checks: Checks, given: unknown): Readonly<Record<string, unknown>> | Problem =>
-  given === undefined ? bad("type", "the limits", "an object", given) : options(checks, given)
+  isObject(given) ? read(checks, given, "") : withHint(bad("type", "the limits", "an object", given), given)
 
 /** Reads options. Those that are `undefined` are left out of the copy. */
 export const options = (checks: Checks, given: unknown): Readonly<Record<string, unknown>> | Problem => {
