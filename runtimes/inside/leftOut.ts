@@ -1,14 +1,14 @@
 /**
- * The tests that a host cannot run, since it has nothing by which they could see what they look at. Whatever is not
- * listed here has to pass, and a host that is listed has to be without that part.
+ * The tests that a host cannot run, because it lacks a part of Node that they need. All tests that are not listed must
+ * pass, and a listed host must lack that part.
  */
 
-/** A part of Node that tests need, and what stands in its place in the output. */
+/** Parts of Node that tests need, with the text that the report shows for a host without them. */
 export type Part = keyof typeof reasons
 
 export const reasons = {
   AsyncLocalStorage: "no AsyncLocalStorage",
-  timeZone: "no time zone to be set",
+  timeZone: "no way to set the time zone",
   fineClock: "no clock finer than a tenth of a millisecond",
   memoryUsage: "no process.memoryUsage()"
 }
@@ -22,10 +22,10 @@ export interface LeftOut {
   readonly test?: string
 }
 
-/** They ask what the async context of a task is. */
+/** They read the async context of a task. */
 const withoutContext = { hosts: ["Chromium", "workerd"], without: "AsyncLocalStorage" } as const
 
-/** They say in which time zone they are. */
+/** They set the time zone. */
 const withoutZone = { hosts: ["Chromium", "workerd", "workerd with nodejs_compat"], without: "timeZone" } as const
 
 /** They measure memory. */
@@ -40,14 +40,9 @@ const leftOut: ReadonlyArray<LeftOut> = [
     test: "each attempt is admitted anew > in the async context of its caller"
   },
   {
-    ...withoutContext,
-    file: "meters/run-at-once.test.ts",
-    test: "time that goes by between two looks at the clock: the task starts there, in its caller's async context"
-  },
-  {
     ...withoutMemory,
     file: "meters/keyed.test.ts",
-    test: "what is idle is dropped > with memory for what was started, not for what the limits allow"
+    test: "idle keys are dropped > with memory for what was started, not for what the limits allow"
   },
   { hosts: ["Chromium"], without: "fineClock", file: "yield.test.ts", test: "where tasks are slow" },
   ...["UTC", "America/New_York", "Asia/Kolkata"].map((zone) => ({
@@ -57,7 +52,7 @@ const leftOut: ReadonlyArray<LeftOut> = [
   }))
 ]
 
-/** What is left out of this host. */
+/** The tests that are left out on a host. */
 export const leftOutOf = (host: string): ReadonlyArray<LeftOut> => leftOut.filter(({ hosts }) => hosts.includes(host))
 
 export const isMeant = (entry: LeftOut, test: { readonly file: string; readonly name: string }): boolean =>

@@ -59,7 +59,7 @@ describe.each(verbs)("$name", (verb) => {
     ["false", false],
     ["a frozen object", Object.freeze({ frozen: true })],
     ["a DOMException", new DOMException("mine", "TimeoutError")]
-  ])("the reason is the very value: %s", async (_, reason) => {
+  ])("rejects with the reason itself: %s", async (_, reason) => {
     const controller = new AbortController()
     const call = verb.call(
       [0, 1],
@@ -86,7 +86,7 @@ describe.each(verbs)("$name", (verb) => {
     await expectFree(meter, 1)
   })
 
-  it("aborted while waiting for the pace: no timer is left", async () => {
+  it("aborted while waiting for its rate: no timer is left", async () => {
     const controller = new AbortController()
     const p = probe((i) => ({ ms: i === 0 && verb.verb !== "runAny" ? 10 : 10_000 }))
     const call = verb.call([0, 1, 2], p, { maxPerSecond: 0.2, signal: controller.signal })
@@ -167,7 +167,7 @@ describe.each(verbs)("$name", (verb) => {
   })
 })
 
-describe("many tasks in flight put no listener each on the caller's signal", () => {
+describe("the number of listeners on the caller's signal does not grow with the tasks in flight", () => {
   it.each(verbs)("$name", async (verb) => {
     const controller = new AbortController()
     const p = probe(() => ({ ms: 5000 }))
@@ -226,7 +226,7 @@ describe("a source that stalls is left when the caller aborts", () => {
     })
   })
 
-  it("its return() is called once all the same, and not waited for", async () => {
+  it("its return() is called once, and not awaited", async () => {
     const controller = new AbortController()
     let returns = 0
     const items: AsyncIterable<number> = {
@@ -338,7 +338,7 @@ describe("amap and the caller's signal", () => {
     expect(await value(results.next())).toEqual(over)
   })
 
-  it("drops a failure that was not read: the reason takes its place", async () => {
+  it("drops a failure that was not read, and rejects with the reason", async () => {
     const controller = new AbortController()
     const p = probe((i) => (i === 1 ? { ms: 20, rejects: { reason: "bad" } } : { ms: 10 }))
     const results = amap([0, 1], p.task, { signal: controller.signal })
@@ -367,7 +367,7 @@ describe("amap and the caller's signal", () => {
     ])
   })
 
-  it("cancels what is in flight at once, though nobody is reading", async () => {
+  it("cancels the tasks in flight at once, also without a pending next()", async () => {
     const controller = new AbortController()
     const p = probe((i) => ({ ms: i === 0 ? 10 : 5000 }))
     const s = source("sync", naturals(), () => p.starts.length)
@@ -498,7 +498,7 @@ describe("meter.run and the caller's signal", () => {
     expect(listeners(controller.signal)).toBe(0)
   })
 
-  it("aborted while it waits for the pace: the slot it waited for goes to the next one", async () => {
+  it("aborted while it waits for its rate: its slot goes to the next waiter", async () => {
     const meter = createMeter({ maxPerSecond: 10 })
     const controller = new AbortController()
     await value(meter.run(() => {}))
@@ -553,7 +553,7 @@ describe("a call inside a call", () => {
 })
 
 describe("one signal of several calls", () => {
-  it("whoever leaves because another one is told is not told any more", async () => {
+  it("a call that ends by an earlier listener of the signal is not aborted again", async () => {
     const controller = new AbortController()
     const { signal } = controller
     let left: Promise<unknown> | undefined

@@ -27,7 +27,7 @@ describe("the four verbs", () => {
   }
   const spans = [30, 10, 60, 20, 70, 50, 51, 21]
 
-  it("runOnEach runs the function on each item, and gives nothing", async () => {
+  it("runOnEach runs the function on each item and resolves with undefined", async () => {
     const seen: Array<number> = []
     const result = await value(
       runOnEach(spans, async (ms) => {
@@ -39,12 +39,12 @@ describe("the four verbs", () => {
     expect(seen).toEqual([10, 20, 21, 30, 50, 51, 60, 70])
   })
 
-  it("runAll gives the results in input order", async () => {
+  it("runAll resolves with the results in input order", async () => {
     expect(await value(runAll(spans.map((ms) => () => delayed(ms))))).toEqual(spans)
     expect(await value(runAll(spans, delayed))).toEqual(spans)
   })
 
-  it("amap gives the results in the order of completion: a sleep sort", async () => {
+  it("amap yields the results in order of completion: a sleep sort", async () => {
     expect(await value(Array.fromAsync(amap(spans, delayed)))).toEqual(spans.toSorted((a, b) => a - b))
   })
 
@@ -57,7 +57,7 @@ describe("the four verbs", () => {
     expect(await value(read())).toEqual(spans.toSorted((a, b) => a - b))
   })
 
-  it("runAny gives the result of the first completed function", async () => {
+  it("runAny resolves with the result of the first completed function", async () => {
     const call = runAny(spans.map((ms) => () => delayed(ms)))
     expect(await settle(call)).toEqual({ status: "fulfilled", value: 10, at: 10 })
   })
@@ -173,7 +173,7 @@ describe("both", () => {
   })
 })
 
-describe("refused values", () => {
+describe("rejected values", () => {
   it.each([0, -1, 2.5])("maxAtOnce %d", async (maxAtOnce) => {
     expect(await rejection(runOnEach([1], async () => {}, { maxAtOnce }))).toBeInstanceOf(RangeError)
     expect(await rejection(runAll([async () => {}], { maxAtOnce }))).toBeInstanceOf(RangeError)

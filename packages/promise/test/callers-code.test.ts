@@ -66,14 +66,14 @@ describe.each(Object.entries(verbs))("%s", (_, verb) => {
     expect((await settle(meter.idle())).status).toBe("fulfilled")
   })
 
-  it("refuses a revoked proxy", async () => {
+  it("rejects a revoked proxy", async () => {
     const meter = createMeter({})
     expect(await rejection(calling(() => verb(revoked(), { meter })))).toBeInstanceOf(TypeError)
     expect(await rejection(calling(() => verb([1], revoked())))).toBeInstanceOf(TypeError)
     expect((await settle(meter.idle())).status).toBe("fulfilled")
   })
 
-  it("refuses an async onProgress, whose rejection is not unhandled", async () => {
+  it("rejects an async onProgress, whose rejection is not unhandled", async () => {
     const error = await rejection(verb([1], { onProgress: () => Promise.reject(mine) }) as Promise<unknown>)
     expect(error).toMatchObject({
       name: "TypeError",
@@ -81,7 +81,7 @@ describe.each(Object.entries(verbs))("%s", (_, verb) => {
     })
   })
 
-  it("refuses an async cost, whose rejection is not unhandled", async () => {
+  it("rejects an async cost, whose rejection is not unhandled", async () => {
     const options = { windows: { tokens: { limit: 1, per: 1000 } }, cost: () => Promise.reject(mine) }
     expect(await rejection(verb([1], options) as Promise<unknown>)).toMatchObject({
       name: "TypeError",
@@ -191,7 +191,7 @@ describe.each([...rows(limited, "maxAtOnce", 0), ...rows(single, "timeout", 0)])
       expect(await rejection(calling(() => call(Object.defineProperty({}, option, { get: fails }))))).toBe(mine)
     })
 
-    it("that are unknown are refused where they are enumerable, own or inherited; members of a class are not options", async () => {
+    it("that are unknown are rejected if they are enumerable, own or inherited; members of a class are not options", async () => {
       for (const options of [{ nonsense: 1 }, Object.create({ nonsense: 1 })]) {
         expect(await rejection(calling(() => call(options)))).toMatchObject({
           name: "TypeError",
@@ -207,7 +207,7 @@ describe.each([...rows(limited, "maxAtOnce", 0), ...rows(single, "timeout", 0)])
   }
 )
 
-it("what a program has added to Object.prototype is no option", async () => {
+it("a property that a program has added to Object.prototype is not taken for an option", async () => {
   const prototype = Object.prototype as unknown as Record<string, unknown>
   prototype["added"] = 5
   try {
@@ -220,7 +220,7 @@ it("what a program has added to Object.prototype is no option", async () => {
 describe("a cost", () => {
   const windows = { calls: { limit: Infinity, per: 1000 } }
 
-  it("so large that a sum of it would not be finite is refused", async () => {
+  it("so large that a sum would not be finite is rejected", async () => {
     const meter = createMeter({ windows })
     expect(await rejection(meter.run(() => 1, { cost: { calls: 1e308 } }))).toBeInstanceOf(RangeError)
     expect(await rejection(meter.run(({ correct }) => correct({ calls: 1e308 })))).toBeInstanceOf(RangeError)
@@ -305,7 +305,7 @@ it("options of a class keep their `this`", async () => {
   expect(await value(runAll([1], task, options))).toEqual([2])
 })
 
-describe("an async callback of retry is refused, and its rejection is not unhandled", () => {
+describe("an async callback of retry is an error, and its rejection is not unhandled", () => {
   it.each<readonly [string, () => Retry, string]>([
     ["while", () => ({ while: (async () => false) as never }), "retry.while must not be async"],
     ["a while that rejects", () => ({ while: (() => Promise.reject(mine)) as never }), "retry.while must not be async"],

@@ -49,7 +49,7 @@ describe("the index", () => {
   })
 })
 
-describe("the signal is made only if a task looks at it", () => {
+describe("the signal is created on first access", () => {
   const Real = globalThis.AbortController
   let made = 0
 
@@ -66,7 +66,7 @@ describe("the signal is made only if a task looks at it", () => {
     globalThis.AbortController = Real
   })
 
-  it("no task looks: none is made, by any verb", async () => {
+  it("no task reads it: no verb creates one", async () => {
     const items = [0, 1, 2, 3, 4]
     const bare = async (item: number) => {
       await sleep(10)
@@ -91,7 +91,7 @@ describe("the signal is made only if a task looks at it", () => {
     expect(made).toBe(0)
   })
 
-  it("nor when the call fails while tasks that never looked are running", async () => {
+  it("nor when the call fails while tasks that have not read it are running", async () => {
     const items = [0, 1, 2]
     const task = async (item: number) => {
       await sleep(10 * item)
@@ -103,7 +103,7 @@ describe("the signal is made only if a task looks at it", () => {
     expect(made).toBe(0)
   })
 
-  it("one task looks: one is made, however often it looks", async () => {
+  it("one task reads it: one is created, however often it is read", async () => {
     const signals: Array<AbortSignal> = []
     await value(
       runOnEach([0, 1, 2, 3], async (item, context) => {
@@ -117,7 +117,7 @@ describe("the signal is made only if a task looks at it", () => {
     expect(signals[0]).toBeInstanceOf(AbortSignal)
   })
 
-  it("a task that looks only after it was cancelled finds a signal that is aborted already", async () => {
+  it("a task that reads it only after its cancellation finds an aborted signal", async () => {
     let context: TaskContext | undefined
     const call = runOnEach([0, 1], async (item, own) => {
       if (item === 1) {
@@ -171,7 +171,7 @@ describe("the signal's reason", () => {
     expect(seen(signals)).toEqual(["not aborted", "AbortError", "not aborted", "AbortError"])
   })
 
-  it("is an AbortError for the losers of a race; the winner's is left alone", async () => {
+  it("is an AbortError for the losers of runAny; the winner's signal does not abort", async () => {
     const signals: Array<AbortSignal> = []
     const call = runAny([1000, 50, 2000], async (ms, { signal }) => {
       signals.push(signal)
@@ -216,7 +216,7 @@ describe("the signal's reason", () => {
     expect(signals.every(({ aborted }) => aborted)).toBe(true)
   })
 
-  it("is the platform's own where the caller gave none", async () => {
+  it("is the platform's default if the caller gave none", async () => {
     const controller = new AbortController()
     const signals: Array<AbortSignal> = []
     const call = runOnEach(
@@ -265,7 +265,7 @@ describe("the signal's reason", () => {
     expect(order).toEqual(["loser told", "call over"])
   })
 
-  it("a listener that throws disturbs nobody else", async () => {
+  it("a listener that throws does not affect other tasks", async () => {
     // The platform reports such an error as uncaught: that is the listener's affair, and the one thing expected here.
     const uncaught: Array<unknown> = []
     const others = process.listeners("uncaughtException")
@@ -296,7 +296,7 @@ describe("the signal's reason", () => {
     }
   })
 
-  it("nor where the platform hands it to whoever aborts, as Cloudflare's does", async () => {
+  it("nor where the platform throws it to the caller of abort(), as Cloudflare's does", async () => {
     const queued: Array<() => void> = []
     const queue = vi.spyOn(globalThis, "queueMicrotask").mockImplementation((f) => void queued.push(f))
     const abort = vi.spyOn(AbortController.prototype, "abort").mockImplementationOnce(() => {

@@ -72,7 +72,7 @@ const forEachLimit = (of: ReadonlyArray<Verb>, body: (verb: Verb, limit: Limit) 
 const withoutRaces = verbs.filter(({ verb }) => verb !== "runAny")
 const races = verbs.filter(({ verb }) => verb === "runAny")
 
-describe("done: all tasks run, at the instants the limits give, and the results are whole", () => {
+describe("done: all tasks run, at the instants that the limits allow, and all results are there", () => {
   forEachLimit(withoutRaces, async (verb, limit) => {
     const { options, meters } = limit.make()
     const { signal } = new AbortController()
@@ -128,7 +128,7 @@ describe("won: the first to succeed is the result, the others are cancelled and 
   })
 })
 
-describe("all failed: a race that nobody wins rejects with every failure, in input order", () => {
+describe("all failed: runAny without a winner rejects with all failures, in input order", () => {
   forEachLimit(
     races.filter(({ failsFast }) => !failsFast),
     async (verb, limit) => {
@@ -148,7 +148,7 @@ describe("all failed: a race that nobody wins rejects with every failure, in inp
   )
 })
 
-describe("a failing task ends the call at once with the very value, and cancels the others", () => {
+describe("a failing task ends the call at once with its reason, and cancels the others", () => {
   forEachLimit(
     verbs.filter(({ failsFast }) => failsFast),
     async (verb, limit) => {
@@ -194,7 +194,7 @@ describe("a task that throws before it returns a promise ends the call at that s
     }
   )
 
-  describe("but a race goes on", () => {
+  describe("but runAny continues", () => {
     forEachLimit(
       races.filter(({ failsFast }) => !failsFast),
       async (verb, limit) => {
@@ -292,7 +292,7 @@ describe("aborted after: nothing happens any more", () => {
   })
 })
 
-describe.each(["sync", "async"] as const)("a %s source that fails ends the call with the very value", (kind) => {
+describe.each(["sync", "async"] as const)("a %s source that fails ends the call with its reason", (kind) => {
   forEachLimit(overItems, async (verb, limit) => {
     const { options, meters } = limit.make()
     const { signal } = new AbortController()

@@ -27,7 +27,7 @@ expectNoUnhandledRejection()
 /** Ignores its signal. */
 const deaf = (ms: number) => sleep(ms)
 
-describe("an abort while a call waits for nothing but tasks that it has given up", () => {
+describe("an abort while a call waits only for cancelled tasks", () => {
   const items = [1, 2, 3]
   const task = (n: number): unknown => (n === 3 ? deaf(100) : n)
   interface Aborted {
@@ -183,7 +183,7 @@ const places: ReadonlyArray<
   ]
 ]
 
-describe.each(places)("an ending called from %s", (where, place) => {
+describe.each(places)("an ending caused from %s", (where, place) => {
   describe.each(endings)("within %s", (how, outer) => {
     it.each(endings)("%s: both end, and nothing is left", async (_, inner) => {
       const meter = createMeter({ maxAtOnce: 2 })
@@ -340,7 +340,7 @@ describe("a throw while a call is set up", () => {
       await intact(meters)
     })
 
-    it("a signal that lets no listener go: the call ends all the same", async () => {
+    it("a signal whose removeEventListener throws: the call still ends", async () => {
       const meters = createKeyedMeter<string>({ maxAtOnce: 1 })
       const p = probe(() => ({ ms: 10 }))
       const call = verb.call([1], p, { meter: meters.for("key"), signal: brokenSignal("removeEventListener") })
@@ -493,7 +493,7 @@ describe("a schedule of retries that is a generator is closed once", () => {
       expect(failed instanceof AggregateError ? failed.errors : [failed]).toEqual(["bad"])
     })
 
-    it("one that has ended by itself is not", async () => {
+    it("a schedule that has ended by itself is not closed", async () => {
       const closing = vi.fn<() => IteratorResult<number>>()
       const schedule = { [Symbol.iterator]: () => ({ next: () => ({ done: true, value: 0 }), return: closing }) }
       const { signal } = new AbortController()
@@ -524,7 +524,7 @@ it("a run whose task ends it once more when it is aborted rejects with the first
 })
 
 describe("a run that is waited for within its grace", () => {
-  it("succeeds when the attempts that it had given up have settled", async () => {
+  it("succeeds when its timed-out attempts have settled", async () => {
     let attempts = 0
     const meter = createMeter({})
     const run = meter.run((): unknown => (attempts++ === 0 ? deaf(100) : "second"), {

@@ -181,7 +181,7 @@ describe.each(Object.entries(fakes))("under fake timers: %s", (_, make) => {
   })
 
   describe("removed while calls wait", () => {
-    it("calls begun afterwards are on real time", async () => {
+    it("later calls use real time", async () => {
       const { createMeter, runAll } = await load()
       fake.install()
       const own = runAll([1], async (n) => n)
@@ -208,7 +208,7 @@ describe.each(Object.entries(fakes))("under fake timers: %s", (_, make) => {
       expect(await meter.run(() => "after the pause")).toBe("after the pause")
     })
 
-    it("a call that arrives at the same meter has its queue go on: one meter", async () => {
+    it("a call that arrives at the same meter restarts its queue: one meter", async () => {
       const { createMeter } = await load()
       const meter = createMeter({ maxPerSecond: 1000 })
       fake.install()
@@ -219,7 +219,7 @@ describe.each(Object.entries(fakes))("under fake timers: %s", (_, make) => {
       expect(await waiting).toEqual([1, 2, 3])
     })
 
-    it("a call that arrives at the same meter has its queue go on: several meters", async () => {
+    it("a call that arrives at the same meter restarts its queue: several meters", async () => {
       const { createMeter, runAll } = await load()
       const meters = [createMeter({ maxPerSecond: 1000 }), createMeter({ maxAtOnce: 9 })]
       fake.install()
@@ -230,7 +230,7 @@ describe.each(Object.entries(fakes))("under fake timers: %s", (_, make) => {
       expect(await waiting).toEqual([1, 2, 3])
     })
 
-    it("a call that arrives at the same meter has its queue go on: a meter beside a limit of the call", async () => {
+    it("a call that arrives at the same meter restarts its queue: a meter and a limit of the call", async () => {
       const { createMeter, runAll } = await load()
       const meter = createMeter({ maxAtOnce: 9 })
       fake.install()
@@ -251,7 +251,7 @@ describe("the marks of fakes", () => {
       (name) => isFake(globalThis[name]) || (name === "performance" && isFake(Reflect.get(performance, "now")))
     )
 
-  it("what is genuine has none", () => {
+  it("genuine timers have none", () => {
     expect(marked()).toEqual([])
   })
 

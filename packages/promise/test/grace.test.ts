@@ -78,7 +78,7 @@ describe.each(verbs)("$name", (verb) => {
     expect(outcome).toMatchObject({ ...ending, at: ENDS })
   })
 
-  it("no grace is taken where nothing was aborted", async () => {
+  it("does not wait for the grace if nothing was aborted", async () => {
     const p = probe(() => ({ ms: 10 }))
     const outcome = await settle(verb.call([0], p, { grace: 5000 }).promise)
     expect(outcome).toMatchObject({ status: "fulfilled", at: 10 })
@@ -108,7 +108,7 @@ describe.each(verbs)("$name", (verb) => {
     expect(p.order).toEqual([0, 1])
   })
 
-  it("late rejections are swallowed, however the task comes by them", async () => {
+  it("late rejections are not unhandled, whatever causes them", async () => {
     // `expectNoUnhandledRejection` does the asserting; the tasks have to reject after the end for it to mean something.
     const p = slowToLeave(verb)
     await settle(verb.call([0, 1, 2], p).promise)
@@ -225,7 +225,7 @@ describe("a shared meter counts a task until it has really settled", () => {
     expect(next.outcome).toEqual({ status: "fulfilled", value: "next", at: 400 })
   })
 
-  it("a task that never settles keeps its place for ever, and nothing else breaks", async () => {
+  it("a task that never settles keeps its permit for ever, and the meter otherwise works", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     const controller = new AbortController()
     const call = runOnEach([0], () => new Promise<never>(() => {}), { meter, signal: controller.signal })
@@ -272,7 +272,7 @@ describe("meter.run and grace", () => {
     expect(listeners(controller.signal)).toBe(0)
   })
 
-  it("a late rejection is swallowed", async () => {
+  it("a late rejection is not unhandled", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const controller = new AbortController()
     let late = false

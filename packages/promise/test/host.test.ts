@@ -63,7 +63,7 @@ describe("timers", () => {
     expect(await ended).toBe("TimeoutError")
   })
 
-  it("a wait without end takes none", async () => {
+  it("a wait without an end sets no timer", async () => {
     const timers = new Timers().install()
     const { createMeter, runAll } = await load()
     expect(await runAll([1], async (n) => n, { timeout: Infinity, grace: Infinity })).toEqual([1])
@@ -138,7 +138,7 @@ describe("timers", () => {
   })
 })
 
-it("where performance alone is a fake, real timers tell the time", async () => {
+it("where only performance is a fake, real timers decide", async () => {
   vi.useFakeTimers({ toFake: ["performance"] })
   const { runAll } = await load()
   const results = await runAll([1, 2, 3], (n) => n, { maxPerSecond: 1000 })
@@ -211,7 +211,7 @@ describe("later turns of the event loop", () => {
 
   it.each<readonly [string, string, unknown]>([
     ["where there are no messages either", "MessageChannel", undefined],
-    ["on Cloudflare Workers, where messages come without a turn", "WebSocketPair", () => undefined]
+    ["on Cloudflare Workers, where messages arrive without a turn of the event loop", "WebSocketPair", () => undefined]
   ])("%s, by timers", async (_, name, value) => {
     vi.stubGlobal("setImmediate", undefined)
     vi.stubGlobal(name, value)

@@ -62,7 +62,7 @@ describe("each option rejects all values but those of its rule", () => {
     ])
   })
 
-  it("one invalid option among valid ones is the one that is named", async () => {
+  it("an invalid option among valid ones is named", async () => {
     const options = {
       maxAtOnce: 5,
       windows: { requests: { limit: 5, per: "1 minute" }, none: undefined, tokens: { limit: 0, per: 1000 } },

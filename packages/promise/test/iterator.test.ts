@@ -74,7 +74,7 @@ describe("before the first next()", () => {
 })
 
 describe("it is its own iterator", () => {
-  it("so that for await can go on where next() stopped", async () => {
+  it("so that for await continues where next() stopped", async () => {
     const results = amap([1, 2, 3], async (n) => n, { maxAtOnce: 1 })
     expect(results[Symbol.asyncIterator]()).toBe(results)
     const rest = async () => {
@@ -138,7 +138,7 @@ describe("next()", () => {
     for (let i = 0; i < 3; i++) expect(await value(results.next())).toEqual(over)
   })
 
-  it("hands over undefined, and whatever else a task gives, as a result", async () => {
+  it("yields undefined and any other value of a task as a result", async () => {
     const given = [undefined, null, false, 0, Number.NaN, "", () => 1]
     const results = amap(given, (one) => one, { ordered: true })
     const seen: Array<unknown> = []
@@ -148,7 +148,7 @@ describe("next()", () => {
     expect(seen).toEqual(given)
   })
 
-  it("gives a result at the very instant it is there, not when the next task starts", async () => {
+  it("yields a result at the instant at which it is there, not when the next task starts", async () => {
     const p = probe(() => ({ ms: 30 }))
     const results = amap(naturals(), p.task, { maxPerSecond: 1 })
     const first = await settle(results.next())
@@ -166,7 +166,7 @@ describe("the order of results", () => {
     expect(await value(Array.fromAsync(results))).toEqual([10, 20, 30])
   })
 
-  it("ordered: is that of the input, each as soon as those before it are out", async () => {
+  it("ordered: is input order, each as soon as all before it have been yielded", async () => {
     const results = amap(
       [30, 10, 20, 50],
       async (ms) => {
@@ -202,7 +202,7 @@ describe("a failure", () => {
     await pass(1000)
   })
 
-  it("is kept for the next next() where none waits, and told once", async () => {
+  it("is kept for the next call of next() if none is pending, and reported once", async () => {
     const p = probe((i) => (i === 1 ? { ms: 20, rejects: { reason: undefined } } : { ms: 10 }))
     const results = amap([0, 1], p.task)
     expect(await value(results.next())).toEqual(item("v0"))
@@ -223,7 +223,7 @@ describe("a failure", () => {
     expect(outcomes([first, ...calls])).toEqual([item("v0"), item("v1"), item("v2"), { rejected: "bad" }, over])
   })
 
-  it("ordered: those before the first gap come first, those behind it are lost", async () => {
+  it("ordered: results before the first gap come first, results after it are dropped", async () => {
     const ms = [1, 50, 10, 20]
     const p = probe((i) => (i === 3 ? { ms: 20, rejects: { reason: "bad" } } : { ms: ms[i] ?? 0 }))
     const results = amap(naturals(4), p.task, { ordered: true })
@@ -240,7 +240,7 @@ describe("a failure", () => {
     expect(await settle(results.next())).toEqual({ status: "rejected", reason: "bad", at: 20 })
   })
 
-  it("of the source comes after the results that were ready, and those in flight are cancelled", async () => {
+  it("of the source comes after the results that were ready, and tasks in flight are cancelled", async () => {
     const p = probe((i) => ({ ms: i === 0 ? 10 : 5000 }))
     const s = source("async", [0, 1, new SourceError("broken")], () => p.starts.length, 50)
     const results = amap(s.iterable, p.task)
@@ -251,7 +251,7 @@ describe("a failure", () => {
     expect(s.returns).toBe(0)
   })
 
-  it("return() after it resolves, and does not tell it again", async () => {
+  it("return() after it resolves, and does not report it again", async () => {
     const results = amap([1], async () => {
       throw "bad"
     })
@@ -259,7 +259,7 @@ describe("a failure", () => {
     expect(await value(leave(results))).toEqual(over)
   })
 
-  it("that nobody has read is dropped by return(), without an unhandled rejection", async () => {
+  it("that has not been read is dropped by return(), without an unhandled rejection", async () => {
     const p = probe((i) => (i === 1 ? { ms: 20, rejects: { reason: "bad" } } : { ms: 10 }))
     const results = amap([0, 1], p.task)
     expect(await value(results.next())).toEqual(item("v0"))
@@ -268,7 +268,7 @@ describe("a failure", () => {
     expect(await value(results.next())).toEqual(over)
   })
 
-  it("that nobody ever reads is no unhandled rejection", async () => {
+  it("that is never read is not an unhandled rejection", async () => {
     const p = probe((i) => (i === 1 ? { ms: 20, rejects: { reason: "bad" } } : { ms: 10 }))
     const results = amap([0, 1], p.task)
     expect(await value(results.next())).toEqual(item("v0"))
@@ -293,7 +293,7 @@ describe("return()", () => {
     expect(s.returns).toBe(1)
   })
 
-  it("makes every next() done, those that wait included", async () => {
+  it("makes every next() done, also pending ones", async () => {
     const p = probe(() => ({ ms: 5000 }))
     const results = amap(naturals(), p.task, { maxAtOnce: 3 })
     const waiting = [results.next(), results.next()].map((call) => watch<unknown>(call))
@@ -314,7 +314,7 @@ describe("return()", () => {
     expect(await value(results.next())).toEqual(over)
   })
 
-  it("gives back the value it was given, as a generator's would", async () => {
+  it("resolves with the value that it was given, as a generator's would", async () => {
     const results = amap(naturals(), async (n) => n, { maxAtOnce: 1 })
     await value(results.next())
     expect(await value(leave(results, "mine"))).toEqual({ done: true, value: "mine" })
@@ -352,7 +352,7 @@ describe("return()", () => {
     expect(closed).toBe(70)
   })
 
-  it("tells the tasks first: they are cancelled while the source is still being closed", async () => {
+  it("cancels the tasks first, while the source is still being closed", async () => {
     const p = probe((i) => ({ ms: i === 0 ? 10 : 5000 }))
     async function* items() {
       try {
@@ -389,7 +389,7 @@ describe("return()", () => {
 })
 
 describe("throw()", () => {
-  it("rejects with what it was given, and cancels like return()", async () => {
+  it("rejects with the error that it was given, and cancels like return()", async () => {
     const p = probe((i) => ({ ms: i === 0 ? 10 : 5000 }))
     const s = source("sync", naturals(), () => p.starts.length)
     const results = amap(s.iterable, p.task, { maxAtOnce: 3 })
@@ -458,7 +458,7 @@ describe("disposal", () => {
   })
 })
 
-describe("leaving awaits nothing that ignores its signal", () => {
+describe("leaving does not wait for tasks that ignore their signal", () => {
   it.each(["break", "return()", "throw()", "await using"])("%s", async (how) => {
     const p = probe((i) => ({ ms: i === 0 ? 10 : 5000, deaf: true }))
     const run = async () => {
@@ -526,7 +526,7 @@ describe("back-pressure", () => {
     await value(leave(results))
   })
 
-  it("default without a limit on how many at once: none", async () => {
+  it("default without maxAtOnce: unlimited", async () => {
     const { p, results } = await startsUnread({ maxPerSecond: 100 })
     expect(p.starts.length).toBeGreaterThan(450)
     await value(leave(results))
@@ -542,7 +542,7 @@ describe("back-pressure", () => {
     await value(leave(results))
   })
 
-  it("ordered: results behind a gap count as unread", async () => {
+  it("ordered: results after a gap count as unread", async () => {
     const p = probe((i) => ({ ms: i === 0 ? 1000 : 10 }))
     const results = amap(naturals(), p.task, { ordered: true, maxUnread: 4 })
     const first = watch(results.next())
@@ -584,7 +584,7 @@ describe("back-pressure", () => {
     await value(leave(results))
   })
 
-  it("a call that waits for its reader does not stand in the way of another on the same meter", async () => {
+  it("a call that waits for its reader does not block another on the same meter", async () => {
     const meter = createMeter({ maxAtOnce: 2, maxPerSecond: 20 })
     const { results } = await startsUnread({ meter, maxUnread: 2 })
     const begin = now()

@@ -97,7 +97,7 @@ describe("meter.run", () => {
     expect(starts).toEqual([0, 5000, 10_000, 15_000])
   })
 
-  it("a failing task frees its place and harms no other", async () => {
+  it("a failing task releases its permit and does not affect others", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const bad = watch(meter.run(() => Promise.reject("bad")))
     const thrown = watch(
@@ -114,7 +114,7 @@ describe("meter.run", () => {
     ])
   })
 
-  it("a task that takes a place of its own meter again can, where there is one", async () => {
+  it("a task can take a permit of its own meter again, if one is free", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     expect(await value(meter.run(() => meter.run(() => "inner")))).toBe("inner")
   })
@@ -208,7 +208,7 @@ describe("a meter under several calls", () => {
     expect(two.peak()).toBeGreaterThanOrEqual(3)
   })
 
-  it("a call that waits for its own limit holds no place of the meter", async () => {
+  it("a call that waits for its own limit holds no permit of the meter", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     const slow = watch(runOnEach(naturals(3), () => sleep(100), { meter, maxAtOnce: 1 }))
     const other = probe(() => ({ ms: 10 }))
@@ -218,7 +218,7 @@ describe("a meter under several calls", () => {
     expect(slow.outcome).toMatchObject({ status: "fulfilled", at: 300 })
   })
 
-  it("a call that waits for its own pace holds no place of the meter", async () => {
+  it("a call that waits for its own rate holds no permit of the meter", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const paced = watch(runOnEach(naturals(3), async () => {}, { meter, maxPerSecond: 1 }))
     const other = probe(() => ({ ms: 10 }))
@@ -242,7 +242,7 @@ describe("a meter under several calls", () => {
     await expectFree(b, 1)
   })
 
-  it("one that fails leaves the others alone", async () => {
+  it("a call that fails does not affect the others", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     const p = probe(() => ({ ms: 20 }))
     const bad = watch(
@@ -313,7 +313,7 @@ describe("a meter under several calls", () => {
 })
 
 describe("several meters", () => {
-  it("a task starts when all of them let it", async () => {
+  it("a task starts when all of them admit it", async () => {
     const spans = [310, 120, 230, 90, 170, 60]
     const p = probe((i) => ({ ms: spans[i] ?? 0 }))
     const meter = [createMeter({ maxAtOnce: 2 }), createMeter({ maxPerSecond: 10 }), createMeter({ maxAtOnce: 5 })]
@@ -322,7 +322,7 @@ describe("several meters", () => {
     for (const one of meter) await expectFree(one, 2)
   })
 
-  it("a call that waits for one of them can be aborted, and gives the others back", async () => {
+  it("a call that waits for one of them can be aborted, and releases the others", async () => {
     const a = createMeter({ maxAtOnce: 1 })
     const b = createMeter({ maxAtOnce: 1 })
     const blocking = b.run(() => sleep(1000))

@@ -102,14 +102,14 @@ describe.each(settling)("settled: $name", ({ ordered, run }) => {
     expect(await value(run(["item"], task))).toEqual([{ ...outcome, index: 0, item: "item" }])
   })
 
-  it("gives the outcome of every task, with its index and item", async () => {
+  it("has the outcome of every task, with its index and item", async () => {
     const items = endings.map(([name]) => name)
     const outcomes = await value(run(items, (_, { index }) => tasks[index]!()))
     const inOrder = ordered ? outcomes : outcomes.toSorted((a, b) => a.index - b.index)
     expect(inOrder).toEqual(outcomesOf(items))
   })
 
-  it("keeps the very reason and the very item", async () => {
+  it("keeps the identity of reasons and items", async () => {
     const item = { id: 1 }
     const reason = { code: 5 }
     const [outcome] = await value(run([item], () => Promise.reject(reason)))
@@ -117,7 +117,7 @@ describe.each(settling)("settled: $name", ({ ordered, run }) => {
     expect(outcome?.status === "rejected" && outcome.reason).toBe(reason)
   })
 
-  it("comes in the order that was asked for", async () => {
+  it("comes in the order of the options", async () => {
     const outcomes = await value(run([30, 10, 20], (ms) => sleep(ms).then(() => hurled(ms))))
     const first = bad(30, 0, 30)
     const rest = [bad(10, 1, 10), bad(20, 2, 20)]
@@ -158,14 +158,14 @@ describe.each(settling)("settled: $name", ({ ordered, run }) => {
     expect(now()).toBe(20)
   })
 
-  it("a source that fails fails the call all the same", async () => {
+  it("a source that fails still fails the call", async () => {
     const s = source<number>("sync", [1, new SourceError("broken")], () => 0)
     const p = probe(() => ({ ms: 50, rejects: { reason: "x" } }))
     expect(await settle(run(s.iterable, p.task))).toEqual({ status: "rejected", reason: "broken", at: 0 })
     expect(p.cancelled()).toEqual([0])
   })
 
-  it("an abort rejects all the same", async () => {
+  it("an abort still rejects", async () => {
     const controller = new AbortController()
     const p = probe((i) => ({ ms: 10 + 40 * i, rejects: { reason: "x" } }))
     setTimeout(() => controller.abort("stop"), 20)
@@ -175,7 +175,7 @@ describe.each(settling)("settled: $name", ({ ordered, run }) => {
     expect(listeners(controller.signal)).toBe(0)
   })
 
-  it("a cost beyond what a window allows for is refused all the same", async () => {
+  it("a cost above a window's limit still rejects the call", async () => {
     const windows = { tokens: { limit: 10, per: "1 second" } }
     const reason = await rejection(run([11], () => 1, { windows, cost: (tokens: number) => ({ tokens }) }))
     expect(reason).toBeInstanceOf(RangeError)
@@ -185,7 +185,7 @@ describe.each(settling)("settled: $name", ({ ordered, run }) => {
     expect(await value(run([1], () => hurled("x"), { stopOnError: false }))).toEqual([bad("x", 0, 1)])
   })
 
-  it("gives back every place of a shared meter", async () => {
+  it("releases every permit of a shared meter", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     await value(run(naturals(5), () => sleep(10).then(() => hurled("x")), { meter }))
     await expectFree(meter, 2)
@@ -200,20 +200,20 @@ describe("settled: runAll of tasks", () => {
   const one = () => 1
   const two = async () => hurled("two")
 
-  it("a tuple gives a tuple of outcomes, whose items are the tasks", async () => {
+  it("a tuple has a tuple of outcomes, whose items are the tasks", async () => {
     const [first, second] = await value(runAll([one, two], { settled: true }))
     expect(first).toEqual(good(1, 0, one))
     expect(second).toEqual(bad("two", 1, two))
   })
 
-  it("a record gives a record of outcomes", async () => {
+  it("a record has a record of outcomes", async () => {
     expect(await value(runAll({ one, two }, { settled: true }))).toEqual({
       one: good(1, 0, one),
       two: bad("two", 1, two)
     })
   })
 
-  it("anything else that can be iterated gives an array of outcomes", async () => {
+  it("any other iterable has an array of outcomes", async () => {
     const listed = function* () {
       yield one
       yield two
@@ -221,7 +221,7 @@ describe("settled: runAll of tasks", () => {
     expect(await value(runAll(listed(), { settled: true }))).toEqual([good(1, 0, one), bad("two", 1, two)])
   })
 
-  it("a list without any tasks gives none", async () => {
+  it("a list without tasks has no outcomes", async () => {
     expect(await value(runAll([], { settled: true }))).toEqual([])
     expect(await value(runAll({}, { settled: true }))).toEqual({})
   })
@@ -238,7 +238,7 @@ describe("settled: amap", () => {
   })
 })
 
-describe("settled has no use", () => {
+describe("settled has no effect", () => {
   it("runOnEach accepts it, and fails at the first failure", async () => {
     const p = probe((i) => ({ ms: 10 * (i + 1), rejects: { reason: i } }))
     const options = { settled: true } as object
@@ -246,7 +246,7 @@ describe("settled has no use", () => {
     expect(p.cancelled()).toEqual([1])
   })
 
-  it("runAny accepts it, and gives the winner's plain value", async () => {
+  it("runAny accepts it, and resolves with the winner's value", async () => {
     const task = (n: number) => (n === 0 ? hurled("x") : n)
     expect(await value(runAny([0, 1], task, { settled: true } as object))).toBe(1)
     const reason = await rejection(runAny([0], task, { settled: true } as object))
@@ -302,16 +302,16 @@ describe.each(tolerating)("stopOnError: false, $name", ({ amaps, ordered, run })
     for (const [i, each] of reasons.entries()) expect(reason.errors[i]).toBe(each)
   })
 
-  it("says how many failed", async () => {
+  it("has a message with the number of failures", async () => {
     const reason = (await rejection(run(naturals(5), (n) => (n < 3 ? hurled(n) : n)))) as AggregateError
     expect(reason.message).toContain("3")
   })
 
-  it("where none fails, nothing is different", async () => {
+  it("without failures, nothing is different", async () => {
     expect(await settle(run(naturals(3), (n) => n))).toMatchObject({ status: "fulfilled" })
   })
 
-  it("sync throws count like rejections, and every task gets its turn", async () => {
+  it("throws count like rejections, and every task runs", async () => {
     const started: Array<number> = []
     const task = (n: number) => {
       started.push(n)
@@ -322,7 +322,7 @@ describe.each(tolerating)("stopOnError: false, $name", ({ amaps, ordered, run })
     expect(reason.errors).toEqual([...naturals(20)])
   })
 
-  it("a failed task's place goes to the next one", async () => {
+  it("the permit of a failed task goes to the next one", async () => {
     const p = probe((i) => ({ ms: 10, rejects: { reason: i } }))
     await rejection(run(naturals(4), p.task, { maxAtOnce: 2 }))
     expect(p.starts).toEqual([0, 0, 10, 10])
@@ -343,7 +343,7 @@ describe.each(tolerating)("stopOnError: false, $name", ({ amaps, ordered, run })
     expect(listeners(controller.signal)).toBe(0)
   })
 
-  it("a task's TimeoutError, and the last failure of one that was tried again, are among them", async () => {
+  it("has the TimeoutError of a task, and the last failure of a retried one", async () => {
     let attempts = 0
     const task = (n: number) => (n === 0 ? new Promise(() => {}) : hurled(`try ${++attempts}`))
     const reason = (await rejection(
@@ -352,7 +352,7 @@ describe.each(tolerating)("stopOnError: false, $name", ({ amaps, ordered, run })
     expect(reason.errors).toMatchObject([{ name: "TimeoutError" }, "try 2"])
   })
 
-  it("gives back every place of a shared meter", async () => {
+  it("releases every permit of a shared meter", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     await rejection(run(naturals(5), () => sleep(10).then(() => hurled("x")), { meter }))
     await expectFree(meter, 2)
@@ -362,7 +362,7 @@ describe.each(tolerating)("stopOnError: false, $name", ({ amaps, ordered, run })
 describe.each(tolerating.filter(({ amaps }) => amaps))(
   "stopOnError: false, the reader of $name",
   ({ ordered, run }) => {
-    it.each([1, 2, 3])("maxUnread %i: failures take no place among what is to be read", async (maxUnread) => {
+    it.each([1, 2, 3])("maxUnread %i: failures do not count as unread", async (maxUnread) => {
       const delivered: Array<unknown> = []
       const p = probe((i) => ({ ms: 10, ...(i === 9 ? {} : { rejects: { reason: i } }) }))
       const outcome = await settle(run(naturals(10), p.task, { maxUnread }, delivered))
@@ -386,7 +386,7 @@ describe.each(tolerating.filter(({ amaps }) => amaps))(
       expect(reason.errors).toHaveLength(50_000)
     })
 
-    it("failures at the head of the line: those behind are read as soon as it is gone", async () => {
+    it("failures at the head of the order: later results are read as soon as they have failed", async () => {
       const delivered: Array<unknown> = []
       const at: Array<number> = []
       const p = probe((i) => ({ ms: i < 2 ? 100 : 10, ...(i < 2 ? { rejects: { reason: i } } : {}) }))
@@ -422,7 +422,7 @@ describe.each(tolerating.filter(({ amaps }) => amaps))(
       await value(leave(results))
     })
 
-    it("a reader that leaves has not come to the end: it is told nothing of failures", async () => {
+    it("a reader that leaves early is not told of failures", async () => {
       const p = probe((i) => (i === 0 ? { rejects: { reason: "x" } } : { ms: 10 * i }))
       const results = amap(naturals(3), p.task, { ordered, stopOnError: false })
       expect(await value(results.next())).toEqual({ done: false, value: "v1" })
@@ -431,7 +431,7 @@ describe.each(tolerating.filter(({ amaps }) => amaps))(
       expect(await value(results.next())).toEqual(over)
     })
 
-    it("of several readers, the first that waits is told, the others are done", async () => {
+    it("of several pending next(), the first rejects, the others are done", async () => {
       const results = amap([0], () => sleep(10).then(() => hurled("x")), { ordered, stopOnError: false })
       const waits = [results.next(), results.next(), results.next()].map(watch)
       await pass(20)

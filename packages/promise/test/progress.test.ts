@@ -41,7 +41,7 @@ describe.each(verbs)("$name", (verb) => {
   /** The race would be over with the first success; its tasks fail, and the last one wins. */
   const plan = (i: number) => ({ ms: 60, ...(isRace && i < 4 && !verb.failsFast ? { rejects: { reason: i } } : {}) })
 
-  it("is told every 100 ms and once at the end, with everything counted", async () => {
+  it("is called every 100 ms and once at the end, with everything counted", async () => {
     const { at, onProgress, told } = diary()
     const call = verb.call([0, 1, 2, 3, 4], probe(plan), { maxAtOnce: 2, onProgress })
     await settle(call.promise)
@@ -63,7 +63,7 @@ describe.each(verbs)("$name", (verb) => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("a call that fails tells its last before anybody is told of the failure", async () => {
+  it("a call that fails makes its last report before it rejects", async () => {
     const { at, onProgress, told } = diary()
     const p = probe((i) =>
       i === 0 ? { ms: 150, rejects: { reason: "x" } } : { ms: 150 + i, rejects: { reason: "y" } }
@@ -78,7 +78,7 @@ describe.each(verbs)("$name", (verb) => {
     expect(told).toHaveLength(2)
   })
 
-  it("a call that is aborted tells its last then", async () => {
+  it("a call that is aborted makes its last report then", async () => {
     const controller = new AbortController()
     const { at, onProgress, told } = diary()
     const call = verb.call(
@@ -99,7 +99,7 @@ describe.each(verbs)("$name", (verb) => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("a call that was aborted before it began tells nothing", async () => {
+  it("a call that was aborted before it began makes no report", async () => {
     const { onProgress, told } = diary()
     await settle(
       verb.call(
@@ -112,7 +112,7 @@ describe.each(verbs)("$name", (verb) => {
     expect(told).toEqual([])
   })
 
-  it("without items, it tells that there was nothing", async () => {
+  it("without items, it makes one report", async () => {
     const { onProgress, told } = diary()
     await settle(
       verb.call(
@@ -234,7 +234,7 @@ describe("total and waiting", () => {
 })
 
 describe("what is counted", () => {
-  it("attempts: retried ones apart, those that back off among those that wait", async () => {
+  it("retried counts attempts, and tasks in backoff count as waiting", async () => {
     const { onProgress, told } = diary()
     let attempts = 0
     const task = async () => {
@@ -250,7 +250,7 @@ describe("what is counted", () => {
     ])
   })
 
-  it("retried: attempts that were made, not those that may come", async () => {
+  it("retried counts the attempts that were made, not future ones", async () => {
     const { onProgress, told } = diary()
     const call = runOnEach([0], () => Promise.reject("x"), { onProgress, retry: { delay: 150, times: 1 } })
     await settle(call)
@@ -301,7 +301,7 @@ describe("what is counted", () => {
 })
 
 describe("amap", () => {
-  it("that is left tells its last then, and leaves no timer", async () => {
+  it("that is left makes its last report then, and leaves no timer", async () => {
     const { at, onProgress, told } = diary()
     const results = amap(naturals(), () => sleep(30), { maxAtOnce: 1, maxUnread: 2, onProgress })
     await value(results.next())
@@ -314,7 +314,7 @@ describe("amap", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("tells its last when all tasks have ended, though not all has been read", async () => {
+  it("makes its last report when all tasks have ended, also if results are unread", async () => {
     const { at, onProgress } = diary()
     const results = amap([1, 2, 3], (n) => sleep(10 * n), { onProgress })
     await value(results.next())
@@ -337,7 +337,7 @@ describe("amap", () => {
     expect(await settle(call)).toEqual({ status: "rejected", reason: "enough", at: 10 })
   })
 
-  it("whose last report throws gives the results that were there, then rejects", async () => {
+  it("whose last report throws yields the results that were there, then rejects", async () => {
     const error = new Error("of the callback")
     const results = amap([1, 2], (n) => n, {
       onProgress: () => {
@@ -351,7 +351,7 @@ describe("amap", () => {
 })
 
 describe("grace", () => {
-  it("is part of the call: reports go on, and the last is told after it", async () => {
+  it("is part of the call: reports continue, and the last comes after it", async () => {
     const { at, onProgress, told } = diary()
     const p = probe((i) => (i === 0 ? { ms: 50, rejects: { reason: "x" } } : { ms: 230, deaf: true }))
     await settle(runOnEach([0, 1], p.task, { grace: 1000, onProgress }))

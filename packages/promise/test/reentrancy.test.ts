@@ -29,7 +29,7 @@ useVirtualTime()
 expectNoUnhandledRejection()
 
 describe("a task", () => {
-  it("that leaves the iterator it works for ends it: nothing more starts, and nobody waits", async () => {
+  it("that calls return() of its own iterator ends it: nothing more starts, and no next() is pending", async () => {
     const started: Array<number> = []
     const results: AsyncIterableIterator<number> = amap(
       naturals(),
@@ -47,7 +47,7 @@ describe("a task", () => {
     expect(await value(results.next())).toEqual(over)
   })
 
-  it("that asks its own iterator for more gets it", async () => {
+  it("that calls next() of its own iterator gets a result", async () => {
     const inner: Array<unknown> = []
     const results: AsyncIterableIterator<number> = amap(
       naturals(3),
@@ -151,27 +151,24 @@ describe("a source", () => {
     expect(listeners(controller.signal)).toBe(0)
   })
 
-  it.each(overItems)(
-    "$name: that aborts the call from its return() ends it at that instant all the same",
-    async (verb) => {
-      const controller = new AbortController()
-      const p = probe(() => (verb.verb === "runAny" ? { ms: 10 } : { ms: 10, rejects: { reason: "bad" } }))
-      const items: Iterable<number> = {
-        [Symbol.iterator]: () => ({
-          next: () => ({ done: false, value: 1 }),
-          return: () => {
-            controller.abort("from the source")
-            return { done: true, value: undefined }
-          }
-        })
-      }
-      const outcome = await settle(verb.call(items, p, { maxAtOnce: 1, signal: controller.signal }).promise)
-      // It ends at that instant either way; what it must not do is hang, or leave a listener.
-      expect(outcome.at).toBe(10)
-      expect(listeners(controller.signal)).toBe(0)
-      expect(p.running()).toBe(0)
+  it.each(overItems)("$name: that aborts the call from its return() ends it at that instant", async (verb) => {
+    const controller = new AbortController()
+    const p = probe(() => (verb.verb === "runAny" ? { ms: 10 } : { ms: 10, rejects: { reason: "bad" } }))
+    const items: Iterable<number> = {
+      [Symbol.iterator]: () => ({
+        next: () => ({ done: false, value: 1 }),
+        return: () => {
+          controller.abort("from the source")
+          return { done: true, value: undefined }
+        }
+      })
     }
-  )
+    const outcome = await settle(verb.call(items, p, { maxAtOnce: 1, signal: controller.signal }).promise)
+    // It ends at that instant either way; what it must not do is hang, or leave a listener.
+    expect(outcome.at).toBe(10)
+    expect(listeners(controller.signal)).toBe(0)
+    expect(p.running()).toBe(0)
+  })
 
   it("that leaves the iterator from its next() is closed, and nothing more starts", async () => {
     const p = probe(() => ({ ms: 1000 }))
@@ -196,7 +193,7 @@ describe("a source", () => {
 })
 
 describe("an abort listener", () => {
-  it("that asks for the next result while its call is being cancelled is told that it is over", async () => {
+  it("that calls next() while its call is being cancelled finds it done", async () => {
     const controller = new AbortController()
     let late: ReturnType<typeof watch<unknown>> | undefined
     const results: AsyncIterableIterator<void> = amap(
@@ -217,7 +214,7 @@ describe("an abort listener", () => {
     expect(late?.outcome).toMatchObject({ status: "fulfilled", value: over })
   })
 
-  it("that runs a task on the same meter gets its place when it is free", async () => {
+  it("that runs a task on the same meter gets a permit when one is free", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const controller = new AbortController()
     let inner: ReturnType<typeof watch<number>> | undefined
@@ -237,7 +234,7 @@ describe("an abort listener", () => {
     expect(inner?.outcome).toMatchObject({ status: "fulfilled", value: 20 })
   })
 
-  it("of one race's loser may win another race", async () => {
+  it("of a loser of runAny may make a task win another runAny", async () => {
     const limiter = Promise.withResolvers<string>()
     const other = runAny([() => limiter.promise, () => sleep(1000).then(() => "slow")])
     const first = runAny([
@@ -292,7 +289,7 @@ describe("the async context of a call is its tasks' own", () => {
   })
 })
 
-describe("times beyond what a timer can hold", () => {
+describe("durations beyond the maximum of a timer", () => {
   it("a grace of months is not over at once", async () => {
     const p = probe((i) => (i === 0 ? { ms: 10, rejects: { reason: "bad" } } : { ms: 1000, deaf: true }))
     expect(await settle(runOnEach([0, 1], p.task, { grace: 2 ** 33 }))).toEqual({

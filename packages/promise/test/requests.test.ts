@@ -125,7 +125,7 @@ it("a waiter starts in its own request when a task of another request ends", asy
   expect(timers).toEqual([])
 })
 
-it("a waiter looks every 1 to 20 ms", async () => {
+it("a waiter of another request checks every 1 to 20 ms", async () => {
   const meter = lib.createMeter({ maxAtOnce: 1 })
   await inRequest(1, () => void meter.run(task("a", 100)))
   await inRequest(2, () => void meter.run(task("b", 1)))
@@ -194,7 +194,7 @@ it("a stall of the whole isolate ends no request", async () => {
   ])
 })
 
-it("a rate goes on when the request ends whose waiter was first", async () => {
+it("a rate continues when the request of the first waiter ends", async () => {
   const meter = lib.createMeter({ maxPerSecond: 10 })
   await inRequest(1, () => void meter.run(task("a", 1)))
   await inRequest(1, () => void meter.run(task("gone", 1)))
@@ -271,7 +271,7 @@ it("waiters of a shared meter yield, and are served by their own timers, after a
   expect(served).toBe(many.length)
 })
 
-it("waiters of a shared meter that start in one turn yield, and look again on a timer of their request", async () => {
+it("waiters of a shared meter that start in one turn yield, and check again on a timer of their request", async () => {
   const meter = lib.createMeter({ maxAtOnce: 1 })
   await inRequest(1, () => void meter.run(task("a", 1000)))
   let served = 0
@@ -349,7 +349,7 @@ it("idle resolves at once where nothing runs", async () => {
   expect([isIdle, timers]).toEqual([true, []])
 })
 
-it("resize, called in another request: an amap held up by the old limit goes on in its own", async () => {
+it("resize, called in another request: an amap that waited for the old limit continues in its own request", async () => {
   const meter = lib.createMeter({ maxAtOnce: 1 })
   const homes: Array<number> = []
   const f = (n: number): number => {

@@ -56,7 +56,7 @@ describe("dates", () => {
     expect(retryAfter(response("Mon, 05 Jan 2026 12:00:00 GMT"), now)).toBe(0)
   })
 
-  it("are compared with the present, if nothing else is said", () => {
+  it("are compared with the current time if there is no Date", () => {
     const inAnHour = new Date(Date.now() + 3_600_000).toUTCString()
     const millis = retryAfter(response(inAnHour))!
     expect(millis).toBeGreaterThan(3_500_000)
@@ -64,7 +64,7 @@ describe("dates", () => {
   })
 })
 
-describe("where clients put it", () => {
+describe("where HTTP clients have it", () => {
   const headers = { "Retry-After": "2" }
   const circular: { cause?: unknown; message: string } = { message: "round and round" }
   circular.cause = circular
@@ -101,8 +101,8 @@ describe("where clients put it", () => {
         })()
       }
     ],
-    ["headers that say nothing, and a response that does", { headers: { date: "x" }, response: response("2") }],
-    ["a response that says nothing, and a cause that does", new Error("a", { cause: response("2") })]
+    ["headers without it, and a response with it", { headers: { date: "x" }, response: response("2") }],
+    ["a response without it, and a cause with it", new Error("a", { cause: response("2") })]
   ]
 
   it.each(found)("%s", (_, source) => {
@@ -125,7 +125,7 @@ describe("where clients put it", () => {
   })
 })
 
-describe("no sense in it", () => {
+describe("invalid values", () => {
   it.each<readonly [string, unknown]>([
     ["undefined", undefined],
     ["null", null],
@@ -165,7 +165,7 @@ describe("no sense in it", () => {
     "Mon, 99 Foo 2026 12:00:00 GMT",
     "-2026",
     "9".repeat(400)
-  ])("%j says nothing", (header) => {
+  ])("%j is ignored", (header) => {
     expect(retryAfter({ headers: { "retry-after": header } }, now)).toBeUndefined()
   })
 
@@ -177,7 +177,7 @@ describe("no sense in it", () => {
     ["true", true],
     ["an object", { seconds: 5 }],
     ["a list", ["5"]]
-  ])("%s as a value says nothing", (_, header) => {
+  ])("%s as a value is ignored", (_, header) => {
     expect(retryAfter({ headers: { "retry-after": header } }, now)).toBeUndefined()
   })
 
@@ -190,7 +190,7 @@ describe("no sense in it", () => {
     ["get", { get: fails }],
     ["get of the headers", { headers: { get: fails } }],
     ["a value", Object.defineProperty({}, "retry-after", { get: fails, enumerable: true })]
-  ])("%s that throws says nothing, and is not heard of", (_, source) => {
+  ])("%s that throws is ignored", (_, source) => {
     expect(retryAfter(source)).toBeUndefined()
   })
 
@@ -199,7 +199,7 @@ describe("no sense in it", () => {
     expect(retryAfter(source)).toBe(2000)
   })
 
-  it("looks at nothing else of what was thrown", () => {
+  it("reads no other properties of the error", () => {
     const touched: Array<PropertyKey> = []
     const source = new Proxy(
       { headers: undefined, password: "secret" },

@@ -91,7 +91,7 @@ describe.each(verbs)("$name", (verb) => {
     expect(f.instants()).toEqual([0, 0, 1000, 1000, 2000, 2000])
   })
 
-  it("what another task decides ends those that back off", async () => {
+  it("the end of the call by another task ends tasks in backoff", async () => {
     const decides = async (): Promise<unknown> => {
       await sleep(50)
       if (verb.verb === "runAny") return "won"
@@ -116,7 +116,7 @@ describe.each(verbs)("$name", (verb) => {
     expect(attempts).toBe(1)
   })
 
-  it("a meter that is used has its places back after retries, whatever the end", async () => {
+  it("retries release every permit of a meter on every ending", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     await settle(verb.call([0, 1, 2], tasksOf(flaky(always, 5).task), { meter, retry: { delay: 10 } }).promise)
     await settle(verb.call([0, 1, 2], tasksOf(flaky(() => 1, 5).task), { meter, retry: { delay: 10 } }).promise)
@@ -124,7 +124,7 @@ describe.each(verbs)("$name", (verb) => {
     expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
   })
 
-  it("each attempt is told its index, and has a signal of its own", async () => {
+  it("each attempt has the task's index, and a signal of its own", async () => {
     const signals = new Set<AbortSignal>()
     const indices: Array<number> = []
     const task = (_: unknown, { index, signal }: { readonly index: number; readonly signal: AbortSignal }) => {
@@ -138,7 +138,7 @@ describe.each(verbs)("$name", (verb) => {
   })
 })
 
-describe("back-off", () => {
+describe("backoff", () => {
   const seconds = function* (): Generator<Period> {
     yield 5
     yield "1 second"
@@ -152,7 +152,7 @@ describe("back-off", () => {
     ["none", () => ({ delay: 0 }), [0, 0, 0]],
     ["by the number of the attempt", () => ({ delay: (attempt) => attempt * 100 }), [0, 100, 300]],
     ["by the reason", () => ({ delay: (_, reason) => ((reason as Error).message.endsWith("1") ? 7 : 11) }), [0, 7, 18]],
-    ["a function that gives a unit", () => ({ delay: () => "2 seconds" }), [0, 2000, 4000]],
+    ["a function that returns a string with a unit", () => ({ delay: () => "2 seconds" }), [0, 2000, 4000]],
     ["an array", () => ({ schedule: [10, "1 second", 30] }), [0, 10, 1010, 1040]],
     ["a generator object", () => ({ schedule: seconds() }), [0, 5, 1005, 1025]],
     ["an empty schedule", () => ({ schedule: [] }), [0]],
@@ -178,7 +178,7 @@ describe("back-off", () => {
     expect(f.instants()).toEqual([0, 170, 340])
   })
 
-  it("is of each task by itself: a schedule begins anew for each, even one that can be gone through only once", async () => {
+  it("is separate for each task: a schedule starts anew for each, even one that can be iterated only once", async () => {
     const f = flaky((i) => i)
     const schedule = [100, 200, 300].values()
     await value(runOnEach([0, 1, 2, 3], f.task, { retry: { schedule } }))
@@ -214,7 +214,7 @@ describe("back-off", () => {
     expect(at).toEqual([0, 10, 20])
   })
 
-  it("no delay and no end leave the event loop its turns", async () => {
+  it("endless retries without a delay yield to the event loop", async () => {
     const controller = new AbortController()
     let attempts = 0
     const task = () => {
@@ -252,7 +252,7 @@ describe("while", () => {
     expect(await rejection(runOnEach([0], f.task, wrongly({ while: () => answer })))).toBe(f.reasons[0])
   })
 
-  it("is not asked after the last attempt", async () => {
+  it("is not called after the last attempt", async () => {
     const asked = vi.fn<() => boolean>(() => true)
     await rejection(runOnEach([0], flaky(always).task, { retry: { times: 1, delay: 1, while: asked } }))
     expect(asked).toHaveBeenCalledTimes(1)
@@ -277,7 +277,7 @@ describe("while", () => {
     expect(f.log).toHaveLength(2)
   })
 
-  it("a schedule that cannot be begun fails the call", async () => {
+  it("a schedule whose iterator throws fails the call", async () => {
     const error = new Error("no iterator")
     const schedule: Iterable<number> = {
       [Symbol.iterator]: () => {
@@ -309,7 +309,7 @@ describe("while", () => {
   })
 })
 
-describe("a delay that is none", () => {
+describe("an invalid delay", () => {
   it.each<readonly [string, unknown, typeof RangeError | typeof TypeError]>([
     ["NaN", NaN, RangeError],
     ["-1", -1, RangeError],
@@ -358,7 +358,7 @@ describe("limits", () => {
     }
   })
 
-  it("each attempt is paid for, and its cost asked again", async () => {
+  it("each attempt spends its cost, which is computed again", async () => {
     const f = flaky((i) => (i === 0 ? 2 : 0))
     const asked: Array<readonly [unknown, number]> = []
     const cost = (item: string, index: number) => {
@@ -375,7 +375,7 @@ describe("limits", () => {
     ])
   })
 
-  it("a cost that throws when it is asked again fails the call", async () => {
+  it("a cost that throws for a later attempt fails the call", async () => {
     let asked = 0
     const error = new Error("cost")
     const cost = () => {
@@ -389,7 +389,7 @@ describe("limits", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("no place is held in back-off: new items have it, and so do others on the meter", async () => {
+  it("no permit is held in backoff: new items get it, and so do others on the meter", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const f = flaky((i) => (i === 0 ? 1 : 0), 10)
     const call = watch(runOnEach([0], f.task, { meter, retry: { delay: 100 } }))
@@ -400,7 +400,7 @@ describe("limits", () => {
     expect(call.outcome).toMatchObject({ status: "fulfilled", at: 120 })
   })
 
-  it("no place is held in back-off, but the call goes on: the meter is not idle", async () => {
+  it("no permit is held in backoff, but the meter is not idle", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const call = watch(runOnEach([0], flaky(() => 1).task, { meter, retry: { delay: 100 } }))
     await pass(20)
@@ -410,7 +410,7 @@ describe("limits", () => {
     expect(idle.outcome).toMatchObject({ at: 100 })
   })
 
-  it("of several, an attempt that is due takes from all meters or none", async () => {
+  it("with several meters, an attempt that is due takes from all or none", async () => {
     const [a, b] = [createMeter({ maxAtOnce: 1 }), createMeter({ maxPerSecond: 5 })]
     const f = flaky(() => 1)
     await value(runOnEach([0, 1], f.task, { meter: [a, b], retry: { delay: 10 } }))
@@ -419,7 +419,7 @@ describe("limits", () => {
 })
 
 describe("order", () => {
-  it("items that are tried again come before new ones", async () => {
+  it("retried items come before new ones", async () => {
     const f = flaky((i) => (i < 2 ? 1 : 0), 10)
     await value(runOnEach(naturals(5), f.task, { maxAtOnce: 2, retry: { delay: 1 } }))
     expect(f.log).toEqual([
@@ -434,7 +434,7 @@ describe("order", () => {
     ])
   })
 
-  it("those that are due at different times start in that order", async () => {
+  it("retries that are due at different times start in that order", async () => {
     const f = flaky((i) => (i < 3 ? 1 : 0))
     const delay = (_: number, reason: unknown) => 30 - 10 * Number((reason as Error).message[0])
     await value(runOnEach(naturals(3), f.task, { retry: { delay } }))
@@ -445,7 +445,7 @@ describe("order", () => {
     ])
   })
 
-  it("runAll puts results in their places", async () => {
+  it("runAll puts results at their indices", async () => {
     const f = flaky((i) => 3 - i)
     expect(await value(runAll(naturals(4), f.task, { retry: { delay: 10, times: 3 } }))).toEqual([
       "v0",
@@ -455,21 +455,21 @@ describe("order", () => {
     ])
   })
 
-  it.each([1, 2, 3])("amap in order, the head tried again and maxUnread %i: the line goes on", async (maxUnread) => {
+  it.each([1, 2, 3])("amap in order, the head retried, and maxUnread %i: the call continues", async (maxUnread) => {
     const f = flaky((i) => (i % 2 === 0 ? 2 : 0), 5)
     const results = amap(naturals(6), f.task, { maxUnread, ordered: true, retry: { delay: 100 } })
     expect(await value(Array.fromAsync(results))).toEqual(["v0", "v1", "v2", "v3", "v4", "v5"])
     expect(f.log).toHaveLength(12)
   })
 
-  it("amap in order, with one place on the meter as well", async () => {
+  it("amap in order, also with one permit on the meter", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const f = flaky((i) => (i === 0 ? 2 : 0), 5)
     const results = amap(naturals(4), f.task, { maxUnread: 2, meter, ordered: true, retry: { delay: 50 } })
     expect(await value(Array.fromAsync(results))).toEqual(["v0", "v1", "v2", "v3"])
   })
 
-  it("an item in back-off keeps its place among what is to be read", async () => {
+  it("an item in backoff counts as unread", async () => {
     const f = flaky((i) => (i < 2 ? Infinity : 0))
     const results = amap(naturals(), f.task, { maxUnread: 2, retry: { delay: 1000, times: Infinity } })
     const next = watch(results.next())
@@ -508,7 +508,7 @@ describe("memory", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("as soon as those that back off have gone on, new ones are taken", async () => {
+  it("as soon as items in backoff have started, new items are pulled", async () => {
     const f = flaky((i) => (i < 2 ? 1 : 0))
     await value(runOnEach(naturals(6), f.task, { maxAtOnce: 2, retry: { delay: 100 } }))
     const startedAt = (at: number) => f.log.filter(([, each]) => each === at).map(([index]) => index)
@@ -517,7 +517,7 @@ describe("memory", () => {
   })
 })
 
-describe("leaving amap while items back off", () => {
+describe("leaving amap while items are in backoff", () => {
   it("ends at once, closes the source and leaves no timer", async () => {
     const s = source("sync", naturals(), () => 0)
     const f = flaky((i) => (i === 1 ? 0 : Infinity))
@@ -550,7 +550,7 @@ describe("runAny", () => {
     expect(await settle(call)).toEqual({ status: "fulfilled", value: "v0", at: 25 })
   })
 
-  it("all have failed only when none is to be tried again; each counts with its last failure", async () => {
+  it("all have failed only when none is to be retried; each counts with its last failure", async () => {
     const f = flaky(always)
     const reason = await rejection(runAny([0, 1], f.task, { retry: { times: 1, delay: 10 } }))
     expect(reason).toMatchObject({ errors: [{ message: "0, attempt 2" }, { message: "1, attempt 2" }] })
@@ -587,7 +587,7 @@ describe("Retry-After", () => {
     expect(at.map(([item]) => String(item)).toSorted((a, b) => a.localeCompare(b))).toEqual(["a", "a", "b", "c"])
   })
 
-  it("pauses the meter: whoever else uses it waits as well", async () => {
+  it("pauses the meter for all its users", async () => {
     const meter = createMeter({ maxAtOnce: 5 })
     const { at, task } = once(busy("1.5"))
     const call = watch(runOnEach(["a"], task, { meter, retry: {} }))
@@ -668,13 +668,13 @@ describe("Retry-After", () => {
     expect(await value(meter.run(() => now()))).toBe(0)
   })
 
-  it("runAny until settled heeds it, too", async () => {
+  it("runAny until settled follows it, too", async () => {
     const { at, task } = once(busy(1))
     await value(runAny(["a"], task, { retry: {}, until: "settled" }))
     expect(at.map(([, instant]) => instant)).toEqual([0, 1000])
   })
 
-  it("in a failure that answers to nothing it takes no part: the very reason is kept", async () => {
+  it("a failure whose properties throw is not changed: its reason is kept", async () => {
     const reason = Object.defineProperty(new Error("mine"), "response", {
       get: () => {
         throw new Error("of the getter")

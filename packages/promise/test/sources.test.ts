@@ -150,7 +150,7 @@ describe("an async source", () => {
     }
   )
 
-  it("is not asked for the next item while one is on its way", async () => {
+  it("is not pulled while a pull is pending", async () => {
     let outstanding = 0
     let most = 0
     const items: AsyncIterable<number> = {
@@ -171,7 +171,7 @@ describe("an async source", () => {
     expect(most).toBe(1)
   })
 
-  it("whose next() throws before it gives a promise: the very value, no return()", async () => {
+  it("whose next() throws before it returns a promise: that reason, without a call of return()", async () => {
     let returns = 0
     const items: AsyncIterable<number> = {
       [Symbol.asyncIterator]: () => ({
@@ -197,7 +197,7 @@ describe("an async source", () => {
     expect(returns).toBe(0)
   })
 
-  it("whose next() gives no promise but a result is read all the same, as for await does", async () => {
+  it("whose next() returns a result without a promise is read, as for await does", async () => {
     let n = 0
     const items = {
       [Symbol.asyncIterator]: () => ({
@@ -208,7 +208,7 @@ describe("an async source", () => {
     expect(await value(runAll(items, (item) => item))).toEqual([0, 1, 2])
   })
 
-  it("whose return() gives no promise can be left all the same", async () => {
+  it("whose return() does not return a promise can be left", async () => {
     let returns = 0
     const items = {
       [Symbol.asyncIterator]: () => ({
@@ -225,7 +225,7 @@ describe("an async source", () => {
     expect(returns).toBe(1)
   })
 
-  it("whose return() throws before it gives a promise: a task's failure still wins", async () => {
+  it("whose return() throws before it returns a promise: a task's failure still wins", async () => {
     const items: AsyncIterable<number> = {
       [Symbol.asyncIterator]: () => ({
         next: async () => ({ done: false, value: 1 }),
@@ -241,7 +241,7 @@ describe("an async source", () => {
     expect(await rejection(leave(results))).toBe("cannot close")
   })
 
-  it("without a return() can be left all the same", async () => {
+  it("without a return() can be left", async () => {
     const items: AsyncIterable<number> = {
       [Symbol.asyncIterator]: () => ({ next: async () => ({ done: false, value: 1 }) })
     }
@@ -387,7 +387,7 @@ describe("closing (G5)", () => {
     }
   })
 
-  it("a pull that fails after the call has ended is swallowed", async () => {
+  it("a pull that fails after the call has ended is not an unhandled rejection", async () => {
     for (const verb of overItems) {
       const late = Promise.withResolvers<IteratorResult<number>>()
       let pulls = 0
@@ -432,7 +432,7 @@ describe("closing (G5)", () => {
     }
   })
 
-  it("a return() that fails after nobody waits for it is swallowed", async () => {
+  it("a return() that fails when nothing waits for it is not an unhandled rejection", async () => {
     const controller = new AbortController()
     const items: AsyncIterable<number> = {
       [Symbol.asyncIterator]: () => ({

@@ -41,7 +41,7 @@ describe.each(verbs)("$name", (verb) => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("so does one that ignores its signal, at that moment; what it does later is nobody's business", async () => {
+  it("so does a task that ignores its signal, at that instant; what it does later has no effect", async () => {
     const p = probe(() => ({ ms: 1000, deaf: true, rejects: { reason: "late" } }))
     const outcome = await settle(verb.call([0], p, { timeout: "0.1 seconds" }).promise)
     expect(outcome.at).toBe(100)
@@ -83,7 +83,7 @@ describe.each(verbs)("$name", (verb) => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("Infinity is none", async () => {
+  it("Infinity means no timeout", async () => {
     const p = probe(() => ({ ms: 100_000 }))
     const watched = watch(verb.call([0], p, { timeout: Infinity }).promise)
     await flush()
@@ -123,11 +123,11 @@ describe.each(verbs)("$name", (verb) => {
 describe("a task that ignores its signal", () => {
   const limited: ReadonlyArray<readonly [string, () => Options]> = [
     ["the call's own", () => ({ maxAtOnce: 1 })],
-    ["with a pace", () => ({ maxAtOnce: 1, maxPerSecond: 1000 })],
+    ["with a rate", () => ({ maxAtOnce: 1, maxPerSecond: 1000 })],
     ["a meter's", () => ({ meter: createMeter({ maxAtOnce: 1 }) })]
   ]
 
-  it.each(limited)("holds its place until it settles, though the call goes on: maxAtOnce, %s", async (_, limit) => {
+  it.each(limited)("holds its permit until it settles, though the call continues: maxAtOnce, %s", async (_, limit) => {
     const p = probe((i) => (i === 0 ? { ms: 500, deaf: true, rejects: { reason: "late" } } : { ms: 10 }))
     const outcomes = await settle(runAll([0, 1], p.task, { ...limit(), settled: true, timeout: 100 }))
     expect(p.starts).toEqual([0, 500])
@@ -135,7 +135,7 @@ describe("a task that ignores its signal", () => {
     expect(outcomes).toMatchObject({ value: [{ status: "rejected" }, { status: "fulfilled", value: "v1" }] })
   })
 
-  it.each(limited)("its failure is told at once, though its place is taken: maxAtOnce, %s", async (_, limit) => {
+  it.each(limited)("its failure is reported at once, though its permit is taken: maxAtOnce, %s", async (_, limit) => {
     const p = probe((i) => (i === 0 ? { ms: 500, deaf: true } : { ms: 10 }))
     const results = amap([0, 1], p.task, { ...limit(), settled: true, timeout: 100 })
     const first = await settle(results.next())
@@ -144,7 +144,7 @@ describe("a task that ignores its signal", () => {
     expect(await value(results.next())).toMatchObject({ done: true })
   })
 
-  it("holds its place on a meter after its call has ended", async () => {
+  it("holds its permit of a meter after its call has ended", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const p = probe(() => ({ ms: 500, deaf: true }))
     expect(isTimeoutError(await rejection(runOnEach([0], p.task, { meter, timeout: 100 })))).toBe(true)
@@ -210,7 +210,7 @@ describe("a task that ignores its signal", () => {
     ])
   })
 
-  it("a race goes on without it, and it cannot win any more", async () => {
+  it("runAny continues without it, and it cannot win any more", async () => {
     const p = probe((i) => ({ ms: i === 0 ? 150 : 90, deaf: true, ...(i === 1 ? {} : { value: "late" }) }))
     const call = runAny([0, 1], p.task, { maxAtOnce: 1, timeout: 100 })
     expect(await settle(call)).toMatchObject({ status: "fulfilled", value: "v1", at: 240 })
@@ -224,7 +224,7 @@ describe("a task that ignores its signal", () => {
     await pass(1000)
   })
 
-  it("all of a race that take too long: one TimeoutError each", async () => {
+  it("if all tasks of runAny time out, there is one TimeoutError each", async () => {
     const p = probe(() => ({ ms: 1000, deaf: true }))
     const reason = (await rejection(runAny([0, 1, 2], p.task, { timeout: 100 }))) as AggregateError
     expect(reason.errors.map(isTimeoutError)).toEqual([true, true, true])
@@ -263,9 +263,9 @@ describe("with retry", () => {
 
   it.each<readonly [string, () => Options, ReadonlyArray<number>]>([
     ["where there is room, the next attempt runs beside it", () => ({}), [0, 150]],
-    ["where there is none, the next attempt waits for it", () => ({ maxAtOnce: 1 }), [0, 400]],
+    ["without a free permit, the next attempt waits for it", () => ({ maxAtOnce: 1 }), [0, 400]],
     ["on a meter, likewise", () => ({ meter: createMeter({ maxAtOnce: 1 }) }), [0, 400]]
-  ])("a deaf one that is begun anew: %s", async (_, limit, expected) => {
+  ])("a task that ignores its signal and is retried: %s", async (_, limit, expected) => {
     const starts: Array<number> = []
     const task = () => {
       starts.push(now())
@@ -277,7 +277,7 @@ describe("with retry", () => {
     await pass(1000)
   })
 
-  it("every attempt at it may be deaf: each holds its place, and the call ends with the last", async () => {
+  it("all attempts may ignore their signals: each holds its permit, and the call ends with the last", async () => {
     const meter = createMeter({ maxAtOnce: 3 })
     const p = probe(() => ({ ms: 1000, deaf: true, rejects: { reason: "late" } }))
     const outcome = await settle(runOnEach([0], p.task, { meter, retry: { delay: 50 }, timeout: 100 }))
@@ -330,7 +330,7 @@ describe("amap", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("in order, with maxUnread 1: those that take too long do not hold up the line", async () => {
+  it("in order, with maxUnread 1: timed-out tasks do not block the order", async () => {
     const p = probe((i) => (i === 3 ? { ms: 10 } : { ms: 1000, deaf: true }))
     const results = amap(naturals(4), p.task, { maxUnread: 1, ordered: true, settled: true, timeout: 100 })
     const outcomes = await settle(Array.fromAsync(results))

@@ -132,7 +132,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
   ] as const
 
   describe.each(limits)("under $name", ({ counts, make, timed, ...forEach }) => {
-    describe.each(tasks)("of tasks that give $gives", ({ after, makes }) => {
+    describe.each(tasks)("of tasks that return $gives", ({ after, makes }) => {
       it.each(verbs)("$name", async ({ name, promises, run }) => {
         for (const count of counts) {
           let calls = 0
@@ -176,7 +176,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
     }
   })
 
-  it("results that are all asked for at once", async () => {
+  it("results that are all requested at once", async () => {
     for (const count of sizes) {
       const { work } = await see(() => {
         const results = amap(range(count), turn, { maxAtOnce: 10 })
@@ -285,7 +285,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
       { from: "the front", sizes: fewer, nth: (n: number) => n },
       { from: "the back", sizes: fewer, nth: (n: number, count: number) => count - 1 - n }
     ]
-    it.each(orders)("when they give up, from $from", async ({ nth, sizes }) => {
+    it.each(orders)("when they are aborted, from $from", async ({ nth, sizes }) => {
       for (const count of sizes) {
         const meter = createMeter(limits)
         const controllers = range(count).map(() => new AbortController())
@@ -315,7 +315,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
       }
     })
 
-    it.each(["clear", "close"] as const)("when the meter is told to %s", async (how) => {
+    it.each(["clear", "close"] as const)("when %s is called on the meter", async (how) => {
       for (const count of fewer) {
         let rejected = 0
         const { work } = await see(async (tally) => {
@@ -350,7 +350,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
       }
     })
 
-    it.each(["the first first", "the last first"])("when they give up, %s", async (order) => {
+    it.each(["the first first", "the last first"])("when they are aborted, %s", async (order) => {
       for (const count of sizes) {
         const controllers = range(count).map(() => new AbortController())
         const end = Promise.withResolvers<void>()
@@ -376,7 +376,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
 })
 
 describe("timers", () => {
-  it("are not armed where nothing is paced", async () => {
+  it("are not set without a rate", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     const { work } = await see(() =>
       Promise.all([
@@ -390,7 +390,7 @@ describe("timers", () => {
     expect(work.reads).toBe(0)
   })
 
-  it("are not armed for those who need not wait for a pace", async () => {
+  it("are not set for waiters that need not wait for a rate", async () => {
     const meter = createMeter({
       maxPerSecond: 1000,
       maxBurst: 1000,
@@ -401,7 +401,7 @@ describe("timers", () => {
     expect(work.timers).toBe(0)
   })
 
-  it("are armed by the first in line, and stay when others come to stand behind or the first ones give up", async () => {
+  it("are set by the first waiter, and stay when others arrive or the first ones are aborted", async () => {
     for (const count of sizes) {
       const meter = createMeter({ maxPerSecond: 1 })
       const controllers = range(count).map(() => new AbortController())
@@ -424,7 +424,7 @@ describe("timers", () => {
     }
   })
 
-  it("are one at a time for a meter at most, whoever waits for it", async () => {
+  it("are at most one for a meter, however many calls wait for it", async () => {
     const meter = createMeter({ maxAtOnce: 50, maxPerSecond: 200, maxBurst: 3 })
     const { mostArmed, work } = await see(() =>
       finish(
@@ -470,7 +470,7 @@ describe("timers", () => {
     expect(mostArmed).toBe(1)
   })
 
-  it("are taken back when the pace is lifted", async () => {
+  it("are cleared when the rate is removed", async () => {
     const meter = createMeter({ maxPerSecond: 1 })
     const { work } = await see(async (tally) => {
       const call = runOnEach(range(100), turn, { meter })
@@ -524,7 +524,7 @@ describe("async contexts", () => {
 
   // Before, nobody can tell that two contexts are the same.
   const canTell = Number(process.versions.node.split(".")[0]) >= 24
-  it.runIf(canTell)("those who wait in the same one share what was captured of it", async () => {
+  it.runIf(canTell)("waiters in the same context share one capture of it", async () => {
     const storage = new AsyncLocalStorage<string>()
     for (const count of counts) {
       const meter = createMeter({ maxAtOnce: 1 })
@@ -558,7 +558,7 @@ describe("abort controllers", () => {
     return signal === context.signal
   }
 
-  it.each(verbs)("$name makes none, but one for each task that looks at its signal", async ({ name, run }) => {
+  it.each(verbs)("$name creates none, but one for each task that reads its signal", async ({ name, run }) => {
     const caller = new AbortController()
     const options: Options = { meter, maxAtOnce: 10, signal: caller.signal }
     for (const count of fewer) {
@@ -591,7 +591,7 @@ describe("abort controllers", () => {
     }
   })
 
-  it("a meter's own run makes none, but one for each task that looks at its signal", async () => {
+  it("a meter's run creates none, but one for each task that reads its signal", async () => {
     const caller = new AbortController()
     const options = { signal: caller.signal }
     for (const count of fewer) {
@@ -612,7 +612,7 @@ describe("abort controllers", () => {
     expect(listeners(caller.signal)).toBe(0)
   })
 
-  it("none is made to cancel tasks, and one for each that looks only afterwards", async () => {
+  it("none is created to cancel tasks, and one for each task that reads its signal afterwards", async () => {
     const caller = new AbortController()
     const aborted: Array<boolean> = []
     const { work } = await see(async (tally) => {

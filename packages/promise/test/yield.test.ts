@@ -199,7 +199,7 @@ describe("meter.run", () => {
   })
 })
 
-describe("a loop of calls none of which waits lets a timer in", () => {
+describe("a loop of calls that never wait lets a timer fire", () => {
   const limited = () => createMeter({ maxAtOnce: 10 })
   const failing = () => {
     throw "bad"
@@ -326,7 +326,7 @@ describe("where tasks are slow", () => {
     return turns
   }
 
-  it.each(limits)("cheap ones before them do not keep the event loop from its turn, %s", async (_, options) => {
+  it.each(limits)("slow tasks after cheap ones do not block the event loop, %s", async (_, options) => {
     const slow = slowness()
     await runAll(naturals(5000), (n) => n, options())
     const turns = await perTurn((count) => runAll(naturals(30), () => (count(), slow()), options()))
@@ -334,14 +334,14 @@ describe("where tasks are slow", () => {
     expect(Math.max(...turns)).toBeLessThanOrEqual(2)
   })
 
-  it("cheap ones before them in the same call do so for 64 tasks at most", async () => {
+  it("slow tasks after cheap ones in the same call block it for 64 tasks at most", async () => {
     const slow = slowness()
     const turns = await perTurn((count) => runAll(naturals(5200), (n) => n < 5000 || (count(), slow())))
     expect(turns.reduce((a, b) => a + b)).toBe(200)
     expect(Math.max(...turns)).toBeLessThanOrEqual(66)
   })
 
-  it("slow calls in a loop of run give way after 64 of them at most", async () => {
+  it("slow calls of run in a loop yield after 64 of them at most", async () => {
     const slow = slowness()
     const meter = createMeter({ maxAtOnce: 10 })
     const turns = await perTurn(async (count) => {
@@ -351,7 +351,7 @@ describe("where tasks are slow", () => {
   })
 })
 
-describe("in a turn that has just begun, no start is deferred", () => {
+describe("at the beginning of a turn of the event loop, no start is deferred", () => {
   /** So long that the time would be a long turn, were the program not idle. */
   const idle = async () => {
     const wait = () => new Promise((resolve) => setTimeout(resolve, 10))
@@ -441,7 +441,7 @@ describe("in a turn that has just begun, no start is deferred", () => {
   })
 })
 
-describe("a result of amap that is there while promises wait for a later turn", () => {
+describe("a result of amap while promises wait for a later turn of the event loop", () => {
   it("is read after them", async () => {
     const { promise, resolve } = Promise.withResolvers<number>()
     const order: Array<string> = []

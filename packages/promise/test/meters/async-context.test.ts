@@ -1,6 +1,6 @@
-/** A task sees its own caller's `AsyncLocalStorage`, whoever's end has let it start. */
+/** A task runs in the `AsyncLocalStorage` context of its own caller, whatever has admitted it. */
 import { AsyncLocalStorage } from "node:async_hooks"
-import { describe, expect, it } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "../../src/index.ts"
 import type { Limits, Meter } from "../../src/index.ts"
 import { expectNoUnhandledRejection, naturals, pass, sleep, useVirtualTime, value } from "../support.ts"
@@ -54,7 +54,7 @@ describe.each(table)("a meter that is shared, under $name", ({ limits }) => {
     expectOwn(stores)
   })
 
-  it("so they do when a pause ends, a resize makes room, or somebody gives up", async () => {
+  it("so they do when a pause ends, a resize makes room, or a waiter is aborted", async () => {
     const meter = createMeter(limits)
     const { stores, task } = seen()
     const controller = new AbortController()
@@ -108,7 +108,7 @@ it("what a correction lets start runs as its own caller's", async () => {
   await value(first)
 })
 
-it("the function that says what an item costs, and the source, are asked as the caller's", async () => {
+it("the cost function and the source are called in the caller's context", async () => {
   const meter = createMeter({ maxAtOnce: 1, windows: { tokens: { limit: 100, per: 1000 } } })
   const stores: Array<string | undefined> = []
   function* items() {
@@ -131,7 +131,7 @@ it("the function that says what an item costs, and the source, are asked as the 
   expect(stores).toEqual(Array.from({ length: 6 }, () => "mine"))
 })
 
-it("calls so large that they let others in between: no task runs as another caller's", async () => {
+it("calls so large that they yield: no task runs in another caller's context", async () => {
   const meter = createMeter({ maxAtOnce: 20 })
   const wrong = new Map<string, number>()
   let count = 0
@@ -150,4 +150,19 @@ it("calls so large that they let others in between: no task runs as another call
   await value(Promise.all(all))
   expect(count).toBe(180_000)
   expect(Object.fromEntries(wrong)).toEqual({})
+})
+
+it("a run whose start becomes possible between two readings of the clock starts at once, in its caller's context", async () => {
+  const meter = createMeter({ maxPerSecond: 10 })
+  await value(runOnEach([1], () => {}, { maxPerSecond: 1000 }))
+  await value(meter.run(() => 1))
+  // Each reading of the clock takes 60 ms: the first one is too early for the next start, the second is not.
+  let millis = performance.now()
+  const clock = vi.spyOn(performance, "now").mockImplementation(() => (millis += 60))
+  const seen: Array<string | undefined> = []
+  const run = storage.run("mine", () => meter.run(() => void seen.push(storage.getStore())))
+  expect(seen).toEqual(["mine"])
+  expect(clock.mock.calls.length).toBeGreaterThan(1)
+  await run
+  expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0, started: 2 })
 })

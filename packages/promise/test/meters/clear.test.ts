@@ -23,8 +23,8 @@ import {
 useVirtualTime()
 expectNoUnhandledRejection()
 
-describe("single calls", () => {
-  it("that wait reject, the one that runs goes on", async () => {
+describe("calls of run", () => {
+  it("that wait reject, the running one continues", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     let own: AbortSignal | undefined
     const running = watch(
@@ -50,7 +50,7 @@ describe("single calls", () => {
   it.each([
     ["no reason", []],
     ["undefined", [undefined]]
-  ])("get an AbortError where clear is given %s, all the same", async (_, args) => {
+  ])("that wait reject with an AbortError also if clear is called with %s", async (_, args) => {
     const meter = createMeter({})
     meter.pause()
     const waiting = [watch(meter.run(() => 1)), watch(meter.runAll([() => 1]))]
@@ -67,7 +67,7 @@ describe("single calls", () => {
     ["null", null],
     ["an error", new RangeError("mine")],
     ["a text", "text"]
-  ])("get the very reason that clear is given: %s", async (_, reason) => {
+  ])("that wait reject with the reason of clear: %s", async (_, reason) => {
     const meter = createMeter({})
     meter.pause()
     const waiting = rejection(meter.run(() => 1))
@@ -75,7 +75,7 @@ describe("single calls", () => {
     expect(await waiting).toBe(reason)
   })
 
-  it("leave no listener at their signals, and may be aborted all the same", async () => {
+  it("leave no listener on their signals", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const controller = new AbortController()
     const { signal } = controller
@@ -109,7 +109,7 @@ describe("single calls", () => {
     expect(meter.snapshot()).toMatchObject({ waiting: 0, started: 1 })
   })
 
-  it("behind a call that is cleared: likewise", async () => {
+  it("behind a call that is cleared are cleared, too", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
     await value(runOnEach([1], () => {}, { maxPerSecond: 1000 }))
     await value(meter.run(() => 1, { cost: { tokens: 5 } }))
@@ -196,7 +196,7 @@ describe.each(verbs)("a call of $name", (verb) => {
 })
 
 describe("others", () => {
-  it("that come later are admitted as usual, those of the same step included", async () => {
+  it("that are made later are admitted as usual, also in the same step", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const running = meter.run(() => sleep(100))
     const waiting = rejection(meter.run(() => 1))
@@ -208,7 +208,7 @@ describe("others", () => {
     expect(later.map(({ outcome }) => outcome)).toMatchObject([{ value: 100 }, { value: [100] }])
   })
 
-  it("that are made by a task which is just told to end wait for their turn, and get it", async () => {
+  it("that are made by a task while it is cancelled wait, and are admitted", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     let nested: ReturnType<typeof watch<number>> | undefined
     const call = watch(
@@ -233,7 +233,7 @@ describe("others", () => {
     await expectFree(meter, 2)
   })
 
-  it("that are made while the line is cleared, with a place to be had: they start, and are not cleared", async () => {
+  it("that are made while the queue is cleared, with a free permit, start and are not cleared", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
     let nested: ReturnType<typeof watch<number>> | undefined
     const call = watch(
@@ -256,7 +256,7 @@ describe("others", () => {
     expect(nested?.outcome).toMatchObject({ value: 10 })
   })
 
-  it("that wait are cleared by a task, too, which is just told to end", async () => {
+  it("that wait are also cleared by a task while it is cancelled", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     let nested: ReturnType<typeof watch<number>> | undefined
     const call = watch(
@@ -305,7 +305,7 @@ describe("others", () => {
     expect(await settle(meter.idle())).toMatchObject({ status: "fulfilled" })
   })
 
-  it("that run their second attempt go on", async () => {
+  it("that run their second attempt continue", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     let attempts = 0
     const run = watch(
@@ -364,7 +364,7 @@ describe("others", () => {
     }
   })
 
-  it("that wait for this meter behind others that wait for another are left alone where this one has room", async () => {
+  it("that wait at another meter are not cleared if this meter has room for them", async () => {
     const [wide, narrow] = [createMeter({ maxAtOnce: 5 }), createMeter({ maxAtOnce: 1 })]
     const busy = narrow.run(() => sleep(100))
     const calls = [1, 2].map((n) => watch(runAll([n], () => n, { meter: [narrow, wide] })))
@@ -376,7 +376,7 @@ describe("others", () => {
 })
 
 describe("what is not touched", () => {
-  it("the pace: the next start comes when it would have come", async () => {
+  it("the rate: the next start comes when it would have come", async () => {
     const meter = createMeter({ maxPerSecond: 10 })
     const all = [...naturals(5)].map(() => watch(meter.run(() => now())))
     await pass(250)
@@ -412,7 +412,7 @@ describe("what is not touched", () => {
     expect(await value(meter.run(() => now()))).toBe(500)
   })
 
-  it("a meter where nobody waits", async () => {
+  it("a meter without waiters", async () => {
     const meter = createMeter({ maxAtOnce: 1, maxPerSecond: 10 })
     meter.clear()
     const running = meter.run(() => sleep(10))

@@ -26,8 +26,8 @@ import {
 useVirtualTime()
 expectNoUnhandledRejection()
 
-describe("single calls", () => {
-  it("reject, those that wait and those that run, whose signals are aborted with the reason", async () => {
+describe("calls of run", () => {
+  it("that wait or run reject with the reason, and the signals of running tasks abort with it", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     const reasons: Array<unknown> = []
     const hearing = ({ signal }: { readonly signal: AbortSignal }) => {
@@ -54,7 +54,7 @@ describe("single calls", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("that look at their signal only later find it aborted", async () => {
+  it("that read their signal only later find it aborted", async () => {
     const meter = createMeter({})
     let reason: unknown
     const run = watch(
@@ -70,7 +70,7 @@ describe("single calls", () => {
     expect(reason).toBe("end")
   })
 
-  it("that wait get no place of those that end", async () => {
+  it("that wait get no permit of running ones that end", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const order: Array<number> = []
     const all = [...naturals(4)].map((n) =>
@@ -101,7 +101,7 @@ describe("single calls", () => {
     expect(f).not.toHaveBeenCalled()
   })
 
-  it("that wait behind one which waits at another meter as well do not start when that one is ended", async () => {
+  it("that wait behind a call that also waits at another meter do not start when that call is ended", async () => {
     for (const order of [0, 1]) {
       const make = [
         () => createMeter({ maxAtOnce: 1 }),
@@ -129,7 +129,7 @@ describe("single calls", () => {
     }
   })
 
-  it("that are ended by a meter's end do not let others start there: whatever becomes of their permits", async () => {
+  it("that are ended by close release their permits without a start", async () => {
     const closed = createMeter({ windows: { tokens: { limit: 10, per: 10_000 } } })
     const other = createMeter({ maxAtOnce: 1 })
     await value(closed.run(() => 1, { cost: { tokens: 5 } }))
@@ -232,7 +232,7 @@ describe.each(verbs)("a call of $name", (verb) => {
   })
 })
 
-describe("whatever comes later", () => {
+describe("later calls", () => {
   const made = async (meter: Meter): Promise<Array<unknown>> => {
     const f = vi.fn<() => void>()
     const wrapped = meter.wrap(f)
@@ -254,7 +254,7 @@ describe("whatever comes later", () => {
     ["an error", new Error("end")],
     ["a text", "end"],
     ["null", null]
-  ])("rejects with the very reason: %s", async (_, reason) => {
+  ])("rejects with the reason itself: %s", async (_, reason) => {
     const meter = createMeter({})
     await meter.close(reason)
     for (const each of await made(meter)) expect(each).toBe(reason)
@@ -263,7 +263,7 @@ describe("whatever comes later", () => {
   it.each([
     ["no reason", []],
     ["undefined", [undefined]]
-  ])("rejects with one AbortError where close is given %s", async (_, args) => {
+  ])("rejects with one AbortError if close is called with %s", async (_, args) => {
     const meter = createMeter({})
     await meter.close(...args)
     const reasons = await made(meter)
@@ -290,14 +290,14 @@ describe("whatever comes later", () => {
     expect(meter.snapshot().started).toBe(1)
   })
 
-  it("that is given nonsense is told so, and what is aborted already rejects with its own reason", async () => {
+  it("report invalid arguments, and reject with the reason of a signal that has aborted", async () => {
     const meter = createMeter({})
     await meter.close("end")
     expect(await rejection((meter.run as (task: unknown) => Promise<unknown>)(5))).toBeInstanceOf(TypeError)
     expect(await rejection(meter.run(() => 1, { signal: AbortSignal.abort("mine") }))).toBe("mine")
   })
 
-  it("can still ask: the meter is idle, has a snapshot, and its limits may be changed", async () => {
+  it("can still use the meter: it is idle, has a snapshot, and its limits can be changed", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     await meter.close()
     await value(meter.idle())
@@ -308,7 +308,7 @@ describe("whatever comes later", () => {
     expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0, free: 2 })
   })
 
-  it("of an amap made before and read after: its first reader is told, the next finds the end", async () => {
+  it("of an amap made before and read after: its first next() rejects, the next is done", async () => {
     const meter = createMeter({})
     const results = meter.amap([1], (n) => n)
     await meter.close("end")
@@ -318,7 +318,7 @@ describe("whatever comes later", () => {
 })
 
 describe("resolves", () => {
-  it("at once where nobody is there", async () => {
+  it("at once without calls", async () => {
     expect(await settle(createMeter({ maxAtOnce: 1 }).close())).toEqual({
       status: "fulfilled",
       value: undefined,
@@ -326,7 +326,7 @@ describe("resolves", () => {
     })
   })
 
-  it("without waiting for tasks that ignore their signal, which keep their places", async () => {
+  it("without waiting for tasks that ignore their signal, which keep their permits", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     const all = [watch(meter.run(() => sleep(500))), watch(meter.runAll([() => sleep(500)]))]
     await pass(10)
@@ -395,7 +395,7 @@ describe("resolves", () => {
     expect([call.outcome?.at, closed.outcome?.at]).toEqual([80, 80])
   })
 
-  it("after those who wait for the calls have been told", async () => {
+  it("after the promises of the calls have settled", async () => {
     const meter = createMeter({ maxAtOnce: 3 })
     const told: Array<string> = []
     const tell = (name: string) => () => told.push(name)
@@ -440,6 +440,19 @@ describe("resolves", () => {
     expect(await rejection(meter.run(f, { retry: { delay: 0 } }))).toBe("end")
     await pass(100)
     expect(f).toHaveBeenCalledTimes(1)
+  })
+
+  it("of two meters when their calls have ended, also if one of them had other calls before", async () => {
+    const busy = createMeter({})
+    const idle = createMeter({})
+    const before = watch(busy.run(() => sleep(50)))
+    const call = watch(runOnEach([1], () => sleep(10), { meter: [busy, idle] }))
+    await pass(100)
+    expect(before.outcome).toMatchObject({ status: "fulfilled" })
+    expect(call.outcome).toMatchObject({ status: "fulfilled" })
+    const closed = [watch(busy.close()), watch(idle.close())]
+    await pass(100)
+    for (const { outcome } of closed) expect(outcome).toMatchObject({ status: "fulfilled" })
   })
 })
 
@@ -527,7 +540,7 @@ describe("the meter of a key", () => {
 })
 
 describe("an amap", () => {
-  it("gives what it has, then rejects; nobody has to read it", async () => {
+  it("yields the results it has, then rejects; it need not be read", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     const read = meter.amap([10, 20, 1000], (ms, { signal }) => sleep(ms, signal).then(() => ms))
     expect(await value(read.next())).toEqual({ done: false, value: 10 })

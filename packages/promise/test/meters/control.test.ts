@@ -55,7 +55,7 @@ describe("pause", () => {
       expect(vi.getTimerCount()).toBe(0)
     })
 
-    it("meter.run: nothing starts before it is over, then all goes on as before it", async () => {
+    it("meter.run: nothing starts before it is over, then starts continue as before it", async () => {
       const meter = createMeter(limits)
       const before = createMeter(limits)
       const undisturbed = startsOn(before, 6)
@@ -99,7 +99,7 @@ describe("pause", () => {
     expect(starts).toEqual([86_400_000, 86_400_000])
   })
 
-  it("in force is ended by resume before its time, for those who wait already", async () => {
+  it("is ended early by resume, also for waiters", async () => {
     const meter = createMeter({ maxPerSecond: 10 })
     meter.pause(5000)
     const { all, starts } = startsOn(meter, 3)
@@ -110,7 +110,7 @@ describe("pause", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("of several, the one that ends last counts; resume ends them all", async () => {
+  it("of several, the one that ends last counts; resume ends all of them", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     meter.pause(500)
     meter.pause(100)
@@ -129,7 +129,7 @@ describe("pause", () => {
     expect(again.starts).toEqual([1900])
   })
 
-  it("may be prolonged while somebody waits", async () => {
+  it("can be prolonged while a task waits", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     meter.pause(100)
     const { all, starts } = startsOn(meter, 1)
@@ -139,7 +139,7 @@ describe("pause", () => {
     expect(starts).toEqual([160])
   })
 
-  it("holds back starts alone: what runs goes on, and its end frees a place", async () => {
+  it("delays starts only: running tasks continue, and release their permits when they end", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const running = watch(meter.run(() => sleep(100)))
     await flush()
@@ -151,7 +151,7 @@ describe("pause", () => {
     expect(starts).toEqual([100])
   })
 
-  it("goes by while nobody waits, too", async () => {
+  it("passes also without waiters", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     meter.pause(100)
     expect(vi.getTimerCount()).toBe(0)
@@ -162,7 +162,7 @@ describe("pause", () => {
     expect(await value(meter.run(() => now()))).toBe(100)
   })
 
-  it("earns no burst for those who wait through it", async () => {
+  it("accrues no credit for a burst while tasks wait through it", async () => {
     const meter = createMeter({ maxPerSecond: 10, maxBurst: 3 })
     await value(startsOn(meter, 3).all)
     meter.pause(5000)
@@ -181,7 +181,7 @@ describe("pause", () => {
     expect(starts).toEqual([0, 100, 200])
   })
 
-  it.each(verbs)("$name: an abort while it waits gives up nothing but its own place", async (verb) => {
+  it.each(verbs)("$name: an abort while it waits removes it from the queue and changes nothing else", async (verb) => {
     const meter = createMeter({ maxAtOnce: 1, maxPerSecond: 10 })
     const controller = new AbortController()
     meter.pause(1000)
@@ -200,7 +200,7 @@ describe("pause", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("meter.run: aborts while it lasts give up nothing but their own places", async () => {
+  it("meter.run: aborts while it lasts remove their calls from the queue and change nothing else", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const controller = new AbortController()
     meter.pause()
@@ -223,7 +223,7 @@ describe("pause", () => {
 })
 
 describe("a Retry-After", () => {
-  it("holds every start that shares the meter, whoever asked for it", async () => {
+  it("delays all starts that share the meter, whichever call has it", async () => {
     const meter = createMeter({ maxAtOnce: 3, windows: { requests: { limit: 100, per: 1000 } } })
     const starts: Array<number> = []
     let refusals = 1
@@ -272,7 +272,7 @@ describe("a Retry-After", () => {
     expect(p.starts).toEqual(startsSeen(way.verb, planned, [0, 300, 300]))
   })
 
-  it("that a task of another meter asks for holds back those who wait for both", async () => {
+  it("of a task of another meter delays waiters for both", async () => {
     const a = createMeter({ maxAtOnce: 1 })
     const b = createMeter({ maxAtOnce: 1 })
     for (const meter of [
@@ -292,7 +292,7 @@ describe("a Retry-After", () => {
 })
 
 describe("resize", () => {
-  it("of maxAtOnce upwards lets those start that wait already", async () => {
+  it("of maxAtOnce upwards starts waiters", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const p = probe(() => ({ ms: 100 }))
     const call = runOnEach(naturals(6), p.task, { meter })
@@ -303,7 +303,7 @@ describe("resize", () => {
     await expectFree(meter, 3)
   })
 
-  it("of maxAtOnce downwards lets what runs go on, and starts nothing until there is room under the new one", async () => {
+  it("of maxAtOnce downwards keeps running tasks, and starts nothing until there is room under the new limit", async () => {
     const meter = createMeter({ maxAtOnce: 4 })
     const p = probe((i) => ({ ms: 100 + i }))
     const call = runOnEach(naturals(8), p.task, { meter })
@@ -352,7 +352,7 @@ describe("resize", () => {
     expect(starts).toEqual([0, 100, 200, 300, 1200, 1700])
   })
 
-  it("of maxPerSecond to Infinity lifts it, and one can be set where none was", async () => {
+  it("of maxPerSecond to Infinity removes it, and a rate can be set where there was none", async () => {
     const meter = createMeter({ maxPerSecond: 1 })
     const { all, starts } = startsOn(meter, 3)
     await pass(100)
@@ -365,7 +365,7 @@ describe("resize", () => {
     expect(paced.starts).toEqual([100, 300, 500])
   })
 
-  it("of maxBurst alone keeps the pace", async () => {
+  it("of maxBurst alone keeps the rate", async () => {
     const meter = createMeter({ maxPerSecond: 10 })
     meter.resize({ maxBurst: 3 })
     await pass(5000)
@@ -374,7 +374,7 @@ describe("resize", () => {
     expect(starts).toEqual([5000, 5000, 5000, 5100, 5200])
   })
 
-  it("of a window's limit upwards lets those start that wait already", async () => {
+  it("of a window's limit upwards starts waiters", async () => {
     const meter = createMeter({ windows: { any: { limit: 1, per: 1000 } } })
     const { all, starts } = startsOn(meter, 4)
     await pass(300)
@@ -430,7 +430,7 @@ describe("resize", () => {
     expect(meter.snapshot().free).toBe(2)
   })
 
-  it("refuses all waiters whose cost has become too much, however many stand in a row", async () => {
+  it("rejects all waiters whose cost has become too high, however many follow one another", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
     await value(meter.run(() => 1, { cost: { tokens: 10 } }))
     const waiters = [9, 1, 8, 7, 2].map((tokens) => watch(meter.run(() => now(), { cost: { tokens } })))
@@ -444,7 +444,7 @@ describe("resize", () => {
     expect(meter.snapshot()).toMatchObject({ waiting: 0, running: 0, started: 3 })
   })
 
-  it("refuses waiters whose cost has become too much, and serves those behind them", async () => {
+  it("rejects waiters whose cost has become too high, and admits those behind them", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
     await value(meter.run(() => 1, { cost: { tokens: 10 } }))
     const large = watch(meter.run(() => 1, { cost: { tokens: 9 } }))
@@ -460,7 +460,7 @@ describe("resize", () => {
     expect(small.outcome).toMatchObject({ value: 1000 })
   })
 
-  it("refuses a waiter whose cost has become too much while it waited for something else", async () => {
+  it("rejects a waiter whose cost has become too high while it waits at another meter", async () => {
     const tokens = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
     const blocking = tokens.run(() => 1)
     const starts: Array<number> = []
@@ -502,7 +502,7 @@ describe("resize", () => {
     await expectFree(meter, 1)
   })
 
-  it("by a task that has a pace set under it leaves every permit in place", async () => {
+  it("by a task, which adds a rate, loses no permit", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const call = watch(
       runOnEach(
@@ -563,7 +563,7 @@ describe("resize", () => {
 })
 
 describe("snapshot", () => {
-  it("of a meter that nobody has used", () => {
+  it("of an unused meter", () => {
     const windows = { requests: { limit: 5, per: 1000 }, tokens: { limit: 100, per: "1 minute" } } as const
     expect(createMeter({ maxAtOnce: 3, maxPerSecond: 10, windows }).snapshot()).toEqual({
       running: 0,
@@ -583,7 +583,7 @@ describe("snapshot", () => {
     })
   })
 
-  it("follows tasks from waiting to running to their end, failed ones included", async () => {
+  it("counts tasks from waiting to running to their end, also failed ones", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     const runs = [10, 20, 30, 40].map((ms) =>
       meter.run(() => sleep(ms).then(() => Promise.reject("bad"))).catch(() => {})
@@ -604,7 +604,7 @@ describe("snapshot", () => {
     await value(Promise.all(runs))
   })
 
-  it("says when the pace allows for the next start", async () => {
+  it("has the instant at which the rate allows the next start", async () => {
     const meter = createMeter({ maxPerSecond: 4 })
     await value(meter.run(() => 1))
     expect(meter.snapshot().nextStart).toBe(250)
@@ -616,7 +616,7 @@ describe("snapshot", () => {
     expect(meter.snapshot().nextStart).toBe(0)
   })
 
-  it("says when each window has room, and how much there is", async () => {
+  it("has the instant at which each window has room, and how much", async () => {
     const meter = createMeter({ windows: { requests: { limit: 2, per: 300 }, tokens: { limit: 10, per: 1000 } } })
     await value(meter.run(() => 1, { cost: { tokens: 4 } }))
     expect(meter.snapshot()).toMatchObject({ room: { requests: 1, tokens: 6 }, nextStart: 0 })
@@ -629,7 +629,7 @@ describe("snapshot", () => {
     expect(meter.snapshot()).toMatchObject({ room: { requests: 2, tokens: 4 }, nextStart: 0 })
   })
 
-  it("takes the longest of what stands in the way", async () => {
+  it("has the latest instant of all limits", async () => {
     const meter = createMeter({ maxPerSecond: 1, windows: { any: { limit: 1, per: 3000 } } })
     await value(meter.run(() => 1))
     expect(meter.snapshot().nextStart).toBe(3000)
@@ -639,7 +639,7 @@ describe("snapshot", () => {
     expect(meter.snapshot().nextStart).toBe(3000)
   })
 
-  it("counts a cancelled task that has not settled as running, and one that gave up waiting not at all", async () => {
+  it("counts a cancelled task that has not settled as running, and an aborted waiter not at all", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const controller = new AbortController()
     const deaf = watch(meter.run(() => sleep(100), { signal: controller.signal }))
@@ -683,7 +683,7 @@ it("the methods need no receiver", async () => {
   expect(snapshot().free).toBe(2)
 })
 
-it("a task that fails because the meter is paused by somebody who aborts it: the reason is the caller's", async () => {
+it("a task that fails with a Retry-After and aborts its call while the meter is paused: the reason is the caller's", async () => {
   const meter = createMeter({ maxAtOnce: 1 })
   const controller = new AbortController()
   const error = rejection(

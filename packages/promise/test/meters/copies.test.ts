@@ -10,7 +10,7 @@ const message =
   "was made by another copy of @fibermeter/promise that this program has loaded: make all meters by the same one"
 
 describe.each(verbs)("$name", ({ call }) => {
-  it("refuses a meter of another copy", async () => {
+  it("rejects a meter of another copy", async () => {
     for (const [meter, name] of [
       [other, "meter"],
       [[own, other], "meter[1]"]
@@ -24,6 +24,6 @@ describe.each(verbs)("$name", ({ call }) => {
   })
 })
 
-it("a meter's own verbs refuse it as well", async () => {
+it("a meter's own verbs reject it, too", async () => {
   expect(await rejection(own.runAll([1], (n) => n, { meter: other }))).toMatchObject({ message: `meter ${message}` })
 })

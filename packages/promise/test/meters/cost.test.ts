@@ -47,27 +47,24 @@ const table: ReadonlyArray<{ readonly name: string; readonly limits: ModelLimits
   }
 ]
 
-describe.each(["as options", "by a meter"] as const)(
-  "limits given %s: every start falls on its exact instant",
-  (how) => {
-    describe.each(table)("$name", ({ limits }) => {
-      it.each(ways)("$name", async (way) => {
-        const { meter, probe: p, promise } = way.begin(weighed, limits, how)
-        await settle(promise)
-        const starts = startsSeen(way.verb, weighed, predictStarts(weighed, limits))
-        expect(p.starts).toEqual(starts)
-        expect(p.order).toEqual(starts.map((_, i) => i))
-        expect(vi.getTimerCount(), "timers left").toBe(0)
-        await pass(60_000)
-        expect(meter?.snapshot().room ?? {}).toEqual(
-          meter === undefined
-            ? {}
-            : Object.fromEntries(Object.entries(limits.windows ?? {}).map(([name, { limit }]) => [name, limit]))
-        )
-      })
+describe.each(["as options", "by a meter"] as const)("limits %s: every start falls on its exact instant", (how) => {
+  describe.each(table)("$name", ({ limits }) => {
+    it.each(ways)("$name", async (way) => {
+      const { meter, probe: p, promise } = way.begin(weighed, limits, how)
+      await settle(promise)
+      const starts = startsSeen(way.verb, weighed, predictStarts(weighed, limits))
+      expect(p.starts).toEqual(starts)
+      expect(p.order).toEqual(starts.map((_, i) => i))
+      expect(vi.getTimerCount(), "timers left").toBe(0)
+      await pass(60_000)
+      expect(meter?.snapshot().room ?? {}).toEqual(
+        meter === undefined
+          ? {}
+          : Object.fromEntries(Object.entries(limits.windows ?? {}).map(([name, { limit }]) => [name, limit]))
+      )
     })
-  }
-)
+  })
+})
 
 it("random costs, durations and limits: every start falls where the model has it", async () => {
   await fc.assert(
@@ -125,7 +122,7 @@ describe("a cost", () => {
     expect(await startsOf([{ tokens: 7 }, { tokens: 7 }, { tokens: 7 }], 7)).toEqual([0, 1000, 2000])
   })
 
-  it("is asked once for each item, with its index, in input order, before the task starts", async () => {
+  it("is called once for each item, with its index, in input order, before the task starts", async () => {
     for (const verb of verbs.filter(({ verb }) => verb !== "runAny")) {
       const asked: Array<readonly [unknown, unknown]> = []
       const p = probe(() => ({ ms: 10 }))
@@ -152,12 +149,12 @@ describe("a cost", () => {
     expect(await value(results)).toEqual({ a: 0, b: 100, c: 200 })
   })
 
-  it("does nothing where there is no window to pay from, if it names none", async () => {
+  it("is ignored without windows, if it has no names", async () => {
     expect(await value(runAll([1, 2], (n) => n, { cost: () => ({}) }))).toEqual([1, 2])
     expect(await value(createMeter({}).run(() => 1, { cost: {} }))).toBe(1)
   })
 
-  it("a large one is not overtaken by small ones for ever: those who come later wait behind it", async () => {
+  it("a large request is not overtaken by later small ones", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
     const starts: Array<string> = []
     const run = (name: string, tokens: number) =>
@@ -171,7 +168,7 @@ describe("a cost", () => {
     expect(starts).toEqual(["a at 0", "b at 0", "large at 1000", "small at 2000", "small at 2000", "small at 2000"])
   })
 
-  it("a waiter that gives up with a large one lets the small ones behind it pass at once", async () => {
+  it("when a waiter with a large cost is aborted, small ones behind it start at once", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
     const controller = new AbortController()
     await value(meter.run(() => 1, { cost: { tokens: 5 } }))
@@ -206,7 +203,7 @@ describe("a cost", () => {
   })
 })
 
-describe("a cost above a whole window's limit is refused at once", () => {
+describe("a cost above a window's limit is rejected at once", () => {
   const limits = { maxAtOnce: 2, windows: { tokens: { limit: 10, per: 1000 } } }
   const isRefusal = (error: unknown): void => {
     expect(error).toBeInstanceOf(RangeError)
@@ -282,7 +279,7 @@ describe("a cost above a whole window's limit is refused at once", () => {
     expect(a.snapshot()).toMatchObject({ started: 0, room: { requests: 5 } })
   })
 
-  it("those behind it are served as if it had never come", async () => {
+  it("waiters behind it are admitted as if it had never been there", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
     await value(meter.run(() => 1, { cost: { tokens: 10 } }))
     const bad = watch(meter.run(() => 1, { cost: { tokens: 11 } }))
@@ -293,7 +290,7 @@ describe("a cost above a whole window's limit is refused at once", () => {
   })
 })
 
-describe("the function that says what an item costs", () => {
+describe("the cost function", () => {
   const windows = { tokens: { limit: 10, per: 1000 } }
 
   it.each(verbs)("$name: what it throws is what the call rejects with; nothing is left", async (verb) => {
@@ -347,7 +344,7 @@ describe("the function that says what an item costs", () => {
 describe("correct", () => {
   const limits = { windows: { tokens: { limit: 10, per: 1000 }, requests: { limit: 100, per: 1000 } } }
 
-  it("frees at once what was booked too much, for those who wait already", async () => {
+  it("frees an overestimated cost at once, for tasks that already wait", async () => {
     const meter = createMeter(limits)
     const task = async (context: Pick<TaskContext, "correct">) => {
       await sleep(200)
@@ -361,7 +358,7 @@ describe("correct", () => {
     await value(first)
   })
 
-  it("charges what was booked too little: it holds back those that come next", async () => {
+  it("charges an underestimated cost: later tasks wait for it", async () => {
     const meter = createMeter(limits)
     await value(meter.run(({ correct }) => correct({ tokens: 10 }), { cost: { tokens: 1 } }))
     expect(meter.snapshot().room).toEqual({ tokens: 0, requests: 99 })
@@ -444,7 +441,7 @@ describe("correct", () => {
     expect(meter.snapshot().room["tokens"], "another task's entry is not touched").toBe(7)
   })
 
-  it.each(verbs)("$name: destructured, as a method, and called later: frees for those who wait", async (verb) => {
+  it.each(verbs)("$name: destructured, as a method, and called later: starts waiters", async (verb) => {
     // Each books most of what there is, and uses one token, known a little later: the next need not wait for the window.
     const p = probe((i) => ({ ms: 5000 + i }))
     const starts: Array<number> = []
@@ -482,12 +479,12 @@ describe("correct", () => {
     expect(windowed.snapshot().room["tokens"]).toBe(6)
   })
 
-  it("is there where no window is, and has nothing to correct", async () => {
+  it("exists also without windows, and then corrects nothing", async () => {
     expect(await value(runAll([1], (_, { correct }) => correct({})))).toEqual([undefined])
     expect(await value(createMeter({ maxAtOnce: 1 }).run(({ correct }) => correct({})))).toBeUndefined()
   })
 
-  it("with a bad cost is refused, and corrects nothing", async () => {
+  it("with an invalid cost throws, and corrects nothing", async () => {
     const meter = createMeter(limits)
     const bad: ReadonlyArray<readonly [unknown, typeof RangeError | typeof TypeError, ReadonlyArray<string>]> = [
       [{ tokens: -1 }, RangeError, ["tokens", "-1"]],
@@ -520,7 +517,7 @@ describe("correct", () => {
     expect((error as Error).message).toContain("tokens")
   })
 
-  it("of a task that a race has cancelled still counts", async () => {
+  it("of a cancelled task still counts", async () => {
     const meter = createMeter(limits)
     const won = runAny(
       [
@@ -539,7 +536,7 @@ describe("correct", () => {
   })
 })
 
-it("a correction holds for all meters of the task before the waiters of any are looked at", async () => {
+it("a correction applies to all meters of the task before the waiters of any are checked", async () => {
   for (const order of [0, 1]) {
     const begin = now()
     const make = (name: string) => createMeter({ windows: { [name]: { limit: 10, per: 100 } } })

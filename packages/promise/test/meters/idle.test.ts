@@ -31,7 +31,7 @@ describe("at once", () => {
   it.each([
     ["a meter without limits", {}],
     ["a meter with all kinds of limits", { maxAtOnce: 1, maxPerSecond: 1, windows: { any: { limit: 1, per: 1000 } } }]
-  ])("%s that nobody has used", async (_, limits) => {
+  ])("%s that is unused", async (_, limits) => {
     expect(await settle(createMeter(limits).idle())).toEqual({ status: "fulfilled", value: undefined, at: 0 })
     expect(await settle(createKeyedMeter<string>(limits).for("a").idle())).toMatchObject({ at: 0 })
   })
@@ -42,13 +42,13 @@ describe("at once", () => {
     expect(await settle(meter.idle())).toMatchObject({ at: 0 })
   })
 
-  it("while the meter is paused and nobody waits", async () => {
+  it("while the meter is paused without waiters", async () => {
     const meter = createMeter({})
     meter.pause()
     expect(await settle(meter.idle())).toMatchObject({ at: 0 })
   })
 
-  it("with an amap that nobody has begun to read", async () => {
+  it("with an amap that is not read yet", async () => {
     const meter = createMeter({})
     meter.amap([1], () => 1)
     expect(await settle(meter.idle())).toMatchObject({ at: 0 })
@@ -86,14 +86,14 @@ describe("after the last", () => {
     expect(idle).toBe(verb.name === "runAny until one settles" ? 50 : 150)
   })
 
-  it("in the moment the promise is settled: whoever waits for both finds it so", async () => {
+  it("has settled, before code that awaits both continues", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     await value(meter.run(() => sleep(10)))
     expect(meter.snapshot().running).toBe(0)
     expect(await settle(meter.idle())).toMatchObject({ at: 10 })
   })
 
-  it("of those that wait because they give up", async () => {
+  it("of the waiters has been aborted", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     meter.pause()
     const controller = new AbortController()
@@ -104,7 +104,7 @@ describe("after the last", () => {
     expect([one.outcome, two.outcome]).toMatchObject([{ reason: "stop" }, { reason: "stop" }])
   })
 
-  it("of those that wait because resize refuses them", async () => {
+  it("of the waiters has been rejected by resize", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
     await value(meter.run(() => 1, { cost: { tokens: 10 } }))
     const waiting = watch(meter.run(() => 1, { cost: { tokens: 9 } }))
@@ -134,7 +134,7 @@ describe("not before", () => {
     expect(run.outcome).toMatchObject({ reason: "bad", at: 230 })
   })
 
-  it("a run that gives up between two attempts has given up", async () => {
+  it("a run that is aborted in its backoff has ended", async () => {
     const meter = createMeter({})
     const controller = new AbortController()
     const run = watch(meter.run(() => Promise.reject("bad"), { retry: { delay: 500 }, signal: controller.signal }))
@@ -167,21 +167,21 @@ describe("not before", () => {
     expect(run.outcome).toMatchObject({ reason: "stop", at: 50 })
   })
 
-  it("a task has settled that goes on after its timeout", async () => {
+  it("a task that continues after its timeout has settled", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const run = watch(meter.run(() => sleep(400), { timeout: 50 }))
     expect(await idleAt(meter)).toBe(400)
     expect(run.outcome).toMatchObject({ status: "rejected", at: 50 })
   })
 
-  it("a task has settled that a verb has given up", async () => {
+  it("a cancelled task of a verb has settled", async () => {
     const meter = createMeter({})
     const call = watch(meter.runOnEach([0, 1], (n) => (n === 0 ? Promise.reject("bad") : sleep(300))))
     expect(await idleAt(meter)).toBe(300)
     expect(call.outcome).toMatchObject({ reason: "bad", at: 0 })
   })
 
-  it("a verb has ended whose source lets it wait", async () => {
+  it("a verb that waits for its source has ended", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     async function* slow() {
       yield 1
@@ -208,8 +208,8 @@ describe("not before", () => {
   })
 })
 
-describe("idlers", () => {
-  it("several are all told, in the order of their coming", async () => {
+describe("promises of idle()", () => {
+  it("several promises resolve, in the order of their calls", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const run = meter.run(() => sleep(100))
     const told: Array<string> = []
@@ -221,7 +221,7 @@ describe("idlers", () => {
     expect(now()).toBe(100)
   })
 
-  it("are told once, and are not told of what comes later", async () => {
+  it("resolve once, whatever starts later", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const first = watch(meter.idle())
     const run = meter.run(() => sleep(100))
@@ -261,7 +261,7 @@ describe("idlers", () => {
     await Promise.all([a, b])
   })
 
-  it("of a meter among several are told when its calls are over", async () => {
+  it("of a meter among several resolve when its calls are over", async () => {
     const one = createMeter({})
     const two = createMeter({})
     const call = one.runOnEach([1], () => sleep(100), { meter: two })
@@ -272,7 +272,7 @@ describe("idlers", () => {
     await Promise.all([call, other])
   })
 
-  it("are told after close, when the last task that ignores it has settled", async () => {
+  it("resolve after close, when the last task that ignores its signal has settled", async () => {
     const meter = createMeter({})
     const run = rejection(meter.run(() => sleep(300)))
     const closed = watch(meter.close("end"))

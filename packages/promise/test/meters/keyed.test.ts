@@ -132,14 +132,14 @@ describe("keys", () => {
     await value(again)
   })
 
-  it("two meters of one key given together count a task once", async () => {
+  it("two meters of one key in one call count a task once", async () => {
     const meters = createKeyedMeter<string>({ maxAtOnce: 1 })
     expect(await value(runAll([1, 2], (n) => n, { meter: [meters.for("a"), meters.for("a")] }))).toEqual([1, 2])
     expect(meters.for("a").snapshot().started).toBe(2)
   })
 })
 
-describe("what is idle is dropped", () => {
+describe("idle keys are dropped", () => {
   const limits = {
     maxPerSecond: 10,
     windows: { short: { limit: 5, per: 100 }, long: { limit: 50, per: "1 minute" } }
@@ -218,7 +218,7 @@ describe("what is idle is dropped", () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(10_000_000)
   })
 
-  it("and makes no difference to whoever comes next", async () => {
+  it("and makes no difference to later calls", async () => {
     const meters = createKeyedMeter<string>({
       maxPerSecond: 10,
       maxBurst: 3,
@@ -276,7 +276,7 @@ describe("what is idle is dropped", () => {
   })
 })
 
-it("limits that are no limits, and races, work as with any meter", async () => {
+it("limits of Infinity and runAny work as with any meter", async () => {
   const meters = createKeyedMeter<string>({})
   expect(await value(runAny([() => sleep(10), () => "first"], { meter: meters.for("a") }))).toBe("first")
   await pass(10)

@@ -56,7 +56,7 @@ describe("without further options", () => {
     ])
   })
 
-  it("`retry: undefined` is none", async () => {
+  it("`retry: undefined` means no retries", async () => {
     const { starts, task } = failing(1)
     expect(await rejection(createMeter({}).run(task, { retry: undefined }))).toBe("failure 1")
     expect(starts).toEqual([0])
@@ -72,7 +72,7 @@ describe("without further options", () => {
 })
 
 describe("each attempt is admitted anew", () => {
-  it("at the back of the line", async () => {
+  it("at the end of the queue", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const order: Array<string> = []
     let attempts = 0
@@ -101,7 +101,7 @@ describe("each attempt is admitted anew", () => {
     expect(now()).toBe(85)
   })
 
-  it("and counts against the pace: exact instants", async () => {
+  it("and counts against the rate: exact instants", async () => {
     const meter = createMeter({ maxPerSecond: 10 })
     const { starts, task } = failing(3)
     const retried = meter.run(task, { retry: { times: 5, delay: 130 } })
@@ -121,7 +121,7 @@ describe("each attempt is admitted anew", () => {
     expect(meter.snapshot().room).toEqual({ tokens: 2 })
   })
 
-  it("and no place is held during the back-off", async () => {
+  it("and no permit is held during the backoff", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const { starts, task } = failing(1, 10)
     const retried = watch(meter.run(task, { retry: { delay: 100 } }))
@@ -165,7 +165,7 @@ describe("each attempt is admitted anew", () => {
     expect(starts).toEqual([0, 500])
   })
 
-  it("and is refused where resize has made it too dear", async () => {
+  it("and is rejected if resize has made its cost too high", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
     const { starts, task } = failing(9)
     const run = watch(meter.run(task, { retry: { delay: 100 }, cost: { tokens: 8 } }))
@@ -177,7 +177,7 @@ describe("each attempt is admitted anew", () => {
     expect(await settle(meter.idle())).toMatchObject({ status: "fulfilled" })
   })
 
-  it("in the async context of its caller, whatever lets it start", async () => {
+  it("in the async context of its caller, whatever admits it", async () => {
     for (const delay of [0, 10]) {
       const storage = new AsyncLocalStorage<string>()
       const meter = createMeter({ maxAtOnce: 1 })
@@ -244,13 +244,13 @@ describe("delay", () => {
     expect(starts).toEqual([0, 5, 7, 10])
   })
 
-  it("is not asked for where there is no further attempt", async () => {
+  it("is not called if there is no further attempt", async () => {
     const delay = vi.fn<() => number>(() => 5)
     await rejection(createMeter({}).run(failing(9).task, { retry: { times: 1, delay } }))
     expect(delay).toHaveBeenCalledTimes(1)
   })
 
-  it("that throws, or is none: the call rejects with that", async () => {
+  it("that throws or is invalid rejects the call with that error", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const mine = new Error("mine")
     const throws = (): Period => {
@@ -301,7 +301,7 @@ describe("schedule", () => {
     expect(starts.at(-1)).toBe((29 * 30) / 2)
   })
 
-  it("an array is begun anew by each call", async () => {
+  it("an array starts anew for each call", async () => {
     const meter = createMeter({})
     const retry = { schedule: [10, 20] }
     const both = [failing(9), failing(9)]
@@ -325,7 +325,7 @@ describe("schedule", () => {
     ])
   })
 
-  it("that gives nonsense: the call rejects with what is wrong", async () => {
+  it("with an invalid delay rejects the call with that error", async () => {
     const schedule = new Set([10, -1])
     const { starts, task } = failing(9)
     const error = await rejection(createMeter({}).run(task, { retry: { schedule } }))
@@ -351,7 +351,7 @@ describe("schedule", () => {
 })
 
 describe("while", () => {
-  it("says which failures are worth another attempt, by the reason and the attempt", async () => {
+  it("decides which failures are retried, by the reason and the attempt", async () => {
     const { starts, task } = failing(9)
     const asked: Array<unknown> = []
     const retry: Retry = {
@@ -371,7 +371,7 @@ describe("while", () => {
     ])
   })
 
-  it("is asked with the very reason, undefined as well, and for throws as for rejections", async () => {
+  it("is called with the reason itself, also undefined, for throws as for rejections", async () => {
     const reasons: Array<unknown> = []
     let attempts = 0
     const task = (): Promise<never> => {

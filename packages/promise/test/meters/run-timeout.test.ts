@@ -22,7 +22,7 @@ useVirtualTime()
 expectNoUnhandledRejection()
 
 describe("a task that takes too long", () => {
-  it("has its signal aborted with the very error that the call rejects with, at that moment", async () => {
+  it("has its signal aborted with the error that the call rejects with, at that instant", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const seen: Array<unknown> = []
     const outcome = await settle(
@@ -45,7 +45,7 @@ describe("a task that takes too long", () => {
     await expectFree(meter, 1)
   })
 
-  it("finds that in its signal also if it looks later", async () => {
+  it("finds that error in its signal also if it reads it later", async () => {
     const meter = createMeter({})
     let late: unknown
     const run = meter.run(
@@ -71,7 +71,7 @@ describe("a task that takes too long", () => {
     expect(await settle(run)).toMatchObject({ status: "rejected", at })
   })
 
-  it("and ignores its signal counts until it has settled, and then costs nobody anything", async () => {
+  it("and ignores its signal counts until it has settled, and then delays nothing", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const run = watch(meter.run(() => sleep(400), { timeout: 100 }))
     const next = watch(meter.run(() => now()))
@@ -127,7 +127,7 @@ describe("the time", () => {
   it.each([
     ["succeeds", () => sleep(50)],
     ["rejects", () => sleep(50).then(() => Promise.reject("bad"))],
-    ["gives a plain value", () => 1],
+    ["returns a value", () => 1],
     [
       "throws",
       () => {
@@ -142,7 +142,7 @@ describe("the time", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("that is Infinity, or undefined, sets none", async () => {
+  it("that is Infinity or undefined sets no timer", async () => {
     const meter = createMeter({})
     const limiter = Promise.withResolvers<string>()
     const all = [undefined, Infinity].map((timeout) => meter.run(() => limiter.promise, { timeout }))
@@ -152,7 +152,7 @@ describe("the time", () => {
     expect(await value(Promise.all(all))).toEqual(["done", "done"])
   })
 
-  it("does not run for a call that waits, and none is left when that is aborted", async () => {
+  it("does not run while the call waits, and no timer is left when it is aborted", async () => {
     const meter = createMeter({})
     meter.pause()
     const controller = new AbortController()
@@ -220,7 +220,7 @@ describe("with the caller's signal", () => {
     expect(run.outcome).toMatchObject({ reason: { name: "TimeoutError" }, at: 100 })
   })
 
-  it("aborted by the task when it is told of the timeout: the caller's reason", async () => {
+  it("aborted by the task's listener at the timeout: the caller's reason", async () => {
     const meter = createMeter({})
     const controller = new AbortController()
     const run = meter.run(
@@ -259,7 +259,7 @@ describe("with retry", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("the next attempt waits for the place of one that goes on", async () => {
+  it("the next attempt waits for the permit of one that continues", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const starts: Array<number> = []
     const run = watch(
@@ -279,7 +279,7 @@ describe("with retry", () => {
     await expectFree(meter, 1)
   })
 
-  it("the end of an attempt that was given up is not taken for that of the one that runs", async () => {
+  it("the end of a timed-out attempt is not taken for the end of the running one", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     let attempts = 0
     const run = watch(
@@ -305,7 +305,7 @@ describe("with retry", () => {
     await expectFree(meter, 2)
   })
 
-  it("each given-up attempt costs what it was booked with, and may still correct that", async () => {
+  it("each timed-out attempt keeps its cost, and may still correct it", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 100, per: "1 minute" } } })
     let attempts = 0
     const run = meter.run(
@@ -323,7 +323,7 @@ describe("with retry", () => {
     expect(meter.snapshot().room).toEqual({ tokens: 100 - 1 - 2 })
   })
 
-  it("`while` is asked about it", async () => {
+  it("`while` is called with it", async () => {
     const meter = createMeter({})
     const reasons: Array<unknown> = []
     const retry = {

@@ -87,7 +87,7 @@ describe.each(verbs)("$name", (verb) => {
     expect(p.starts).toEqual(startsSeen(verb, weighed, predictStarts(weighed, together)))
   })
 
-  it("an abort while it waits for one of them gives nothing up but its place in all of them", async () => {
+  it("an abort while it waits for one of them removes it from all queues and changes nothing else", async () => {
     const a = createMeter({ maxAtOnce: 1, windows: { any: { limit: 5, per: 1000 } } })
     const b = createMeter({ maxAtOnce: 1, maxPerSecond: 10 })
     const c = createMeter({ maxAtOnce: 1 })
@@ -137,7 +137,7 @@ describe("one reservation", () => {
     }
   })
 
-  it("a meter that is given twice counts a task once", async () => {
+  it("a meter that is listed twice counts a task once", async () => {
     const meter = createMeter({ maxAtOnce: 1, windows: { any: { limit: 3, per: 1000 } } })
     const p = probe(() => ({ ms: 10 }))
     await value(runOnEach(naturals(3), p.task, { meter: [meter, meter, meter] }))
@@ -168,22 +168,25 @@ describe.each(["as they were made", "the other way round"])("two meters, listed 
   const list = (...meters: ReadonlyArray<Meter>): Array<Meter> =>
     listed === "as they were made" ? [...meters] : meters.toReversed()
 
-  it.each([0, 1])("a nested call has the one that only a waiter for both would take (held: %d)", async (held) => {
-    const begin = now()
-    const made = [createMeter({ maxAtOnce: 1 }), createMeter({ maxAtOnce: 1 })]
-    const [outer, inner] = [made[held]!, made[1 - held]!]
-    const nested = outer.run(async () => {
-      await sleep(20)
-      return inner.run(() => sleep(10).then(now))
-    })
-    await pass(5)
-    const both = watch(runAll([0, 1], () => sleep(10).then(now), { meter: list(...made) }))
-    await pass(5)
-    expect(inner.snapshot()).toMatchObject({ waiting: 1, free: 1 })
-    expect(await settle(nested)).toMatchObject({ value: begin + 30 })
-    await pass(100)
-    expect(both.outcome).toMatchObject({ value: [begin + 40, begin + 50] })
-  })
+  it.each([0, 1])(
+    "a nested call gets the permit that only a waiter for both meters would take (held: %d)",
+    async (held) => {
+      const begin = now()
+      const made = [createMeter({ maxAtOnce: 1 }), createMeter({ maxAtOnce: 1 })]
+      const [outer, inner] = [made[held]!, made[1 - held]!]
+      const nested = outer.run(async () => {
+        await sleep(20)
+        return inner.run(() => sleep(10).then(now))
+      })
+      await pass(5)
+      const both = watch(runAll([0, 1], () => sleep(10).then(now), { meter: list(...made) }))
+      await pass(5)
+      expect(inner.snapshot()).toMatchObject({ waiting: 1, free: 1 })
+      expect(await settle(nested)).toMatchObject({ value: begin + 30 })
+      await pass(100)
+      expect(both.outcome).toMatchObject({ value: [begin + 40, begin + 50] })
+    }
+  )
 
   it("a task that needs one of them does not wait for the other", async () => {
     const begin = now()
@@ -199,7 +202,7 @@ describe.each(["as they were made", "the other way round"])("two meters, listed 
 })
 
 describe("no order of meters deadlocks", () => {
-  it("random sets of meters in random orders: every call comes to its end, and every permit back", async () => {
+  it("random sets of meters in random orders: every call ends, and every permit is released", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(

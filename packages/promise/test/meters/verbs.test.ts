@@ -99,7 +99,7 @@ describe.each(names)("%s", (name) => {
     )
   })
 
-  it("takes items that are functions for items where a task is given", async () => {
+  it("takes functions for items if there is a task", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const item = () => "not called"
     const given: Array<unknown> = []
@@ -113,7 +113,7 @@ describe.each(names)("%s", (name) => {
     expect(given).toEqual([item])
   })
 
-  it("asks each of its items for the cost, by the windows of the meter and of those beside it", async () => {
+  it("calls cost for each item, with the windows of the meter and of those in the options", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
     const other = createMeter({ windows: { pages: { limit: 10, per: 1000 } } })
     const options = { meter: other, cost: (n: number) => ({ tokens: n, pages: 2 * n }) }
@@ -124,7 +124,7 @@ describe.each(names)("%s", (name) => {
   })
 })
 
-describe("what they give", () => {
+describe("their results", () => {
   const make = () => createMeter({ maxAtOnce: 2 })
 
   it("runAll: an array, a tuple, a record", async () => {
@@ -174,7 +174,7 @@ describe("what they give", () => {
   })
 })
 
-it("retries that are asked to wait pause the meter itself, not those beside it", async () => {
+it("a Retry-After pauses the meter itself, not those in the options", async () => {
   const meter = createMeter({})
   const other = createMeter({})
   let attempts = 0

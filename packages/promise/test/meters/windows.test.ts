@@ -46,23 +46,20 @@ const table: ReadonlyArray<{ readonly name: string; readonly limits: ModelLimits
   }
 ]
 
-describe.each(["as options", "by a meter"] as const)(
-  "limits given %s: every start falls on its exact instant",
-  (how) => {
-    describe.each(table)("$name", ({ limits }) => {
-      it.each(ways)("$name", async (way) => {
-        const { probe: p, promise } = way.begin(tasks, limits, how)
-        const call = watch(promise)
-        // The last of these starts after an hour.
-        await pass(3_700_000)
-        expect(call.outcome).toBeDefined()
-        expect(p.starts).toEqual(startsSeen(way.verb, tasks, predictStarts(tasks, limits)))
-        expect(p.order).toEqual(p.starts.map((_, i) => i))
-        expect(vi.getTimerCount(), "timers left").toBe(0)
-      })
+describe.each(["as options", "by a meter"] as const)("limits %s: every start falls on its exact instant", (how) => {
+  describe.each(table)("$name", ({ limits }) => {
+    it.each(ways)("$name", async (way) => {
+      const { probe: p, promise } = way.begin(tasks, limits, how)
+      const call = watch(promise)
+      // The last of these starts after an hour.
+      await pass(3_700_000)
+      expect(call.outcome).toBeDefined()
+      expect(p.starts).toEqual(startsSeen(way.verb, tasks, predictStarts(tasks, limits)))
+      expect(p.order).toEqual(p.starts.map((_, i) => i))
+      expect(vi.getTimerCount(), "timers left").toBe(0)
     })
-  }
-)
+  })
+})
 
 describe("a window", () => {
   const startsOf = async (limits: Limits, count: number): Promise<Array<number>> => {
@@ -150,7 +147,7 @@ describe("a window", () => {
     expect(await settle(meter.run(() => now()))).toMatchObject({ value: 100 })
   })
 
-  it("with limit Infinity limits nothing, and one that is undefined is not there", async () => {
+  it("with limit Infinity does not limit, and one that is undefined does not exist", async () => {
     const windows = { all: { limit: Infinity, per: "1 day" }, none: undefined } as const
     expect(await startsOf({ windows }, 50)).toEqual(Array.from({ length: 50 }, () => 0))
     expect(createMeter({ windows }).snapshot().room).toEqual({ all: Infinity })
@@ -160,7 +157,7 @@ describe("a window", () => {
     expect(await startsOf({ windows: {} }, 20)).toEqual(Array.from({ length: 20 }, () => 0))
   })
 
-  it("holds for a task that computes before it looks at the clock, and for what it starts meanwhile", async () => {
+  it("holds for a task that blocks the event loop, and for tasks that it starts meanwhile", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 2, per: 1000 } } })
     const spent: Array<{ at: number; cost: number }> = []
     const outer = meter.run(() => {
@@ -202,7 +199,7 @@ describe("waiting at a window", () => {
     return { meter, first: meter.run(() => "a"), second: meter.run(() => "b") }
   }
 
-  it.each(verbs)("$name: an abort gives up nothing but its own place", async (verb) => {
+  it.each(verbs)("$name: an abort removes it from the queue and changes nothing else", async (verb) => {
     const { meter } = busy()
     const controller = new AbortController()
     const p = probe(() => ({ ms: 10 }))
@@ -236,7 +233,7 @@ describe("waiting at a window", () => {
     expect(outcomes.filter((_, i) => i !== which)).toMatchObject([{ value: 1000 }, { value: 1000 }, { value: 2000 }])
   })
 
-  it("the last to give up leaves no timer", async () => {
+  it("the last waiter to be aborted leaves no timer", async () => {
     const { meter } = busy()
     const controller = new AbortController()
     const waiter = watch(meter.run(() => 1, { signal: controller.signal }))
@@ -248,7 +245,7 @@ describe("waiting at a window", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("a reader that leaves gives up nothing but its own place", async () => {
+  it("a reader that leaves removes its waiter and changes nothing else", async () => {
     const { meter } = busy()
     const p = probe(() => ({ ms: 10 }))
     const results = amap(naturals(), p.task, { meter })
@@ -262,7 +259,7 @@ describe("waiting at a window", () => {
     expect(behind.outcome).toMatchObject({ value: 1000 })
   })
 
-  it("holds no place among those that run at once", async () => {
+  it("holds no permit of maxAtOnce", async () => {
     const wide = createMeter({ maxAtOnce: 1 })
     const narrow = createMeter({ windows: { any: { limit: 1, per: 1000 } } })
     await value(narrow.run(() => 1))
@@ -274,7 +271,7 @@ describe("waiting at a window", () => {
     expect(waiting.outcome).toMatchObject({ status: "fulfilled", at: 1000 })
   })
 
-  it("waiting for a place to run spends nothing of the window", async () => {
+  it("waiting for a permit spends nothing of the window", async () => {
     const meter = createMeter({ maxAtOnce: 1, windows: { any: { limit: 2, per: 1000 } } })
     const first = meter.run(() => sleep(5000))
     const second = meter.run(() => now())

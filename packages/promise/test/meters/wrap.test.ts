@@ -20,7 +20,7 @@ useVirtualTime()
 expectNoUnhandledRejection()
 
 describe("a wrapped function", () => {
-  it("gives what it gave, plain or promised, as a promise", async () => {
+  it("resolves with its result, returned or promised", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const plain = meter.wrap((a: number, b: number) => a + b)
     const promised = meter.wrap(async (text: string) => `${text}!`)
@@ -31,7 +31,7 @@ describe("a wrapped function", () => {
     expect(meter.snapshot()).toMatchObject({ running: 0, started: 2 })
   })
 
-  it("gives what a thenable resolves with", async () => {
+  it("resolves with the value of a thenable", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const wrapped = meter.wrap((n: number): PromiseLike<number> => ({
       // oxlint-disable-next-line unicorn/no-thenable -- a foreign promise
@@ -40,7 +40,7 @@ describe("a wrapped function", () => {
     expect(await value(wrapped(21))).toBe(42)
   })
 
-  it("gets all arguments as they are, none added", async () => {
+  it("gets its arguments unchanged, and no others", async () => {
     const meter = createMeter({})
     const wrapped = meter.wrap((...args: ReadonlyArray<unknown>) => args)
     const object = {}
@@ -77,7 +77,7 @@ describe("a wrapped function", () => {
     ["undefined", undefined],
     ["null", null],
     ["a text", "bad"]
-  ])("rejects with the very value it threw or rejected with: %s", async (_, reason) => {
+  ])("rejects with the value that it threw or rejected with: %s", async (_, reason) => {
     const meter = createMeter({ maxAtOnce: 1 })
     const throws = meter.wrap(() => {
       throw reason
@@ -107,7 +107,7 @@ describe("a wrapped function", () => {
     expect(all.map(({ outcome }) => outcome?.at)).toEqual([70, 100, 110])
   })
 
-  it("stands in one line with other wrapped functions, runs and calls of verbs: first come, first served", async () => {
+  it("shares one queue with other wrapped functions, runs and verbs: first come, first served", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const order: Array<string> = []
     const task = (name: string) => async () => {
@@ -129,7 +129,7 @@ describe("a wrapped function", () => {
     expect(order).toEqual(["one 0", "run 10", "two 20", "verb 30", "one 40", "own verb 50", "run 60"])
   })
 
-  it("counts against the pace, at exact instants", async () => {
+  it("counts against the rate, at exact instants", async () => {
     const meter = createMeter({ maxPerSecond: 10 })
     const wrapped = meter.wrap(() => now())
     expect(await value(Promise.all([wrapped(), wrapped(), meter.run(() => now()), wrapped()]))).toEqual([
@@ -164,7 +164,7 @@ describe("the cost of a wrapped function", () => {
     expect(meter.snapshot().room).toEqual({ tokens: 0 })
   })
 
-  it("is asked for once a call, when it is made", async () => {
+  it("is computed once per call, when it is made", async () => {
     const meter = createMeter({ windows })
     const cost = vi.fn<() => { tokens: number }>(() => ({ tokens: 10 }))
     const wrapped = meter.wrap(() => now(), { cost })
@@ -209,7 +209,7 @@ describe("the signal of a wrapped function", () => {
     expect(listeners(signal)).toBe(0)
   })
 
-  it("aborted while calls wait and one runs: all reject, those that wait are never called", async () => {
+  it("aborted while calls wait and one runs: all reject, and waiting ones are never called", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const controller = new AbortController()
     const calls: Array<number> = []
@@ -235,7 +235,7 @@ describe("the signal of a wrapped function", () => {
     expect(calls).toEqual([0])
   })
 
-  it("leaves no listener behind when calls end", async () => {
+  it("leaves no listener when calls end", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const { signal } = new AbortController()
     const wrapped = meter.wrap((n: number) => (n === 1 ? Promise.reject("bad") : sleep(10)), { signal })
@@ -295,7 +295,7 @@ describe("the other options of wrap", () => {
     expect(meter.snapshot().room).toEqual({ tokens: 100 - 3 * 1 - 3 * 5 })
   })
 
-  it("are those of the time of wrapping", async () => {
+  it("are read when the function is wrapped", async () => {
     const meter = createMeter({})
     const options: { timeout?: number } = {}
     const wrapped = meter.wrap(() => sleep(100).then(() => "in time"), options)

@@ -1,4 +1,4 @@
-/** What is far from the common path, and has to be right all the same. */
+/** Edge cases that no other file covers. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, pipe, Schedule, Semaphore, Stream } from "effect"
 import { TestClock } from "effect/testing"

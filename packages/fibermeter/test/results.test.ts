@@ -1,9 +1,9 @@
-/** Several tasks that start after one has ended are told apart, whatever of that one is used again for them. */
+/** Results belong to their own tasks, although objects of an ended task are reused for later ones. */
 import { describe, expect, it } from "@effect/vitest"
 import { runAll } from "../src/index.ts"
 import { Log } from "./support/Log.ts"
 
-describe("tasks that start one after the other, where only the first has ended", () => {
+describe("tasks that start after another has ended", () => {
   it("each have their own result", async () => {
     const log = new Log()
     const lengths = [10, 500, 400, 300]
