@@ -35,11 +35,12 @@ import { correct as correctHolding } from "./internal/admission/reservation.ts"
 import type { Cost } from "./internal/admission/reservation.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import { KeyedLimiters } from "./internal/meter/keyedLimiters.ts"
-import { LocalLimiter, nanosOf } from "./internal/limits/localLimiter.ts"
+import { nanosOf } from "./internal/limits/localLimiter.ts"
 import { CurrentTask } from "./internal/admission/taskScope.ts"
 import { catchUp, gcraOf } from "./internal/limits/gcra.ts"
 import { retryAfter as readRetryAfter } from "./internal/input/retryAfter.ts"
 import { ScheduleLimiter } from "./internal/limits/scheduleLimiter.ts"
+import { SharedLimiter } from "./internal/limits/sharedLimiter.ts"
 import { SemaphoreLimiter } from "./internal/limits/semaphoreLimiter.ts"
 import { snapshotOf } from "./internal/meter/snapshot.ts"
 import { Timeline } from "./internal/runtime/timeline.ts"
@@ -220,7 +221,7 @@ export const make = (limits: Limits): Effect.Effect<Meter> =>
   )
 
 /** A new meter each time. */
-const ofLimits = (limits: Limits): Meter => ofLimiters([new LocalLimiter(limits)])
+const ofLimits = (limits: Limits): Meter => ofLimiters([new SharedLimiter(limits)])
 
 /**
  * Makes a meter outside of Effect, for instance as a constant of a module. Throws a `Cause.IllegalArgumentError` if a
@@ -786,7 +787,7 @@ export const resize: {
     () => ({ limiters: readMeter(meter), limits: readLimits(limits) }),
     ({ limiters, limits }, fiber) => {
       const [limiter, another] = limiters()
-      if (another !== undefined || !(limiter instanceof LocalLimiter)) {
+      if (another !== undefined || !(limiter instanceof SharedLimiter)) {
         throw new Cause.IllegalArgumentError("only a meter made by make, makeUnsafe or keyed can be resized")
       }
       limiter.resize(limits, ofFiber(fiber))
@@ -1106,7 +1107,7 @@ export const keyedUnsafe = <K>(limits: Limits): Keyed<K> => keyedBy(readLimits(l
 
 /** A new family each time. */
 const keyedBy = <K>(limits: Limits): Keyed<K> => {
-  const limiters = new KeyedLimiters<K>(() => new LocalLimiter(limits))
+  const limiters = new KeyedLimiters<K>(() => new SharedLimiter(limits))
   return {
     for: (key) => ofLimitersAtUse(() => [limiters.of(key)]),
     get size() {

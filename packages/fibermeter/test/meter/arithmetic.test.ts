@@ -9,7 +9,7 @@ import type { Limiter } from "../../src/internal/admission/limiter.ts"
 import { ofFiber } from "../../src/internal/runtime/fiberHost.ts"
 import type { Host } from "../../src/internal/runtime/host.ts"
 import { KeyedLimiters } from "../../src/internal/meter/keyedLimiters.ts"
-import { LocalLimiter } from "../../src/internal/limits/localLimiter.ts"
+import { SharedLimiter } from "../../src/internal/limits/sharedLimiter.ts"
 import { Gcra } from "../../src/internal/limits/gcra.ts"
 import { AdmissionRequest } from "../../src/internal/admission/request.ts"
 import { Timeline } from "../../src/internal/runtime/timeline.ts"
@@ -698,9 +698,9 @@ describe("KeyedLimiters", () => {
   }
 
   /** A family that counts the limiters it has made and not dropped. */
-  const counted = (limits: ConstructorParameters<typeof LocalLimiter>[0]) => {
+  const counted = (limits: ConstructorParameters<typeof SharedLimiter>[0]) => {
     const count = { kept: 0 }
-    class Counted extends LocalLimiter {
+    class Counted extends SharedLimiter {
       override isAsNew(): boolean {
         const isForgettable = super.isAsNew()
         if (isForgettable) count.kept--
@@ -788,7 +788,7 @@ describe("KeyedLimiters", () => {
 
   it("a use takes no longer with more keys in use", () => {
     let looks = 0
-    class Busy extends LocalLimiter {
+    class Busy extends SharedLimiter {
       override isAsNew(): boolean {
         looks++
         return false
@@ -803,9 +803,9 @@ describe("KeyedLimiters", () => {
 
   it("a family of high rates takes memory for what was started, not for what might be", async () => {
     const limits = { maxPerSecond: 60_000, maxBurst: 60_000, windows: { r: { limit: 60_000, per: "1 hour" } } } as const
-    const kept: Array<LocalLimiter> = []
+    const kept: Array<SharedLimiter> = []
     const limiters = new KeyedLimiters<number>(() => {
-      kept.push(new LocalLimiter(limits))
+      kept.push(new SharedLimiter(limits))
       return kept.at(-1)!
     })
     await new World().value(

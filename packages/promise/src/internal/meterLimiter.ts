@@ -12,7 +12,7 @@ export interface Call extends data.WaitListEntry {
   abort(reason: unknown): void
 }
 
-export class MeterLimiter extends admission.LocalLimiter {
+export class MeterLimiter extends admission.SharedLimiter {
   /** The reason, once the meter is closed. */
   private closed: Rejection | undefined
   /** All calls except single tasks that wait for admission: those are in the queue. */
@@ -64,10 +64,7 @@ export class MeterLimiter extends admission.LocalLimiter {
   }
 
   /** Nothing starts here once the meter is closed, nor while its queue is cleared, whatever makes room meanwhile. */
-  protected override opensAt(
-    waiter: admission.AdmissionRequest,
-    kept: ReadonlyArray<admission.AdmissionRequest>
-  ): number {
+  override opensAt(waiter: admission.AdmissionRequest, kept: ReadonlyArray<admission.AdmissionRequest>): number {
     return this.isClearing || this.closed !== undefined ? Infinity : super.opensAt(waiter, kept)
   }
 

@@ -7,10 +7,10 @@
  */
 import type { Cost, Reservable } from "./reservation.ts"
 import type { Host, Timer } from "../runtime/host.ts"
-import { Heap } from "../data/heap.ts"
 import { WaitList } from "../data/waitList.ts"
 import type { WaitListEntry } from "../data/waitList.ts"
 import type { Refusal } from "./refusal.ts"
+import type { LimiterSets } from "./limiterSets.ts"
 import type { SetQueue } from "./setQueue.ts"
 import { Timeline } from "../runtime/timeline.ts"
 import { deferStart, overdue, turnBegins } from "../runtime/eventLoop.ts"
@@ -58,13 +58,6 @@ export interface Nesting {
   breakDeadlock(): void
 }
 
-/** Room of a limiter that is kept for the first waiter of a set. */
-interface KeptRoom {
-  readonly set: SetQueue
-  /** On the limiter's time line. */
-  until: number
-}
-
 /** Instead of a new array each time. */
 const none: ReadonlyArray<never> = []
 
@@ -96,10 +89,9 @@ export abstract class Limiter implements Reservable {
   waiting = 0
 
   /** Who may pass depends on it only where time matters to the limiter, and while it is paused. */
-  protected readonly time = new Timeline((delta) => {
+  readonly time = new Timeline((delta) => {
     this.pausedUntil += delta
-    this.closedSince += delta
-    for (const each of this.kept) each.until += delta
+    this.sets?.shiftTime(delta)
     this.shiftTime(delta)
   })
   /** Set when the limiter can open no more: whoever comes is refused with it. */
@@ -107,19 +99,13 @@ export abstract class Limiter implements Reservable {
 
   /** The waiters that need this limiter alone, in the order of their ranks. */
   private readonly queue = new WaitList<Waiter>()
-  /** The sets of limiters whose first waiter stands here. */
-  readonly sets = new Heap<SetQueue>()
-  /** All sets with waiters that have this limiter among theirs. */
-  readonly setsNeeding = new Map<string, SetQueue>()
-  private kept: Array<KeptRoom> = []
-  /** The set whose first waiter is first here while the limiter is closed by its own limits, and since when. */
-  private closedTo: SetQueue | undefined
-  private closedSince = 0
-  /** Whether what `opensFor` said last is owed to a pause or to kept room, and not to the limiter's own limits. */
-  private isHeldBack = false
+  /** What it knows of waiters that need other limiters as well; created for the first. */
+  sets: LimiterSets | undefined
+  /** Whether what `opensForWaiter` said last is owed to a pause or to kept room, and not to the limiter's own limits. */
+  isHeldBack = false
   /** Made for the first that runs inside of a task. */
   private nesting: Nesting | undefined
-  protected pausedUntil = -Infinity
+  pausedUntil = -Infinity
   /** The one timer of this limiter, armed only while the first in line waits for nothing but time. */
   private timer: Timer | undefined
   private timerAt = NaN
@@ -134,6 +120,8 @@ export abstract class Limiter implements Reservable {
   /** Called when nothing is here any more. */
   private idleListeners: Set<{ readonly f: () => void }> | undefined
 
+  /** The queue of the waiters that need these limiters. Shared limiters have it; each set has one. */
+  readonly queueOf: ((limiters: ReadonlyArray<Limiter>) => SetQueue) | undefined
   /** Whether `opensAt` goes by the time. */
   abstract readonly isTimed: boolean
   /**
@@ -141,7 +129,7 @@ export abstract class Limiter implements Reservable {
    * time or, if that has come, now; or at `Infinity`, after some event that calls `wake`. Called again before each
    * decision, so it may note that there is a waiter.
    */
-  protected abstract opensAt(waiter: Waiter, kept: ReadonlyArray<Waiter>): number
+  abstract opensAt(waiter: Waiter, kept: ReadonlyArray<Waiter>): number
   /** Takes what a task needs; in the same step as `opensAt` said that the limiter is open. Returns a note for `settle`. */
   protected abstract take(waiter: Waiter): unknown
   /** The task behind that note has been called by now. Where nothing is noted, that is nothing. */
@@ -153,7 +141,7 @@ export abstract class Limiter implements Reservable {
   /** No waiter needs this limiter any more. */
   protected abstract onIdle(): void
   /** Waiters need this limiter, but none of them waits for it to open: they wait for something else. */
-  protected abstract onBlocked(): void
+  abstract onBlocked(): void
   /** Noted times have moved by so much. */
   protected abstract shiftTime(delta: number): void
 
@@ -226,7 +214,7 @@ export abstract class Limiter implements Reservable {
 
   /** All waiters that need this limiter: those that need no other one first. */
   get waiters(): ReadonlyArray<Waiter> {
-    return [...this.queue.members, ...Array.from(this.setsNeeding.values(), ({ members }) => members).flat()]
+    return [...this.queue.members, ...(this.sets?.members ?? [])]
   }
 
   /** A task starts. */
@@ -278,51 +266,25 @@ export abstract class Limiter implements Reservable {
     return this.isEmpty() && this.isOpen(waiter)
   }
 
-  /** Whether the limiter is open to the first of a set, which stands elsewhere. Nothing is asked for if that has no use. */
-  isOpenToSet(waiter: Waiter, isInVain: boolean): boolean {
-    return (this.canKeep || !isInVain) && this.firstRank > waiter.rank && this.isOpen(waiter)
-  }
-
-  /** Whether the limiter is closed to a waiter that needs it and may stand elsewhere. */
-  isClosedTo(waiter: Waiter): boolean {
-    return this.firstRank < waiter.rank || !this.isOpen(waiter)
-  }
-
-  private isOpen(waiter: Waiter): boolean {
+  /** Whether the limiter itself is open to a waiter, whichever waiters stand here. */
+  isOpen(waiter: Waiter): boolean {
     return this.failure === undefined && this.opensForWaiter(waiter) <= this.time.now
   }
 
   /** Whether no waiter stands here. */
   isEmpty(): boolean {
-    return this.queue.size === 0 && this.sets.size === 0
+    return this.queue.size === 0 && (this.sets === undefined || this.sets.isEmpty)
   }
 
-  /** Whether the first of the set is the first of all that stand here. */
-  isFirst(set: SetQueue): boolean {
-    return this.firstSet === set
-  }
-
-  /** The set whose first waiter is first here, if it is one of a set. */
-  private get firstSet(): SetQueue | undefined {
-    const set = this.sets.first
-    if (set === undefined) return undefined
-    const single = this.queue.first
-    return single === undefined || set.rank < single.rank ? set : undefined
-  }
-
-  private get firstRank(): number {
-    return Math.min(this.queue.first?.rank ?? Infinity, this.sets.first?.rank ?? Infinity)
-  }
-
-  private isPaused(host: Host): boolean {
-    if (this.pausedUntil === -Infinity) return false
-    this.updateTime(host)
-    return this.pausedUntil > this.time.now
+  /** The first waiter that needs this limiter alone. */
+  get firstAlone(): Waiter | undefined {
+    return this.queue.first
   }
 
   private opensForWaiter(waiter: Waiter): number {
     this.isHeldBack = false
-    if (this.isTimed || this.pausedUntil !== -Infinity || this.kept.length > 0) {
+    const keepsRoom = this.sets?.keepsRoom === true
+    if (this.isTimed || this.pausedUntil !== -Infinity || keepsRoom) {
       this.updateTime(waiter.host)
       if (this.pausedUntil > this.time.now) {
         this.onBlocked()
@@ -330,66 +292,13 @@ export abstract class Limiter implements Reservable {
         return this.pausedUntil
       }
       this.pausedUntil = -Infinity
-      if (this.kept.length > 0) return this.opensBesidesKept(waiter)
+      if (keepsRoom) return this.sets!.opensBesidesKept(waiter)
     }
     return this.opensAt(waiter, none)
   }
 
-  /** As `opensAt`, where room is kept: the earliest time at which what is left of that allows for it. */
-  private opensBesidesKept(waiter: Waiter): number {
-    const binding = this.kept
-      .filter(({ set, until }) => until > this.time.now && (waiter.rank === 0 || set.rank < waiter.rank))
-      .sort((a, b) => a.until - b.until)
-    const kept = binding.map(({ set }) => set.first)
-    let opensAt = Infinity
-    let byItself = Infinity
-    for (let ended = 0; ended <= kept.length; ended++) {
-      const since = ended === 0 ? -Infinity : binding[ended - 1]!.until
-      // The last of these is without any kept room, so what it notes about the waiter is true of the limiter itself.
-      byItself = this.opensAt(waiter, kept.slice(ended))
-      opensAt = Math.min(opensAt, Math.max(since, byItself))
-    }
-    if (byItself <= this.time.now && opensAt > this.time.now) {
-      this.isHeldBack = true
-      this.onBlocked()
-    }
-    return opensAt
-  }
-
-  /** Keeps room for the first of the set, for so many nanoseconds from now. */
-  keepRoom(set: SetQueue, nanos: number): void {
-    this.updateTime(set.first.host)
-    this.kept.push({ set, until: this.time.now + nanos })
-  }
-
-  /** Room that is kept at several limiters ends at all of them at once: they are looked at in the order of the set. */
-  private endExpiredRoom(): void {
-    this.time.update()
-    const ended = this.kept.filter(({ until }) => until <= this.time.now)
-    for (const { set } of ended) set.releaseRoom()
-    for (const { set } of ended) set.recheck()
-  }
-
-  releaseRoom(set: SetQueue): void {
-    this.kept = this.kept.filter((each) => each.set !== set)
-  }
-
-  /** The first of the set has left its queue: how long it had to wait is of no interest any more. */
-  forgetFirst(set: SetQueue): void {
-    if (this.closedTo === set) this.closedTo = undefined
-  }
-
-  /** Adds up how long the first waiter of a set is first here while the limiter is closed by its own limits. */
-  timeFirst(set: SetQueue | undefined): void {
-    if (this.closedTo === set) return
-    if (set === undefined) this.time.update()
-    else this.updateTime(set.first.host)
-    if (this.closedTo !== undefined) this.closedTo.closedFor += this.time.now - this.closedSince
-    this.closedTo = set
-    this.closedSince = this.time.now
-  }
-
-  protected updateTime(host: Host): void {
+  /** Brings the time up to date. */
+  updateTime(host: Host): void {
     if (this.isEmpty() || this.time.clock === undefined) this.time.follow(host.clock)
     this.time.update()
   }
@@ -450,10 +359,10 @@ export abstract class Limiter implements Reservable {
   /** Looks at the waiters that stand here, one after the other, until the limiter is closed to the first of them. */
   admitWaiters(): void {
     if (this.isAdmitting || this.isDeferred) return
-    if (this.kept.length > 0) this.endExpiredRoom()
+    if (this.sets?.keepsRoom === true) this.sets.endExpiredRoom()
     this.isAdmitting = true
     for (;;) {
-      const set = this.firstSet
+      const set = this.sets?.first
       const waiter = set === undefined ? this.queue.first : set.first
       if (waiter === undefined) break
       const { requests } = waiter.host
@@ -467,15 +376,12 @@ export abstract class Limiter implements Reservable {
         continue
       }
       if (!this.canOpen()) {
-        const isPaused = set !== undefined && this.isPaused(waiter.host)
-        this.timeFirst(isPaused ? undefined : set)
-        // From then on it is closed by its own limits.
-        if (isPaused) this.arm(this.pausedUntil, waiter.host)
+        this.sets?.waitForEvent(set, waiter)
         break
       }
       const opensAt = this.opensForWaiter(waiter)
       if (opensAt > this.time.now) {
-        this.timeFirst(this.isHeldBack ? undefined : set)
+        this.sets?.timeFirst(this.isHeldBack ? undefined : set)
         this.arm(opensAt, waiter.host)
         break
       }
@@ -517,7 +423,8 @@ export abstract class Limiter implements Reservable {
     })
   }
 
-  private arm(at: number, host: Host): void {
+  /** Has the waiters looked at then. */
+  arm(at: number, host: Host): void {
     if (this.timer !== undefined) {
       if (this.timerAt <= at && !this.timer.isLost) return
       this.disarm()
@@ -542,12 +449,12 @@ export abstract class Limiter implements Reservable {
    * two of its limiters.
    */
   followTimers(host: Host): void {
-    if (this.timer === undefined && this.setsNeeding.size === 0) return
+    if (this.timer === undefined && this.sets?.isNeeded !== true) return
     const { timersEra } = host
     if (this.timersEra === timersEra) return
     this.timersEra = timersEra
     this.rearm(host)
-    for (const set of this.setsNeeding.values()) set.rearm(host)
+    this.sets?.rearm(host)
   }
 
   /** Sets the timer again if it is lost. */

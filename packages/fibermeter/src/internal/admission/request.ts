@@ -15,10 +15,13 @@ import type { Limiter, Inside, Waiter } from "./limiter.ts"
 import type { Cost, Reservation } from "./reservation.ts"
 import type { Host } from "../runtime/host.ts"
 import type { Refusal } from "./refusal.ts"
-import { SetQueue } from "./setQueue.ts"
+import type { SetQueue } from "./setQueue.ts"
 
 /** How many requests have ever waited. */
 let arrivals = 0
+
+/** The queue of waiters that need several limiters. The last is shared: what only one call uses is the youngest, and first. */
+const queueOf = (limiters: ReadonlyArray<Limiter>): SetQueue => limiters[limiters.length - 1]!.queueOf!(limiters)
 
 /** Instead of a new array for each request: most never need one. */
 const none: Array<never> = []
@@ -95,7 +98,7 @@ export abstract class AdmissionRequest implements Waiter {
   /** Whether it waits, and would have to if it needed no other limiter than this one of its own. */
   isWaitingAt(limiter: Limiter): boolean {
     if (!this.isWaiting || this.limiters.length === 1) return this.isWaiting
-    return SetQueue.of(this.limiters).isAt(limiter) || limiter.isClosedTo(this)
+    return queueOf(this.limiters).isClosedAt(limiter, this)
   }
 
   /** Whether it makes a difference when a task is seen to start. */
@@ -154,7 +157,7 @@ export abstract class AdmissionRequest implements Waiter {
     this.rank = ++arrivals
     this.host.requests?.wait(this)
     if (limiters.length === 1) closed.enqueue(this)
-    else SetQueue.of(limiters).add(this, closed)
+    else queueOf(limiters).add(this, closed)
     if (inside === undefined) return
     // It may have been admitted meanwhile, and from the first of these on it may be refused.
     for (let i = 0; i < limiters.length && this.isWaiting; i++) limiters[i]!.addNested(this, inside)
@@ -168,7 +171,7 @@ export abstract class AdmissionRequest implements Waiter {
   /** Leaves its queue. Returns where others may be admitted by that, if they may. */
   private dequeue(): { recheck(): void } | undefined {
     const limiters = this.limiters
-    const queue = limiters.length === 1 ? limiters[0]! : SetQueue.of(limiters)
+    const queue = limiters.length === 1 ? limiters[0]! : queueOf(limiters)
     const wasFirst = queue.remove(this)
     this.stopWaiting()
     return wasFirst ? queue : undefined

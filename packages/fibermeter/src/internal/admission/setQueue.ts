@@ -17,7 +17,7 @@
  *    rate, its amounts of the windows. It ends with its time, and when the waiter starts, leaves, or moves again.
  * 6. Semaphores keep no room: their permits belong to the rest of the program as well.
  *
- * **Invariants.** The first of a set stands at exactly one limiter, in `limiter.sets`. A limiter at which waiters stand is closed
+ * **Invariants.** The first of a set stands at exactly one limiter, in `LimiterSets.standing`. A limiter at which waiters stand is closed
  * to the first of them, or about to be looked at. Every event that can open a limiter has the first there looked at: an
  * end, a change of limits, a timer, the end of kept room. So a waiter whose limiters all have room starts, unless room is
  * kept for an earlier one. Nothing is taken before everything is taken.
@@ -46,6 +46,7 @@
  * grants arrive from elsewhere is a limiter that opens by an event.
  */
 import type { Limiter, Waiter } from "./limiter.ts"
+import { setsAt } from "./limiterSets.ts"
 import type { Ranked } from "../data/heap.ts"
 import type { Host } from "../runtime/host.ts"
 import { WaitList } from "../data/waitList.ts"
@@ -68,16 +69,10 @@ export class SetQueue implements Ranked {
   /** The limiters that keep room for the first. */
   private keepingRoom: ReadonlyArray<Limiter> = none
 
-  private constructor(limiters: ReadonlyArray<Limiter>, key: string) {
+  constructor(limiters: ReadonlyArray<Limiter>, key: string) {
     this.limiters = limiters
     this.key = key
     this.at = limiters[0]!
-  }
-
-  /** The queue of a set, which each of its limiters knows as long as there are waiters in it. */
-  static of(limiters: ReadonlyArray<Limiter>): SetQueue {
-    const key = limiters.map(({ serial: age }) => age).join()
-    return limiters[0]!.setsNeeding.get(key) ?? new SetQueue(limiters, key)
   }
 
   /** There has to be one. */
@@ -102,9 +97,9 @@ export class SetQueue implements Ranked {
       limiters[i]!.followTimers(waiter.host)
     }
     if (this.queue.size > 1) return
-    for (let i = 0; i < limiters.length; i++) limiters[i]!.setsNeeding.set(this.key, this)
+    for (let i = 0; i < limiters.length; i++) setsAt(limiters[i]!).needing.set(this.key, this)
     this.at = closed
-    closed.sets.add(this)
+    setsAt(closed).standing.add(this)
     this.recheck()
   }
 
@@ -114,20 +109,21 @@ export class SetQueue implements Ranked {
     for (let i = 0; i < limiters.length; i++) limiters[i]!.waiting--
     if (!this.queue.remove(waiter)) return false
     this.releaseRoom()
-    this.at.forgetFirst(this)
+    const sets = setsAt(this.at)
+    sets.forgetFirst(this)
     this.closedFor = 0
     if (this.queue.size > 0) {
-      this.at.sets.sink(this)
+      sets.standing.sink(this)
     } else {
-      this.at.sets.remove(this)
-      for (let i = 0; i < limiters.length; i++) limiters[i]!.setsNeeding.delete(this.key)
+      sets.standing.remove(this)
+      for (let i = 0; i < limiters.length; i++) setsAt(limiters[i]!).needing.delete(this.key)
     }
     return true
   }
 
-  /** Whether the first stands at that limiter. */
-  isAt(limiter: Limiter): boolean {
-    return this.at === limiter
+  /** Whether a waiter of this queue would have to wait if it needed no other limiter than that one. */
+  isClosedAt(limiter: Limiter, waiter: Waiter): boolean {
+    return this.at === limiter || setsAt(limiter).isClosedTo(waiter)
   }
 
   /** Sets the timer again that the first waiter depends on, if it is lost. */
@@ -148,7 +144,7 @@ export class SetQueue implements Ranked {
     let closed: Limiter | undefined
     for (let i = 0; i < limiters.length; i++) {
       const limiter = limiters[i]!
-      if (limiter === here || limiter.isOpenToSet(waiter, closed !== undefined)) open.push(limiter)
+      if (limiter === here || setsAt(limiter).isOpenToSet(waiter, closed !== undefined)) open.push(limiter)
       else closed ??= limiter
     }
     if (closed !== undefined) {
@@ -162,20 +158,29 @@ export class SetQueue implements Ranked {
 
   private move(to: Limiter, open: ReadonlyArray<Limiter>): void {
     this.releaseRoom()
-    this.at.timeFirst(undefined)
-    this.at.sets.remove(this)
+    const from = setsAt(this.at)
+    from.timeFirst(undefined)
+    from.standing.remove(this)
     this.at = to
-    to.sets.add(this)
-    if (!to.isFirst(this)) return
+    const sets = setsAt(to)
+    sets.standing.add(this)
+    if (sets.first !== this) return
     this.keepingRoom = open.filter((limiter) => limiter.canKeep)
-    for (const limiter of this.keepingRoom) limiter.keepRoom(this, Math.max(minKeptTime, Math.ceil(this.closedFor / 2)))
+    for (const limiter of this.keepingRoom)
+      setsAt(limiter).keepRoom(this, Math.max(minKeptTime, Math.ceil(this.closedFor / 2)))
   }
 
   /** The limiters that keep room for the first do so no longer. */
   releaseRoom(): void {
     const { keepingRoom: keeping } = this
     if (keeping.length === 0) return
-    for (let i = 0; i < keeping.length; i++) keeping[i]!.releaseRoom(this)
+    for (let i = 0; i < keeping.length; i++) setsAt(keeping[i]!).releaseRoom(this)
     this.keepingRoom = none
   }
+}
+
+/** The queue of a set, which each of its limiters knows as long as there are waiters in it. */
+export const setQueueOf = (limiters: ReadonlyArray<Limiter>): SetQueue => {
+  const key = limiters.map(({ serial }) => serial).join()
+  return limiters[0]!.sets?.needing.get(key) ?? new SetQueue(limiters, key)
 }

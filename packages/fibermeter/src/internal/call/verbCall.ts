@@ -134,8 +134,9 @@ export const makeRun = <A, B, E>(
   const isShielded = isUninterruptible(fiber) && !(collector instanceof Any)
   const { cost, onProgress } = options
   const total = onProgress === undefined ? undefined : sizeOf(items)
-  const own = LocalLimiter.forCall(options)
   const shared = sharedLimiters(options)
+  // After those, so that it is the youngest: `request.ts` relies on it.
+  const own = LocalLimiter.forCall(options)
   const worker = new FiberWorker({
     f,
     weigh: cost === undefined ? undefined : checkedCost(cost, [...own.limiters, ...shared]),

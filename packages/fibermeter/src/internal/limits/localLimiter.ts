@@ -1,11 +1,11 @@
 /**
  * The limiter of the limits that are numbers: how many at once, how many a second, how much in each window.
+ * By itself that of a call's own limits; `sharedLimiter.ts` has what a meter needs beside that.
  */
 import type * as Duration from "effect/Duration"
 import { Limiter } from "../admission/limiter.ts"
 import type { Waiter } from "../admission/limiter.ts"
 import type { Cost } from "../admission/reservation.ts"
-import type { Host } from "../runtime/host.ts"
 import { gcraOf } from "./gcra.ts"
 import type { Gcra } from "./gcra.ts"
 import type { Refusal } from "../admission/refusal.ts"
@@ -46,10 +46,10 @@ interface Spending extends NamedWindow {
 export const nanosOf = (time: Duration.Input): number => Math.ceil((time as number) * 1_000_000)
 
 /** Leaves out the limits that are none. */
-const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
+export const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
   Object.entries(windows).filter((each): each is [string, WindowLimit] => each[1] !== undefined)
 
-const named = ([name, { limit, per }]: readonly [string, WindowLimit]): NamedWindow => ({
+export const named = ([name, { limit, per }]: readonly [string, WindowLimit]): NamedWindow => ({
   name,
   window: new SlidingWindow(limit, nanosOf(per))
 })
@@ -67,20 +67,15 @@ export interface OwnLimits {
 
 export class LocalLimiter extends Limiter {
   capacity: number
-  private rate: number
-  private burst: number
-  private gcra: Gcra | undefined
+  protected gcra: Gcra | undefined
   /** An array, since the most frequent question is about all of them, mostly none. */
-  private readonly windows: Array<NamedWindow>
+  protected readonly windows: Array<NamedWindow>
   /** The time of the last start. */
-  private lastStart = -Infinity
-  private isResized = false
+  protected lastStart = -Infinity
 
   constructor({ maxAtOnce = Infinity, maxBurst = 1, maxPerSecond = Infinity, windows }: Limits) {
     super()
     this.capacity = maxAtOnce
-    this.rate = maxPerSecond
-    this.burst = maxBurst
     this.gcra = gcraOf(maxPerSecond, maxBurst)
     this.windows = windowsOf(windows).map(named)
   }
@@ -103,44 +98,6 @@ export class LocalLimiter extends Limiter {
 
   override get isWeighed(): boolean {
     return this.windows.length > 0
-  }
-
-  /** How much may be spent in each window now. */
-  roomByWindow(host: Host): Readonly<Record<string, number>> {
-    this.updateTime(host)
-    return Object.fromEntries(this.windows.map(({ name, window }) => [name, window.room(this.time.now)]))
-  }
-
-  /** Whether nothing would change if this were made anew: nobody is here, no window reaches a start, the limits are as made. */
-  isAsNew(): boolean {
-    this.time.update()
-    const reach = Math.max(this.gcra?.window ?? 0, ...this.windows.map(({ window }) => window.per))
-    const past = Math.max(this.lastStart + reach, this.pausedUntil)
-    return !this.isResized && this.isIdle && past <= this.time.now
-  }
-
-  /** Changes the limits that are given; what was taken under the old ones stays taken. */
-  resize(limits: Limits, host: Host): void {
-    const { maxAtOnce = this.capacity, maxBurst = this.burst, maxPerSecond = this.rate, windows } = limits
-    this.updateTime(host)
-    this.isResized = true
-    this.capacity = maxAtOnce
-    if (maxPerSecond !== this.rate || maxBurst !== this.burst) {
-      this.rate = maxPerSecond
-      this.burst = maxBurst
-      const isPaced = maxPerSecond !== Infinity && maxBurst !== Infinity
-      this.gcra =
-        (isPaced && this.gcra?.resized(maxPerSecond, maxBurst, this.time.now)) || gcraOf(maxPerSecond, maxBurst)
-    }
-    for (const each of windowsOf(windows)) {
-      const [name, { limit, per }] = each
-      const known = this.windows.find((window) => window.name === name)
-      if (known === undefined) this.windows.push(named(each))
-      else known.window.resize(limit, nanosOf(per), this.time.now)
-    }
-    this.refuseImpossible()
-    this.wake()
-    this.notifyFollowers()
   }
 
   /** The task has cost something else than it was booked with. */
@@ -182,7 +139,7 @@ export class LocalLimiter extends Limiter {
     return this.running < this.capacity || this.gcra !== undefined
   }
 
-  protected opensAt(waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
+  opensAt(waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
     if (this.running + kept.length >= this.capacity) {
       this.onBlocked()
       return Infinity
@@ -218,7 +175,7 @@ export class LocalLimiter extends Limiter {
 
   protected release(): void {}
 
-  protected onBlocked(): void {
+  onBlocked(): void {
     this.turn("blocked")
   }
 

@@ -10,12 +10,14 @@ import * as Schedule from "effect/Schedule"
 import { refusalOf, ScheduleEnded } from "../admission/errors.ts"
 import { Limiter } from "../admission/limiter.ts"
 import type { Waiter } from "../admission/limiter.ts"
+import { setQueueOf } from "../admission/setQueue.ts"
 import { asFiberHost } from "../runtime/fiberHost.ts"
 import type { FiberHost } from "../runtime/fiberHost.ts"
 
 type Step<E, R> = (now: number, input: unknown) => Pull.Pull<[unknown, Duration.Duration], E, unknown, R>
 
 export class ScheduleLimiter<E, R> extends Limiter {
+  override readonly queueOf = setQueueOf
   readonly capacity = Infinity
   readonly names: Iterable<string> = []
   readonly isTimed = true
@@ -29,7 +31,7 @@ export class ScheduleLimiter<E, R> extends Limiter {
     this.schedule = schedule
   }
 
-  protected opensAt(_waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
+  opensAt(_waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
     // What comes after a start, only the schedule knows.
     return kept.length > 0 ? Infinity : this.opens
   }
@@ -57,7 +59,7 @@ export class ScheduleLimiter<E, R> extends Limiter {
 
   correct(): void {}
   protected release(): void {}
-  protected onBlocked(): void {}
+  onBlocked(): void {}
   protected onIdle(): void {}
   protected shiftTime(delta: number): void {
     this.opens += delta

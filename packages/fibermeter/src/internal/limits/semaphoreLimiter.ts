@@ -13,6 +13,7 @@ import type * as Semaphore from "effect/Semaphore"
 import { permitsOf } from "../runtime/effectInternals.ts"
 import { Limiter } from "../admission/limiter.ts"
 import type { Waiter } from "../admission/limiter.ts"
+import { setQueueOf } from "../admission/setQueue.ts"
 import { refusalOf } from "../admission/errors.ts"
 import { asFiberHost } from "../runtime/fiberHost.ts"
 import type { FiberHost } from "../runtime/fiberHost.ts"
@@ -20,6 +21,7 @@ import type { FiberHost } from "../runtime/fiberHost.ts"
 type Release = () => void
 
 export class SemaphoreLimiter extends Limiter {
+  override readonly queueOf = setQueueOf
   override readonly canKeep = false
   readonly names: Iterable<string> = []
   readonly isTimed = false
@@ -39,7 +41,7 @@ export class SemaphoreLimiter extends Limiter {
     return permitsOf(this.semaphore)
   }
 
-  protected opensAt(waiter: Waiter): number {
+  opensAt(waiter: Waiter): number {
     if (this.inHand === undefined && this.asking === undefined) this.ask(asFiberHost(waiter.host))
     return this.inHand === undefined ? Infinity : -Infinity
   }
@@ -63,7 +65,7 @@ export class SemaphoreLimiter extends Limiter {
   protected shiftTime(): void {}
 
   /** No semaphore's permit is held for a waiter that waits for something else. */
-  protected onBlocked(): void {
+  onBlocked(): void {
     this.onIdle()
   }
 

@@ -7,7 +7,7 @@
  * The order of use is a linked list, and not that of the `Map`: an engine leaves a gap in a `Map` for each entry that is
  * taken out, and steps over all gaps to find the first entry. With 100,000 keys in use that took 100 µs at each use.
  */
-import type { LocalLimiter } from "../limits/localLimiter.ts"
+import type { SharedLimiter } from "../limits/sharedLimiter.ts"
 
 /** At each use at least so many are looked at: idle limiters go faster than new ones can come. */
 const minChecks = 2
@@ -42,7 +42,7 @@ class Link<K, G> {
   }
 }
 
-export class KeyedLimiters<K, G extends LocalLimiter = LocalLimiter> {
+export class KeyedLimiters<K, G extends SharedLimiter = SharedLimiter> {
   private readonly make: () => G
   private readonly links = new Map<K, Link<K, G>>()
   /** Begins and ends the list, which is in the order of the last use, or of the last look at one that had to stay. */

@@ -3,7 +3,7 @@
  */
 import type { Limiter } from "../admission/limiter.ts"
 import type { Host } from "../runtime/host.ts"
-import { LocalLimiter } from "../limits/localLimiter.ts"
+import { SharedLimiter } from "../limits/sharedLimiter.ts"
 
 export interface Snapshot {
   readonly running: number
@@ -25,7 +25,7 @@ export const snapshotOf = (limiters: ReadonlyArray<Limiter>, host: Host): Snapsh
     waiting: most((limiter) => limiter.waiting),
     started: most((limiter) => limiter.started),
     free: Math.max(0, free),
-    room: leastOf(limiters.map((limiter) => (limiter instanceof LocalLimiter ? limiter.roomByWindow(host) : {}))),
+    room: leastOf(limiters.map((limiter) => (limiter instanceof SharedLimiter ? limiter.roomByWindow(host) : {}))),
     opensIn: most((limiter) => limiter.opensIn(host))
   }
 }

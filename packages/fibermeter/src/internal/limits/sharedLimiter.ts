@@ -1,0 +1,62 @@
+/**
+ * The limiter of a meter whose limits are numbers. Several calls share it, its limits can be changed, and a family of
+ * meters drops it when it is as good as new. Apart from `localLimiter.ts`, because a program without meters needs none of
+ * this.
+ */
+import { setQueueOf } from "../admission/setQueue.ts"
+import type { Host } from "../runtime/host.ts"
+import { gcraOf } from "./gcra.ts"
+import { LocalLimiter, named, nanosOf, windowsOf } from "./localLimiter.ts"
+import type { Limits } from "./localLimiter.ts"
+
+export class SharedLimiter extends LocalLimiter {
+  override readonly queueOf = setQueueOf
+  private rate: number
+  private burst: number
+  private isResized = false
+
+  constructor(limits: Limits) {
+    super(limits)
+    const { maxBurst = 1, maxPerSecond = Infinity } = limits
+    this.rate = maxPerSecond
+    this.burst = maxBurst
+  }
+
+  /** How much may be spent in each window now. */
+  roomByWindow(host: Host): Readonly<Record<string, number>> {
+    this.updateTime(host)
+    return Object.fromEntries(this.windows.map(({ name, window }) => [name, window.room(this.time.now)]))
+  }
+
+  /** Whether nothing would change if this were made anew: nobody is here, no window reaches a start, the limits are as made. */
+  isAsNew(): boolean {
+    this.time.update()
+    const reach = Math.max(this.gcra?.window ?? 0, ...this.windows.map(({ window }) => window.per))
+    const past = Math.max(this.lastStart + reach, this.pausedUntil)
+    return !this.isResized && this.isIdle && past <= this.time.now
+  }
+
+  /** Changes the limits that are given; what was taken under the old ones stays taken. */
+  resize(limits: Limits, host: Host): void {
+    const { maxAtOnce = this.capacity, maxBurst = this.burst, maxPerSecond = this.rate, windows } = limits
+    this.updateTime(host)
+    this.isResized = true
+    this.capacity = maxAtOnce
+    if (maxPerSecond !== this.rate || maxBurst !== this.burst) {
+      this.rate = maxPerSecond
+      this.burst = maxBurst
+      const isPaced = maxPerSecond !== Infinity && maxBurst !== Infinity
+      this.gcra =
+        (isPaced && this.gcra?.resized(maxPerSecond, maxBurst, this.time.now)) || gcraOf(maxPerSecond, maxBurst)
+    }
+    for (const each of windowsOf(windows)) {
+      const [name, { limit, per }] = each
+      const known = this.windows.find((window) => window.name === name)
+      if (known === undefined) this.windows.push(named(each))
+      else known.window.resize(limit, nanosOf(per), this.time.now)
+    }
+    this.refuseImpossible()
+    this.wake()
+    this.notifyFollowers()
+  }
+}
