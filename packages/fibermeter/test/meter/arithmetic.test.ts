@@ -4,13 +4,13 @@ import { type Clock, Effect } from "effect"
 import fc from "fast-check"
 import { afterEach, beforeEach, type MockInstance, vi } from "vitest"
 import { Meter } from "../../src/index.ts"
-import { StartLog } from "../../src/internal/limits/startLog.ts"
+import { latestStart, resizedLog, StartLog } from "../../src/internal/limits/startLog.ts"
 import type { Limiter } from "../../src/internal/admission/limiter.ts"
 import { ofFiber } from "../../src/internal/runtime/fiberHost.ts"
 import type { Host } from "../../src/internal/runtime/host.ts"
 import { KeyedLimiters } from "../../src/internal/meter/keyedLimiters.ts"
 import { SharedLimiter } from "../../src/internal/limits/sharedLimiter.ts"
-import { Gcra } from "../../src/internal/limits/gcra.ts"
+import { Gcra, resizedGcra } from "../../src/internal/limits/gcra.ts"
 import { AdmissionRequest } from "../../src/internal/admission/request.ts"
 import { Timeline } from "../../src/internal/runtime/timeline.ts"
 import { callBegins, deferStart, overdue, turnBegins } from "../../src/internal/runtime/eventLoop.ts"
@@ -341,7 +341,7 @@ describe("History", () => {
             for (const other of [1, 5, 100]) {
               // What the old one remembers is all that the new one can know; starts keep their numbers.
               const known = times.slice(-Math.min(other, places))
-              const next = history.resized(other)
+              const next = resizedLog(history, other)
               expect(next.oldest()).toBe(known.at(-other) ?? -Infinity)
               expect(next.push(now, -Infinity)).toBe(times.length)
             }
@@ -367,7 +367,7 @@ describe("History", () => {
         history.push(n * 10, -Infinity)
       }
       // As many places as each have a slot of their own again.
-      const shorter = history.resized(1000)
+      const shorter = resizedLog(history, 1000)
       expect(shorter.oldest()).toBeGreaterThanOrEqual(places * 2 * 10)
       expect(shorter.oldest()).toBeLessThanOrEqual((places * 2 + perSlot - 1) * 10)
       expect(bytesOf(history)).toBeLessThanOrEqual((65_536 + 1) * 8)
@@ -408,8 +408,8 @@ describe("History grows and shrinks with what a window reaches", () => {
                 lean.amend(number - back, now - back)
               }
             }
-            expect(lean.latest()).toBe(exact.latest())
-            const [one, other] = [exact.resized(50), lean.resized(50)]
+            expect(latestStart(lean)).toBe(latestStart(exact))
+            const [one, other] = [resizedLog(exact, 50), resizedLog(lean, 50)]
             if (one.oldest() > now - window) expect(other.oldest()).toBe(one.oldest())
             expect(other.push(now, -Infinity)).toBe(one.push(now, -Infinity))
           }
@@ -500,7 +500,7 @@ describe("Pace", () => {
           let remembered = 0
           for (const { burst, rate, starts } of phases) {
             const places = Math.max(1, Math.floor(rate), burst)
-            pace = pace?.resized(rate, burst, now) ?? new Gcra(rate, burst)
+            pace = pace === undefined ? new Gcra(rate, burst) : resizedGcra(pace, rate, burst, now)
             known = remembered === 0 ? [] : known.slice(-remembered)
             remembered = places
             for (const _ of range(starts)) {
@@ -540,7 +540,7 @@ describe("Pace", () => {
           for (const _ of range(before)) start()
           pace.setMode("pacing", now)
           now += wait
-          pace = pace.resized(to, 1, now)
+          pace = resizedGcra(pace, to, 1, now)
           pace.setMode("pacing", now)
           const starts = range(Math.ceil(to) + 5).map(start)
           for (let n = 1; n < starts.length; n++) {

@@ -14,7 +14,7 @@
  * up, by `catchUp` at the most. What waited for something else (a permit, the reader) had no slot to keep: time in
  * which tasks are held back does not count at all, and earns no credit for a burst.
  */
-import { StartLog } from "./startLog.ts"
+import { latestStart, resizedLog, StartLog } from "./startLog.ts"
 
 /**
  * Real lateness that is caught up. Stalls of 5 ms cost whole percents of the rate where less than that is caught up, and 0.2 %
@@ -34,25 +34,26 @@ type Mode =
   | "blocked"
 
 export class Gcra {
+  // Not all private, but for `resizedGcra` alone: a program without meters does not need it.
   readonly rate: number
   readonly burst: number
-  private readonly maxStarts: number
+  readonly maxStarts: number
   /** Length of the window of rule 2, rounded up to the nanosecond. */
   readonly window: number
-  private starts: StartLog
+  starts: StartLog
   /**
    * Where the starts would have been on a punctual event loop; only bursts need it. Without it, the window would
    * deal a burst's starts one window later again as a burst, every window anew.
    */
-  private nominal: StartLog | undefined
+  nominal: StartLog | undefined
 
   /** The next slot is `base + steps / rate`: multiplying, unlike adding up intervals, gathers no rounding errors. */
-  private base = -Infinity
+  base = -Infinity
   private steps = 0
   /** No start may claim to have been due before this: the moment at which the first in line began to wait for its slot. */
-  private floor = -Infinity
+  floor = -Infinity
   mode: Mode = "idle"
-  private since = -Infinity
+  since = -Infinity
 
   constructor(rate: number, burst: number) {
     this.rate = rate
@@ -107,28 +108,6 @@ export class Gcra {
     this.starts.amend(number, time)
   }
 
-  /**
-   * A pace of another rate that goes on where this one is at `now`: the next slot comes one interval of the new rate
-   * after the last start, and the starts that this one remembers count in the new windows. Those are all that a new
-   * window reaches, unless it is longer than the old one.
-   */
-  resized(rate: number, burst: number, now: number): Gcra {
-    const next = new Gcra(rate, burst)
-    next.starts = this.starts.resized(next.maxStarts)
-    // Starts that were dealt faster than this pace are to it what a burst is.
-    next.nominal = (this.nominal ?? this.starts).resized(next.maxStarts)
-    next.base = next.nominal.latest() + second / rate
-    next.mode = this.mode
-    next.since = this.since
-    if (this.mode !== "idle") {
-      // Under the new rate nobody has waited yet.
-      if (next.base < now) next.base = now
-      next.floor = now
-    }
-    next.skipTakenSlots(next.nominal)
-    return next
-  }
-
   /** Moves the time line. */
   shift(delta: number): void {
     this.base += delta
@@ -139,7 +118,7 @@ export class Gcra {
   }
 
   /** Even a punctual start would be too early for the window before this. */
-  private skipTakenSlots(nominal: StartLog): void {
+  skipTakenSlots(nominal: StartLog): void {
     const earliest = nominal.oldest() + this.window
     if (this.slot() < earliest) this.rebase(earliest, 0)
   }
@@ -157,6 +136,28 @@ export class Gcra {
     this.base += by
     this.floor += by
   }
+}
+
+/**
+ * A pace of another rate that goes on where that one is at `now`: the next slot comes one interval of the new rate
+ * after the last start, and the starts that it remembers count in the new windows. Those are all that a new
+ * window reaches, unless it is longer than the old one.
+ */
+export const resizedGcra = (gcra: Gcra, rate: number, burst: number, now: number): Gcra => {
+  const next = new Gcra(rate, burst)
+  next.starts = resizedLog(gcra.starts, next.maxStarts)
+  // Starts that were dealt faster than this pace are to it what a burst is.
+  next.nominal = resizedLog(gcra.nominal ?? gcra.starts, next.maxStarts)
+  next.base = latestStart(next.nominal) + second / rate
+  next.mode = gcra.mode
+  next.since = gcra.since
+  if (gcra.mode !== "idle") {
+    // Under the new rate nobody has waited yet.
+    if (next.base < now) next.base = now
+    next.floor = now
+  }
+  next.skipTakenSlots(next.nominal)
+  return next
 }
 
 /** The pace of a rate that limits at all. */

@@ -5,7 +5,7 @@
  */
 import { setQueueOf } from "../admission/setQueue.ts"
 import type { Host } from "../runtime/host.ts"
-import { gcraOf } from "./gcra.ts"
+import { gcraOf, resizedGcra } from "./gcra.ts"
 import { LocalLimiter, named, nanosOf, windowsOf } from "./localLimiter.ts"
 import type { Limits } from "./localLimiter.ts"
 
@@ -47,7 +47,9 @@ export class SharedLimiter extends LocalLimiter {
       this.burst = maxBurst
       const isPaced = maxPerSecond !== Infinity && maxBurst !== Infinity
       this.gcra =
-        (isPaced && this.gcra?.resized(maxPerSecond, maxBurst, this.time.now)) || gcraOf(maxPerSecond, maxBurst)
+        isPaced && this.gcra !== undefined
+          ? resizedGcra(this.gcra, maxPerSecond, maxBurst, this.time.now)
+          : gcraOf(maxPerSecond, maxBurst)
     }
     for (const each of windowsOf(windows)) {
       const [name, { limit, per }] = each

@@ -21,16 +21,17 @@ const firstSlots = 8
 const alwaysKept = 32
 
 export class StartLog {
-  private readonly maxStarts: number
-  private readonly perSlot: number
+  // Not private, but for the functions below alone: a program without meters needs none of those.
+  readonly maxStarts: number
+  readonly perSlot: number
   /** The length that is enough for any past: one slot more than R starts fill, which is the one being filled. */
   private readonly maxLength: number
   /** The latest start of each slot; slot n is at n modulo the length. */
-  private slots: Float64Array
+  slots: Float64Array
   /** The slots that are remembered: from `first` on, before `end`. */
-  private first = 0
-  private end = 0
-  private count = 0
+  first = 0
+  end = 0
+  count = 0
 
   constructor(places: number) {
     this.maxStarts = places
@@ -48,20 +49,6 @@ export class StartLog {
     if (number >= this.count) return Infinity
     const slot = this.slotOf(number)
     return slot < this.first ? -Infinity : this.slots[slot % this.slots.length]!
-  }
-
-  /** The time of the last start, or `-Infinity`. */
-  latest(): number {
-    return this.first === this.end ? -Infinity : this.slots[(this.end - 1) % this.slots.length]!
-  }
-
-  /** The same past, as far as it is remembered, for another number of places. Starts keep their numbers. */
-  resized(places: number): StartLog {
-    const next = new StartLog(places)
-    next.count = Math.max(0, this.count - Math.min(this.maxStarts, places), this.first * this.perSlot)
-    next.first = next.end = next.slotOf(next.count)
-    while (next.count < this.count) next.push(this.slots[this.slotOf(next.count) % this.slots.length]!, -Infinity)
-    return next
   }
 
   /**
@@ -92,7 +79,7 @@ export class StartLog {
     for (let i = 0; i < this.slots.length; i++) this.slots[i]! += delta
   }
 
-  private slotOf(number: number): number {
+  slotOf(number: number): number {
     return this.perSlot === 1 ? number : Math.floor(number / this.perSlot)
   }
 
@@ -114,4 +101,17 @@ export class StartLog {
     for (let n = this.first; n < this.end; n++) slots[n % length] = this.slots[n % this.slots.length]!
     this.slots = slots
   }
+}
+
+/** The time of the last start, or `-Infinity`. */
+export const latestStart = ({ end, first, slots }: StartLog): number =>
+  first === end ? -Infinity : slots[(end - 1) % slots.length]!
+
+/** The same past, as far as it is remembered, for another number of places. Starts keep their numbers. */
+export const resizedLog = (log: StartLog, places: number): StartLog => {
+  const next = new StartLog(places)
+  next.count = Math.max(0, log.count - Math.min(log.maxStarts, places), log.first * log.perSlot)
+  next.first = next.end = next.slotOf(next.count)
+  while (next.count < log.count) next.push(log.slots[log.slotOf(next.count) % log.slots.length]!, -Infinity)
+  return next
 }
