@@ -274,11 +274,12 @@ function foreignTypes(file: string, seen = new Set<string>()): Array<string> {
  * statement with a side effect keeps what it mentions in every bundle.
  */
 async function isShaken(): Promise<Outcome> {
-  const published = join(unpacked, "promise/dist/index.js")
-  const classesOf = async (names: string): Promise<ReadonlyArray<string>> => {
+  const classesOf = async (name: string, names: string): Promise<ReadonlyArray<string>> => {
+    const published = join(unpacked, name, "dist/index.js")
     const entry = "\0entry.js"
     const bundle = await rolldown({
       input: entry,
+      external: /^effect\//,
       plugins: [
         {
           name: "entry",
@@ -291,20 +292,27 @@ async function isShaken(): Promise<Outcome> {
     await bundle.close()
     return Array.from(output[0].code.matchAll(/^(?:var|class) (\w+)/gm), ([, name]) => name!)
   }
-  const expected = {
-    "{ createMeter }": ["BaseMeter", "MeterLimiter", "Retries", "Run", "MeterRun"],
-    "{ runAll }": ["Retries", "Run"],
-    "{ retryAfter }": []
+  const expected: Readonly<Record<keyof typeof tarballs, Readonly<Record<string, ReadonlyArray<string>>>>> = {
+    promise: {
+      "{ createMeter }": ["BaseMeter", "MeterLimiter", "MeterRun", "Retries", "Run", "SetQueue", "SharedLimiter"],
+      "{ runAll }": ["Retries", "Run"],
+      "{ retryAfter }": []
+    },
+    fibermeter: {
+      "{ Meter }": ["FiberRequest", "SetQueue", "SharedLimiter"],
+      "{ runAll }": ["Run"]
+    }
   }
-  const telling = new Set(Object.values(expected).flat())
-  const problems = await Promise.all(
-    Object.entries<ReadonlyArray<string>>(expected).map(async ([names, classes]) => {
-      const carried = await classesOf(names)
-      const wrong = [...telling].filter((name) => carried.includes(name) !== classes.includes(name))
-      return wrong.map((name) => `${names} ${carried.includes(name) ? "carries" : "lacks"} ${name}`)
+  const checks = Object.entries(expected).flatMap(([name, imports]) => {
+    const telling = Array.from(new Set(Object.values(imports).flat()))
+    return Object.entries(imports).map(async ([names, classes]) => {
+      const carried = await classesOf(name, names)
+      const wrong = telling.filter((each) => carried.includes(each) !== classes.includes(each))
+      return wrong.map((each) => `${name} ${names} ${carried.includes(each) ? "carries" : "lacks"} ${each}`)
     })
-  )
-  return outcome(problems.flat().length === 0, problems.flat().join("\n"))
+  })
+  const problems = (await Promise.all(checks)).flat()
+  return outcome(problems.length === 0, problems.join("\n"))
 }
 
 /** The most bytes that an installed `@fibermeter/promise` may take. */

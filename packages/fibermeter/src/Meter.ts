@@ -595,7 +595,7 @@ export const acquire: {
     meter: Meter<E, R>,
     options?: O
   ): Effect.Effect<void, E | CostErrorOf<O>, R | Scope.Scope>
-} = dual(startsWithMeter, (meter: unknown, options?: unknown): Effect.Effect<void, any, any> =>
+} = /* @__PURE__ */ dual(startsWithMeter, (meter: unknown, options?: unknown): Effect.Effect<void, any, any> =>
   reading(
     () => readStart(meter, options),
     (start, fiber) => {
@@ -703,14 +703,16 @@ export const pause: {
    * @since 0.1.0
    */
   (meter: AnyMeter, duration?: Duration.Input): Effect.Effect<void>
-} = dual(startsWithMeter, (meter: unknown, duration: unknown = Duration.infinity): Effect.Effect<void> =>
-  reading(
-    () => ({ limiters: readMeter(meter), nanos: nanosOf(accept(times.wait("the duration", duration)) as number) }),
-    ({ limiters, nanos }, fiber) => {
-      for (const limiter of limiters()) limiter.pause(ofFiber(fiber), nanos)
-      return Effect.void
-    }
-  )
+} = /* @__PURE__ */ dual(
+  startsWithMeter,
+  (meter: unknown, duration: unknown = Duration.infinity): Effect.Effect<void> =>
+    reading(
+      () => ({ limiters: readMeter(meter), nanos: nanosOf(accept(times.wait("the duration", duration)) as number) }),
+      ({ limiters, nanos }, fiber) => {
+        for (const limiter of limiters()) limiter.pause(ofFiber(fiber), nanos)
+        return Effect.void
+      }
+    )
 )
 
 /**
@@ -782,7 +784,7 @@ export const resize: {
    * @since 0.1.0
    */
   (meter: AnyMeter, limits: Limits): Effect.Effect<void>
-} = dual(2, (meter: unknown, limits: unknown): Effect.Effect<void> =>
+} = /* @__PURE__ */ dual(2, (meter: unknown, limits: unknown): Effect.Effect<void> =>
   reading(
     () => ({ limiters: readMeter(meter), limits: readLimits(limits) }),
     ({ limiters, limits }, fiber) => {

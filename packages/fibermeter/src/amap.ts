@@ -111,7 +111,7 @@ export const amap: {
     items: Items<A, SE, SR>,
     f: (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
   ): Stream.Stream<B, E | SE, R | SR>
-} = dualVerb((call) =>
+} = /* @__PURE__ */ dualVerb((call) =>
   Stream.fromChannel(
     Channel.fromTransform((_, scope) => (Exit.isFailure(call) ? Effect.failCause(call.cause) : pull(call.value, scope)))
   )

@@ -160,7 +160,7 @@ export const runAll: {
     (Q extends AnyFunction ? E | SE : ErrorOf<T>) | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
     (Q extends AnyFunction ? R | SR : ServicesOf<T>) | MeterServices<NoInfer<M>>
   >
-} = dualVerb(
+} = /* @__PURE__ */ dualVerb(
   (call) => collect(call),
   (effects, options) => {
     // Set when the record is read, before the run begins.

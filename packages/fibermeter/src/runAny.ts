@@ -155,7 +155,7 @@ export const runAny: {
     | CostError<NoInfer<C>>,
     (Q extends AnyFunction ? R | SR : Effect.Services<MemberOf<T>>) | MeterServices<NoInfer<M>>
   >
-} = dualVerb(
+} = /* @__PURE__ */ dualVerb(
   (call) => race(call),
   (effects, options) => race(ofEffects(() => effects, options))
 )

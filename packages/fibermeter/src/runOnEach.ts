@@ -108,7 +108,7 @@ export const runOnEach: {
     items: Items<A, SE, SR>,
     f: (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
   ): Effect.Effect<void, E | SE, R | SR>
-} = dualVerb((call) =>
+} = /* @__PURE__ */ dualVerb((call) =>
   execute(
     call,
     () => discard,

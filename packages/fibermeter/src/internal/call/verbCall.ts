@@ -36,7 +36,7 @@ export type AllOptions = AmapOptions<Meters, any, Cost> & RunAnyOptions<Meters, 
 type TaskFunction<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
 
 /** Durations as Effect takes them: all of `Duration.Input`. */
-export const times = check.times(readMillis)
+export const times = /* @__PURE__ */ check.times(readMillis)
 
 const checks: check.Checks = {
   ...times.limits,
