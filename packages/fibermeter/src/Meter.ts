@@ -25,8 +25,9 @@ import type * as Semaphore from "effect/Semaphore"
 import { accept, attempt } from "./internal/input/accept.ts"
 import { times } from "./internal/call/verbCall.ts"
 import * as check from "./internal/input/validate.ts"
-import type { ExcessiveCost, ScheduleEnded } from "./internal/admission/errors.ts"
+import type { ExcessiveCost, ExcessivePermits, ScheduleEnded } from "./internal/admission/errors.ts"
 import { FiberRequest, yieldBefore } from "./internal/admission/fiberRequest.ts"
+import type { Ask } from "./internal/admission/fiberRequest.ts"
 import { inOrder, namesOf, limitersTogether } from "./internal/admission/limiter.ts"
 import type { Limiter } from "./internal/admission/limiter.ts"
 import { CopyId, limitersOf, isAnyMeter, hasLimiters, meterCheck, TypeId } from "./internal/meter/meterLimiters.ts"
@@ -45,7 +46,7 @@ import { SemaphoreLimiter } from "./internal/limits/semaphoreLimiter.ts"
 import { snapshotOf } from "./internal/meter/snapshot.ts"
 import { Timeline } from "./internal/runtime/timeline.ts"
 
-export { Deadlock, ExcessiveCost, ScheduleEnded } from "./internal/admission/errors.ts"
+export { Deadlock, ExcessiveCost, ExcessivePermits, ScheduleEnded } from "./internal/admission/errors.ts"
 
 /**
  * Admits the start of tasks and learns of their end. `E` is how admission itself can fail and `R` what it needs; both
@@ -396,12 +397,29 @@ export const pacing = (limits: {
  * @since 0.1.0
  */
 export interface TaskOptions {
-  /** What the task costs, by the names of the meter's windows; a window that is not named costs 1. */
+  /** The cost of the task, by the names of the meter's windows. A window that is not named costs 1. */
   readonly cost?: Cost | undefined
+  /**
+   * How many permits of `maxAtOnce` the task holds while it runs: a whole number, at least 1, which is the default. If the
+   * meter has fewer, it fails at once with `ExcessivePermits`.
+   */
+  readonly permits?: number | undefined
+  /**
+   * The priority among the tasks that wait for the same meters: a finite number, the higher first. Default: 0. A task that 32
+   * later arrivals of higher priority have overtaken is next.
+   */
+  readonly priority?: number | undefined
+  /**
+   * The lane among the tasks that wait for the same meters: any key but a function, such as a tenant or a user. Lanes take
+   * turns, and get equal numbers of permits. Within a lane, the priority counts.
+   */
+  readonly lane?: unknown
 }
 
-/** The error that a cost brings in, where there is one. */
-type CostErrorOf<O> = O extends { readonly cost: Cost } ? ExcessiveCost : never
+/** The errors that options add. */
+type TaskError<O> =
+  | (O extends { readonly cost: Cost } ? ExcessiveCost : never)
+  | (O extends { readonly permits: number } ? ExcessivePermits : never)
 
 /**
  * Runs one effect as a task of a meter: waits for its start, and tells the meter of its end, whichever it is.
@@ -452,7 +470,7 @@ export const metered: {
   <ME, MR, const O extends TaskOptions = {}>(
     meter: Meter<ME, MR>,
     options?: O
-  ): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | ME | CostErrorOf<O>, R | MR>
+  ): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | ME | TaskError<O>, R | MR>
   /**
    * Runs one effect as a task of the meter: waits until the meter admits it, and releases the meter when it has ended.
    *
@@ -478,7 +496,7 @@ export const metered: {
     effect: Effect.Effect<A, E, R>,
     meter: Meter<ME, MR>,
     options?: O
-  ): Effect.Effect<A, E | ME | CostErrorOf<O>, R | MR>
+  ): Effect.Effect<A, E | ME | TaskError<O>, R | MR>
 } = (...args: ReadonlyArray<unknown>): any => {
   const [first, second, third] = args
   if (Effect.isEffect(first) || isAnyMeter(second)) return meteredBy(first, () => readStart(second, third))
@@ -568,7 +586,7 @@ export const acquire: {
    */
   <const O extends TaskOptions = {}>(
     options?: O
-  ): <E, R>(meter: Meter<E, R>) => Effect.Effect<void, E | CostErrorOf<O>, R | Scope.Scope>
+  ): <E, R>(meter: Meter<E, R>) => Effect.Effect<void, E | TaskError<O>, R | Scope.Scope>
   /**
    * Acquires a permit of the meter for the lifetime of the current scope: waits until the meter admits the start, and
    * releases it when the scope is closed.
@@ -594,7 +612,7 @@ export const acquire: {
   <E, R, const O extends TaskOptions = {}>(
     meter: Meter<E, R>,
     options?: O
-  ): Effect.Effect<void, E | CostErrorOf<O>, R | Scope.Scope>
+  ): Effect.Effect<void, E | TaskError<O>, R | Scope.Scope>
 } = /* @__PURE__ */ dual(startsWithMeter, (meter: unknown, options?: unknown): Effect.Effect<void, any, any> =>
   reading(
     () => readStart(meter, options),
@@ -809,6 +827,8 @@ export interface Snapshot {
   readonly running: number
   /** Tasks that wait for their start. */
   readonly waiting: number
+  /** How many of those that wait there are in each lane. Tasks without a lane are not in it. */
+  readonly lanes: ReadonlyMap<unknown, number>
   /** Tasks that have ever started. */
   readonly started: number
   /** How many more may run at once; `Infinity` where nothing limits that. */
@@ -1118,25 +1138,27 @@ const keyedBy = <K>(limits: Limits): Keyed<K> => {
   }
 }
 
-/** What a single task asks for its start by. */
+/** The arguments of a single task, checked. */
 interface Start {
   readonly limiters: () => ReadonlyArray<Limiter>
-  /** A copy, whose names are checked when the limiters are asked. */
-  readonly cost: unknown
+  /** Its cost is a copy, whose names are checked when the limiters are known. */
+  readonly options: Readonly<Record<string, unknown>> | undefined
 }
 
-const startChecks: check.Checks = { cost: (_, cost) => check.copyOfCost(cost) }
+const startChecks: check.Checks = { ...check.rank, cost: (_, cost) => check.copyOfCost(cost) }
 
 const readStart = (meter: unknown, options: unknown): Start => ({
   limiters: readMeter(meter),
-  cost: accept(check.options(startChecks, options))["cost"]
+  options: options === undefined ? undefined : accept(check.options(startChecks, options))
 })
 
-const requestOf = (fiber: Fiber.Fiber<any, any>, start: Start): FiberRequest => {
-  const limiters = start.limiters()
-  return new FiberRequest(
-    fiber,
-    limiters,
-    start.cost === undefined ? undefined : accept(check.cost(namesOf(limiters), start.cost))
-  )
+/** Instead of a new object for each request. */
+const noAsk: Ask = {}
+
+const requestOf = (fiber: Fiber.Fiber<any, any>, { limiters: limitersOf, options }: Start): FiberRequest => {
+  const limiters = limitersOf()
+  const cost = options?.["cost"]
+  const ask: Ask =
+    cost === undefined ? (options ?? noAsk) : { ...options, cost: accept(check.cost(namesOf(limiters), cost)) }
+  return new FiberRequest(fiber, limiters, ask)
 }

@@ -1,11 +1,14 @@
 /**
  * The options of the verbs.
  */
-import type { Cost, ExcessiveCost, Limits, Meters } from "./Meter.ts"
+import type { Cost, ExcessiveCost, ExcessivePermits, Limits, Meters } from "./Meter.ts"
 import type { Progress } from "./Progress.ts"
 
 /** The error that the option `cost` adds to a call. `C` is the type that it returns, or `never` without it. */
 export type CostError<C> = [C] extends [never] ? never : ExcessiveCost
+
+/** The error that `permits` adds to a call, if it is given. */
+export type PermitsError<P> = [P] extends [never] ? never : ExcessivePermits
 
 /**
  * The options of all verbs. Without options, nothing is limited.
@@ -13,7 +16,12 @@ export type CostError<C> = [C] extends [never] ? never : ExcessiveCost
  * @category options
  * @since 0.1.0
  */
-export interface Options<out M extends Meters = Meters, in A = any, out C extends Cost = never> extends Limits {
+export interface Options<
+  out M extends Meters = Meters,
+  in A = any,
+  out C extends Cost = never,
+  out P extends number = never
+> extends Limits {
   /**
    * A meter, or several, whose limits this call shares with all others that use them, in addition to the call's own limits.
    * With several, a task starts when all of them admit it, and takes from all in the same step.
@@ -25,6 +33,23 @@ export interface Options<out M extends Meters = Meters, in A = any, out C extend
    * `Meter.correct`.
    */
   readonly cost?: ((item: A, index: number) => C) | undefined
+  /**
+   * How many permits of `maxAtOnce` each task holds while it runs: a whole number, at least 1, which is the default. It applies
+   * to the call's own limit and to its meters. A call whose tasks need more than a meter has fails with
+   * `Meter.ExcessivePermits`.
+   */
+  readonly permits?: P | undefined
+  /**
+   * The priority of a task among those that wait for the same meters, or a function of the item: a finite number, the higher
+   * first. Default: 0. A call asks for one start at a time, in the order of its items, so this is its rank among other calls
+   * and single tasks. A waiter that 32 later arrivals of higher priority have overtaken is next.
+   */
+  readonly priority?: number | ((item: A, index: number) => number) | undefined
+  /**
+   * The lane of a task among those that wait for the same meters, or a function of the item: any key, such as a tenant or a
+   * user. Lanes take turns, and get equal numbers of permits. Within a lane, the priority counts.
+   */
+  readonly lane?: unknown
   /**
    * Called with the progress of the call ten times a second, by the `Clock`, and once when the call ends. If it throws, the
    * call dies with that error.
@@ -38,11 +63,12 @@ export interface Options<out M extends Meters = Meters, in A = any, out C extend
  * @category options
  * @since 0.1.0
  */
-export interface AmapOptions<out M extends Meters = Meters, in A = any, out C extends Cost = never> extends Options<
-  M,
-  A,
-  C
-> {
+export interface AmapOptions<
+  out M extends Meters = Meters,
+  in A = any,
+  out C extends Cost = never,
+  out P extends number = never
+> extends Options<M, A, C, P> {
   /** Whether results are emitted in the order of the items, instead of as they become available. Default: `false`. */
   readonly ordered?: boolean | undefined
   /**
@@ -58,11 +84,12 @@ export interface AmapOptions<out M extends Meters = Meters, in A = any, out C ex
  * @category options
  * @since 0.1.0
  */
-export interface RunAnyOptions<out M extends Meters = Meters, in A = any, out C extends Cost = never> extends Options<
-  M,
-  A,
-  C
-> {
+export interface RunAnyOptions<
+  out M extends Meters = Meters,
+  in A = any,
+  out C extends Cost = never,
+  out P extends number = never
+> extends Options<M, A, C, P> {
   /**
    * Which task decides: the first to succeed (`"success"`, the default), or the first to end, even if it fails
    * (`"settled"`).

@@ -12,7 +12,7 @@ import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import type { Run } from "./internal/run/run.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
-import type { AmapOptions, CostError } from "./Options.ts"
+import type { AmapOptions, CostError, PermitsError } from "./Options.ts"
 
 /**
  * Runs a task for each item and returns a `Stream` of the results, as they become available.
@@ -64,14 +64,14 @@ export const amap: {
    * @category verbs
    * @since 0.1.0
    */
-  <A, B, E, R, M extends Meters = never, C extends Cost = never>(
+  <A, B, E, R, M extends Meters = never, C extends Cost = never, P extends number = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: AmapOptions<M, A, C>
+    options?: AmapOptions<M, A, C, P>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
   ) => Stream.Stream<
     B,
-    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>> | PermitsError<NoInfer<P>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
   /**
@@ -96,11 +96,15 @@ export const amap: {
    * @category verbs
    * @since 0.1.0
    */
-  <I extends Items<any, any, any>, B, E, R, M extends Meters = never, C extends Cost = never>(
+  <I extends Items<any, any, any>, B, E, R, M extends Meters = never, C extends Cost = never, P extends number = never>(
     items: I,
     f: (item: ItemOf<I>, index: number) => Effect.Effect<B, E, R>,
-    options?: AmapOptions<M, ItemOf<I>, C>
-  ): Stream.Stream<B, E | ItemsError<I> | MeterError<M> | CostError<C>, R | ItemsServices<I> | MeterServices<M>>
+    options?: AmapOptions<M, ItemOf<I>, C, P>
+  ): Stream.Stream<
+    B,
+    E | ItemsError<I> | MeterError<M> | CostError<C> | PermitsError<P>,
+    R | ItemsServices<I> | MeterServices<M>
+  >
   /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, E, R, SE = never, SR = never>(
     items: Items<A, SE, SR>,

@@ -8,7 +8,7 @@ import { All } from "./internal/results/all.ts"
 import type { AnyFunction, Meant } from "./internal/call/wrongCall.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
-import type { CostError, Options } from "./Options.ts"
+import type { CostError, PermitsError, Options } from "./Options.ts"
 
 type AnyEffect = Effect.Effect<any, any, any>
 
@@ -82,14 +82,14 @@ export const runAll: {
    * @category verbs
    * @since 0.1.0
    */
-  <A, B, E, R, M extends Meters = never, C extends Cost = never>(
+  <A, B, E, R, M extends Meters = never, C extends Cost = never, P extends number = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M, A, C>
+    options?: Options<M, A, C, P>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
   ) => Effect.Effect<
     Array<B>,
-    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>> | PermitsError<NoInfer<P>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
   /**
@@ -114,11 +114,15 @@ export const runAll: {
    * @category verbs
    * @since 0.1.0
    */
-  <I extends Items<any, any, any>, B, E, R, M extends Meters = never, C extends Cost = never>(
+  <I extends Items<any, any, any>, B, E, R, M extends Meters = never, C extends Cost = never, P extends number = never>(
     items: I,
     f: (item: ItemOf<I>, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M, ItemOf<I>, C>
-  ): Effect.Effect<Array<B>, E | ItemsError<I> | MeterError<M> | CostError<C>, R | ItemsServices<I> | MeterServices<M>>
+    options?: Options<M, ItemOf<I>, C, P>
+  ): Effect.Effect<
+    Array<B>,
+    E | ItemsError<I> | MeterError<M> | CostError<C> | PermitsError<P>,
+    R | ItemsServices<I> | MeterServices<M>
+  >
   /**
    * Runs a list of effects and returns their results in the order of the input: a tuple for a tuple, a record for a record,
    * otherwise an array.
@@ -140,24 +144,39 @@ export const runAll: {
    * @category verbs
    * @since 0.1.0
    */
-  <const T extends Effects, M extends Meters = never, C extends Cost = never>(
+  <const T extends Effects, M extends Meters = never, C extends Cost = never, P extends number = never>(
     effects: T,
-    options?: Options<M, MemberOf<T>, C>
+    options?: Options<M, MemberOf<T>, C, P>
   ): Effect.Effect<
     Results<T>,
-    ErrorOf<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    ErrorOf<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>> | PermitsError<NoInfer<P>>,
     ServicesOf<T> | MeterServices<NoInfer<M>>
   >
   /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */
-  <A, B, E, R, const T, SE = never, SR = never, M extends Meters = never, C extends Cost = never, Q = AnyFunction>(
+  <
+    A,
+    B,
+    E,
+    R,
+    const T,
+    SE = never,
+    SR = never,
+    M extends Meters = never,
+    C extends Cost = never,
+    P extends number = never,
+    Q = AnyFunction
+  >(
     items: T & (Q extends AnyFunction ? Items<A, SE, SR> : Effects),
     f: (Q extends AnyFunction
       ? (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
-      : Options<M, MemberOf<T>, C>) &
+      : Options<M, MemberOf<T>, C, P>) &
       Meant<Q>
   ): Effect.Effect<
     Q extends AnyFunction ? Array<B> : Results<T>,
-    (Q extends AnyFunction ? E | SE : ErrorOf<T>) | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    | (Q extends AnyFunction ? E | SE : ErrorOf<T>)
+    | MeterError<NoInfer<M>>
+    | CostError<NoInfer<C>>
+    | PermitsError<NoInfer<P>>,
     (Q extends AnyFunction ? R | SR : ServicesOf<T>) | MeterServices<NoInfer<M>>
   >
 } = /* @__PURE__ */ dualVerb(

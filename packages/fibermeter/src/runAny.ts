@@ -7,7 +7,7 @@ import { Any } from "./internal/results/any.ts"
 import type { AnyFunction, Meant } from "./internal/call/wrongCall.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
-import type { CostError, RunAnyOptions } from "./Options.ts"
+import type { CostError, PermitsError, RunAnyOptions } from "./Options.ts"
 
 type AnyEffect = Effect.Effect<any, any, any>
 
@@ -70,14 +70,19 @@ export const runAny: {
    * @category verbs
    * @since 0.1.0
    */
-  <A, B, E, R, M extends Meters = never, C extends Cost = never>(
+  <A, B, E, R, M extends Meters = never, C extends Cost = never, P extends number = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: RunAnyOptions<M, A, C>
+    options?: RunAnyOptions<M, A, C, P>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
   ) => Effect.Effect<
     B,
-    E | NoInfer<SE> | Cause.NoSuchElementError | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    | E
+    | NoInfer<SE>
+    | Cause.NoSuchElementError
+    | MeterError<NoInfer<M>>
+    | CostError<NoInfer<C>>
+    | PermitsError<NoInfer<P>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
   /**
@@ -102,13 +107,13 @@ export const runAny: {
    * @category verbs
    * @since 0.1.0
    */
-  <I extends Items<any, any, any>, B, E, R, M extends Meters = never, C extends Cost = never>(
+  <I extends Items<any, any, any>, B, E, R, M extends Meters = never, C extends Cost = never, P extends number = never>(
     items: I,
     f: (item: ItemOf<I>, index: number) => Effect.Effect<B, E, R>,
-    options?: RunAnyOptions<M, ItemOf<I>, C>
+    options?: RunAnyOptions<M, ItemOf<I>, C, P>
   ): Effect.Effect<
     B,
-    E | ItemsError<I> | Cause.NoSuchElementError | MeterError<M> | CostError<C>,
+    E | ItemsError<I> | Cause.NoSuchElementError | MeterError<M> | CostError<C> | PermitsError<P>,
     R | ItemsServices<I> | MeterServices<M>
   >
   /**
@@ -133,26 +138,43 @@ export const runAny: {
    * @category verbs
    * @since 0.1.0
    */
-  <const T extends Effects, M extends Meters = never, C extends Cost = never>(
+  <const T extends Effects, M extends Meters = never, C extends Cost = never, P extends number = never>(
     effects: T,
-    options?: RunAnyOptions<M, MemberOf<T>, C>
+    options?: RunAnyOptions<M, MemberOf<T>, C, P>
   ): Effect.Effect<
     Effect.Success<MemberOf<T>>,
-    Effect.Error<MemberOf<T>> | NoneError<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    | Effect.Error<MemberOf<T>>
+    | NoneError<T>
+    | MeterError<NoInfer<M>>
+    | CostError<NoInfer<C>>
+    | PermitsError<NoInfer<P>>,
     Effect.Services<MemberOf<T>> | MeterServices<NoInfer<M>>
   >
   /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */
-  <A, B, E, R, const T, SE = never, SR = never, M extends Meters = never, C extends Cost = never, Q = AnyFunction>(
+  <
+    A,
+    B,
+    E,
+    R,
+    const T,
+    SE = never,
+    SR = never,
+    M extends Meters = never,
+    C extends Cost = never,
+    P extends number = never,
+    Q = AnyFunction
+  >(
     items: T & (Q extends AnyFunction ? Items<A, SE, SR> : Effects),
     f: (Q extends AnyFunction
       ? (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
-      : RunAnyOptions<M, MemberOf<T>, C>) &
+      : RunAnyOptions<M, MemberOf<T>, C, P>) &
       Meant<Q>
   ): Effect.Effect<
     Q extends AnyFunction ? B : Effect.Success<MemberOf<T>>,
     | (Q extends AnyFunction ? E | SE | Cause.NoSuchElementError : Effect.Error<MemberOf<T>> | NoneError<T>)
     | MeterError<NoInfer<M>>
-    | CostError<NoInfer<C>>,
+    | CostError<NoInfer<C>>
+    | PermitsError<NoInfer<P>>,
     (Q extends AnyFunction ? R | SR : Effect.Services<MemberOf<T>>) | MeterServices<NoInfer<M>>
   >
 } = /* @__PURE__ */ dualVerb(

@@ -4,7 +4,7 @@ import { dualVerb, execute } from "./internal/call/verbCall.ts"
 import { discard } from "./internal/results/discard.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
-import type { CostError, Options } from "./Options.ts"
+import type { CostError, PermitsError, Options } from "./Options.ts"
 
 /**
  * Runs a task for each item and discards the results.
@@ -59,14 +59,14 @@ export const runOnEach: {
    * @category verbs
    * @since 0.1.0
    */
-  <A, B, E, R, M extends Meters = never, C extends Cost = never>(
+  <A, B, E, R, M extends Meters = never, C extends Cost = never, P extends number = never>(
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M, A, C>
+    options?: Options<M, A, C, P>
   ): <SE = never, SR = never>(
     items: Items<A, SE, SR>
   ) => Effect.Effect<
     void,
-    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>>,
+    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>> | PermitsError<NoInfer<P>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
   /**
@@ -93,11 +93,15 @@ export const runOnEach: {
    * @category verbs
    * @since 0.1.0
    */
-  <I extends Items<any, any, any>, B, E, R, M extends Meters = never, C extends Cost = never>(
+  <I extends Items<any, any, any>, B, E, R, M extends Meters = never, C extends Cost = never, P extends number = never>(
     items: I,
     f: (item: ItemOf<I>, index: number) => Effect.Effect<B, E, R>,
-    options?: Options<M, ItemOf<I>, C>
-  ): Effect.Effect<void, E | ItemsError<I> | MeterError<M> | CostError<C>, R | ItemsServices<I> | MeterServices<M>>
+    options?: Options<M, ItemOf<I>, C, P>
+  ): Effect.Effect<
+    void,
+    E | ItemsError<I> | MeterError<M> | CostError<C> | PermitsError<P>,
+    R | ItemsServices<I> | MeterServices<M>
+  >
   /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, E, R, SE = never, SR = never>(
     items: Items<A, SE, SR>,

@@ -1,9 +1,9 @@
 /** The priority queue, against a sorted list. */
 import { describe, expect, it } from "@effect/vitest"
 import fc from "fast-check"
-import { Heap, type Ranked } from "../src/internal/data/heap.ts"
+import { Heap, type HeapEntry } from "../src/internal/data/heap.ts"
 
-interface Member extends Ranked {
+interface Member extends HeapEntry {
   rank: number
 }
 
@@ -15,7 +15,7 @@ describe("a heap", () => {
     )
     fc.assert(
       fc.property(steps, fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true })), (all, ranks) => {
-        const heap = new Heap<Member>()
+        const heap = new Heap<Member>((a, b) => a.rank < b.rank)
         const list: Array<Member> = []
         const remove = (at: number): void => {
           const [member] = list.splice(at, 1)

@@ -261,7 +261,9 @@ describe("options", () => {
     void runAll([Effect.void], { concurrency: 3 })
     // @ts-expect-error: the name is maxAtOnce
     void Meter.make({ concurrency: 3 })
-    expectTypeOf<keyof Options>().toEqualTypeOf<keyof Meter.Limits | "meter" | "cost" | "onProgress">()
+    expectTypeOf<keyof Options>().toEqualTypeOf<
+      keyof Meter.Limits | "meter" | "cost" | "permits" | "priority" | "lane" | "onProgress"
+    >()
     expectTypeOf<keyof AmapOptions>().toEqualTypeOf<keyof Options | "ordered" | "maxUnread">()
     expectTypeOf<keyof RunAnyOptions>().toEqualTypeOf<keyof Options | "until">()
     expectTypeOf<keyof Meter.Limits>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst" | "windows">()

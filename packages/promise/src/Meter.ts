@@ -91,6 +91,8 @@ export interface Snapshot {
   readonly running: number
   /** Tasks that wait for admission. */
   readonly waiting: number
+  /** How many of those that wait there are in each lane. Tasks without a lane are not in it. */
+  readonly lanes: ReadonlyMap<unknown, number>
   /** Tasks that have ever started. */
   readonly started: number
   /** How many permits are free; `Infinity` without `maxAtOnce`. */

@@ -2,7 +2,16 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Stream } from "effect"
 import { amap, Meter, runAll, runAny, runOnEach } from "../../src/index.ts"
-import { amapRules, limitRules, problemIn, rule, runAnyRules, verbRules } from "../support/rules.ts"
+import {
+  amapRules,
+  limitRules,
+  problemIn,
+  rule,
+  runAnyRules,
+  taskRankRules,
+  verbRankRules,
+  verbRules
+} from "../support/rules.ts"
 import type { Rule, Shown } from "../support/rules.ts"
 import { Source } from "../support/Source.ts"
 
@@ -27,7 +36,7 @@ interface EntryPoint {
 const verb = (name: string, call: EntryPoint["call"], own: ReadonlyArray<Rule> = []): EntryPoint => ({
   name,
   call,
-  rules: [...limits, ...verbRules, ...meterRules, ...own],
+  rules: [...limits, ...verbRules, ...verbRankRules, ...meterRules, ...own],
   unknown: ["signal", "grace", "limit", "retry", "constructor"],
   needsOptions: false
 })
@@ -42,6 +51,17 @@ const forLimits = (
   rules,
   unknown: ["meter", "cost", "ordered", "maxUnread", "constructor"],
   needsOptions: true
+})
+
+const forTask = (
+  name: string,
+  call: (options: unknown, f: Untyped) => Effect.Effect<unknown, unknown>
+): EntryPoint => ({
+  name,
+  call: (options, _, f) => call(options, f),
+  rules: taskRankRules,
+  unknown: ["meter", "maxAtOnce", "weights", "constructor"],
+  needsOptions: false
 })
 
 const limits = limitRules([]).map((each) =>
@@ -78,6 +98,11 @@ const entryPoints: ReadonlyArray<EntryPoint> = [
   forLimits("Meter.keyed", (limits) => untypedMeter.keyed(limits)),
   forLimits("Meter.keyedUnsafe", (limits) => Effect.sync(() => Meter.keyedUnsafe(limits as {}))),
   forLimits("Meter.resize", (limits) => untypedMeter.resize(Meter.makeUnsafe({}), limits)),
+  forTask("Meter.metered", (options, f) => Meter.metered(effect(f), aMeter, options as {})),
+  forTask("Meter.metered in a pipe", (options, f) => effect(f).pipe(Meter.metered(aMeter, options as {}))),
+  forTask("Meter.acquire", (options, f) =>
+    Effect.scoped(Effect.andThen(Meter.acquire(aMeter, options as {}), effect(f)))
+  ),
   verb("runOnEach", (options, items, f) => untyped.runOnEach(items, f, options)),
   verb("runAll over items", (options, items, f) => untyped.runAll(items, f, options)),
   verb("runAll over effects", (options, _, f) => untyped.runAll([effect(f)], options)),

@@ -514,6 +514,7 @@ describe("snapshot", () => {
       expect(await log.world.value(seen(meter))).toEqual({
         running: 0,
         waiting: 0,
+        lanes: new Map(),
         started: 0,
         free,
         room,
@@ -641,7 +642,9 @@ describe("snapshot", () => {
         [300, Meter.metered(log.task("b", 1000), b)],
         [400, Effect.map(seen(both), (shot) => shots.push(shot))]
       )
-      expect(shots).toEqual([{ running: 2, waiting: 0, started: 2, free: 2, room: { r: 0, s: 4 }, nextStart: 4600 }])
+      expect(shots).toEqual([
+        { running: 2, waiting: 0, lanes: new Map(), started: 2, free: 2, room: { r: 0, s: 4 }, nextStart: 4600 }
+      ])
     }
   })
 

@@ -209,8 +209,8 @@ describe("fromSemaphore", () => {
     const real = Semaphore.makeUnsafe(1)
     const broken = new Proxy(real, {
       get: (target, key) =>
-        key === "withPermit"
-          ? () => Effect.andThen(Effect.sleep(10), Effect.die("no semaphore"))
+        key === "withPermits"
+          ? () => () => Effect.andThen(Effect.sleep(10), Effect.die("no semaphore"))
           : Reflect.get(target, key)
     })
     const meter = Meter.fromSemaphore(broken)

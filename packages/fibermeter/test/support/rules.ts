@@ -171,6 +171,49 @@ export const verbRules: ReadonlyArray<Rule> = [
   rule("onProgress", { wanted: "a function", wrongType: notFunctions, accepted: [() => {}, undefined] })
 ]
 
+const permits = rule("permits", {
+  wanted: "a whole number of at least 1",
+  outOfRange: [
+    [0, "0"],
+    [-1, "-1"],
+    [1.5, "1.5"],
+    [NaN, "NaN"],
+    [Infinity, "Infinity"],
+    [2 ** 53, "9007199254740992"]
+  ],
+  wrongType: notNumbers,
+  accepted: [1, 7, undefined]
+})
+const priority = {
+  wanted: "a finite number",
+  outOfRange: [
+    [NaN, "NaN"],
+    [Infinity, "Infinity"],
+    [-Infinity, "-Infinity"]
+  ],
+  wrongType: notNumbers,
+  accepted: [0, -1, 0.5, 1e300, undefined]
+} as const
+const lanes = ["a", 0, null, {}, Symbol("a"), undefined]
+
+/** What a task holds and how it ranks, as options of single tasks. */
+export const taskRankRules: ReadonlyArray<Rule> = [
+  permits,
+  rule("priority", priority),
+  rule("lane", { wanted: "a key, such as a string", wrongType: [[() => "a", "a function"]], accepted: lanes })
+]
+
+/** The same as options of verbs, where functions of the item are accepted. */
+export const verbRankRules: ReadonlyArray<Rule> = [
+  permits,
+  rule("priority", {
+    ...priority,
+    wrongType: notNumbers.filter(([value]) => typeof value !== "function"),
+    accepted: [...priority.accepted, () => 5]
+  }),
+  rule("lane", { wanted: "", wrongType: [], accepted: [...lanes, () => "a"] })
+]
+
 export const amapRules: ReadonlyArray<Rule> = [
   rule("maxUnread", { ...atLeastOne, accepted: [...atLeastOne.accepted, undefined] }),
   rule("ordered", { wanted: "true or false", wrongType: notBooleans, accepted: [true, false, undefined] })

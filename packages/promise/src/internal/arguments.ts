@@ -127,7 +127,7 @@ export const makeRun = <A, B>(
   const total = onProgress === undefined ? undefined : calls.sizeOf(items)
   const shared = admission.together(metersOf(meter).map((each) => () => [each.limiter]))
   for (const limiter of shared) limiter.throwIfClosed()
-  const own = admission.LocalLimiter.forCall(options, retry !== undefined && shared.length === 0)
+  const own = admission.LocalLimiter.forCall(options, 1, retry !== undefined && shared.length === 0)
   const pausable = shared[0] ?? own.limiters[0]
   const retries = retry === undefined ? undefined : new Retries(retry, (nanos) => pausable!.pause(host(), nanos))
   const limiters = [...own.limiters, ...shared]

@@ -568,6 +568,7 @@ describe("snapshot", () => {
     expect(createMeter({ maxAtOnce: 3, maxPerSecond: 10, windows }).snapshot()).toEqual({
       running: 0,
       waiting: 0,
+      lanes: new Map(),
       started: 0,
       free: 3,
       room: { requests: 5, tokens: 100 },
@@ -576,6 +577,7 @@ describe("snapshot", () => {
     expect(createMeter({}).snapshot()).toEqual({
       running: 0,
       waiting: 0,
+      lanes: new Map(),
       started: 0,
       free: Infinity,
       room: {},

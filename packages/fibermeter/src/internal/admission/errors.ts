@@ -1,5 +1,5 @@
 /**
- * How a meter refuses a start.
+ * The errors with which a meter of core refuses a start.
  */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
@@ -20,7 +20,7 @@ export class ScheduleEnded extends Data.TaggedError("ScheduleEnded")<{
 }
 
 /**
- * A task costs more than a limit allows for in its whole window, so that waiting could not help.
+ * A task costs more than a window allows in all, so waiting cannot help.
  *
  * @category errors
  * @since 0.1.0
@@ -37,8 +37,25 @@ export class ExcessiveCost extends Data.TaggedError("ExcessiveCost")<{
 }
 
 /**
+ * A task needs more permits than its meter has in all, so waiting cannot help. A task that already waits is refused, too,
+ * when `resize` lowers `maxAtOnce` below what it needs.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ExcessivePermits extends Data.TaggedError("ExcessivePermits")<{
+  readonly permits: number
+  /** The meter's `maxAtOnce`. */
+  readonly limit: number
+}> {
+  override get message(): string {
+    return excessMessage(this)
+  }
+}
+
+/**
  * All permits of a meter are held by tasks whose own fibers wait for another permit of that same meter, so that none of
- * them could ever go on. A mistake in the program rather than something to recover from, hence a defect, of the last of
+ * them can continue. A mistake in the program rather than something to recover from, hence a defect, of the last of
  * these waits.
  *
  * **Details**
@@ -51,7 +68,7 @@ export class ExcessiveCost extends Data.TaggedError("ExcessiveCost")<{
  * @since 0.1.0
  */
 export class Deadlock extends Data.TaggedError("Deadlock")<{
-  /** How many tasks hold a permit each and wait for another one. */
+  /** How many tasks hold permits and wait for others. */
   readonly held: number
 }> {
   override get message(): string {
@@ -63,12 +80,17 @@ export class Deadlock extends Data.TaggedError("Deadlock")<{
   }
 }
 
-/** The cause that a limiter's refusal is. */
+/** A refusal as a cause. */
 export const causeOf = (refusal: Refusal): Cause.Cause<any> => {
-  if (refusal._tag === "Failure") return refusal.cause as Cause.Cause<any>
-  const { cost, limit, window } = refusal
-  return Cause.fail(new ExcessiveCost({ window, cost, limit }))
+  switch (refusal._tag) {
+    case "Failure":
+      return refusal.cause as Cause.Cause<any>
+    case "ExcessiveCost":
+      return Cause.fail(new ExcessiveCost({ window: refusal.window, cost: refusal.cost, limit: refusal.limit }))
+    case "ExcessivePermits":
+      return Cause.fail(new ExcessivePermits({ permits: refusal.permits, limit: refusal.limit }))
+  }
 }
 
-/** A refusal with a cause of Effect's. */
+/** A refusal with a cause. */
 export const refusalOf = (cause: Cause.Cause<any>): Refusal => ({ _tag: "Failure", cause })

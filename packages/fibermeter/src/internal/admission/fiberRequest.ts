@@ -1,5 +1,5 @@
 /**
- * How a fiber waits for one start, and what it is told of that.
+ * The request of a fiber that wants one start.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -17,31 +17,55 @@ import type { Refusal } from "./refusal.ts"
 import { AdmissionRequest } from "./request.ts"
 import { deferStart, overdue } from "../runtime/eventLoop.ts"
 
-/** The request of a fiber that wants one start. A fiber keeps its async context by itself. */
+/** What a single task asks for. */
+export interface Ask {
+  readonly cost?: Cost | undefined
+  readonly permits?: number | undefined
+  readonly priority?: number | undefined
+  readonly lane?: unknown
+}
+
+/** Effect keeps the async context of a fiber, so this does not. */
 export class FiberRequest extends AdmissionRequest {
   declare readonly host: FiberHost
-  declare readonly cost: Cost | undefined
   declare readonly inside: Caller | undefined
+  declare private readonly ask: Ask
   declare private readonly fiber: Fiber.Fiber<any, any>
   declare private isAdmitted: boolean
   declare private isOver: boolean
   declare private resume: ((effect: Effect.Effect<void, any>) => void) | undefined
-  /** The fiber's context without what the task has been told, if it has been told anything. */
+  /** The fiber's context as it was before `provideTask`. */
   declare private outerContext: Context.Context<never> | undefined
 
-  constructor(fiber: Fiber.Fiber<any, any>, limiters: ReadonlyArray<Limiter>, cost: Cost | undefined) {
+  constructor(fiber: Fiber.Fiber<any, any>, limiters: ReadonlyArray<Limiter>, ask: Ask) {
     super(limiters)
     this.fiber = fiber
     this.host = ofFiber(fiber)
     this.inside = callerIn(fiber, true)
-    this.cost = cost
+    this.ask = ask
     this.isAdmitted = false
     this.isOver = false
     this.resume = undefined
     this.outerContext = undefined
   }
 
-  /** Waits until the start is granted. Whatever comes of it, `end` has to be called. */
+  get cost(): Cost | undefined {
+    return this.ask.cost
+  }
+
+  override get permits(): number {
+    return this.ask.permits ?? 1
+  }
+
+  override get priority(): number {
+    return this.ask.priority ?? 0
+  }
+
+  override get lane(): unknown {
+    return this.ask.lane
+  }
+
+  /** Waits until the start is admitted. However it ends, `end` has to be called. */
   get admission(): Effect.Effect<void, any> {
     return Effect.callback<void, any>((resume) => {
       this.resume = resume
@@ -49,28 +73,28 @@ export class FiberRequest extends AdmissionRequest {
       this.isAdmitted = true
       resume(Effect.void)
       this.rest()
-      // The fiber goes on only after this, so when it has seen its start is known by the end of this step.
+      // The fiber continues only after this, so its start is known at the end of this step.
       if (this.isTimed) void Promise.resolve().then(() => this.started())
     })
   }
 
   /**
-   * Lets the effect know what it holds, where it can have a use for that. By hand what `provideService` and another
-   * `onExit` would do, in a third of the time.
+   * Makes the task known to the effect, where that has a use for it. By hand what `provideService` and another `onExit` would
+   * do, in a third of the time.
    */
   provideTask<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const hasUse = capacityOf(this.limiters) < Infinity || this.limiters.some((limiter) => limiter.isWeighed)
     if (!hasUse) return effect
-    const holder = new TaskScope(this.reservation(), this.inside)
-    holder.fiber = this.fiber.id
+    const task = new TaskScope(this.reservation(), this.inside)
+    task.fiber = this.fiber.id
     this.outerContext = this.fiber.context
-    this.fiber.setContext(Context.add(this.fiber.context, CurrentTask, holder))
+    this.fiber.setContext(Context.add(this.fiber.context, CurrentTask, task))
     return effect
   }
 
   /**
-   * The task has ended, or is not going to start any more. Gives an effect where the turn of the event loop has lasted too
-   * long: of a loop of calls that never wait, each is a fiber of its own, and Effect's scheduler sees no reason to yield.
+   * The task has ended, or is not going to start. Returns an effect if the turn of the event loop has lasted too long: in a
+   * loop of calls that never wait, each is a fiber of its own, and Effect's scheduler sees no reason to yield.
    */
   end(): Effect.Effect<void> | undefined {
     this.isOver = true
@@ -81,7 +105,7 @@ export class FiberRequest extends AdmissionRequest {
   }
 
   protected override admitted(): void {
-    // What a limiter does when it lets one pass may have interrupted the fiber.
+    // What a limiter does when it admits a task may have interrupted the fiber.
     if (this.isOver) return this.release()
     this.isAdmitted = true
     this.resume!(Effect.void)
@@ -94,12 +118,12 @@ export class FiberRequest extends AdmissionRequest {
   }
 }
 
-/** In the turns of the fiber that waits: what releases a permit need not be what has acquired it. */
+/** In the turns of the fiber that runs it: a permit need not be released by the fiber that has acquired it. */
 const laterTurn: Effect.Effect<void> = Effect.withFiber((fiber) =>
   Effect.callback((resume) => deferStart(ofFiber(fiber), () => resume(Effect.void)))
 )
 
-/** Past half of its share of steps, a fiber might be made to yield between its start and the task's first step. */
+/** Past half of its share of steps, a fiber might have to yield between its start and the task's first step. */
 export const yieldBefore = <A, E, R>(
   fiber: Fiber.Fiber<any, any>,
   effect: Effect.Effect<A, E, R>

@@ -2,14 +2,15 @@
  * What a limiter knows of the waiters that need other limiters as well: the queue of each set of limiters, the room that is
  * kept for its first waiter, and how long the limiter has been closed to that. `setQueue.ts` has the rule.
  *
- * Apart from `limiter.ts`, because neither a limiter that one call has for itself nor a program without meters needs it.
+ * Only limiters that calls share have it: see `sharing.ts`.
  */
 import { Heap } from "../data/heap.ts"
 import type { Host } from "../runtime/host.ts"
-import type { Limiter, Waiter } from "./limiter.ts"
+import type { Limiter } from "./limiter.ts"
 import type { SetQueue } from "./setQueue.ts"
+import type { Waiter } from "./types.ts"
 
-/** Room of a limiter that is kept for the first waiter of a set. */
+/** Room that is kept for the first waiter of a set. */
 interface KeptRoom {
   readonly set: SetQueue
   /** On the limiter's time line. */
@@ -18,7 +19,7 @@ interface KeptRoom {
 
 export class LimiterSets {
   /** The sets whose first waiter stands here. */
-  readonly standing = new Heap<SetQueue>()
+  readonly standing = new Heap<SetQueue>((a, b) => a.rank < b.rank)
   /** All sets with waiters that have this limiter among theirs. */
   readonly needing = new Map<string, SetQueue>()
   private readonly limiter: Limiter
@@ -46,34 +47,49 @@ export class LimiterSets {
     return Array.from(this.needing.values(), ({ members }) => members).flat()
   }
 
+  /** How many of them wait in each lane, set by set. */
+  get lanes(): ReadonlyArray<readonly [lane: unknown, waiting: number]> {
+    return Array.from(this.needing.values(), ({ lanes }) => Array.from(lanes)).flat()
+  }
+
   /** The set whose first waiter is first here, if it is one of a set. */
   get first(): SetQueue | undefined {
     const set = this.standing.first
     if (set === undefined) return undefined
-    const alone = this.limiter.firstAlone
+    const alone = this.limiter.queue.first
     return alone === undefined || set.rank < alone.rank ? set : undefined
   }
 
   private get firstRank(): number {
-    return Math.min(this.limiter.firstAlone?.rank ?? Infinity, this.standing.first?.rank ?? Infinity)
+    return Math.min(this.limiter.queue.first?.rank ?? Infinity, this.standing.first?.rank ?? Infinity)
   }
 
-  /** Whether the limiter is open to the first of a set, which stands elsewhere. Nothing is asked for if that has no use. */
-  isOpenToSet(waiter: Waiter, isInVain: boolean): boolean {
+  /**
+   * Whether the limiter is open to the first waiter of a set, which stands elsewhere. `isDecided`: another limiter is
+   * closed, so a limit that has to hold something in order to be open is not asked.
+   */
+  isOpenToSet(waiter: Waiter, isDecided: boolean): boolean {
     const { limiter } = this
-    return (limiter.canKeep || !isInVain) && this.firstRank > waiter.rank && limiter.isOpen(waiter)
+    if (isDecided && !limiter.canKeep) return false
+    return !this.isBehind(waiter) && limiter.isOpen(waiter)
+  }
+
+  /** Whether an earlier waiter stands here that this one may not pass. */
+  private isBehind(waiter: Waiter): boolean {
+    const { firstRank } = this
+    return firstRank < waiter.rank && this.limiter.shortage?.isPassable(waiter, firstRank) !== true
   }
 
   /** Whether the limiter is closed to a waiter that needs it and may stand elsewhere. */
   isClosedTo(waiter: Waiter): boolean {
-    return this.firstRank < waiter.rank || !this.limiter.isOpen(waiter)
+    return this.isBehind(waiter) || !this.limiter.isOpen(waiter)
   }
 
   get keepsRoom(): boolean {
     return this.kept.length > 0
   }
 
-  /** As `opensAt`, where room is kept: the earliest time at which what is left of that allows for it. */
+  /** As `opensAt`, where room is kept: the earliest instant at which the room that is still kept then leaves enough. */
   opensBesidesKept(waiter: Waiter): number {
     const { limiter } = this
     const { time } = limiter
@@ -85,7 +101,7 @@ export class LimiterSets {
     let byItself = Infinity
     for (let ended = 0; ended <= kept.length; ended++) {
       const since = ended === 0 ? -Infinity : binding[ended - 1]!.until
-      // The last of these is without any kept room, so what it notes about the waiter is true of the limiter itself.
+      // The last of these is without any kept room, so what the limit records of the waiter is right.
       byItself = limiter.opensAt(waiter, kept.slice(ended))
       opensAt = Math.min(opensAt, Math.max(since, byItself))
     }
@@ -96,14 +112,14 @@ export class LimiterSets {
     return opensAt
   }
 
-  /** Keeps room for the first of the set, for so many nanoseconds from now. */
+  /** Keeps room for the first waiter of the set, for so many nanoseconds. */
   keepRoom(set: SetQueue, nanos: number): void {
     const { limiter } = this
     limiter.updateTime(set.first.host)
     this.kept.push({ set, until: limiter.time.now + nanos })
   }
 
-  /** Room that is kept at several limiters ends at all of them at once: they are looked at in the order of the set. */
+  /** Room that is kept at several limiters ends at all of them at once. They are checked in the order of the set. */
   endExpiredRoom(): void {
     const { time } = this.limiter
     time.update()
@@ -144,12 +160,11 @@ export class LimiterSets {
     this.closedSince = time.now
   }
 
-  /** The first of the set has left its queue: how long it had to wait is of no interest any more. */
+  /** The first waiter of the set has left: for how long it was first does not count any more. */
   forgetFirst(set: SetQueue): void {
     if (this.closedTo === set) this.closedTo = undefined
   }
 
-  /** Noted times have moved by so much. */
   shiftTime(delta: number): void {
     this.closedSince += delta
     for (const each of this.kept) each.until += delta

@@ -1,8 +1,8 @@
 /**
- * Why a limiter refuses a start, as a plain value: core makes a `Cause` of it (`errors.ts`), the facade an `Error`.
+ * Why a limiter refuses a start, as a plain value. Core turns it into a `Cause` (`errors.ts`), the facade into an `Error`.
  */
 
-/** A task costs more than a limit allows for in its whole window, so that waiting could not help. */
+/** A task costs more than a window allows in all, so waiting cannot help. */
 export interface ExcessiveCost {
   readonly _tag: "ExcessiveCost"
   /** The name of the window. */
@@ -11,13 +11,22 @@ export interface ExcessiveCost {
   readonly limit: number
 }
 
-/** Something of Effect's has failed, or would never end. Only the limiters of core refuse with that. */
+/** A task needs more permits than there are in all, so waiting cannot help. */
+export interface ExcessivePermits {
+  readonly _tag: "ExcessivePermits"
+  readonly permits: number
+  readonly limit: number
+}
+
+/** An effect has failed or would never end. Only the limiters of core refuse with that. */
 export interface Failure {
   readonly _tag: "Failure"
   readonly cause: unknown
 }
 
-export type Refusal = ExcessiveCost | Failure
+export type Refusal = ExcessiveCost | ExcessivePermits | Failure
 
-export const excessMessage = ({ cost, limit, window }: Omit<ExcessiveCost, "_tag">): string =>
-  `a task costs ${cost} ${window}, but no more than ${limit} are allowed for in the whole window`
+export const excessMessage = (refusal: Omit<ExcessiveCost, "_tag"> | Omit<ExcessivePermits, "_tag">): string =>
+  "window" in refusal
+    ? `a task costs ${refusal.cost} ${refusal.window}, but no more than ${refusal.limit} are allowed for in the whole window`
+    : `a task needs ${refusal.permits} permits, but there are ${refusal.limit} in all`

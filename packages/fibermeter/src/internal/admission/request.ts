@@ -1,45 +1,48 @@
 /**
- * A request for admission: a `AdmissionRequest` asks some limiters for the start of one task at a time, and waits where they are closed.
+ * A request for admission: asks some limiters for the start of one task at a time, and waits while they are closed.
  *
- * - **One step.** A request takes from all its limiters in the same step, and only when all are open to it. Nothing is held
- *   while waiting, so a waiter that gives up costs the others nothing.
- * - **Order.** Waiters of the same limiters are served first come, first served. A request that arrives is admitted at once if
- *   all its limiters are open and no waiter stands at any of them. Otherwise it waits: in the limiter's own queue (`limiter.ts`), or
- *   where it needs several limiters, in the queue of that set (`setQueue.ts`), which has the rule between sets.
- * - **When tasks start.** `request` starts a task within the call if it can be admitted. Whatever gives room to waiters (an
- *   end, `resume`, `resize`, a correction, an interrupted waiter) starts their tasks within that call, too, after all
- *   limiters that it concerns have changed. The one exception is a turn of the event loop that has lasted too long
+ * - **One step.** A request takes from all its limiters in one step, when all are open to it. Nothing is held while it
+ *   waits, so a waiter that gives up costs the others nothing.
+ * - **Order.** A request that arrives is admitted at once if all its limiters are open and no waiter stands at any of them.
+ *   Otherwise it waits: in the limiter's own queue (`limiter.ts`), or if it needs several limiters, in the queue of that
+ *   set (`setQueue.ts`). `waiterQueue.ts` has the order of waiters for the same limiters, `setQueue.ts` the rule between sets.
+ * - **When tasks start.** `requestStart` starts a task within the call if it can be admitted. Whatever makes room for waiters
+ *   (the end of a task, `resume`, `resize`, a correction, a waiter that gives up) starts their tasks within that call, after all
+ *   limiters that it concerns have changed. The exception is a turn of the event loop that has lasted too long
  *   (`eventLoop.ts`): then the next start comes in a later turn.
  */
-import type { Limiter, Inside, Waiter } from "./limiter.ts"
+import type { Limiter } from "./limiter.ts"
 import type { Cost, Reservation } from "./reservation.ts"
 import type { Host } from "../runtime/host.ts"
 import type { Refusal } from "./refusal.ts"
+import type { Inside, Waiter } from "./types.ts"
 import type { SetQueue } from "./setQueue.ts"
 
 /** How many requests have ever waited. */
 let arrivals = 0
 
 /** The queue of waiters that need several limiters. The last is shared: what only one call uses is the youngest, and first. */
-const queueOf = (limiters: ReadonlyArray<Limiter>): SetQueue => limiters[limiters.length - 1]!.queueOf!(limiters)
+const queueOf = (limiters: ReadonlyArray<Limiter>, permits: number): SetQueue =>
+  limiters[limiters.length - 1]!.sharing!.setQueue(limiters, permits)
 
 /** Instead of a new array for each request: most never need one. */
 const none: Array<never> = []
 
 /**
- * Subclasses decide what becomes of a request: `admitted` and `refused`.
+ * Subclasses say what becomes of a request, in `admitted` and `refused`, and what it asks for, where that is more than one
+ * permit.
  *
- * There may be a hundred thousand of these at the same time, and what they cost is above all what the garbage collector
- * has to carry along: hence few properties. They are declared and assigned, as with all that is made once a task: fields,
- * which a class defines first, take twice as long.
+ * There may be a hundred thousand of these at a time, and their main cost is the garbage collector's: hence few properties,
+ * and the defaults of the others in the prototype. Properties are declared and assigned, as in all classes that are made once
+ * a task: initialised fields take twice as long.
  */
 export abstract class AdmissionRequest implements Waiter {
   abstract readonly host: Host
-  /** What the task costs for which the next start is asked. */
+  /** What the next task costs. */
   abstract readonly cost: Cost | undefined
   abstract readonly inside: Inside | undefined
   declare readonly limiters: ReadonlyArray<Limiter>
-  /** What the limiters have noted of the last start. */
+  /** What the limiters returned for the last start. */
   declare private entries: Array<unknown>
   declare rank: number
   declare position: number
@@ -52,18 +55,35 @@ export abstract class AdmissionRequest implements Waiter {
     this.position = 0
   }
 
+  /** All tasks of one request hold the same number of permits. */
+  get permits(): number {
+    return 1
+  }
+
+  get priority(): number {
+    return 0
+  }
+
+  get lane(): unknown {
+    return undefined
+  }
+
+  get wanted(): number {
+    return 1
+  }
+
   /**
-   * A start has been taken after a wait: the task is to be started in this very step, and `started` called. What has let
-   * the request pass may be another call's task, in another async context.
+   * A start has been taken after a wait: the task has to be started in this step, followed by `started`. The cause may be
+   * another call's task, in another async context.
    */
   protected abstract admitted(): void
 
-  /** A limiter will never let it pass. */
+  /** A limiter will never admit it. */
   protected abstract refused(refusal: Refusal): void
 
   /**
-   * Asks for a start. `true`: it has been taken, and the caller starts the task in this very step and calls `started`.
-   * `false`: `admitted` or `refused` will be called, unless `cancel` is called before.
+   * Asks for a start. `true`: it has been taken, and the caller starts the task in this step and calls `started`. `false`:
+   * `admitted` or `refused` is called, possibly within this call, unless `cancel` is called before.
    */
   requestStart(): boolean {
     const objection = this.objection()
@@ -85,7 +105,7 @@ export abstract class AdmissionRequest implements Waiter {
   objection(): Refusal | undefined {
     const limiters = this.limiters
     for (let i = 0; i < limiters.length; i++) {
-      const objection = limiters[i]!.objection(this.cost)
+      const objection = limiters[i]!.objection(this)
       if (objection !== undefined) return objection
     }
     return undefined
@@ -95,30 +115,30 @@ export abstract class AdmissionRequest implements Waiter {
     return this.rank !== 0
   }
 
-  /** Whether it waits, and would have to if it needed no other limiter than this one of its own. */
+  /** Whether it waits, and would have to if it needed this one of its limiters alone. */
   isWaitingAt(limiter: Limiter): boolean {
     if (!this.isWaiting || this.limiters.length === 1) return this.isWaiting
-    return queueOf(this.limiters).isClosedAt(limiter, this)
+    return queueOf(this.limiters, this.permits).isClosedAt(limiter, this)
   }
 
-  /** Whether it makes a difference when a task is seen to start. */
+  /** Whether it makes a difference when exactly a task starts. */
   protected get isTimed(): boolean {
     return this.limiters.some((limiter) => limiter.isTimed)
   }
 
-  /** The task has been called: whatever start it has seen, it was not later than this. */
+  /** The task has been called: the start that it has seen was not later than this. */
   started(): void {
     const { entries, limiters } = this
     for (let i = 0; i < entries.length; i++) limiters[i]!.confirmStart(entries[i])
   }
 
-  /** What the task that has just been started holds. */
+  /** What the task that was started last has taken. */
   reservation(): Reservation {
     const { entries, limiters } = this
     return { entries, limiters }
   }
 
-  /** The caller wants no further start for the time being. */
+  /** The caller wants no further start for now. */
   rest(): void {
     const limiters = this.limiters
     for (let i = 0; i < limiters.length; i++) limiters[i]!.restIfEmpty()
@@ -127,25 +147,24 @@ export abstract class AdmissionRequest implements Waiter {
   /** A task that was started with this request has ended. */
   release(): void {
     const limiters = this.limiters
-    // First all of them change: a waiter that needs several must not be looked at in between.
-    for (let i = 0; i < limiters.length; i++) limiters[i]!.end()
+    const { permits } = this
+    // First all of them change: a waiter that needs several must not be checked in between.
+    for (let i = 0; i < limiters.length; i++) limiters[i]!.end(permits)
     for (let i = 0; i < limiters.length; i++) limiters[i]!.afterEnd()
   }
 
-  /** Gives up waiting. */
+  /** Stops waiting. */
   cancel(): void {
     if (this.isWaiting) this.dequeue()?.recheck()
   }
 
-  /** Called by the limiter where it stands, after all are open to it and it has been taken out of its queue. */
   admit(): void {
-    // Before it takes: what a limiter does then may end the caller, who must not find this waiting.
+    // Before it takes: what a limiter does then may end the caller, which must not find this waiting.
     this.stopWaiting()
     this.take()
     this.admitted()
   }
 
-  /** Called by a limiter that will never admit it: the limiter is broken, or the task costs too much, or it is a deadlock. */
   refuse(refusal: Refusal): void {
     const left = this.dequeue()
     this.refused(refusal)
@@ -157,9 +176,9 @@ export abstract class AdmissionRequest implements Waiter {
     this.rank = ++arrivals
     this.host.requests?.wait(this)
     if (limiters.length === 1) closed.enqueue(this)
-    else queueOf(limiters).add(this, closed)
+    else queueOf(limiters, this.permits).add(this, closed)
     if (inside === undefined) return
-    // It may have been admitted meanwhile, and from the first of these on it may be refused.
+    // It may have been admitted already, and each of these may refuse it.
     for (let i = 0; i < limiters.length && this.isWaiting; i++) limiters[i]!.addNested(this, inside)
   }
 
@@ -168,10 +187,10 @@ export abstract class AdmissionRequest implements Waiter {
     if (this.inside !== undefined) for (const limiter of this.limiters) limiter.removeNested(this)
   }
 
-  /** Leaves its queue. Returns where others may be admitted by that, if they may. */
+  /** Leaves its queue. Returns the queue if that may admit others. */
   private dequeue(): { recheck(): void } | undefined {
     const limiters = this.limiters
-    const queue = limiters.length === 1 ? limiters[0]! : queueOf(limiters)
+    const queue = limiters.length === 1 ? limiters[0]! : queueOf(limiters, this.permits)
     const wasFirst = queue.remove(this)
     this.stopWaiting()
     return wasFirst ? queue : undefined
@@ -179,9 +198,9 @@ export abstract class AdmissionRequest implements Waiter {
 
   private take(): void {
     const limiters = this.limiters
-    // Not emptied and used again: a holding may have them.
+    // Not emptied and used again: a reservation may refer to it.
     this.entries = none
-    // What holds something comes last, and takes it first: what another limiter does may be what ends the caller.
+    // Limits that hold something come last in the list and take first: what another limiter does may end the caller.
     for (let i = limiters.length - 1; i >= 0; i--) {
       const entry = limiters[i]!.start(this)
       if (entry === undefined && this.entries === none) continue

@@ -1,16 +1,15 @@
 /**
- * What a task holds of the limiters that have admitted it. What that means for what runs inside of the task is in
- * `taskScope.ts`.
+ * What a task has taken from the limiters that admitted it. `taskScope.ts` makes it known to what runs in the task.
  */
 
-/** What a task costs, by the names of windows; a window that is not named costs 1. */
+/** What a task costs, by the names of windows. A window that is not named costs 1. */
 export type Cost = Readonly<Record<string, number>>
 
-/** What a task can hold a place of: a limiter. */
+/** What a task can take from: a limiter. */
 export interface Reservable {
-  /** The names by which a task's cost is counted here. */
+  /** The names by which costs are counted here. */
   readonly names: Iterable<string>
-  /** The task behind that note has cost something else than it was to. To be followed by `wake`. */
+  /** The task of that entry has cost something else than was taken. `wake` has to be called afterwards. */
   correct(entry: unknown, cost: Cost): void
   /** To be called when the limiter may have opened. */
   wake(): void
@@ -18,11 +17,11 @@ export interface Reservable {
 
 export interface Reservation {
   readonly limiters: ReadonlyArray<Reservable>
-  /** What each of them has noted of the task's start. */
+  /** What `take` of each limiter returned. */
   readonly entries: ReadonlyArray<unknown>
 }
 
-/** The task has cost something else than it was to. Only when all limiters know of it, their waiters are looked at. */
+/** Corrects what a task has taken. All limiters are corrected before their waiters are checked. */
 export const correct = ({ entries, limiters }: Reservation, cost: Cost): void => {
   for (const [i, limiter] of limiters.entries()) limiter.correct(entries[i], cost)
   for (const limiter of limiters) limiter.wake()

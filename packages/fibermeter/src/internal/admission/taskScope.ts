@@ -1,12 +1,12 @@
 /**
- * Tasks inside of tasks. What runs inside of a task that holds permits knows of it, by Effect's context: it can correct what
- * the task has spent, and a deadlock is refused.
+ * Nested tasks. What runs inside of a task that holds permits knows of that task, by Effect's context: it can correct what the
+ * task has spent, and a deadlock is refused.
  *
- * Refused is what is certain. A task is *blocked* at a limiter if it holds a permit there and its own fiber waits for a
+ * Only what is certain is refused. A task is *blocked* at a limiter if it holds a permit there and its own fiber waits for a
  * request that needs that limiter as well: directly, by `Meter.metered` and `Meter.acquire`, or as the caller of a verb that
  * returns when its run has ended. Nothing can end that wait but the limiter, or an interruption that ends the task, too. If
- * all permits of a limiter are held by blocked tasks, none of them will ever be given back, and the last request to have
- * come is refused.
+ * all tasks that hold permits of a limiter are blocked, no permit will ever be given back; if the free ones suffice for none of
+ * their requests, the last of these to have arrived is refused.
  *
  * Any other fiber may be interrupted while the task continues, by a timeout, a race, a sibling that fails, or a scope that
  * is closed, and whether the task waits for it cannot be known. So requests of children, concurrent effects, background
@@ -17,16 +17,17 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { Deadlock, refusalOf } from "./errors.ts"
-import type { Limiter, Inside, Nesting, Waiter } from "./limiter.ts"
+import type { Limiter } from "./limiter.ts"
 import type { Reservable, Reservation } from "./reservation.ts"
+import type { Inside, Nesting, Waiter } from "./types.ts"
 
-/** A task that holds places. */
+/** A task that holds permits. */
 export class TaskScope implements Reservation {
   readonly limiters: ReadonlyArray<Reservable>
   readonly entries: ReadonlyArray<unknown>
-  /** Who has made the call that this task is part of, if that runs inside of a task itself. */
+  /** The caller of the call that this task is part of, if that runs inside of a task itself. */
   readonly caller: Caller | undefined
-  /** The fiber that this task is, once it has begun. */
+  /** The fiber of the task, once it has started. */
   fiber: number | undefined
   constructor({ entries, limiters }: Reservation, caller: Caller | undefined) {
     this.limiters = limiters
@@ -35,7 +36,7 @@ export class TaskScope implements Reservation {
   }
 }
 
-/** A fiber that calls, inside of a task. */
+/** A fiber that makes a call inside of a task. */
 export class Caller implements Inside {
   readonly fiber: Fiber.Fiber<any, any>
   /** The innermost task. */
@@ -53,7 +54,7 @@ export class Caller implements Inside {
     return new NestedWaits(limiter)
   }
 
-  /** The tasks, innermost first, that hold a permit of the limiter and are this very fiber. */
+  /** The tasks, innermost first, that hold permits of the limiter and run in this fiber. */
   blockedAt(limiter: Limiter): ReadonlyArray<TaskScope> {
     const blocked: Array<TaskScope> = []
     if (!this.isWaiting) return blocked
@@ -64,12 +65,12 @@ export class Caller implements Inside {
   }
 }
 
-/** The requests that tasks which hold a permit of the limiter wait for. */
+/** The requests that tasks which hold permits of the limiter wait for. */
 class NestedWaits implements Nesting {
   /** How many tasks are blocked here. */
   private blocked = 0
   private readonly limiter: Limiter
-  /** The tasks that a waiter blocks, in the order in which the waiters came. */
+  /** The tasks that each waiter blocks, in the order in which the waiters arrived. */
   private readonly blocking = new Map<Waiter, ReadonlyArray<TaskScope>>()
 
   constructor(limiter: Limiter) {
@@ -77,7 +78,7 @@ class NestedWaits implements Nesting {
   }
 
   add(waiter: Waiter): void {
-    // It may have been admitted and come back within the step in which it came: then this has been noted.
+    // It may have been admitted and have returned within the step in which it arrived: then it is known already.
     this.remove(waiter)
     // There is no other kind.
     const holders = (waiter.inside as Caller).blockedAt(this.limiter)
@@ -94,11 +95,13 @@ class NestedWaits implements Nesting {
   }
 
   breakDeadlock(): void {
-    const { capacity, running } = this.limiter
-    if (this.blocked === 0 || this.blocked < running || running < capacity) return
+    const { capacity, permitsInUse, running } = this.limiter
+    if (this.blocked === 0 || this.blocked < running) return
+    const waiters = Array.from(this.blocking.keys())
+    // One that needs no more than the free permits will be admitted, and its task continues.
+    if (waiters.some(({ permits }) => permits <= capacity - permitsInUse)) return
     // There is one, or no task would be blocked.
-    const last = Array.from(this.blocking.keys()).at(-1)!
-    last.refuse(refusalOf(Cause.die(new Deadlock({ held: running }))))
+    waiters.at(-1)!.refuse(refusalOf(Cause.die(new Deadlock({ held: running }))))
   }
 }
 
@@ -113,7 +116,7 @@ export const callerIn = (fiber: Fiber.Fiber<any, any>, isWaiting: boolean): Call
   return task === undefined ? undefined : new Caller(fiber, task, isWaiting)
 }
 
-/** The task as an effect that knows what it holds. */
+/** The effect of a task, in whose context the task is known. */
 export const withTask = <A, E, R>(effect: Effect.Effect<A, E, R>, holder: TaskScope): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     holder.fiber = fiber.id

@@ -24,6 +24,7 @@ import type { FiberHost } from "../runtime/fiberHost.ts"
 import { LocalLimiter } from "../limits/localLimiter.ts"
 import { callerIn } from "../admission/taskScope.ts"
 import { reportOn, sizeOf } from "./progress.ts"
+import { ranking } from "../run/ranking.ts"
 import { Run } from "../run/run.ts"
 import type { Collector } from "../run/run.ts"
 import { ofIterable } from "../source/source.ts"
@@ -31,7 +32,7 @@ import type { Source } from "../source/source.ts"
 import { StreamSource } from "../source/streamSource.ts"
 
 /** The options of all verbs together. */
-export type AllOptions = AmapOptions<Meters, any, Cost> & RunAnyOptions<Meters, any, Cost>
+export type AllOptions = AmapOptions<Meters, any, Cost, number> & RunAnyOptions<Meters, any, Cost, number>
 
 type TaskFunction<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
 
@@ -41,6 +42,7 @@ export const times = /* @__PURE__ */ check.times(readMillis)
 const checks: check.Checks = {
   ...times.limits,
   ...check.verb,
+  ...check.rankByItem,
   cost: check.anyFunction,
   meter: check.oneOrMore(meterCheck)
 }
@@ -132,14 +134,16 @@ export const makeRun = <A, B, E>(
   // A race interrupts its losers even if its caller cannot be interrupted. The other verbs are as interruptible as their
   // callers, like those of Effect.
   const isShielded = isUninterruptible(fiber) && !(collector instanceof Any)
-  const { cost, onProgress } = options
+  const { cost, onProgress, permits } = options
   const total = onProgress === undefined ? undefined : sizeOf(items)
   const shared = sharedLimiters(options)
   // After those, so that it is the youngest: `request.ts` relies on it.
-  const own = LocalLimiter.forCall(options)
+  const own = LocalLimiter.forCall(options, permits)
   const worker = new FiberWorker({
     f,
     weigh: cost === undefined ? undefined : checkedCost(cost, [...own.limiters, ...shared]),
+    permits,
+    rank: ranking(options, (value) => accept(check.rank.priority("priority", value)) as number),
     host,
     parent: fiber.id,
     // Between two reads, the fiber that reads a stream may be doing something else.

@@ -1,17 +1,22 @@
 /**
- * A priority queue: members come out by rank, the smallest first, and can leave from anywhere in it. A binary heap, so
- * adding and removing take logarithmic time; reading the first takes constant time.
+ * A priority queue whose members can leave from anywhere in it. A binary heap: adding and removing take logarithmic time,
+ * reading the first takes constant time.
  */
 
-/** What can be in a heap, in one at a time. */
-export interface Ranked {
-  readonly rank: number
-  /** For its heap: the index at which it is. */
+/** A member of one heap at a time. */
+export interface HeapEntry {
+  /** Its index in its heap. */
   index: number
 }
 
-export class Heap<A extends Ranked> {
+export class Heap<A extends HeapEntry> {
   private readonly members: Array<A> = []
+  private readonly isBefore: (a: A, b: A) => boolean
+
+  /** `isBefore` is a total order of the members. */
+  constructor(isBefore: (a: A, b: A) => boolean) {
+    this.isBefore = isBefore
+  }
 
   get size(): number {
     return this.members.length
@@ -21,12 +26,17 @@ export class Heap<A extends Ranked> {
     return this.members[0]
   }
 
+  /** All members, in no particular order. */
+  get all(): ReadonlyArray<A> {
+    return this.members
+  }
+
   add(member: A): void {
     this.members.push(member)
     this.moveUp(member, this.members.length - 1)
   }
 
-  /** Removes a member, which has to be there. */
+  /** Removes a member, which has to be in the heap. */
   remove(member: A): void {
     const { index } = member
     const last = this.members.pop()!
@@ -35,7 +45,7 @@ export class Heap<A extends Ranked> {
     this.moveUp(last, last.index)
   }
 
-  /** To be called when the rank of a member has become greater. */
+  /** To be called when a member comes later in the order than before. */
   sink(member: A): void {
     this.moveDown(member, member.index)
   }
@@ -45,7 +55,7 @@ export class Heap<A extends Ranked> {
     let index = from
     while (index > 0) {
       const parent = members[(index - 1) >> 1]!
-      if (parent.rank < member.rank) break
+      if (this.isBefore(parent, member)) break
       this.put(parent, index)
       index = (index - 1) >> 1
     }
@@ -59,9 +69,9 @@ export class Heap<A extends Ranked> {
       const left = 2 * index + 1
       if (left >= members.length) break
       const right = left + 1
-      const least = right < members.length && members[right]!.rank < members[left]!.rank ? right : left
+      const least = right < members.length && this.isBefore(members[right]!, members[left]!) ? right : left
       const child = members[least]!
-      if (member.rank < child.rank) break
+      if (this.isBefore(member, child)) break
       this.put(child, index)
       index = least
     }

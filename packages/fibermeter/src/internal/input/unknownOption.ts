@@ -13,6 +13,7 @@ const otherNames: Readonly<Record<string, ReadonlyArray<string>>> = {
   maxBurst: ["burst"],
   windows: ["limit", "interval", "intervalCap", "reservoir", "reservoirRefreshAmount", "reservoirRefreshInterval"],
   per: ["interval", "duration", "period"],
+  permits: ["weight"],
   cost: ["weight"],
   maxUnread: ["backpressure", "bufferSize", "buffer", "highWaterMark"],
   meter: ["limiter", "semaphore"],

@@ -240,6 +240,24 @@ export const verb = {
     kind('"success" or "settled"', (value) => value === "success" || value === "settled")(name, value)
 } satisfies Checks
 
+const permits: Reader = (name, value) =>
+  number(name, value, "a whole number of at least 1", (permits) => Number.isSafeInteger(permits) && permits >= 1)
+
+const priority: Reader = (name, value) => number(name, value, "a finite number", Number.isFinite)
+
+const key: Reader = (name, value) =>
+  typeof value === "function" ? bad("type", name, "a key, such as a string", value) : value
+
+/** What a task holds, and how it ranks among others. */
+export const rank = { permits, priority, lane: key } satisfies Checks
+
+/** The same for the tasks of a verb, where priority and lane can depend on the item. */
+export const rankByItem = {
+  permits,
+  priority: (name, value) => (typeof value === "function" ? value : priority(name, value)),
+  lane: (_, value) => value
+} satisfies Checks
+
 /** For an option that is checked later. */
 export const anything: Reader = (_, value) => value
 

@@ -1,11 +1,11 @@
 /**
- * The limiter of the limits that are numbers: how many at once, how many a second, how much in each window.
- * By itself that of a call's own limits; `sharedLimiter.ts` has what a meter needs beside that.
+ * The limiter of the limits that are numbers: how many at once, how many a second, how much in each window. By itself it is
+ * that of a call's own limits; `sharedLimiter.ts` adds what a meter needs.
  */
 import type * as Duration from "effect/Duration"
 import { Limiter } from "../admission/limiter.ts"
-import type { Waiter } from "../admission/limiter.ts"
 import type { Cost } from "../admission/reservation.ts"
+import type { Demand, Waiter } from "../admission/types.ts"
 import { gcraOf } from "./gcra.ts"
 import type { Gcra } from "./gcra.ts"
 import type { Refusal } from "../admission/refusal.ts"
@@ -17,7 +17,7 @@ export interface WindowLimit {
   readonly per: Duration.Input
 }
 
-/** Limits as users give them, checked already. */
+/** Limits as users give them, checked. */
 export interface Limits {
   readonly maxAtOnce?: number | undefined
   readonly maxPerSecond?: number | undefined
@@ -25,10 +25,10 @@ export interface Limits {
   readonly windows?: Readonly<Record<string, WindowLimit | undefined>> | undefined
 }
 
-/** What was taken for a start. */
+/** What a start has taken. */
 interface ReservationEntry {
-  readonly pace: number
-  /** The numbers of what was spent, and how much that was, window by window. */
+  /** The number of the start at the rate. */
+  readonly start: number
   readonly spent: ReadonlyArray<Spending>
 }
 
@@ -45,7 +45,7 @@ interface Spending extends NamedWindow {
 /** A length of time in whole nanoseconds, rounded up. Checked already, and so read as milliseconds. */
 export const nanosOf = (time: Duration.Input): number => Math.ceil((time as number) * 1_000_000)
 
-/** Leaves out the limits that are none. */
+/** The windows that are not `undefined`. */
 export const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
   Object.entries(windows).filter((each): each is [string, WindowLimit] => each[1] !== undefined)
 
@@ -54,21 +54,21 @@ export const named = ([name, { limit, per }]: readonly [string, WindowLimit]): N
   window: new SlidingWindow(limit, nanosOf(per))
 })
 
-/** What of that window a task takes. A name may also be one that all objects have something by. */
+/** What a task takes of that window. The window's name may be that of a property which all objects inherit. */
 const amountOf = (cost: Cost | undefined, name: string): number =>
   cost !== undefined && Object.hasOwn(cost, name) ? cost[name]! : 1
 
-/** The limits of a call that nobody else has to keep to. */
+/** The limits of one call, which no other call shares. */
 export interface OwnLimits {
   readonly maxAtOnce: number
-  /** The limiter of all the others, if there are any; `maxAtOnce` is then its business, too. */
+  /** The limiter of rates and windows, if there are any. It then enforces `maxAtOnce`, too. */
   readonly limiters: ReadonlyArray<Limiter>
 }
 
 export class LocalLimiter extends Limiter {
   capacity: number
   protected gcra: Gcra | undefined
-  /** An array, since the most frequent question is about all of them, mostly none. */
+  /** An array, since each decision concerns all of them, usually none. */
   protected readonly windows: Array<NamedWindow>
   /** The time of the last start. */
   protected lastStart = -Infinity
@@ -81,15 +81,16 @@ export class LocalLimiter extends Limiter {
   }
 
   /**
-   * A call's own limits. Nobody else waits for those: where time does not matter, the call itself can count. `isPausable`
-   * asks for a limiter all the same.
+   * A call's own limits. No other call waits for them, so if time does not matter, the call counts by itself.
+   * `permits` is what each task needs, of which the count is then a multiple. `isPausable` asks for a limiter all the same.
    */
-  static forCall(limits: Limits, isPausable = false): OwnLimits {
+  static forCall(limits: Limits, permits = 1, isPausable = false): OwnLimits {
     const { maxAtOnce = Infinity, maxPerSecond = Infinity, windows } = limits
     const isTimed = maxPerSecond !== Infinity || windowsOf(windows).length > 0
-    return isTimed || isPausable
+    // A limiter refuses the task that needs more permits than there are.
+    return isTimed || isPausable || permits > maxAtOnce
       ? { maxAtOnce: Infinity, limiters: [new LocalLimiter(limits)] }
-      : { maxAtOnce, limiters: [] }
+      : { maxAtOnce: Math.floor(maxAtOnce / permits), limiters: [] }
   }
 
   get names(): Iterable<string> {
@@ -100,8 +101,7 @@ export class LocalLimiter extends Limiter {
     return this.windows.length > 0
   }
 
-  /** The task has cost something else than it was booked with. */
-  correct(entry: unknown, cost: Cost): void {
+  override correct(entry: unknown, cost: Cost): void {
     if (entry === undefined) return
     for (const each of (entry as ReservationEntry).spent) {
       if (!Object.hasOwn(cost, each.name)) continue
@@ -111,22 +111,23 @@ export class LocalLimiter extends Limiter {
     }
   }
 
-  override objection(cost: Cost | undefined): Refusal | undefined {
-    if (cost === undefined) return undefined
+  override objection(demand: Demand): Refusal | undefined {
+    const { cost } = demand
+    if (cost === undefined) return super.objection(demand)
     for (const { name, window } of this.windows) {
       const wanted = amountOf(cost, name)
       if (wanted > window.limit) {
         return { _tag: "ExcessiveCost", window: name, cost: wanted, limit: window.limit }
       }
     }
-    return undefined
+    return super.objection(demand)
   }
 
   override confirmStart(entry: unknown): void {
     if (entry === undefined) return
-    const { pace, spent } = entry as ReservationEntry
+    const { spent, start } = entry as ReservationEntry
     this.time.update()
-    this.gcra?.amend(pace, this.time.now)
+    this.gcra?.amend(start, this.time.now)
     for (const { number, window } of spent) window.amend(number, this.time.now)
   }
 
@@ -134,13 +135,15 @@ export class LocalLimiter extends Limiter {
     return this.gcra !== undefined || this.windows.length > 0
   }
 
-  /** Where all places are taken, an event tells; but a pace wants to know that somebody is held up. */
+  /** While all permits are in use, the end of a task calls `wake`; but a rate has to know that a waiter is blocked. */
   protected override canOpen(): boolean {
-    return this.running < this.capacity || this.gcra !== undefined
+    return this.permitsInUse < this.capacity || this.gcra !== undefined
   }
 
   opensAt(waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
-    if (this.running + kept.length >= this.capacity) {
+    let permits = this.permitsInUse + waiter.permits
+    for (const each of kept) permits += each.permits
+    if (permits > this.capacity) {
       this.onBlocked()
       return Infinity
     }
@@ -155,13 +158,13 @@ export class LocalLimiter extends Limiter {
     return Math.max(opensAt, this.gcra.due(kept.length))
   }
 
-  protected nextOpening(): number {
-    if (this.running >= this.capacity) return Infinity
+  nextOpening(): number {
+    if (this.permitsInUse >= this.capacity) return Infinity
     const windows = this.windows.map(({ window }) => window.opensAt(1, this.time.now))
     return Math.max(this.gcra?.due() ?? -Infinity, ...windows)
   }
 
-  protected take(waiter: Waiter): unknown {
+  take(waiter: Waiter): unknown {
     if (!this.isTimed) return undefined
     const at = this.time.now
     this.lastStart = at
@@ -170,27 +173,25 @@ export class LocalLimiter extends Limiter {
       const cost = amountOf(waiter.cost, name)
       spent.push({ name, window, number: window.spend(cost, at), cost })
     }
-    return { pace: this.gcra?.start(at) ?? 0, spent } satisfies ReservationEntry
+    return { start: this.gcra?.start(at) ?? 0, spent } satisfies ReservationEntry
   }
 
-  protected release(): void {}
-
-  onBlocked(): void {
+  override onBlocked(): void {
     this.turn("blocked")
   }
 
-  protected onIdle(): void {
+  override onIdle(): void {
     this.turn("idle")
   }
 
-  protected shiftTime(delta: number): void {
+  override shiftTime(delta: number): void {
     this.lastStart += delta
     this.gcra?.shift(delta)
     for (const { window } of this.windows) window.shift(delta)
   }
 
   private turn(mode: "blocked" | "idle"): void {
-    // Time spent in the same mode is accounted for when the mode changes.
+    // Time in the same mode is accounted for when the mode changes.
     if (this.gcra === undefined || this.gcra.mode === mode) return
     this.time.update()
     this.gcra.setMode(mode, this.time.now)

@@ -9,21 +9,21 @@ import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import { refusalOf, ScheduleEnded } from "../admission/errors.ts"
 import { Limiter } from "../admission/limiter.ts"
-import type { Waiter } from "../admission/limiter.ts"
-import { setQueueOf } from "../admission/setQueue.ts"
+import { sharing } from "../admission/sharing.ts"
+import type { Waiter } from "../admission/types.ts"
 import { asFiberHost } from "../runtime/fiberHost.ts"
 import type { FiberHost } from "../runtime/fiberHost.ts"
 
 type Step<E, R> = (now: number, input: unknown) => Pull.Pull<[unknown, Duration.Duration], E, unknown, R>
 
 export class ScheduleLimiter<E, R> extends Limiter {
-  override readonly queueOf = setQueueOf
+  override readonly sharing = sharing
   readonly capacity = Infinity
   readonly names: Iterable<string> = []
   readonly isTimed = true
   private readonly schedule: Schedule.Schedule<unknown, unknown, E, R>
   private step: Step<E, R> | undefined
-  /** `Infinity` while the schedule makes up its mind. */
+  /** `Infinity` while a step of the schedule runs. */
   private opens = -Infinity
 
   constructor(schedule: Schedule.Schedule<unknown, unknown, E, R>) {
@@ -32,15 +32,15 @@ export class ScheduleLimiter<E, R> extends Limiter {
   }
 
   opensAt(_waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
-    // What comes after a start, only the schedule knows.
+    // When it opens after one more start is known only when the schedule has been stepped.
     return kept.length > 0 ? Infinity : this.opens
   }
 
-  protected nextOpening(): number {
+  nextOpening(): number {
     return this.opens
   }
 
-  protected take(waiter: Waiter): void {
+  take(waiter: Waiter): void {
     const at = this.time.now
     this.opens = Infinity
     const host = asFiberHost(waiter.host)
@@ -57,15 +57,11 @@ export class ScheduleLimiter<E, R> extends Limiter {
     })
   }
 
-  correct(): void {}
-  protected release(): void {}
-  onBlocked(): void {}
-  protected onIdle(): void {}
-  protected shiftTime(delta: number): void {
+  override shiftTime(delta: number): void {
     this.opens += delta
   }
 
-  /** One step of the schedule, whose first one makes the stepping function, in the context of who started a task. */
+  /** One step of the schedule, in the context of the caller that starts a task. The first one makes the stepping function. */
   private stepped(host: FiberHost): Effect.Effect<Duration.Duration, E | Cause.Done<unknown>, R> {
     const step: Effect.Effect<Step<E, R>, never, R> = this.step === undefined
       ? Effect.map(Schedule.toStep(this.schedule), (made) => (this.step = made))

@@ -1,16 +1,16 @@
 /**
  * The limiter of a meter whose limits are numbers. Several calls share it, its limits can be changed, and a family of
- * meters drops it when it is as good as new. Apart from `localLimiter.ts`, because a program without meters needs none of
- * this.
+ * meters drops it when a new one would behave the same. Separate from `localLimiter.ts`, because a program without meters
+ * needs none of this.
  */
-import { setQueueOf } from "../admission/setQueue.ts"
+import { sharing } from "../admission/sharing.ts"
 import type { Host } from "../runtime/host.ts"
 import { gcraOf, resizedGcra } from "./gcra.ts"
 import { LocalLimiter, named, nanosOf, windowsOf } from "./localLimiter.ts"
 import type { Limits } from "./localLimiter.ts"
 
 export class SharedLimiter extends LocalLimiter {
-  override readonly queueOf = setQueueOf
+  override readonly sharing = sharing
   private rate: number
   private burst: number
   private isResized = false
@@ -28,7 +28,7 @@ export class SharedLimiter extends LocalLimiter {
     return Object.fromEntries(this.windows.map(({ name, window }) => [name, window.room(this.time.now)]))
   }
 
-  /** Whether nothing would change if this were made anew: nobody is here, no window reaches a start, the limits are as made. */
+  /** Whether a new limiter would behave the same: this one is idle, no window reaches a start, the limits are as made. */
   isAsNew(): boolean {
     this.time.update()
     const reach = Math.max(this.gcra?.window ?? 0, ...this.windows.map(({ window }) => window.per))
@@ -36,7 +36,7 @@ export class SharedLimiter extends LocalLimiter {
     return !this.isResized && this.isIdle && past <= this.time.now
   }
 
-  /** Changes the limits that are given; what was taken under the old ones stays taken. */
+  /** Changes the limits that are given. What was taken before stays taken. */
   resize(limits: Limits, host: Host): void {
     const { maxAtOnce = this.capacity, maxBurst = this.burst, maxPerSecond = this.rate, windows } = limits
     this.updateTime(host)

@@ -8,6 +8,8 @@ import { SharedLimiter } from "../limits/sharedLimiter.ts"
 export interface Snapshot {
   readonly running: number
   readonly waiting: number
+  /** How many of those that wait there are in each lane. */
+  readonly lanes: ReadonlyMap<unknown, number>
   readonly started: number
   readonly free: number
   readonly room: Readonly<Record<string, number>>
@@ -19,10 +21,11 @@ export interface Snapshot {
 export const snapshotOf = (limiters: ReadonlyArray<Limiter>, host: Host): Snapshot => {
   const most = (count: (limiter: Limiter) => number): number =>
     limiters.reduce((max, limiter) => Math.max(max, count(limiter)), 0)
-  const free = limiters.reduce((least, limiter) => Math.min(least, limiter.capacity - limiter.running), Infinity)
+  const free = limiters.reduce((least, limiter) => Math.min(least, limiter.capacity - limiter.permitsInUse), Infinity)
   return {
     running: most((limiter) => limiter.running),
     waiting: most((limiter) => limiter.waiting),
+    lanes: mostOf(limiters.map((limiter) => limiter.lanes)),
     started: most((limiter) => limiter.started),
     free: Math.max(0, free),
     room: leastOf(limiters.map((limiter) => (limiter instanceof SharedLimiter ? limiter.roomByWindow(host) : {}))),
@@ -37,4 +40,13 @@ const leastOf = (rooms: ReadonlyArray<Readonly<Record<string, number>>>): Readon
     least.set(name, Math.min(room, least.get(name) ?? Infinity))
   }
   return Object.fromEntries(least)
+}
+
+/** The most of each lane. */
+const mostOf = (lanes: ReadonlyArray<ReadonlyMap<unknown, number>>): ReadonlyMap<unknown, number> => {
+  const most = new Map<unknown, number>()
+  for (const [lane, waiting] of lanes.flatMap((each) => Array.from(each))) {
+    most.set(lane, Math.max(waiting, most.get(lane) ?? 0))
+  }
+  return most
 }

@@ -10,6 +10,7 @@ import { causeOf } from "../admission/errors.ts"
 import { isEffect, isExit } from "../runtime/effectInternals.ts"
 import type { FiberHost } from "../runtime/fiberHost.ts"
 import type { Cost } from "../admission/reservation.ts"
+import type { Rank } from "./ranking.ts"
 import { TaskScope, withTask } from "../admission/taskScope.ts"
 import type { Caller } from "../admission/taskScope.ts"
 import type { Refusal } from "../admission/refusal.ts"
@@ -47,6 +48,8 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   /** A call ends when all of its fibers have ended. */
   readonly grace = Infinity
   readonly weigh: ((item: A, index: number) => Cost) | undefined
+  readonly permits: number | undefined
+  readonly rank: ((item: A, index: number) => Rank) | undefined
   /** The id of the fiber that makes the call. */
   readonly parent: number
   readonly inside: Caller | undefined
@@ -61,6 +64,8 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   constructor(options: {
     readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
     readonly weigh: ((item: A, index: number) => Cost) | undefined
+    readonly permits: number | undefined
+    readonly rank: ((item: A, index: number) => Rank) | undefined
     readonly host: FiberHost
     readonly parent: number
     readonly inside: Caller | undefined
@@ -69,6 +74,8 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   }) {
     this.f = options.f
     this.weigh = options.weigh
+    this.permits = options.permits
+    this.rank = options.rank
     this.host = options.host
     this.parent = options.parent
     this.inside = options.inside

@@ -12,7 +12,10 @@
 import { captureContext } from "../runtime/asyncContext.ts"
 import type { AsyncContext } from "../runtime/asyncContext.ts"
 import { capacityOf, inOrder } from "../admission/limiter.ts"
-import type { Limiter, Inside } from "../admission/limiter.ts"
+import type { Limiter } from "../admission/limiter.ts"
+import type { Inside } from "../admission/types.ts"
+import { plainRank } from "./ranking.ts"
+import type { Rank } from "./ranking.ts"
 import type { Cost, Reservation } from "../admission/reservation.ts"
 import type { Host } from "../runtime/host.ts"
 import type { OwnLimits } from "../limits/localLimiter.ts"
@@ -53,6 +56,10 @@ export interface Worker<A, B, F> {
   refused(refusal: Refusal): F | undefined
   /** The cost of an item; left out where that is 1 of everything. A throw is a failure, made by `crash`. */
   readonly weigh: ((item: A, index: number) => Cost) | undefined
+  /** The permits that each task holds; left out where that is 1. */
+  readonly permits?: number | undefined
+  /** The rank of an item's request; left out where all are alike. A throw is a failure, made by `crash`. */
+  readonly rank?: ((item: A, index: number) => Rank) | undefined
   crash(error: unknown): F
   /**
    * How long the call waits for tasks that it has cancelled, in milliseconds; after an abort, also for its source to close.
@@ -107,6 +114,7 @@ class RunRequest extends AdmissionRequest {
   readonly host: Host
   readonly inside: Inside | undefined
   cost: Cost | undefined
+  ranked: Rank = plainRank
   private readonly run: Run<any, any, any>
 
   constructor(run: Run<any, any, any>, limiters: ReadonlyArray<Limiter>, inside: Inside | undefined) {
@@ -114,6 +122,22 @@ class RunRequest extends AdmissionRequest {
     this.host = run.host
     this.inside = inside
     this.run = run
+  }
+
+  override get permits(): number {
+    return this.run.permits
+  }
+
+  override get priority(): number {
+    return this.ranked.priority
+  }
+
+  override get lane(): unknown {
+    return this.ranked.lane
+  }
+
+  override get wanted(): number {
+    return this.run.wanted
   }
 
   override objection(): Refusal | undefined {
@@ -139,6 +163,8 @@ export class Run<A, B, F> {
   /** Called before `onEnd`. */
   reporter: { readonly end: () => void } | undefined
 
+  /** The permits that each task holds. */
+  readonly permits: number
   protected readonly worker: Worker<A, B, F>
   protected running = 0
   /** Items whose task has started. */
@@ -195,6 +221,7 @@ export class Run<A, B, F> {
       this.pump()
     }
     this.worker = worker
+    this.permits = worker.permits ?? 1
     this.collector = collector
     this.isFlushing = collector.flush !== undefined
     this.maxAtOnce = own.maxAtOnce
@@ -209,7 +236,13 @@ export class Run<A, B, F> {
 
   /** How many tasks may run at once, by all limits. */
   get capacity(): number {
-    return Math.min(this.maxAtOnce, capacityOf(this.limiters))
+    // A task that needs more permits than there are has to be pulled to be refused.
+    return Math.min(this.maxAtOnce, Math.max(1, Math.floor(capacityOf(this.limiters) / this.permits)))
+  }
+
+  /** How many tasks could start now if all limiters were open. */
+  get wanted(): number {
+    return Math.max(1, Math.min(this.maxAtOnce - this.running, this.maxUnread - this.unread))
   }
 
   /** The most tasks that may be started and not yet read. The default depends on the limiters, whose limits can change. */
@@ -356,12 +389,16 @@ export class Run<A, B, F> {
     return false
   }
 
-  /** Sets the cost of the next start. */
+  /** Sets the cost and the rank of the next start. */
   protected weigh(item: A, index: number): void {
-    if (this.worker.weigh === undefined) return
+    const { rank, weigh } = this.worker
+    if (weigh === undefined && rank === undefined) return
     try {
-      const cost = this.worker.weigh(item, index)
-      if (this.request !== undefined) this.request.cost = cost
+      const cost = weigh?.(item, index)
+      const ranked = rank?.(item, index) ?? plainRank
+      if (this.request === undefined) return
+      this.request.cost = cost
+      this.request.ranked = ranked
     } catch (error) {
       this.fail(this.worker.crash(error))
     }

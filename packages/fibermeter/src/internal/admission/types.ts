@@ -1,0 +1,155 @@
+/**
+ * The contracts of admission.
+ *
+ * - A `Waiter` is a request for admission, as limiters see it: what it needs, how it ranks, and how it is told.
+ * - A `Limit` is what decides: when a request may start, what a start takes, and what its end gives back. `Limiter` puts a
+ *   queue before a limit; `LocalLimiter`, `SemaphoreLimiter`, `ScheduleLimiter` and `ExternalLimiter` are the limits there are.
+ * - An `ExternalLimit` is a limit that comes from another package, as one whose grants arrive from a store.
+ *
+ * A limit opens by time or by an event. By time: `opensAt` gives an instant, and the limiter sets its timer. By an event, such
+ * as the end of a task or a grant that has arrived: `opensAt` gives `Infinity`, and the event calls `Limiter.wake`.
+ */
+import type { WaitListEntry } from "../data/waitList.ts"
+import type { Host } from "../runtime/host.ts"
+import type { Limiter } from "./limiter.ts"
+import type { Refusal } from "./refusal.ts"
+import type { Cost } from "./reservation.ts"
+
+/** What a request asks for, and how it ranks among others. It does not change while the request waits. */
+export interface Demand {
+  /** What the task costs in each window. */
+  readonly cost: Cost | undefined
+  /** How many permits the task holds while it runs. */
+  readonly permits: number
+  /** The higher comes first. */
+  readonly priority: number
+  /** Lanes take turns; within a lane, the priority counts. */
+  readonly lane: unknown
+  /**
+   * How many starts the caller could use now, this one included: a hint for limits that fetch grants ahead. Nothing depends
+   * on it for its correctness.
+   */
+  readonly wanted: number
+}
+
+/** A request for admission that waits. */
+export interface Waiter extends Demand, WaitListEntry {
+  readonly host: Host
+  readonly limiters: ReadonlyArray<Limiter>
+  /**
+   * The number of its turn: an earlier turn comes first, at all limiters. Turns are numbered by arrival. Only waiters for
+   * the same limiters can exchange theirs (`waiterQueue.ts`). 0 while the request does not wait.
+   */
+  rank: number
+  readonly isWaiting: boolean
+  /** The task in which the request is made, as far as that is known. */
+  readonly inside: Inside | undefined
+  /** Why the request can never be admitted, if so. */
+  objection(): Refusal | undefined
+  /** All its limiters are open. It has been removed from its queue. */
+  admit(): void
+  /** It will never be admitted. It removes itself from its queue. */
+  refuse(reason: Refusal): void
+  /** Stops waiting. */
+  cancel(): void
+}
+
+/** When tasks may start. All times are nanoseconds on the limiter's own time line. */
+export interface Limit {
+  /** How many permits there are; `Infinity` for a limit that has none. */
+  readonly capacity: number
+  /**
+   * Whether room can be kept here for a waiter that waits elsewhere. If not, the limit has to hold something in order to be
+   * open: it is asked last, and only if all others are open.
+   */
+  readonly canKeep: boolean
+  /** Whether `opensAt` depends on the time. */
+  readonly isTimed: boolean
+  /** Whether tasks have a cost here. */
+  readonly isWeighed: boolean
+  /** The names by which costs are counted here. */
+  readonly names: Iterable<string>
+  /** Why a request can never be admitted here, if so. */
+  objection(demand: Demand): Refusal | undefined
+  /**
+   * When the limit opens to the first waiter, as if the waiters in `kept` had just started: now, if that instant has come;
+   * `Infinity` if some event will call `wake`. It is called before each decision, so it may record that there is a waiter.
+   */
+  opensAt(waiter: Waiter, kept: ReadonlyArray<Waiter>): number
+  /** As `opensAt`, for a task of cost 1 and one permit, if nothing waited. */
+  nextOpening(): number
+  /**
+   * Takes what a task needs, in the step in which `opensAt` found the limit open. Returns an entry for `confirmStart` and
+   * `correct`; `undefined` if there is nothing to confirm or correct.
+   */
+  take(waiter: Waiter): unknown
+  /** The task of that entry has been called by now: it counts as started now, not when it was taken. */
+  confirmStart(entry: unknown): void
+  /** The task of that entry has cost something else than was taken. `wake` is called afterwards. */
+  correct(entry: unknown, cost: Cost): void
+  /** A task has ended that held so many permits. */
+  release(permits: number): void
+  /** Waiters need this limit, but wait for something else: another limit, a pause, or room that is kept. */
+  onBlocked(): void
+  /** No waiter needs this limit any more. */
+  onIdle(): void
+  /** Recorded times have moved by `delta`. */
+  shiftTime(delta: number): void
+}
+
+/** A call whose own limit follows the capacity of its limiters. */
+export interface Follower {
+  readonly host: Host
+  capacityChanged(): void
+}
+
+/** Where in a task a request is made: see `taskScope.ts`. */
+export interface Inside {
+  nestingAt(limiter: Limiter): Nesting
+}
+
+/** The waiters of a limiter that are made inside of tasks. */
+export interface Nesting {
+  /** The waiter waits; the task that it is made in may not end before. Refuses the waiter if that is a deadlock. */
+  add(waiter: Waiter): void
+  remove(waiter: Waiter): void
+  /** Refuses a waiter if there is a deadlock. Called when there are fewer permits, or fewer tasks that hold one. */
+  breakDeadlock(): void
+}
+
+/** The version of `ExternalLimit` that this package understands. It rises with each change that breaks implementations. */
+export const externalLimitVersion = 1
+
+/**
+ * A limit from another package, such as one whose grants arrive from a store. It is recognised by its members and its
+ * `version`, not by a class: packages may contain copies of the engine, each with classes of its own.
+ *
+ * All times are nanoseconds from now, on the clock that is passed.
+ */
+export interface ExternalLimit {
+  readonly version: typeof externalLimitVersion
+  /** How many permits there are; `Infinity` if it limits only how often tasks start. */
+  readonly capacity: number
+  /** The names by which costs are counted. */
+  readonly names: Iterable<string>
+  /**
+   * Called once, before all else. `wake` is to be called whenever the limit may have opened, as when a grant has arrived;
+   * `fail`, when it can never open again.
+   */
+  attach(events: { readonly wake: () => void; readonly fail: (error: unknown) => void }): void
+  /**
+   * In how many nanoseconds the limit opens to a demand: 0 or less for now, `Infinity` if it will call `wake`. It is called
+   * before each decision, so it is where a limit learns what is wanted, and asks for grants.
+   */
+  opensIn(demand: Demand, clock: Host["clock"]): number
+  /** Takes a grant, in the step in which `opensIn` found the limit open. What it returns is passed to the next two. */
+  take(demand: Demand): unknown
+  /** The task has been called. */
+  started(grant: unknown): void
+  /** The task has cost something else than was taken. */
+  correct(grant: unknown, cost: Cost): void
+  /** A task has ended that held so many permits. Whose grant it was makes no difference. */
+  ended(permits: number): void
+  /** Nothing is wanted any more: grants that were not used can be returned. */
+  rest(): void
+}

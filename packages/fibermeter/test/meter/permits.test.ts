@@ -1,0 +1,294 @@
+/** `permits`: a task that holds several permits of `maxAtOnce`. */
+import { describe, expect, it } from "@effect/vitest"
+import { Cause, Effect, Exit, Semaphore, Stream } from "effect"
+import fc from "fast-check"
+import { amap, Meter, runAll, runAny, runOnEach } from "../../src/index.ts"
+import { defectOf, errorOf, Log } from "../support/Log.ts"
+
+const tooMany = (permits: number, limit: number) => new Meter.ExcessivePermits({ permits, limit })
+
+describe("permits", () => {
+  it("are taken and released together", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 5 })
+    const run = (name: string, permits: number, millis: number) =>
+      Meter.metered(log.task(name, millis), meter, { permits })
+    const snapshots: Array<unknown> = []
+    const snapshot = Effect.map(Meter.snapshot(meter), ({ free, running, waiting }) =>
+      snapshots.push([free, running, waiting])
+    )
+    await log.play(
+      [0, run("a", 3, 10)],
+      [0, run("b", 2, 20)],
+      [1, run("c", 4, 5)],
+      [2, snapshot],
+      [11, snapshot],
+      [21, snapshot]
+    )
+    expect(log.starts).toEqual(["a 0", "b 0", "c 20"])
+    expect(snapshots).toEqual([
+      [0, 2, 1],
+      [3, 1, 1],
+      [1, 1, 0]
+    ])
+    log.expectRest()
+  })
+
+  it("are released by every ending", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 3 })
+    const of = <A, E>(effect: Effect.Effect<A, E>) => Effect.exit(Meter.metered(effect, meter, { permits: 3 }))
+    await log.play(
+      [0, of(Effect.fail("x"))],
+      [0, of(Effect.die("x"))],
+      [0, of(Effect.timeoutOption(Effect.never, 5))],
+      [0, Effect.timeoutOption(Effect.scoped(Effect.andThen(Meter.acquire(meter, { permits: 2 }), Effect.never)), 9)],
+      [10, Meter.metered(log.task("last"), meter, { permits: 3 })]
+    )
+    expect(log.starts).toEqual(["last 10"])
+    expect((await log.world.value(Meter.snapshot(meter))).free).toBe(3)
+    log.expectRest()
+  })
+
+  it.each([
+    ["metered", (meter: Meter.Meter) => Meter.metered(Effect.void, meter, { permits: 4 })],
+    ["metered in a pipe", (meter: Meter.Meter) => Effect.void.pipe(Meter.metered(meter, { permits: 4 }))],
+    ["acquire", (meter: Meter.Meter) => Effect.scoped(Meter.acquire(meter, { permits: 4 }))],
+    ["runOnEach", (meter: Meter.Meter) => runOnEach([1], () => Effect.void, { meter, permits: 4 })],
+    ["runAll", (meter: Meter.Meter) => runAll([Effect.void], { meter, permits: 4 })],
+    ["runAny", (meter: Meter.Meter) => runAny([Effect.void], { meter, permits: 4 })]
+  ])("that %s could never get are refused at once", async (_, call) => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 3 })
+    await log.play([0, Meter.metered(log.task("a", 10), meter)], [5, log.named("b", call(meter))])
+    expect(log.ends).toEqual(["b 5"])
+    expect(errorOf(log.exit("b"))).toEqual(tooMany(4, 3))
+    expect(errorOf(log.exit("b"))).toHaveProperty("message", "a task needs 4 permits, but there are 3 in all")
+    log.expectRest()
+  })
+
+  it("beyond a call's own maxAtOnce are refused at once", async () => {
+    const log = new Log()
+    const task = () => log.task("never")
+    await log.play([0, log.named("a", runOnEach([1], task, { maxAtOnce: 3, permits: 4 }))])
+    expect(errorOf(log.exit("a"))).toEqual(tooMany(4, 3))
+    expect(log.starts).toEqual([])
+    log.expectRest()
+  })
+
+  it("that a waiter needs, and resize takes away, refuse it at once", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 5 })
+    const run = (name: string, permits: number) =>
+      log.named(name, Meter.metered(log.task(name, 10), meter, { permits }))
+    await log.play([0, run("a", 1)], [1, run("b", 5)], [1.5, run("c", 2)], [1.8, Meter.resize(meter, { maxAtOnce: 4 })])
+    expect(log.starts).toEqual(["a 0", "c 1.8"])
+    expect(errorOf(log.exit("b"))).toEqual(tooMany(5, 4))
+    expect(log.ends).toEqual(["b 1.8", "a 10", "c 11.8"])
+    log.expectRest()
+  })
+
+  it("of a verb divide its own limit and its meter's", async () => {
+    const own = new Log()
+    await own.play([0, runOnEach([0, 1, 2, 3], (n) => own.task(`t${n}`, 10), { maxAtOnce: 5, permits: 2 })])
+    expect(own.starts).toEqual(["t0 0", "t1 0", "t2 10", "t3 10"])
+    own.expectRest()
+    const shared = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 5 })
+    await shared.play([0, runOnEach([0, 1, 2, 3], (n) => shared.task(`t${n}`, 10), { meter, permits: 2 })])
+    expect(shared.starts).toEqual(["t0 0", "t1 0", "t2 10", "t3 10"])
+    shared.expectRest()
+  })
+
+  it("count for the default of maxUnread: twice as many tasks as may run at once", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 5 })
+    const items = [0, 1, 2, 3, 4, 5]
+    const first = amap(items, (n) => log.task(`t${n}`), { meter, permits: 2 })
+    const second = amap(items, (n) => log.task(`u${n}`), { maxAtOnce: 5, permits: 2 })
+    for (const results of [first, second]) {
+      const reading = Effect.scoped(
+        Effect.gen(function* () {
+          const pull = yield* Stream.toPull(results)
+          yield* pull
+          yield* Effect.sleep(5)
+        })
+      )
+      await log.play([0, reading])
+    }
+    expect(log.starts.filter((each) => each.startsWith("t"))).toEqual(["t0 0", "t1 0", "t2 0", "t3 0", "t4 0"])
+    expect(log.starts.filter((each) => each.startsWith("u")).length).toBe(5)
+    log.expectRest()
+  })
+
+  it("of a semaphore are taken together, beside those of other code", async () => {
+    const log = new Log()
+    const semaphore = Semaphore.makeUnsafe(5)
+    const meter = Meter.fromSemaphore(semaphore)
+    const run = (name: string, permits: number) => Meter.metered(log.task(name, 10), meter, { permits })
+    await log.play(
+      [0, semaphore.withPermits(2)(Effect.sleep(5))],
+      [1, run("a", 4)],
+      [2, log.named("b", run("b", 6))],
+      [3, run("c", 1)],
+      [16, run("d", 5)]
+    )
+    // c waits behind a: which permits are free, a semaphore does not say.
+    expect(log.starts).toEqual(["a 5", "c 5", "d 16"])
+    expect(errorOf(log.exit("b"))).toEqual(tooMany(6, 5))
+    log.expectRest()
+  })
+
+  it("of a semaphore of none are waited for", async () => {
+    const log = new Log()
+    const semaphore = Semaphore.makeUnsafe(0)
+    const meter = Meter.fromSemaphore(semaphore)
+    await log.play([0, Meter.metered(log.task("a"), meter)], [5, semaphore.resize(1)])
+    expect(log.starts).toEqual(["a 5"])
+    log.expectRest()
+  })
+})
+
+describe("a large request", () => {
+  const meter = () => Meter.makeUnsafe({ maxAtOnce: 5 })
+
+  it("is not overtaken for a millisecond, and after each end for half as long as it has been first", async () => {
+    const log = new Log()
+    const five = meter()
+    const run = (name: string, permits: number, millis: number) =>
+      Meter.metered(log.task(name, millis), five, { permits })
+    await log.play(
+      [0, run("a", 2, 10)],
+      [0, run("b", 2, 30)],
+      [1, run("large", 4, 10)],
+      [1, run("small", 1, 40)],
+      // At 10, a has ended: two permits are kept until 14.5, half of the 9 ms more.
+      [11, run("late", 1, 5)],
+      [15, run("later", 1, 1)]
+    )
+    expect(log.starts).toEqual(["a 0", "b 0", "small 2", "late 14.5", "later 15", "large 30"])
+    log.expectRest()
+  })
+
+  it("does not starve in a flood of small ones", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 2, max: 8 }),
+        fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 30, maxLength: 60 }),
+        async (permits, lasts) => {
+          const log = new Log()
+          const meter = Meter.makeUnsafe({ maxAtOnce: 8 })
+          const flood = lasts.map((millis, n) => [n, Meter.metered(log.task(`s${n}`, millis), meter)] as const)
+          await log.play(...flood, [4, Meter.metered(log.task("large", 1), meter, { permits })])
+          const [, at] = log.starts.find((each) => each.startsWith("large"))!.split(" ")
+          // No time between two ends is longer than 20 ms.
+          expect(Number(at) - 4).toBeLessThanOrEqual((2 + permits) * 20)
+          log.expectRest()
+        }
+      ),
+      { numRuns: 40 }
+    )
+  })
+
+  it("does not let a nested call hang that needs no more than the free permits", async () => {
+    const log = new Log()
+    const five = meter()
+    const nested = Meter.metered(log.task("inner", 1), five)
+    await log.play(
+      [0, Meter.metered(log.around("outer", Effect.andThen(Effect.sleep(10), nested)), five, { permits: 3 })],
+      [5, Meter.metered(log.task("large", 1), five, { permits: 3 })]
+    )
+    expect(log.starts).toEqual(["outer 0", "inner 10", "large 11"])
+    log.expectRest()
+  })
+
+  it.each([
+    ["one set behind another", 1],
+    ["in several sizes", 2]
+  ])("does not let a nested call for several meters hang: %s", async (_, permits) => {
+    const log = new Log()
+    const [five, other] = [meter(), meter()]
+    const both = Meter.all(five, other)
+    const nested = Meter.metered(log.task("inner", 1), both, { permits })
+    await log.play(
+      [0, Meter.metered(log.around("outer", Effect.andThen(Effect.sleep(10), nested)), five, { permits: 3 })],
+      // The nested call moves to this meter when its turn at the first one has come, and back.
+      [9, Meter.metered(log.task("other", 5), other, { permits: 5 })],
+      [5, Meter.metered(log.task("large", 1), both, { permits: 3 })],
+      [6, Meter.metered(log.task("larger", 1), five, { permits: 4 })]
+    )
+    expect(log.starts).toEqual(["outer 0", "other 9", "inner 14", "large 15", "larger 16"])
+    log.expectRest()
+  })
+
+  it("is a deadlock where the task waits for more than the free permits and nothing else runs", async () => {
+    const log = new Log()
+    const five = meter()
+    const nested = (permits: number) => Meter.metered(log.task("inner", 1), five, { permits })
+    const outer = (name: string, permits: number) =>
+      log.named(name, Meter.metered(Effect.andThen(Effect.sleep(1), nested(permits)), five, { permits: 3 }))
+    await log.play([0, outer("a", 3)], [10, outer("b", 2)])
+    expect(defectOf(log.exit("a"))).toEqual(new Meter.Deadlock({ held: 1 }))
+    expect(log.exit("b")).toEqual(Exit.succeed("inner"))
+    log.expectRest()
+  })
+
+  it("that gives up lets the waiters behind it start", async () => {
+    const log = new Log()
+    const five = meter()
+    const run = (name: string, permits: number, millis: number) =>
+      Meter.metered(log.task(name, millis), five, { permits })
+    await log.play(
+      [0, run("a", 4, 10)],
+      [1, Effect.timeoutOption(run("large", 5, 10), 0.5)],
+      [1, run("b", 1, 2)],
+      [20, run("c", 5, 1)]
+    )
+    expect(log.starts).toEqual(["a 0", "b 1.5", "c 20"])
+    log.expectRest()
+  })
+
+  it("does not break the limit of a rate: smaller ones wait for their slots", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 5, maxPerSecond: 100 })
+    const run = (name: string, permits: number, millis: number) =>
+      Meter.metered(log.task(name, millis), meter, { permits })
+    await log.play([0, run("a", 4, 50)], [1, run("large", 2, 1)], [1, run("b", 1, 1)], [1, run("c", 1, 1)])
+    expect(log.starts).toEqual(["a 0", "b 10", "c 20", "large 50"])
+    log.expectRest()
+  })
+
+  it("behind which a waiter cannot be admitted any more has that one refused when it would start", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 5, windows: { w: { limit: 10, per: 1000 } } })
+    const run = (name: string, permits: number, w: number) =>
+      log.named(name, Meter.metered(log.task(name, 10), meter, { permits, cost: { w } }))
+    await log.play([0, run("a", 4, 1)], [1, run("large", 2, 1)], [1, run("b", 1, 5)])
+    expect(log.starts).toEqual(["a 0", "b 2", "large 10"])
+    log.expectRest()
+  })
+})
+
+describe("interruption", () => {
+  it("of any fiber at any step releases the permits that it holds", async () => {
+    for (let step = 1; ; step++) {
+      const log = new Log({ fine: true })
+      const meter = Meter.makeUnsafe({ maxAtOnce: 5 })
+      const run = (name: string, permits: number) => Meter.metered(log.task(name, 5), meter, { permits })
+      const fiber = log.world.start(
+        Effect.all([run("a", 3), run("b", 4), run("c", 1), run("d", 2)], { concurrency: "unbounded", discard: true })
+      )
+      let interrupted = false
+      const exit = await log.world.finish(fiber, (at) => {
+        if (at !== step) return
+        interrupted = true
+        fiber.interruptUnsafe()
+      })
+      if (!interrupted) break
+      expect(Exit.isSuccess(exit) || Cause.hasInterrupts(exit.cause)).toBe(true)
+      const { free, running, waiting } = await log.world.value(Meter.snapshot(meter))
+      expect([free, running, waiting]).toEqual([5, 0, 0])
+      log.expectRest()
+    }
+  })
+})
