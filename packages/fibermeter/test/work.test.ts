@@ -307,6 +307,30 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
     })
   })
 
+  it.each([
+    { name: "one meter", make: () => [] },
+    { name: "two meters", make: () => [Meter.makeUnsafe({ maxAtOnce: 2 })] }
+  ])("when a limit of $name is changed once for each waiter", async ({ make }) => {
+    for (const count of sizes) {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1, windows: { requests: { limit: 100_000, per: "1 hour" } } })
+      const both = Meter.all(meter, ...make())
+      const { work } = await see((tally) =>
+        Effect.gen(function* () {
+          const fibers: Array<Fiber.Fiber<void, unknown>> = []
+          for (let i = 0; i < count; i++) fibers.push(yield* Effect.forkChild(Meter.metered(Effect.never, both)))
+          yield* Effect.yieldNow
+          tally.begin()
+          for (let i = 0; i < count; i++) {
+            yield* Meter.resize(meter, { maxAtOnce: 1, windows: { requests: { limit: 100_000 + i, per: "1 hour" } } })
+          }
+          expect((yield* Meter.snapshot(meter)).waiting).toBe(count - 1)
+          for (const fiber of fibers.toReversed()) fiber.interruptUnsafe()
+        })
+      )
+      expectForEach(count, work, { looks: 3, rounds: 3, reads: 3, places: 20 })
+    }
+  })
+
   it("that waits for a meter to be idle and is interrupted", async () => {
     for (const count of sizes) {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1 })

@@ -304,6 +304,11 @@ export abstract class Limiter implements Limit, Reservable {
       // A refusal may admit waiters behind, or have them refused.
       if (objection !== undefined && waiter.isWaiting) waiter.refuse(objection)
     }
+    this.breakDeadlock()
+  }
+
+  /** To be called when there are fewer permits, or fewer tasks that hold one. */
+  protected breakDeadlock(): void {
     this.nesting?.breakDeadlock()
   }
 

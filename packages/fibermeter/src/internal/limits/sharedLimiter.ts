@@ -51,13 +51,18 @@ export class SharedLimiter extends LocalLimiter {
           ? resizedGcra(this.gcra, maxPerSecond, maxBurst, this.time.now)
           : gcraOf(maxPerSecond, maxBurst)
     }
+    let isNarrower = false
     for (const each of windowsOf(windows)) {
       const [name, { limit, per }] = each
       const known = this.windows.find((window) => window.name === name)
+      isNarrower ||= known === undefined || limit < known.window.limit
       if (known === undefined) this.windows.push(named(each))
       else known.window.resize(limit, nanosOf(per), this.time.now)
     }
-    this.refuseImpossible()
+    // Only a window that is new or smaller can make a cost excessive. All waiters are asked then, which an adaptive limit on
+    // concurrency that is changed at each response could not afford.
+    if (isNarrower) this.refuseImpossible()
+    else this.breakDeadlock()
     this.wake()
     this.notifyFollowers()
   }
