@@ -23,7 +23,7 @@ import {
   watch
 } from "../support.ts"
 import type { Probe } from "../support.ts"
-import { mostIn, predictStarts, startsSeen, ways, weighed } from "./model.ts"
+import { mostIn, predictStarts, startsSeen, timings, ways, weighed } from "./model.ts"
 import type { ModelLimits } from "./model.ts"
 
 useVirtualTime()
@@ -47,22 +47,20 @@ const table: ReadonlyArray<{ readonly name: string; readonly limits: ModelLimits
   }
 ]
 
-describe.each(["as options", "by a meter"] as const)("limits %s: every start falls on its exact instant", (how) => {
-  describe.each(table)("$name", ({ limits }) => {
-    it.each(ways)("$name", async (way) => {
-      const { meter, probe: p, promise } = way.begin(weighed, limits, how)
-      await settle(promise)
-      const starts = startsSeen(way.verb, weighed, predictStarts(weighed, limits))
-      expect(p.starts).toEqual(starts)
-      expect(p.order).toEqual(starts.map((_, i) => i))
-      expect(vi.getTimerCount(), "timers left").toBe(0)
-      await pass(60_000)
-      expect(meter?.snapshot().room ?? {}).toEqual(
-        meter === undefined
-          ? {}
-          : Object.fromEntries(Object.entries(limits.windows ?? {}).map(([name, { limit }]) => [name, limit]))
-      )
-    })
+describe("every task starts at the instant that the model predicts", () => {
+  it.each(timings(table))("$name", async ({ how, limits, way }) => {
+    const { meter, probe: p, promise } = way.begin(weighed, limits, how)
+    await settle(promise)
+    const starts = startsSeen(way.verb, weighed, predictStarts(weighed, limits))
+    expect(p.starts).toEqual(starts)
+    expect(p.order).toEqual(starts.map((_, i) => i))
+    expect(vi.getTimerCount(), "timers left").toBe(0)
+    await pass(60_000)
+    expect(meter?.snapshot().room ?? {}).toEqual(
+      meter === undefined
+        ? {}
+        : Object.fromEntries(Object.entries(limits.windows ?? {}).map(([name, { limit }]) => [name, limit]))
+    )
   })
 })
 

@@ -1,6 +1,6 @@
 /**
- * What the tests of meters share: a reference model that says when each task starts, and the calls that it is compared
- * with.
+ * What the tests of meters share: a reference model that predicts when each task starts, and the calls that are compared
+ * with it.
  */
 import { createMeter } from "../../src/index.ts"
 import type { Cost, Limits, Meter, Options } from "../../src/index.ts"
@@ -67,7 +67,7 @@ export const predictStarts = (
   return starts
 }
 
-/** Every way to run tasks under a meter: the verbs, and `meter.run` for each. */
+/** A way to run tasks under limits: a verb, or a call of `meter.run` for each task. */
 export interface Way {
   readonly name: string
   readonly verb: Verb | undefined
@@ -75,7 +75,7 @@ export interface Way {
   readonly begin: (tasks: ReadonlyArray<Planned>, limits: Limits, how: How) => Begun
 }
 
-/** How limits are given. */
+/** How limits are passed to a call. */
 export type How = "as options" | "by a meter"
 
 export interface Begun {
@@ -124,6 +124,22 @@ const runs: Way = {
 }
 
 export const ways: ReadonlyArray<Way> = [...verbWays, runs]
+
+/**
+ * The cases in which starts are compared with the model: all limits under one verb, and the last of them, which has a limit
+ * of each kind, under every way.
+ */
+export const timings = <L extends { readonly name: string; readonly limits: Limits & ModelLimits }>(
+  table: ReadonlyArray<L>
+) => {
+  const [runAll] = ways.filter(({ name }) => name === "runAll over items")
+  const of = (how: How, way: Way, { limits, name }: L) => ({ how, way, limits, name: `${name}, ${how}, ${way.name}` })
+  return [
+    ...table.map((each) => of("as options", runAll!, each)),
+    ...ways.map((way) => of("as options", way, table.at(-1)!)),
+    ...ways.map((way) => of("by a meter", way, table.at(-1)!))
+  ]
+}
 
 /** The starts that a verb, or `meter.run`, shows: a race that the first to settle ends starts nothing more after that. */
 export const startsSeen = (

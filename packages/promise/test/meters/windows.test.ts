@@ -18,7 +18,7 @@ import {
   verbs,
   watch
 } from "../support.ts"
-import { mostIn, predictStarts, startsSeen, ways } from "./model.ts"
+import { mostIn, predictStarts, startsSeen, timings } from "./model.ts"
 import type { ModelLimits, Planned } from "./model.ts"
 
 useVirtualTime()
@@ -46,18 +46,16 @@ const table: ReadonlyArray<{ readonly name: string; readonly limits: ModelLimits
   }
 ]
 
-describe.each(["as options", "by a meter"] as const)("limits %s: every start falls on its exact instant", (how) => {
-  describe.each(table)("$name", ({ limits }) => {
-    it.each(ways)("$name", async (way) => {
-      const { probe: p, promise } = way.begin(tasks, limits, how)
-      const call = watch(promise)
-      // The last of these starts after an hour.
-      await pass(3_700_000)
-      expect(call.outcome).toBeDefined()
-      expect(p.starts).toEqual(startsSeen(way.verb, tasks, predictStarts(tasks, limits)))
-      expect(p.order).toEqual(p.starts.map((_, i) => i))
-      expect(vi.getTimerCount(), "timers left").toBe(0)
-    })
+describe("every task starts at the instant that the model predicts", () => {
+  it.each(timings(table))("$name", async ({ how, limits, way }) => {
+    const { probe: p, promise } = way.begin(tasks, limits, how)
+    const call = watch(promise)
+    // The last of these starts after an hour.
+    await pass(3_700_000)
+    expect(call.outcome).toBeDefined()
+    expect(p.starts).toEqual(startsSeen(way.verb, tasks, predictStarts(tasks, limits)))
+    expect(p.order).toEqual(p.starts.map((_, i) => i))
+    expect(vi.getTimerCount(), "timers left").toBe(0)
   })
 })
 
