@@ -1,27 +1,29 @@
 /**
- * The shape of the work, counted and not timed: what is done for one task is the same whether there are a hundred or ten
- * thousand of them, and whether one waits or ten thousand do.
+ * The work per task, counted and not timed: it is the same for a hundred tasks and for ten thousand, and for one waiter and
+ * ten thousand.
  *
- * Each table says how much of each kind of work a task may make. To say so for several sizes, with next to nothing on
- * top, is to say that it does not grow; and a change that has more done for each task has to say so here.
+ * Each table has the most that a task may need of what a program pays for: timers, readings of the clock, steps, fibers,
+ * promises, async contexts. The same bound for several numbers, with a small constant, means that it does not grow. How
+ * often the code itself runs is counted without bounds: it may only grow in proportion.
  */
 import { AsyncLocalStorage } from "node:async_hooks"
 import { describe, expect, it, vi } from "vitest"
 import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
 import type { Limits, Options, TaskContext } from "../src/index.ts"
 import { expectAllSeen } from "../../fibermeter/test/support/Tally.ts"
+import { expectLinearCode } from "../../fibermeter/test/support/linearCode.ts"
 import { expectNoUnhandledRejection, listeners, useVirtualTime } from "./support.ts"
 import { expectForEach, finish, promisesForATimer, see, turn } from "./work.ts"
 import type { Work } from "./work.ts"
 
-// Ten thousand of anything, counted one by one, take their time on a busy machine.
+// To count ten thousand of anything one by one takes time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
 
 useVirtualTime()
 expectNoUnhandledRejection()
 
 const sizes = [100, 1000, 10_000]
-/** For what differs little from what is counted for ten thousand. */
+/** For scenarios that differ little from one that is counted for ten thousand. */
 const fewer = [100, 1000]
 
 const range = (count: number): Array<number> => Array.from({ length: count }, (_, index) => index)
@@ -58,10 +60,10 @@ describe("the work for a task does not grow with the number of tasks", () => {
     readonly name: string
     readonly counts: ReadonlyArray<number>
     readonly make: () => Options
-    /** What a task makes that ends at once, and one that gives a promise. */
+    /** The work of a task that returns a value, and of one that returns a promise. */
     readonly plain: Partial<Work>
     readonly promised: Partial<Work>
-    /** The limits that go by the time. */
+    /** How many limits need a timer. */
     readonly timed: number
   }
   const limits: ReadonlyArray<Limit> = [
@@ -69,50 +71,50 @@ describe("the work for a task does not grow with the number of tasks", () => {
       name: "no limit",
       counts: sizes,
       make: () => ({}),
-      plain: { rounds: 1 },
-      promised: { rounds: 1, places: 7 },
+      plain: {},
+      promised: {},
       timed: 0
     },
     {
       name: "maxAtOnce",
       counts: sizes,
       make: () => ({ maxAtOnce: 10 }),
-      plain: { rounds: 2 },
-      promised: { rounds: 2, places: 5.2 },
+      plain: {},
+      promised: {},
       timed: 0
     },
     {
       name: "a shared meter",
       counts: sizes,
       make: () => ({ meter: createMeter({ maxAtOnce: 10 }) }),
-      plain: { asks: 1, looks: 1, rounds: 2 },
-      promised: { asks: 1, looks: 3, rounds: 4, places: 12.2 },
+      plain: {},
+      promised: {},
       timed: 0
     },
     {
       name: "two meters",
       counts: fewer,
       make: () => ({ meter: [createMeter({ maxAtOnce: 10 }), createMeter({ maxAtOnce: 100 })] }),
-      plain: { asks: 1, looks: 2, rounds: 2 },
+      plain: {},
       // The first of a set in front of a closed meter reads the clock once: room is kept in proportion to its wait.
-      promised: { asks: 1, looks: 5, rounds: 5, places: 13.2, reads: 1 },
+      promised: { reads: 1 },
       timed: 0
     },
     {
       name: "maxPerSecond",
       counts: fewer,
       make: () => ({ maxPerSecond: 1000 }),
-      plain: { asks: 1, timers: 1, looks: 3, reads: 4, rounds: 4, places: 7 },
-      promised: { asks: 1, timers: 1, looks: 4, reads: 5, rounds: 5, places: 12 },
+      plain: { timers: 1, reads: 4 },
+      promised: { timers: 1, reads: 5 },
       timed: 1
     },
     {
       name: "a window",
       counts: fewer,
       make: () => ({ windows: { requests: { limit: 10, per: 1000 } } }),
-      // A timer lets a whole window through.
-      plain: { asks: 1, timers: 0.1, looks: 1.2, reads: 2.2, rounds: 1.3, places: 0.7 },
-      promised: { asks: 1, timers: 0.1, looks: 2.2, reads: 3.2, rounds: 2.3, places: 6.6 },
+      // One timer admits a whole window.
+      plain: { timers: 0.1, reads: 2.2 },
+      promised: { timers: 0.1, reads: 3.2 },
       timed: 1
     },
     {
@@ -120,13 +122,13 @@ describe("the work for a task does not grow with the number of tasks", () => {
       counts: fewer,
       make: () => ({ maxPerSecond: 1000, meter: createMeter({ maxPerSecond: 900 }) }),
       // One wait after the other, but for those that fall on the same millisecond.
-      plain: { asks: 1, timers: 1.5, looks: 6, reads: 12, rounds: 6.5, places: 12 },
-      promised: { asks: 1, timers: 1.5, looks: 7, reads: 13, rounds: 7.5, places: 17 },
+      plain: { timers: 1.5, reads: 12 },
+      promised: { timers: 1.5, reads: 13 },
       timed: 2
     }
   ]
   const tasks = [
-    { gives: "a plain value", makes: "plain", after: undefined },
+    { gives: "a value", makes: "plain", after: undefined },
     { gives: "a promise that has resolved", makes: "promised", after: async () => {} },
     { gives: "a promise that resolves in a later turn", makes: "promised", after: turn }
   ] as const
@@ -137,7 +139,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
         for (const count of counts) {
           let calls = 0
           const end = (index: number): number => {
-            // Of those of `runAny`, the last is the one to succeed.
+            // The last task of `runAny` succeeds.
             if (name === "runAny" && index < count - 1) throw index
             return index
           }
@@ -156,7 +158,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
             // Two are the task's own, and one is made to hear of its end.
             promises: promises + (after === undefined ? 0 : 3) + promisesForATimer * (each.timers ?? 0)
           })
-          expect(mostArmed, "timers armed at a time").toBeLessThanOrEqual(timed)
+          expect(mostArmed, "timers set at a time").toBeLessThanOrEqual(timed)
         }
       })
     })
@@ -182,7 +184,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
         const results = amap(range(count), turn, { maxAtOnce: 10 })
         return Promise.all(range(count).map(() => results.next()))
       })
-      expectForEach(count, work, { rounds: 2, places: 5.2, promises: 6 })
+      expectForEach(count, work, { promises: 6 })
     }
   })
 
@@ -212,7 +214,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
           await finish(next)
         })
         expect(calls).toBe(count)
-        expectForEach(count, work, { places: 2 })
+        expectForEach(count, work, {})
       }
     }
   )
@@ -225,14 +227,14 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
     readonly limits: Limits
     readonly passing: Partial<Work>
     readonly leaving: Partial<Work>
-    /** The limits that go by the time. */
+    /** How many limits need a timer. */
     readonly timed: number
   }
   // Five promises are made for each of them: the call's, the task's own two, one to hear of its end, and one by the test.
-  const passing = { asks: 1, looks: 2, rounds: 1, places: 16.9, captures: 1, promises: 5 }
-  const paced = { ...passing, timers: 1, looks: 3, reads: 4, rounds: 2, promises: 5 + promisesForATimer }
-  const leaving = { looks: 1, rounds: 1, places: 7.8, promises: 3 }
-  const lines: ReadonlyArray<Queue> = [
+  const passing = { captures: 1, promises: 5 }
+  const paced = { ...passing, timers: 1, reads: 4, promises: 5 + promisesForATimer }
+  const leaving = { promises: 3 }
+  const queues: ReadonlyArray<Queue> = [
     { name: "at once", counts: sizes, limits: { maxAtOnce: 3 }, passing, leaving, timed: 0 },
     {
       name: "a second",
@@ -254,13 +256,13 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
       name: "in a window",
       counts: fewer,
       limits: { windows: { requests: { limit: 10, per: 1000 } } },
-      // A timer lets a whole window through.
-      passing: { ...passing, timers: 0.1, looks: 2.1, reads: 3.1, rounds: 1.1, promises: 5.4 },
+      // One timer admits a whole window.
+      passing: { ...passing, timers: 0.1, reads: 3.1, promises: 5.4 },
       leaving: { ...leaving, reads: 1 },
       timed: 1
     }
   ]
-  describe.each(lines)("on a meter with limits $name", ({ counts, leaving, limits, passing, timed }) => {
+  describe.each(queues)("on a meter with limits $name", ({ counts, leaving, limits, passing, timed }) => {
     it("when all pass, one after the other", async () => {
       for (const count of counts) {
         let passed = 0
@@ -272,7 +274,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
         })
         expect(passed).toBe(count)
         expectForEach(count, work, passing)
-        expect(mostArmed, "timers armed at a time").toBeLessThanOrEqual(timed)
+        expect(mostArmed, "timers set at a time").toBeLessThanOrEqual(timed)
       }
     })
 
@@ -304,7 +306,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
             if (i >= running) controllers[i]!.abort(0)
           }
           expect(meter.snapshot().waiting).toBe(0)
-          // The timer goes with the last who has waited for it, not when all is over.
+          // The timer is cleared with the last waiter, not when all tasks have ended.
           expect(tally.armed.size, "timers left").toBe(0)
           end.resolve()
           await Promise.all(ends)
@@ -346,7 +348,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
         const { work } = await see(() => Promise.all(calls(count, task, () => ({}))))
         expect(passed).toBe(count)
         // The next waiter to be the first of the set reads the clock once.
-        expectForEach(count, work, { asks: 1, looks: 6, rounds: 9, places: 38, reads: 1, captures: 1, promises: 6 })
+        expectForEach(count, work, { reads: 1, captures: 1, promises: 6 })
       }
     })
 
@@ -369,10 +371,14 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
           end.resolve()
         })
         expect(rejected).toBe(count)
-        expectForEach(count, work, { looks: 4, rounds: 3, places: 23.6, reads: 1, promises: 1 })
+        expectForEach(count, work, { reads: 1, promises: 1 })
       }
     })
   })
+})
+
+it("the code that runs for a task or a waiter does not grow with their number", async () => {
+  await expectLinearCode(new URL("support/count-work.ts", import.meta.url))
 })
 
 describe("timers", () => {
@@ -384,9 +390,8 @@ describe("timers", () => {
         ...range(1000).map(() => meter.run(turn))
       ])
     )
-    expect(work.asks).toBe(4000)
     expect(work.timers).toBe(0)
-    // There is nothing to look at a clock for, either.
+    // Nothing needs to read a clock, either.
     expect(work.reads).toBe(0)
   })
 
@@ -397,7 +402,6 @@ describe("timers", () => {
       windows: { requests: { limit: 1000, per: 60_000 } }
     })
     const { work } = await see(() => Promise.all(range(1000).map(() => meter.run(turn))))
-    expect(work.asks).toBe(1000)
     expect(work.timers).toBe(0)
   })
 
@@ -411,7 +415,7 @@ describe("timers", () => {
           ends.push(meter.run(() => {}, { signal }).catch(() => {}))
           if (ends.length % 100 === 0) await turn()
         }
-        expect(tally.armed.size, "timers armed").toBe(1)
+        expect(tally.armed.size, "timers set").toBe(1)
         for (const controller of controllers.slice(0, -1)) {
           controller.abort(0)
           if (tally.armed.size !== 1) expect.fail(`${tally.armed.size} timers armed`)
@@ -435,26 +439,24 @@ describe("timers", () => {
         ])
       )
     )
-    expect(work.asks).toBeGreaterThan(480)
     expect(work.timers).toBeGreaterThan(100)
     expect(mostArmed).toBe(1)
   })
 
-  it("are one at a time for each of several meters at most, in whatever company they are used", async () => {
+  it("are at most one for each of several meters, in any combination of them", async () => {
     const [one, two, three] = [
       createMeter({ maxPerSecond: 90 }),
       createMeter({ maxPerSecond: 80 }),
       createMeter({ maxPerSecond: 70 })
     ]
-    const companies = [[one], [two], [three], [one, two], [three, one], [two, three], [one, two, three]]
-    const { mostArmed, work } = await see(() =>
-      finish(Promise.all(companies.flatMap((meter) => range(20).map(() => runOnEach(range(2), turn, { meter })))))
+    const combinations = [[one], [two], [three], [one, two], [three, one], [two, three], [one, two, three]]
+    const { mostArmed } = await see(() =>
+      finish(Promise.all(combinations.flatMap((meter) => range(20).map(() => runOnEach(range(2), turn, { meter })))))
     )
-    expect(work.asks).toBe(2 * 20 * companies.length)
     expect(mostArmed).toBe(3)
   })
 
-  it("are armed for a pause once, and not at all for one without an end", async () => {
+  it("are set once for a pause, and not for one without an end", async () => {
     const meter = createMeter({ maxAtOnce: 1000 })
     const { mostArmed, work } = await see(async (tally) => {
       meter.pause()
@@ -474,7 +476,7 @@ describe("timers", () => {
     const meter = createMeter({ maxPerSecond: 1 })
     const { work } = await see(async (tally) => {
       const call = runOnEach(range(100), turn, { meter })
-      expect(tally.armed.size, "timers armed").toBe(1)
+      expect(tally.armed.size, "timers set").toBe(1)
       meter.resize({ maxPerSecond: Infinity })
       expect(tally.armed.size, "timers left").toBe(0)
       await call
@@ -518,7 +520,6 @@ describe("async contexts", () => {
   it("none is captured for a task that starts at once", async () => {
     const meter = createMeter({ maxAtOnce: 1000 })
     const { work } = await see(() => Promise.all(range(1000).map(() => meter.run(turn))))
-    expect(work.asks).toBe(1000)
     expect(work.captures).toBe(0)
   })
 
@@ -663,7 +664,7 @@ describe("calls of a meter's run with the same signal", () => {
   })
 })
 
-it("all that is counted here is seen where it happens", async () => {
+it("every kind of work is counted", async () => {
   const meter = createMeter({ maxAtOnce: 1, maxPerSecond: 1000 })
   const { signal } = new AbortController()
   const { contexts, work } = await see(async () => {

@@ -1,4 +1,4 @@
-/** What is counted of the work that promises make, on the virtual clock, and how much of it there may be. */
+/** Counts the work of promises on the virtual clock, and bounds it. */
 import { AsyncResource } from "node:async_hooks"
 import { runtime } from "fibermeter/engine"
 import { expect, vi } from "vitest"
@@ -8,36 +8,34 @@ import { host } from "../src/internal/host.ts"
 import { value } from "./support.ts"
 
 export interface Work extends Counts {
-  /** Promises that were made, those of the tasks themselves included. */
+  /** Promises that were created, including those of the tasks. */
   promises: number
-  /** Listeners that were put on a signal. */
+  /** Listeners that were added to a signal. */
   listeners: number
 }
 
 const noWork: Work = { ...noCounts, promises: 0, listeners: 0 }
 
 /**
- * What may be on top, however many tasks there are: what is done once for a call. Beyond that, the event loop gets its
- * turn after some thousands of tasks, which is far less than one for a hundred.
+ * The constant part, for any number of tasks: the work per call. A call also yields to the event loop after some thousand
+ * tasks, which is far less than once for a hundred.
  */
 const onTop: Work = {
   ...noWork,
   steps: 4,
   promises: 80,
   reads: 20,
-  looks: 20,
-  rounds: 20,
-  places: 120,
+
   elements: 300,
   captures: 4,
   listeners: 1
 }
 
-/** Counts what is seen of the work from outside as well. */
+/** Also counts promises, listeners, timers and readings of the clock. */
 class ClockTally extends Tally<Work> {
-  /** The contexts that something was called in. */
+  /** The async contexts in which something was called. */
   readonly contexts = new Set<unknown>()
-  /** Timers that are armed now. */
+  /** Timers that are set. */
   readonly armed = new Set<unknown>()
   mostArmed = 0
 
@@ -70,7 +68,7 @@ class ClockTally extends Tally<Work> {
       this.mostArmed = Math.max(this.mostArmed, this.armed.size)
       return timer
     }
-    // With the mark of the fake that it calls.
+    // With the property by which fake timers are recognised.
     globalThis.setTimeout = Object.assign(arm, { clock: true }) as never
     globalThis.setInterval = (() => {
       throw new Error("an interval is more than one timer")
@@ -83,7 +81,7 @@ class ClockTally extends Tally<Work> {
   }
 }
 
-/** Does it, which has to leave no timer behind. */
+/** Runs it. It must leave no timers. */
 export const see = async (scenario: (tally: ClockTally) => Promise<unknown>): Promise<ClockTally> => {
   await freshTurn()
   const tally = new ClockTally()
@@ -93,7 +91,7 @@ export const see = async (scenario: (tally: ClockTally) => Promise<unknown>): Pr
   return tally
 }
 
-/** What is looked up the first time only, and when the present turn has begun, would be a difference between sizes. */
+/** What is only read the first time, and the beginning of the current turn, would differ between sizes. */
 const freshTurn = async (): Promise<void> => {
   runtime.captureContext()
   // A turn of the event loop begins with a timer that fires.
@@ -102,16 +100,16 @@ const freshTurn = async (): Promise<void> => {
 }
 
 /**
- * Each of `count` may have made that much work; what is not named may not be done for each of them at all. The faked
- * timers of the tests go through short arrays, so for these there is one limit.
+ * Bounds the work for each of `count`. Kinds that `forEach` does not name must not be needed for each. The fake timers of
+ * the tests visit short arrays, so there is one bound for these.
  */
 export const expectForEach = (count: number, work: Work, forEach: Partial<Work>): void =>
   expectAtMost(count, work, { ...noWork, elements: 100, ...forEach }, onTop)
 
-/** What it takes to see that a timer of the virtual clock has fired. */
+/** The promises that the virtual clock creates for each timer. */
 export const promisesForATimer = 3
 
-/** Moves the virtual clock on until it has settled, with less ado than the other tests, which count nothing. */
+/** Advances the virtual clock until the promise has settled, without promises of its own beside those of `turn`. */
 export const finish = async (promise: Promise<unknown>): Promise<void> => {
   let isPending = true
   const settled = () => {

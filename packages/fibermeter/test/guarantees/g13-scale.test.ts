@@ -4,14 +4,12 @@
  * Not time is measured here but work: steps of the scheduler, timers, readings of the clock, fibers begun, stretches of
  * code run, objects alive.
  */
-import { execFile } from "node:child_process"
-import { fileURLToPath } from "node:url"
-import { promisify } from "node:util"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Semaphore, Stream } from "effect"
 import { amap, Meter, runOnEach } from "../../src/index.ts"
+import { expectLinearCode } from "../support/linearCode.ts"
 import { range } from "../support/Spy.ts"
 import { type TestOptions, verbs } from "../support/verbs.ts"
 import { World } from "../support/World.ts"
@@ -105,17 +103,9 @@ describe("G13 scale", () => {
       ))
   })
 
-  it("neither does what is done inside of a step, every stretch of code counted", async () => {
-    const program = fileURLToPath(new URL("../support/count-work.ts", import.meta.url))
-    const { stdout } = await promisify(execFile)(process.execPath, [program, "300", "3000"])
-    const counts = Object.entries(JSON.parse(stdout) as Record<string, [number, number]>)
-    expect(counts.length).toBeGreaterThan(10)
-    for (const [name, [one, ten]] of counts) {
-      expect(one, name).toBeGreaterThan(300)
-      // Were it linear in the others, ten times as many would be a hundred times the work.
-      expect(ten / one, `${name}: ${one}, and ${ten} for ten times as many`).toBeLessThan(15)
-    }
-  }, 60_000)
+  it("the code that runs for a task or a waiter does not grow with their number", async () => {
+    await expectLinearCode(new URL("../support/count-work.ts", import.meta.url))
+  })
 
   it("a hundred thousand waiters on one meter are ordinary", async () => {
     const meter = Meter.makeUnsafe({ maxAtOnce: 10 })

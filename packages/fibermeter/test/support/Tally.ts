@@ -1,31 +1,18 @@
 /**
- * Counts what is done while tasks are run: of each kind of work so much, and no time.
- *
- * What is counted here is done by this package, whoever calls it, so the tests of `@fibermeter/promise` count with this
- * as well. Either adds what only its own callers have.
+ * Counts the work that is done while tasks run, by kind: what a program pays for and can observe, without knowledge of the
+ * code. (How often the code itself runs is counted by `count-work.ts`.) The tests of both packages use it, and add what
+ * only one of them has.
  */
 import { createHook } from "node:async_hooks"
 import { expect } from "vitest"
-import { Limiter } from "../../src/internal/admission/limiter.ts"
-import { WaitList } from "../../src/internal/data/waitList.ts"
-import { Run } from "../../src/internal/run/run.ts"
-import { AdmissionRequest } from "../../src/internal/admission/request.ts"
 
 export interface Counts {
   /** Steps of the scheduler. */
   steps: number
   timers: number
-  /** Looks at the clock. */
+  /** Readings of the clock. */
   reads: number
-  /** Starts that were asked for. */
-  asks: number
-  /** Questions whether a limiter is open. */
-  looks: number
-  /** Rounds of the loops that start tasks and let waiters pass. */
-  rounds: number
-  /** Reads and writes of entries of wait lists: of waiters, of running tasks and of the calls of a meter. */
-  places: number
-  /** Elements of arrays, sets and maps that were gone through or moved by their methods and iterators. */
+  /** Elements of arrays, sets and maps that their methods and iterators have visited or moved. */
   elements: number
   /** Async contexts that were captured. */
   captures: number
@@ -36,10 +23,6 @@ export const noCounts: Counts = {
   steps: 0,
   timers: 0,
   reads: 0,
-  asks: 0,
-  looks: 0,
-  rounds: 0,
-  places: 0,
   elements: 0,
   captures: 0,
   controllers: 0
@@ -47,7 +30,7 @@ export const noCounts: Counts = {
 
 type Method = (this: unknown, ...args: Array<unknown>) => unknown
 
-/** The methods that take longer the more there is in what they are called on. */
+/** Methods whose time grows with the size of their object. */
 const linear: ReadonlyArray<readonly [prototype: object, names: string]> = [
   [Array.prototype, "every find findIndex findLast findLastIndex includes indexOf lastIndexOf some"],
   [Array.prototype, "concat filter flat flatMap forEach join map reduce reduceRight slice"],
@@ -57,29 +40,15 @@ const linear: ReadonlyArray<readonly [prototype: object, names: string]> = [
   [Map.prototype, "forEach"]
 ]
 
-/** What `for…of`, spreads and the like go by, an element at a time. */
+/** The iterators of `for…of` and spreads, which visit one element at a time. */
 const iterators: ReadonlyArray<object> = [[], new Set(), new Map()].map((each) =>
   Object.getPrototypeOf(each[Symbol.iterator]())
 )
 
-/** What there is in a line, counting how often any of it is looked at or changed. */
-const countedPlaces = (places: Array<unknown>, counted: Counts): Array<unknown> =>
-  new Proxy(places, {
-    get(target, key) {
-      counted.places++
-      return Reflect.get(target, key) as unknown
-    },
-    set(target, key, value) {
-      counted.places++
-      return Reflect.set(target, key, value)
-    }
-  })
-
-/** Counts what is done while it is in place. */
+/** Counts while it is installed. */
 export class Tally<Work extends Counts> {
-  /** What this has seen itself. */
+  /** What this class counts itself. */
   protected readonly counted: Work
-  private readonly seen = new WeakSet<object>()
   private readonly undo: Array<() => void> = []
   private before: Work
 
@@ -88,7 +57,7 @@ export class Tally<Work extends Counts> {
     this.before = none
   }
 
-  /** What has been done since `begin` was last called. */
+  /** The work since the last call of `begin`. */
   get work(): Work {
     const work = { ...this.all } as Record<keyof Work, number>
     const before = this.before as Record<keyof Work, number>
@@ -100,7 +69,7 @@ export class Tally<Work extends Counts> {
     this.before = this.all
   }
 
-  /** Is in place while `scenario` runs. */
+  /** Counts while `scenario` runs. */
   async during(scenario: () => Promise<unknown>): Promise<void> {
     try {
       this.install()
@@ -110,18 +79,13 @@ export class Tally<Work extends Counts> {
     }
   }
 
-  /** What has been done in all. */
+  /** All work. */
   protected get all(): Work {
     return { ...this.counted }
   }
 
   protected install(): void {
     const { counted } = this
-    this.onCall(AdmissionRequest.prototype, "requestStart", () => counted.asks++)
-    this.onCall(Limiter.prototype, "opensForWaiter", () => counted.looks++)
-    this.onCall(Limiter.prototype, "admitWaiters", () => counted.rounds++)
-    this.onCall(Run.prototype, "pump", () => counted.rounds++)
-    this.onCall(WaitList.prototype, "add", (list) => this.countPlaces(list as { entries: Array<unknown> }))
     for (const [prototype, names] of linear) {
       for (const name of names.split(" ")) {
         this.onCall(prototype, name, (self) => {
@@ -138,7 +102,7 @@ export class Tally<Work extends Counts> {
   protected onCall(holder: object, name: string, see: (self: unknown) => void): void {
     const methods = holder as Record<string, Method | undefined>
     const method = methods[name]
-    if (method === undefined) throw new Error(`there is no ${name} to be counted any more`)
+    if (method === undefined) throw new Error(`there is no method ${name} to count`)
     methods[name] = function (...args) {
       see(this)
       return method.apply(this, args)
@@ -148,7 +112,7 @@ export class Tally<Work extends Counts> {
     })
   }
 
-  /** An async resource of that type is made. */
+  /** Calls `see` when an async resource of that type is created. */
   protected onResource(type: string, see: () => void): void {
     const hook = createHook({
       init: (_, made) => {
@@ -159,7 +123,7 @@ export class Tally<Work extends Counts> {
     this.afterwards(() => hook.disable())
   }
 
-  /** Puts back what is counted no longer: the last first. */
+  /** Registers what removes a counter. The last one is removed first. */
   protected afterwards(undo: () => void): void {
     this.undo.push(undo)
   }
@@ -177,17 +141,9 @@ export class Tally<Work extends Counts> {
       globalThis.AbortController = AbortController
     })
   }
-
-  /** No method is called to look at an element of an array: the array is put behind something that sees it. */
-  private countPlaces(list: { entries: Array<unknown> }): void {
-    if (this.seen.has(list.entries)) return
-    if (!Array.isArray(list.entries)) throw new Error("a wait list has no entries to count")
-    list.entries = countedPlaces(list.entries, this.counted)
-    this.seen.add(list.entries)
-  }
 }
 
-/** Each of `count` may have made as much work as `forEach` says, and all of them together `onTop` besides. */
+/** Fails if the work exceeds `forEach` for each of `count`, plus `onTop` once. */
 export const expectAtMost = <Work extends Counts>(count: number, work: Work, forEach: Work, onTop: Work): void => {
   for (const kind of Object.keys(work) as Array<keyof Work & string>) {
     const most = (forEach[kind] as number) * count + (onTop[kind] as number)
@@ -195,7 +151,7 @@ export const expectAtMost = <Work extends Counts>(count: number, work: Work, for
   }
 }
 
-/** Nothing is counted that is never seen: for a scenario in which all of it happens. */
+/** Fails if a kind of work was not counted at all: for a scenario in which all of them happen. */
 export const expectAllSeen = (work: Counts): void => {
   for (const [kind, count] of Object.entries(work)) expect(count, kind).toBeGreaterThan(0)
 }

@@ -1,55 +1,105 @@
 /**
- * A program of its own that counts how often any stretch of code runs while a number of tasks is taken to its end, and
- * prints the counts. Loops inside a single step, which no scheduler or clock sees, are counted like everything else.
+ * A program that counts how often each stretch of code runs while a number of tasks or waiters is run to its end, for two
+ * or more numbers, and prints the counts. They include loops inside a single step, which neither a scheduler nor a clock
+ * can see, and need no knowledge of the code.
  *
- * It runs in its own process, since the counters are those that test coverage uses as well.
+ * It is a process of its own, because test coverage uses the same counters.
  */
-import { Session } from "node:inspector/promises"
-import { Effect, Semaphore, Stream } from "effect"
-import { amap, Meter, runAll, runOnEach } from "../../src/index.ts"
+import { Effect, Fiber, Schedule, Semaphore, Stream } from "effect"
+import { amap, Meter, runAll, runAny, runOnEach } from "../../src/index.ts"
+import { countWork } from "./countWork.ts"
 
 type Scenario = (count: number) => Effect.Effect<unknown, unknown>
 
 const indices = (count: number): Array<number> => Array.from({ length: count }, (_, index) => index)
 const later = Effect.andThen(Effect.yieldNow, Effect.void)
 
+/** That many waiters, which start one after the other. */
 const waiters =
-  (make: () => Meter.Meter<unknown>, body: Effect.Effect<void>): Scenario =>
+  (make: () => Meter.Meter<unknown>): Scenario =>
   (count) => {
-    const meter = make()
-    const one = Meter.metered(body, meter)
+    const one = Meter.metered(later, make())
     return Effect.forEach(indices(count), () => one, { concurrency: "unbounded", discard: true })
   }
 
-const leaving =
-  (make: () => Meter.Meter): Scenario =>
-  (count) =>
-    Effect.timeoutOption(waiters(make, Effect.never)(count), 1)
+const orders: Readonly<Record<string, (n: number, count: number) => number>> = {
+  "from the front": (n) => n,
+  "from the back": (n, count) => count - 1 - n,
+  "from the middle": (n, count) => (Math.floor(count / 2) + n * 7919) % count
+}
 
-const calls =
-  (make: () => Meter.Meter): Scenario =>
-  (count) => {
-    const meter = make()
+/** That many waiters, which are interrupted in an order. */
+const interrupted =
+  (make: () => Meter.Meter<unknown>, nth: (n: number, count: number) => number): Scenario =>
+  (count) =>
+    Effect.gen(function* () {
+      const one = Meter.metered(Effect.never, make())
+      const fibers: Array<Fiber.Fiber<void, unknown>> = []
+      for (let i = 0; i < count; i++) fibers.push(yield* Effect.forkChild(one))
+      yield* Effect.yieldNow
+      for (let n = 0; n < count; n++) fibers[nth(n, count)]!.interruptUnsafe()
+      yield* Fiber.awaitAll(fibers)
+    })
+
+const meters: Readonly<Record<string, () => Meter.Meter<unknown>>> = {
+  "a meter with maxAtOnce": () => Meter.makeUnsafe({ maxAtOnce: 3 }),
+  "a meter with maxPerSecond": () => Meter.makeUnsafe({ maxPerSecond: 1e6 }),
+  "a meter with both": () => Meter.makeUnsafe({ maxAtOnce: 3, maxPerSecond: 1e6 }),
+  "a meter with a window": () => Meter.makeUnsafe({ windows: { requests: { limit: 100, per: 1 } } }),
+  "a meter from a semaphore": () => Meter.fromSemaphore(Semaphore.makeUnsafe(3)),
+  "a meter from a schedule": () => Meter.fromSchedule(Schedule.spaced("1 micro")),
+  "two meters, the wider one made last": () =>
+    Meter.all(Meter.makeUnsafe({ maxAtOnce: 3 }), Meter.makeUnsafe({ maxAtOnce: 1e6 })),
+  "two meters, the wider one made first": () => {
+    const wide = Meter.makeUnsafe({ maxAtOnce: 1e6 })
+    return Meter.all(wide, Meter.makeUnsafe({ maxAtOnce: 3 }))
+  },
+  "two meters with rates": () =>
+    Meter.all(Meter.makeUnsafe({ maxPerSecond: 1e6 }), Meter.makeUnsafe({ maxPerSecond: 9e5 }))
+}
+
+const scenarios: Record<string, Scenario> = {
+  "calls that share a meter": (count) => {
+    const meter = Meter.makeUnsafe({ maxAtOnce: 3 })
     return Effect.forEach(indices(count), () => runOnEach([0, 1], () => later, { meter }), {
       concurrency: "unbounded",
       discard: true
     })
-  }
-
-const scenarios: Record<string, Scenario> = {
-  "waiters at once": waiters(() => Meter.makeUnsafe({ maxAtOnce: 3 }), later),
-  "waiters at once and a second": waiters(() => Meter.makeUnsafe({ maxAtOnce: 3, maxPerSecond: 1e6 }), later),
-  "waiters on a semaphore": waiters(() => Meter.fromSemaphore(Semaphore.makeUnsafe(3)), later),
-  "waiters that leave": leaving(() => Meter.makeUnsafe({ maxAtOnce: 3 })),
-  "calls that share a meter": calls(() => Meter.makeUnsafe({ maxAtOnce: 3 })),
+  },
+  "tasks that each wait for two other meters": (count) => {
+    const meter = Meter.makeUnsafe({ maxAtOnce: count })
+    const inner = Meter.all(Meter.makeUnsafe({ maxAtOnce: 1 }), Meter.makeUnsafe({ maxAtOnce: count }))
+    return runOnEach(indices(count), () => Meter.metered(later, inner), { meter })
+  },
+  "waiters for an idle meter, interrupted": (count) =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const busy = yield* Effect.forkChild(Meter.metered(Effect.never, meter))
+      const fibers: Array<Fiber.Fiber<void>> = []
+      for (let i = 0; i < count; i++) fibers.push(yield* Effect.forkChild(Meter.idle(meter)))
+      yield* Effect.yieldNow
+      for (const fiber of fibers) fiber.interruptUnsafe()
+      yield* Fiber.awaitAll(fibers)
+      busy.interruptUnsafe()
+    }),
   "tasks of runOnEach": (count) => runOnEach(indices(count), () => later, { maxAtOnce: 10 }),
   "tasks of runOnEach, without a limit": (count) => runOnEach(indices(count), () => later),
-  "tasks of runOnEach, cancelled": (count) =>
+  "tasks of runOnEach, interrupted": (count) =>
     Effect.timeoutOption(
       runOnEach(indices(count), () => Effect.never),
       1
     ),
+  "tasks of runOnEach, cancelled by a failure": (count) =>
+    Effect.flip(
+      runOnEach(indices(count), (index) =>
+        index === count - 1 ? Effect.andThen(later, Effect.fail("no")) : Effect.never
+      )
+    ),
   "tasks of runAll": (count) => runAll(indices(count), () => later, { maxAtOnce: 10 }),
+  "tasks of runAny, of which the last succeeds": (count) =>
+    runAny(indices(count), (index) => Effect.andThen(later, index < count - 1 ? Effect.fail("no") : Effect.void), {
+      maxAtOnce: 10
+    }),
   "tasks of amap": (count) => Stream.runDrain(amap(indices(count), () => later, { maxAtOnce: 10 })),
   "tasks of amap, all of them unread": (count) => Stream.runDrain(amap(indices(count), Effect.succeed)),
   "tasks of amap, in reverse order": (count) =>
@@ -57,29 +107,12 @@ const scenarios: Record<string, Scenario> = {
       amap(indices(count), (index) => (index === 0 ? Effect.sleep(20) : later), { ordered: true, maxUnread: count })
     )
 }
-
-const session = new Session()
-session.connect()
-await session.post("Profiler.enable")
-await session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: true })
-
-const work = async (effect: Effect.Effect<unknown, unknown>): Promise<number> => {
-  await session.post("Profiler.takePreciseCoverage")
-  await Effect.runPromise(effect)
-  const { result } = await session.post("Profiler.takePreciseCoverage")
-  let sum = 0
-  for (const { functions } of result) {
-    for (const { ranges } of functions) for (const { count } of ranges) sum += count
+for (const [name, make] of Object.entries(meters)) {
+  scenarios[`waiters at ${name}`] = waiters(make)
+  scenarios[`tasks of runOnEach at ${name}`] = (count) => runOnEach(indices(count), () => later, { meter: make() })
+  for (const [order, nth] of Object.entries(orders)) {
+    scenarios[`waiters at ${name}, interrupted ${order}`] = interrupted(make, nth)
   }
-  return sum
 }
 
-const sizes = process.argv.slice(2).map(Number)
-const counts: Record<string, Array<number>> = {}
-for (const [name, scenario] of Object.entries(scenarios)) {
-  // Once beforehand, so that what is done only the first time counts for none of them.
-  await work(scenario(10))
-  counts[name] = []
-  for (const size of sizes) counts[name].push(await work(scenario(size)))
-}
-console.log(JSON.stringify(counts))
+await countWork(scenarios, (effect) => Effect.runPromise(effect))

@@ -1,4 +1,4 @@
-/** What is counted of the work of effects, each run in a world of its own, and how much of it there may be. */
+/** Counts the work of effects, each run in a `World`, and bounds it. */
 import type { Effect } from "effect"
 import { expect } from "vitest"
 import { captureContext } from "../../src/internal/runtime/asyncContext.ts"
@@ -6,7 +6,7 @@ import { turnBegins } from "../../src/internal/runtime/eventLoop.ts"
 import { type Counts, expectAtMost, noCounts, Tally } from "./Tally.ts"
 import { World, type WorldOptions } from "./World.ts"
 
-/** Its steps are those of the scheduler, and timers that have fired. */
+/** `steps` are those of the scheduler, and timers that have fired. */
 export interface Work extends Counts {
   fibers: number
 }
@@ -14,22 +14,20 @@ export interface Work extends Counts {
 const noWork: Work = { ...noCounts, fibers: 0 }
 
 /**
- * What may be on top, however many tasks there are: what is done once for a call. Beyond that, a stream, or a run whose
- * tasks end at once, goes on in a later turn after some thousand of them, which is far less than one for a hundred.
+ * The constant part, for any number of tasks: the work per call. A stream, or a run whose tasks end at once, also yields
+ * after some thousand tasks, which is far less than once for a hundred.
  */
 const onTop: Work = {
   ...noWork,
   steps: 20,
   fibers: 4,
   reads: 20,
-  looks: 20,
-  rounds: 30,
-  places: 120,
+
   elements: 300,
   captures: 4
 }
 
-/** Counts what the world knows of as well. */
+/** Also counts what the world counts. */
 class WorldTally extends Tally<Work> {
   private readonly world: World
 
@@ -49,12 +47,12 @@ interface Seen {
   readonly world: World
 }
 
-/** Runs it in a world of its own, in which it has to succeed and leave nothing behind. */
+/** Runs it in a new world. It must succeed and leave no timers and fibers. */
 export const see = async (
   scenario: (tally: WorldTally, world: World) => Effect.Effect<unknown, unknown>,
   options?: WorldOptions
 ): Promise<Seen> => {
-  // What is looked up the first time only, and when the present turn has begun, would be a difference between sizes.
+  // What is only read the first time, and the beginning of the current turn, would differ between sizes.
   captureContext()
   turnBegins()
   const world = new World(options)
@@ -66,8 +64,8 @@ export const see = async (
 }
 
 /**
- * Each of `count` may have made that much work; what is not named may not be done for each of them at all. Effect itself
- * goes through short arrays, some of them for each fiber and each step, so for these there is one limit.
+ * Bounds the work for each of `count`. Kinds that `forEach` does not name must not be needed for each. Effect itself visits
+ * short arrays for each fiber and step, so there is one bound for these.
  */
 export const expectForEach = (count: number, work: Work, forEach: Partial<Work>): void =>
   expectAtMost(count, work, { ...noWork, elements: 64, ...forEach }, onTop)
