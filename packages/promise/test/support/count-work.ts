@@ -78,7 +78,7 @@ const cancelled =
     cancel({
       abort: () => controller.abort(),
       fail: () => fail(0),
-      leave: () => void results.return!(),
+      leave: () => void results.return(),
       close: () => void meter.close()
     })
     return settled([next])
