@@ -4,6 +4,6 @@
 export { captureContext } from "../internal/runtime/asyncContext.ts"
 export type { AsyncContext } from "../internal/runtime/asyncContext.ts"
 export { isEffect } from "../internal/runtime/effectInternals.ts"
-export { after, isWorkers } from "../internal/runtime/host.ts"
+export { after, inContext, isWorkers } from "../internal/runtime/host.ts"
 export type { Clock, Host, Requests, Timer, Waiting, Wakeable } from "../internal/runtime/host.ts"
 export { freshTurn, overdue } from "../internal/runtime/eventLoop.ts"

@@ -81,19 +81,14 @@ class Deferred implements runtime.Timer {
   private f: (() => void) | undefined
 
   constructor(f: () => void) {
-    this.f = inContext(f)
+    // A message does not keep the async context.
+    this.f = runtime.inContext(f)
     defer(() => this.f?.())
   }
 
   cancel(): void {
     this.f = undefined
   }
-}
-
-/** Binds `f` to the current async context, which a message does not preserve. */
-const inContext = (f: () => void): (() => void) => {
-  const context = runtime.captureContext()
-  return () => context.runInAsyncScope(f)
 }
 
 class TimersHost implements runtime.Host, runtime.Clock {

@@ -14,7 +14,7 @@ export const millisPer = {
   week: 604_800_000
 }
 
-const pattern = /^(-?\d+(?:\.\d+)?)\s+(nano|micro|milli|second|minute|hour|day|week)s?$/
+const pattern = /^(-?\d+(?:\.\d+)?)\s+([a-z]+?)s?$/
 
 /** Milliseconds, rounded to the nanosecond; `undefined` for other values. `NaN` is 0, as in Effect. */
 export const plainMillis = (input: unknown): number | undefined => {
@@ -30,6 +30,8 @@ export const rounded = (millis: number): number => {
 
 const ofText = (text: string): number | undefined => {
   if (text === "Infinity" || text === "-Infinity") return Number(text)
-  const [, amount, unit] = pattern.exec(text) ?? []
-  return unit === undefined ? undefined : rounded(Number(amount) * millisPer[unit as keyof typeof millisPer])
+  const [, amount, unit = ""] = pattern.exec(text) ?? []
+  return Object.hasOwn(millisPer, unit)
+    ? rounded(Number(amount) * millisPer[unit as keyof typeof millisPer])
+    : undefined
 }

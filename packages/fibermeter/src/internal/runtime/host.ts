@@ -71,8 +71,8 @@ export interface Host {
   defer(f: () => void): void
 }
 
-/** Real timers keep the async context of their caller; those of a test run in the context of what moves its clock. */
-const inContext = (f: () => void): (() => void) => {
+/** Binds `f` to the current async context. Real timers preserve it, but neither messages nor the timers of tests do. */
+export const inContext = (f: () => void): (() => void) => {
   const context = captureContext()
   return () => context.runInAsyncScope(f)
 }
