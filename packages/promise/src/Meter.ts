@@ -108,12 +108,16 @@ export interface Snapshot {
 
 /** The options of a meter's `run`. */
 export interface RunOptions extends Cancellation, TaskOptions {
-  /** What the task costs, by the names of the meter's windows; a window that is not named costs 1. */
+  /** Further meters, or one, that have to admit the task as well. It takes from all of them in the same step. */
+  readonly meter?: Meter | ReadonlyArray<Meter> | undefined
+  /** What the task costs, by the names of the windows of its meters; a window that is not named costs 1. */
   readonly cost?: Cost | undefined
 }
 
 /** The options of a meter's `wrap`. They apply to each call of the function. */
 export interface WrapOptions<in Args extends ReadonlyArray<any>> extends Cancellation, TaskOptions {
+  /** Further meters, or one, that have to admit each call as well. It takes from all of them in the same step. */
+  readonly meter?: Meter | ReadonlyArray<Meter> | undefined
   /** What a call costs, by its arguments. */
   readonly cost?: ((...args: Args) => Cost) | undefined
 }

@@ -1,4 +1,5 @@
 import type { Period } from "./Limits.ts"
+import type { Meter } from "./Meter.ts"
 
 /**
  * Which failures of a task are retried, and when.
@@ -17,7 +18,8 @@ export interface Retry {
   readonly times?: number | undefined
   /**
    * The delay after a failure: a duration, or a function of the number of the next attempt (1 for the first retry) and of
-   * the failure. Default: a second, then twice as long each time, up to 30 seconds.
+   * the failure. Default: exponential backoff with full jitter, a random part of a second, then of twice as long each time,
+   * up to 30 seconds. If the failure carries a `Retry-After` that is longer, that is the delay.
    */
   readonly delay?: Period | ((attempt: number, reason: unknown) => Period) | undefined
   /**
@@ -25,6 +27,13 @@ export interface Retry {
    * once, so pass an array, not a generator, to `wrap`.
    */
   readonly schedule?: Iterable<Period> | undefined
-  /** Whether to retry after this failure. Default: always. */
+  /** Whether to retry after this failure. Default: after each, programming errors included. */
   readonly while?: ((reason: unknown, attempt: number) => boolean) | undefined
+  /**
+   * The longest delay. Also limits how long a `Retry-After` pauses a meter. Default: one hour for a `Retry-After`, and no
+   * limit for `delay` and `schedule`.
+   */
+  readonly maxDelay?: Period | undefined
+  /** The meter that a `Retry-After` pauses. Default: the last of the task's meters; without a meter, the call itself. */
+  readonly pauses?: Meter | undefined
 }

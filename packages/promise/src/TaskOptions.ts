@@ -10,8 +10,8 @@ export interface TaskOptions {
    */
   readonly timeout?: Period | undefined
   /**
-   * Whether a task that fails is tried again. If the failure carries a `Retry-After` (see `retryAfter`), the meter is
-   * paused for that long; of several, the first; without one, the call itself. Default: not at all.
+   * Whether a failed task is retried. If a failure that is retried carries a `Retry-After` (see `retryAfter`), the meter is
+   * paused for that long; of several meters, the last; without a meter, the call itself. Default: no retries.
    */
   readonly retry?: Retry | undefined
 }

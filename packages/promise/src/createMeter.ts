@@ -2,6 +2,8 @@ import { admission } from "fibermeter/engine"
 import { amap } from "./amap.ts"
 import { UnderMeter } from "./internal/arguments.ts"
 import { BaseMeter, readLimits } from "./internal/baseMeter.ts"
+import { accept } from "./internal/errors.ts"
+import { limitersOf, meterCheck } from "./internal/meterOption.ts"
 import { MeterLimiter } from "./internal/meterLimiter.ts"
 import type { Limits } from "./Limits.ts"
 import type { KeyedMeter, Meter } from "./Meter.ts"
@@ -28,6 +30,30 @@ import { runOnEach } from "./runOnEach.ts"
 export const createMeter = (limits: Limits): Meter => {
   const limiters = [new MeterLimiter(readLimits(limits))] as const
   return new MeterWithVerbs(() => limiters)
+}
+
+/**
+ * Combines meters into one. A task under it starts when all of them admit it, and takes from all of them in the same step.
+ *
+ * Its methods apply to each of the meters: `pause`, `resume`, `clear` and `close` to all, and so also to calls that use
+ * only one of them. `idle` resolves when all are idle at the same time. In `snapshot`, the busiest counts. Only `resize`
+ * throws a `TypeError`, because the combination has no limits of its own. A `Retry-After` pauses the last of the meters.
+ *
+ * @example
+ * ```ts
+ * import { combineMeters, createMeter } from "@fibermeter/promise"
+ *
+ * const program = createMeter({ maxAtOnce: 8 })
+ * const api = combineMeters(program, createMeter({ maxPerSecond: 1000 }))
+ *
+ * await api.run(async () => program.snapshot().running) // => 1
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const combineMeters = (first: Meter, ...others: ReadonlyArray<Meter>): Meter => {
+  const meters = [first, ...others].map((meter, i) => accept(meterCheck(`meters[${i}]`, meter)) as BaseMeter)
+  return new MeterWithVerbs(() => limitersOf(meters))
 }
 
 /**

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 export { amap } from "./amap.ts"
-export { createKeyedMeter, createMeter } from "./createMeter.ts"
+export { combineMeters, createKeyedMeter, createMeter } from "./createMeter.ts"
 export type { Cancellation, Cost, Limits, Period, Window } from "./Limits.ts"
 export type { KeyedMeter, Meter, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "./Meter.ts"
 export type { AmapOptions, EachOptions, Options, RunAllOptions, RunAnyOptions } from "./Options.ts"

@@ -30,6 +30,20 @@ describe("seconds", () => {
   })
 })
 
+describe("retry-after-ms", () => {
+  it.each<readonly [string, object, number | undefined]>([
+    ["milliseconds", { "retry-after-ms": "1500" }, 1500],
+    ["a fraction", { "retry-after-ms": "12.5" }, 12.5],
+    ["a number", { "Retry-After-Ms": 40 }, 40],
+    ["comes before Retry-After", { "retry-after": "2", "retry-after-ms": "1500" }, 1500],
+    ["if it is invalid, Retry-After counts", { "retry-after": "2", "retry-after-ms": "soon" }, 2000],
+    ["if it is invalid and alone, nothing counts", { "retry-after-ms": "-5" }, undefined]
+  ])("%s", (_, headers, millis) => {
+    expect(retryAfter({ headers }, now)).toBe(millis)
+    expect(retryAfter(new Response(null, { headers: headers as Record<string, string> }), now)).toBe(millis)
+  })
+})
+
 describe("dates", () => {
   const zone = process.env["TZ"]
   afterEach(() => {

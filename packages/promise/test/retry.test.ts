@@ -55,12 +55,13 @@ const always = (): number => Infinity
 const wrongly = (retry: unknown): Options => ({ retry: retry as Retry })
 
 describe.each(verbs)("$name", (verb) => {
-  it("a task that fails is tried again after a second, then two: two times", async () => {
+  it("without a delay, a task that fails is retried twice, after a random part of a second, then of two", async () => {
+    draw(0.5, 0.25)
     const f = flaky(always)
     const call = verb.call([0], tasksOf(f.task), { retry: {} })
     const outcome = await settle(call.promise)
-    expect(f.instants()).toEqual([0, 1000, 3000])
-    expect(outcome.at).toBe(3000)
+    expect(f.instants()).toEqual([0, 500, 1000])
+    expect(outcome.at).toBe(1000)
     const last = f.reasons[2]
     const isAggregate = verb.verb === "runAny" && !verb.failsFast
     expect(
@@ -138,6 +139,51 @@ describe.each(verbs)("$name", (verb) => {
   })
 })
 
+/** What `Math.random` returns next. */
+const draw = (...values: ReadonlyArray<number>): void => {
+  const random = vi.spyOn(Math, "random")
+  for (const each of values) random.mockReturnValueOnce(each)
+}
+
+describe("without a delay: full jitter", () => {
+  const almostOne = 1 - 2 ** -53
+  it.each<readonly [string, () => Retry, ReadonlyArray<number>, ReadonlyArray<number>]>([
+    ["from nothing", () => ({ times: 4 }), [0, 0, 0, 0], [0, 0, 0, 0, 0]],
+    [
+      "half of a second, then of twice as long each time",
+      () => ({ times: 4 }),
+      [0.5, 0.5, 0.5, 0.5],
+      [0, 500, 1500, 3500, 7500]
+    ],
+    ["each time another part", () => ({ times: 3 }), [0.1, 0.75, 0.2], [0, 100, 1600, 2400]],
+    [
+      "to almost the whole, up to 30 seconds",
+      () => ({ times: 7 }),
+      Array.from({ length: 7 }, () => almostOne),
+      [0, 1000, 3000, 7000, 15_000, 31_000, 61_000, 91_000]
+    ],
+    ["at most maxDelay", () => ({ times: 3, maxDelay: 1500 }), [0.5, 0.5, 0.5], [0, 500, 1500, 3000]],
+    [
+      "undefined is the default",
+      () => ({
+        times: undefined,
+        delay: undefined,
+        schedule: undefined,
+        while: undefined,
+        maxDelay: undefined,
+        pauses: undefined
+      }),
+      [0.5, 0.5],
+      [0, 500, 1500]
+    ]
+  ])("%s", async (_, retry, drawn, instants) => {
+    draw(...drawn)
+    const f = flaky(always)
+    expect(await rejection(runOnEach([0], f.task, { retry: retry() }))).toBe(f.reasons.at(-1))
+    expect(f.instants()).toEqual(instants)
+  })
+})
+
 describe("backoff", () => {
   const seconds = function* (): Generator<Period> {
     yield 5
@@ -145,8 +191,6 @@ describe("backoff", () => {
     yield 20
   }
   it.each<readonly [string, () => Retry, ReadonlyArray<number>]>([
-    ["a second, then twice as long each time", () => ({ times: 4 }), [0, 1000, 3000, 7000, 15_000]],
-    ["up to 30 seconds", () => ({ times: 7 }), [0, 1000, 3000, 7000, 15_000, 31_000, 61_000, 91_000]],
     ["a number", () => ({ delay: 250 }), [0, 250, 500]],
     ["with a unit", () => ({ delay: "1 second" }), [0, 1000, 2000]],
     ["none", () => ({ delay: 0 }), [0, 0, 0]],
@@ -161,10 +205,11 @@ describe("backoff", () => {
     ["a schedule comes before a delay", () => ({ schedule: [10], delay: 99 }), [0, 10]],
     ["an endless schedule with times", () => ({ schedule: naturals(), times: 4 }), [0, 0, 1, 3, 6]],
     ["no times", () => ({ times: 0 }), [0]],
+    ["at most maxDelay", () => ({ times: 3, delay: (attempt) => attempt * 100, maxDelay: 150 }), [0, 100, 250, 400]],
     [
-      "undefined is the default",
-      () => ({ times: undefined, delay: undefined, schedule: undefined, while: undefined }),
-      [0, 1000, 3000]
+      "a schedule, at most maxDelay",
+      () => ({ schedule: [10, "1 hour", "2 hours"], maxDelay: 60_000 }),
+      [0, 10, 60_010, 120_010]
     ]
   ])("%s", async (_, retry, instants) => {
     const f = flaky(always)
@@ -602,26 +647,40 @@ describe("Retry-After", () => {
     expect(other.outcome).toMatchObject({ value: 1500 })
   })
 
-  it("of several meters, the first", async () => {
+  it("of several meters, the last", async () => {
     const [first, second] = [createMeter({ maxAtOnce: 5 }), createMeter({ maxAtOnce: 5 })]
     const call = watch(runOnEach(["a"], once(busy(1)).task, { meter: [first, second], retry: {} }))
     await flush()
     const [here, there] = [first, second].map((meter) => watch(meter.run(() => now())))
     await pass(2000)
     expect(call.outcome).toMatchObject({ at: 1000 })
-    expect(here!.outcome).toMatchObject({ value: 1000 })
-    expect(there!.outcome).toMatchObject({ value: 0 })
+    expect(here!.outcome).toMatchObject({ value: 0 })
+    expect(there!.outcome).toMatchObject({ value: 1000 })
   })
 
-  it("a meter's own verb: that meter is the first", async () => {
+  it("of a meter's own verb, the last meter of its options", async () => {
     const [own, other] = [createMeter({ maxAtOnce: 5 }), createMeter({ maxAtOnce: 5 })]
     const call = watch(own.runOnEach(["a"], once(busy(1)).task, { meter: other, retry: {} }))
     await flush()
     const [here, there] = [own, other].map((meter) => watch(meter.run(() => now())))
     await pass(2000)
     expect(call.outcome).toMatchObject({ at: 1000 })
-    expect(here!.outcome).toMatchObject({ value: 1000 })
-    expect(there!.outcome).toMatchObject({ value: 0 })
+    expect(here!.outcome).toMatchObject({ value: 0 })
+    expect(there!.outcome).toMatchObject({ value: 1000 })
+  })
+
+  it("or the meter that retry.pauses names, be it one of the call's own or not", async () => {
+    const [first, second, other] = [createMeter({}), createMeter({}), createMeter({})]
+    for (const pauses of [first, other]) {
+      const since = now()
+      const call = watch(runOnEach(["a"], once(busy(1)).task, { meter: [first, second], retry: { pauses } }))
+      await flush()
+      expect([first, second, other].map((meter) => meter.snapshot().nextStart)).toEqual(
+        [first, second, other].map((meter) => (meter === pauses ? 1000 : 0))
+      )
+      await pass(2000)
+      expect(call.outcome).toMatchObject({ status: "fulfilled", at: since + 1000 })
+    }
   })
 
   it("the meter, even where the call has limits of its own that could be paused", async () => {
@@ -635,12 +694,14 @@ describe("Retry-After", () => {
   })
 
   it.each([
-    ["0.2", 200],
-    ["0", 0],
+    ["0.2", 500],
+    ["0", 500],
+    ["Thu, 01 Jan 1970 00:00:00 GMT", 500],
+    ["0.7", 700],
     ["70", 70_000]
-  ])("is what counts instead of the delay, longer or shorter: %s", async (seconds, at) => {
-    const task = once(busy(seconds))
-    await value(runOnEach(["a"], task.task, { retry: {} }))
+  ])("the longer of the delay and what the server asks for counts: %s", async (header, at) => {
+    const task = once(busy(header))
+    await value(runOnEach(["a"], task.task, { retry: { delay: 500 } }))
     expect(task.at).toEqual([
       ["a", 0],
       ["a", at]
@@ -656,10 +717,69 @@ describe("Retry-After", () => {
     expect(at[1]).toEqual(["a", begins + 3000])
   })
 
-  it("is heeded even where the task is not tried again", async () => {
+  it.each<readonly [string, Retry]>([
+    ["by times", { times: 0 }],
+    ["by while", { while: () => false }],
+    ["by the end of the schedule", { schedule: [] }]
+  ])("a failure that is not retried, %s, pauses nothing", async (_, retry) => {
     const meter = createMeter({ maxAtOnce: 5 })
-    await rejection(runOnEach(["a"], once(busy(1)).task, { meter, retry: { times: 0 } }))
-    expect(await value(meter.run(() => now()))).toBe(1000)
+    await rejection(runOnEach(["a"], once(busy(1)).task, { meter, retry }))
+    expect(meter.snapshot().nextStart).toBe(0)
+  })
+
+  it("a failure pauses nothing if the decision about its retry has ended the call", async () => {
+    const meter = createMeter({ maxAtOnce: 5 })
+    const controller = new AbortController()
+    const whileAborting = (): boolean => {
+      controller.abort("stop")
+      return true
+    }
+    const options = { meter, signal: controller.signal, retry: { while: whileAborting } }
+    expect(await rejection(runOnEach(["a"], once(busy(1)).task, options))).toBe("stop")
+    expect(meter.snapshot().nextStart).toBe(0)
+  })
+
+  it.each<readonly [string, Retry, number]>([
+    ["an hour by default", {}, 3_600_000],
+    ["maxDelay", { maxDelay: "5 seconds" }, 5000],
+    ["maxDelay, which may be longer", { maxDelay: "1 day" }, 86_400_000],
+    ["maxDelay, also for a longer delay", { maxDelay: 1000, delay: 9000 }, 1000]
+  ])("pauses for at most %s", async (_, retry, at) => {
+    const meter = createMeter({})
+    const { at: starts, task } = once(busy("Fri, 01 Jan 2099 00:00:00 GMT"))
+    const call = watch(runOnEach(["a"], task, { meter, retry: { delay: 10, ...retry } }))
+    await flush()
+    expect(meter.snapshot().nextStart).toBe(at)
+    await pass(at)
+    expect(starts).toEqual([
+      ["a", 0],
+      ["a", at]
+    ])
+    expect(call.outcome).toMatchObject({ status: "fulfilled", at })
+  })
+
+  it("a server that keeps asking for nothing is not asked more often than the delay allows", async () => {
+    let attempts = 0
+    const call = watch(
+      runOnEach(
+        ["a"],
+        () => {
+          attempts++
+          throw busy(0)
+        },
+        { retry: { times: 1000, delay: 100 } }
+      )
+    )
+    await pass(1000)
+    expect(attempts).toBe(11)
+    expect(call.outcome).toBeUndefined()
+  })
+
+  it("in milliseconds, by retry-after-ms, comes first", async () => {
+    const headers = { "Retry-After": "5", "retry-after-ms": "1250.5" }
+    const { at, task } = once({ response: new Response(null, { status: 429, headers }) })
+    await value(runOnEach(["a"], task, { retry: { delay: 10 } }))
+    expect(at.map(([, instant]) => instant)).toEqual([0, 1251])
   })
 
   it("is not heeded without retry", async () => {

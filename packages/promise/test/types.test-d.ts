@@ -252,7 +252,7 @@ describe("meter.run", () => {
   it("takes the options of a single task", () => {
     const options: RunOptions = { signal, grace: 10, cost: { tokens: 5 }, timeout: "5 seconds", retry: { times: 2 } }
     expectTypeOf(meter.run(async () => 1, options)).toEqualTypeOf<Promise<number>>()
-    expectTypeOf<keyof RunOptions>().toEqualTypeOf<"signal" | "grace" | "cost" | "timeout" | "retry">()
+    expectTypeOf<keyof RunOptions>().toEqualTypeOf<"signal" | "grace" | "cost" | "meter" | "timeout" | "retry">()
     void meter.run(() => 1, { retry: { delay: (attempt, reason) => (reason === undefined ? attempt : "1 second") } })
     void meter.run(() => 1, { retry: { schedule: [100, "1 second"], while: (reason) => reason instanceof Error } })
     void meter.run(({ correct }) => correct({ tokens: 1 }))

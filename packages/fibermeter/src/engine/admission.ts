@@ -1,7 +1,7 @@
 /**
  * Limits, the queues before them, and requests for a start.
  */
-export { namesOf, limitersTogether as together } from "../internal/admission/limiter.ts"
+export { inOrder, namesOf, limitersTogether as together } from "../internal/admission/limiter.ts"
 export type { Limiter } from "../internal/admission/limiter.ts"
 export type { Demand, ExternalLimit, Waiter } from "../internal/admission/types.ts"
 export { ExternalLimiter } from "../internal/limits/externalLimiter.ts"

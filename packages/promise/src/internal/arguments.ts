@@ -10,7 +10,7 @@ import { cancellationChecks, listen, reasonOf } from "./signal.ts"
 import type { BaseMeter } from "./baseMeter.ts"
 import { isTooDeep } from "./nestingDepth.ts"
 import { host } from "./host.ts"
-import { meterCheck } from "./isMeter.ts"
+import { limitersOf, meterCheck, metersOf } from "./meterOption.ts"
 import { afterLoosely } from "./looseTimer.ts"
 import type { Call as MeterCall, MeterLimiter } from "./meterLimiter.ts"
 import { Settling } from "./outcomes.ts"
@@ -125,11 +125,11 @@ export const makeRun = <A, B>(
 ): Begun<A, B> => {
   const { cost, grace = 0, meter, onProgress, retry, signal, timeout } = options
   const total = onProgress === undefined ? undefined : calls.sizeOf(items)
-  const shared = admission.together(metersOf(meter).map((each) => () => [each.limiter]))
+  const shared = limitersOf(metersOf(meter))
   for (const limiter of shared) limiter.throwIfClosed()
   const own = admission.LocalLimiter.forCall(options, 1, retry !== undefined && shared.length === 0)
-  const pausable = shared[0] ?? own.limiters[0]
-  const retries = retry === undefined ? undefined : new Retries(retry, (nanos) => pausable!.pause(host(), nanos))
+  const pausable = shared.length > 0 ? shared : own.limiters
+  const retries = retry === undefined ? undefined : new Retries(retry, pausable, (): boolean => run.phase !== "open")
   const limiters = [...own.limiters, ...shared]
   const worker = new PromiseWorker<A, B>({
     task,
@@ -190,6 +190,3 @@ export const makeRun = <A, B>(
   }
   return { run, begin, unlisten: () => unlisten?.() }
 }
-
-const metersOf = (meter: AllOptions["meter"]): ReadonlyArray<BaseMeter> =>
-  [meter ?? []].flat() as ReadonlyArray<unknown> as ReadonlyArray<BaseMeter>

@@ -10,7 +10,8 @@ import type { MeterLimiter } from "./meterLimiter.ts"
 import { accept, acceptCost } from "./errors.ts"
 import { eventually } from "./requests.ts"
 import { taskChecks } from "./retryPolicy.ts"
-import { MeterRun, RetryingMeterRun } from "./meterRun.ts"
+import { limitersOf, meterCheck, metersOf } from "./meterOption.ts"
+import { GeneralMeterRun, MeterRun } from "./meterRun.ts"
 import type { Settle } from "./settle.ts"
 import { once } from "./once.ts"
 import { times } from "./times.ts"
@@ -32,7 +33,8 @@ const keepSettle = (resolve: Settle<any>): void => {
 const runChecks = /* @__PURE__ */ once((): check.Checks => ({
   ...cancellationChecks(),
   ...taskChecks(),
-  cost: check.anything
+  cost: check.anything,
+  meter: check.oneOrMore(meterCheck)
 }))
 
 const wrapChecks = /* @__PURE__ */ once((): check.Checks => ({ ...runChecks(), cost: check.anyFunction }))
@@ -46,14 +48,15 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
   }
 
   /** Called at each use: the limiter of a key may have been dropped and created again. */
-  private readonly limiters: () => readonly [MeterLimiter]
+  private readonly findLimiters: () => ReadonlyArray<MeterLimiter>
 
-  constructor(limiters: () => readonly [MeterLimiter]) {
-    this.limiters = limiters
+  constructor(limiters: () => ReadonlyArray<MeterLimiter>) {
+    this.findLimiters = limiters
   }
 
-  get limiter(): MeterLimiter {
-    return this.limiters()[0]
+  /** One, or those of all meters that are combined in this one. */
+  get limiters(): ReadonlyArray<MeterLimiter> {
+    return this.findLimiters()
   }
 
   readonly run = <B>(task: MeterTask<B>, options?: RunOptions): Promise<B> => {
@@ -80,12 +83,13 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
 
   /** Runs a task with checked options, except for the cost. Throws if the meter is closed or the signal aborted. */
   private start<B>(task: MeterTask<B>, options: Checked<RunOptions>, hasCost = options.cost !== undefined): Promise<B> {
-    const limiters = this.limiters()
-    const { cost, retry, signal } = options
+    const { cost, meter, retry, signal } = options
+    const limiters = meter === undefined ? this.limiters : limitersOf([this, ...metersOf(meter)])
     const copy = hasCost ? { ...options, cost: acceptCost(limiters, cost) } : options
     throwIfAborted(signal)
-    limiters[0].throwIfClosed()
-    const Run = retry === undefined && (options.grace ?? 0) === 0 ? MeterRun : RetryingMeterRun
+    for (let i = 0; i < limiters.length; i++) limiters[i]!.throwIfClosed()
+    const isSimple = limiters.length === 1 && retry === undefined && (options.grace ?? 0) === 0
+    const Run = isSimple ? MeterRun : GeneralMeterRun
     const promise = new Promise<B>(keepSettle)
     const settleIt = settle!
     // Otherwise it would be kept in memory until the next call.
@@ -94,30 +98,49 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     return promise
   }
 
-  readonly idle = (): Promise<void> => eventually((resolve) => this.limiter.whenIdle(resolve))
+  readonly idle = (): Promise<void> =>
+    eventually((resolve) => {
+      // When one becomes idle, another one may be busy again.
+      const wait = (): void => {
+        const busy = this.limiters.find((limiter) => !limiter.isIdle)
+        if (busy === undefined) resolve()
+        else busy.whenIdle(wait)
+      }
+      wait()
+    })
 
-  readonly clear = (reason: unknown = aborted("the meter has been cleared")): void => this.limiter.clear(reason)
+  readonly clear = (reason: unknown = aborted("the meter has been cleared")): void => {
+    for (const limiter of this.limiters) limiter.clear(reason)
+  }
 
-  readonly close = (reason: unknown = aborted("the meter has been closed")): Promise<void> => this.limiter.close(reason)
+  readonly close = async (reason: unknown = aborted("the meter has been closed")): Promise<void> => {
+    await Promise.all(this.limiters.map((limiter) => limiter.close(reason)))
+  }
 
   readonly [Symbol.asyncDispose] = (): Promise<void> => this.close()
 
   readonly pause = (duration: Period = Infinity): void => {
-    this.limiter.pause(host(), admission.nanosOf(accept(times().wait("the duration", duration)) as number))
+    const nanos = admission.nanosOf(accept(times().wait("the duration", duration)) as number)
+    for (const limiter of this.limiters) limiter.pause(host(), nanos)
   }
 
   readonly resume = (): void => {
-    const { limiter } = this
-    limiter.resume()
-    limiter.wake()
+    const { limiters } = this
+    // All of them change before any waiter is admitted.
+    for (const limiter of limiters) limiter.resume()
+    for (const limiter of limiters) limiter.wake()
   }
 
   readonly resize = (limits: Limits): void => {
-    this.limiter.resize(readLimits(limits), host())
+    const read = readLimits(limits)
+    const [limiter, another] = this.limiters
+    if (another !== undefined)
+      throw new TypeError("a meter made by combineMeters has no limits of its own: resize its parts")
+    limiter!.resize(read, host())
   }
 
   readonly snapshot = (): Snapshot => {
-    const { opensIn, ...counts } = admission.snapshotOf([this.limiter], host())
+    const { opensIn, ...counts } = admission.snapshotOf(this.limiters, host())
     return { ...counts, nextStart: opensIn / 1_000_000 }
   }
 }

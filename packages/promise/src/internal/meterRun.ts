@@ -45,7 +45,13 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
   /** Removes the listener from the caller's signal. */
   declare protected unlisten: (() => void) | undefined
 
-  constructor(limiters: readonly [MeterLimiter], task: MeterTask<B>, options: Checked<RunOptions>, settle: Settle<B>) {
+  /** `limiters` as `inOrder` returns them. */
+  constructor(
+    limiters: ReadonlyArray<MeterLimiter>,
+    task: MeterTask<B>,
+    options: Checked<RunOptions>,
+    settle: Settle<B>
+  ) {
     super(limiters)
     this.task = task
     this.options = options
@@ -140,7 +146,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
 
   /** The call has ended. */
   protected ended(): void {
-    this.limiter.endCall(this.entry)
+    this.unregister()
     this.unlisten?.()
     this.asyncContext = undefined
   }
@@ -153,12 +159,17 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
     this.limiter.enterCall(this)
   }
 
-  /** What represents the call in the meter's list of calls. */
-  protected get entry(): Call {
-    return this
+  protected unregister(): void {
+    this.limiter.endCall(this)
   }
 
-  protected get limiter(): MeterLimiter {
+  /** Whether tasks have costs, which they may correct. */
+  protected get isWeighed(): boolean {
+    return this.limiter.isWeighed
+  }
+
+  /** The only limiter, or one of several. */
+  private get limiter(): MeterLimiter {
     return this.limiters[0] as MeterLimiter
   }
 
@@ -172,7 +183,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
   }
 
   private call(): void {
-    const attempt = this.limiter.isWeighed ? new Attempt(this.reservation()) : new Attempt()
+    const attempt = this.isWeighed ? new Attempt(this.reservation()) : new Attempt()
     this.attempt = attempt
     const depth = enter()
     let promise: PromiseLike<B>
@@ -271,8 +282,8 @@ type State<B> =
 
 const attempt: State<never> = { _tag: "attempt" }
 
-/** A run with `retry` or `grace`: it has several attempts, or outlives the decision how it ends. */
-export class RetryingMeterRun<B> extends MeterRun<B> {
+/** A run with `retry`, `grace` or several meters: it may have several attempts, or outlive the decision how it ends. */
+export class GeneralMeterRun<B> extends MeterRun<B> {
   private readonly grace: number
   private readonly retries: Retries | undefined
   private state: State<B> = attempt
@@ -280,37 +291,54 @@ export class RetryingMeterRun<B> extends MeterRun<B> {
   private failures = 0
   /** Attempts that have started and not settled. Some of them may have timed out. */
   private unsettled = 0
-  /** In the meter's list of calls from the beginning to the end, also while the request itself is in the queue. */
-  private readonly listed: Call = {
-    position: 0,
-    isWaitingAt: (limiter) => this.isWaitingAt(limiter),
-    abort: (reason) => this.abort(reason)
-  }
+  /**
+   * The call in the list of each meter, from the beginning to the end, also while the request itself is in a queue. One
+   * entry per meter, because an entry can be in one list at a time.
+   */
+  private readonly listed: ReadonlyArray<readonly [MeterLimiter, Call]>
 
-  constructor(...args: ConstructorParameters<typeof MeterRun<B>>) {
-    super(...args)
-    const { grace = 0, retry } = this.options
+  /** `limiters` in the order in which the meters were listed. */
+  constructor(
+    limiters: ReadonlyArray<MeterLimiter>,
+    task: MeterTask<B>,
+    options: Checked<RunOptions>,
+    settle: Settle<B>
+  ) {
+    const ordered = admission.inOrder(limiters)
+    super(ordered, task, options, settle)
+    const { grace = 0, retry } = options
     this.grace = grace
-    this.retries = retry === undefined ? undefined : new Retries(retry, (nanos) => this.limiter.pause(host(), nanos))
+    this.retries = retry === undefined ? undefined : new Retries(retry, limiters, () => this.isDecided)
+    this.listed = ordered.map((limiter): readonly [MeterLimiter, Call] => [
+      limiter,
+      { position: 0, isWaitingAt: (at) => this.isWaitingAt(at), abort: (reason) => this.abort(reason) }
+    ])
   }
 
-  /** The call is in the list already. */
+  /** The call is in the lists of its meters already. */
   protected override register(): void {
     this.unsettled++
   }
 
-  protected override get entry(): Call {
-    return this.listed
+  protected override unregister(): void {
+    for (const [limiter, entry] of this.listed) limiter.endCall(entry)
+    for (const [limiter] of this.listed) limiter.removeCall()
+  }
+
+  protected override get isWeighed(): boolean {
+    return this.limiters.some((limiter) => limiter.isWeighed)
   }
 
   override begin(): void {
     // The meter is not idle between two attempts, when the call neither runs nor waits for admission.
-    this.limiter.addCall()
-    this.limiter.enterCall(this.entry)
+    for (const [limiter, entry] of this.listed) {
+      limiter.addCall()
+      limiter.enterCall(entry)
+    }
     try {
       super.begin()
     } catch (error) {
-      // The call is in the meter's list, and has to leave it.
+      // The call is in the lists of its meters, and has to leave them.
       this.reject(error)
     }
   }
@@ -356,11 +384,6 @@ export class RetryingMeterRun<B> extends MeterRun<B> {
   protected override hasSettled(): void {
     this.unsettled--
     if (this.state._tag === "decided") this.conclude(this.state)
-  }
-
-  protected override ended(): void {
-    super.ended()
-    this.limiter.removeCall()
   }
 
   private get isDecided(): boolean {

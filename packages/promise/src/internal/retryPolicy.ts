@@ -2,41 +2,56 @@
  * Whether and when a failed task is retried.
  */
 import { calls, check } from "fibermeter/engine"
+import type { admission } from "fibermeter/engine"
 import type { Period } from "../Limits.ts"
 import type { Retry } from "../Retry.ts"
 import { host } from "./host.ts"
 import { accept } from "./errors.ts"
+import type { BaseMeter } from "./baseMeter.ts"
+import { meterCheck } from "./meterOption.ts"
 import type { Rejection } from "./rejection.ts"
 import { times } from "./times.ts"
+import type { Checked } from "./times.ts"
 
 /** The checks of `TaskOptions`. */
 export const taskChecks = () =>
   ({
     timeout: times().period,
-    retry: check.object("an object { times, delay, schedule, while }", {
+    retry: check.object("an object { times, delay, schedule, while, maxDelay, pauses }", {
       times: check.count,
       delay: check.functionOr(times().delay),
       schedule: check.iterable(times().delay),
-      while: check.anyFunction
+      while: check.anyFunction,
+      maxDelay: times().period,
+      pauses: meterCheck
     })
   }) satisfies check.Checks
 
-/** Exponential backoff: a second, then twice as long each time, up to 30 seconds. */
-const byDefault = (attempt: number): number => Math.min(1000 * 2 ** (attempt - 1), 30_000)
+/**
+ * Exponential backoff with full jitter: a random part of a second, then of twice as long each time, up to 30 seconds. Tasks
+ * that fail together would otherwise be retried together. See "Exponential Backoff and Jitter" in the AWS Architecture Blog.
+ */
+const byDefault = (attempt: number): number => Math.random() * Math.min(1000 * 2 ** (attempt - 1), 30_000)
+
+/** The longest time that a server can ask for, unless `maxDelay` says otherwise. */
+const hour = 3_600_000
 
 export class Retries {
-  private readonly retry: Retry
-  /** Pauses the meter of the task for so many nanoseconds. */
-  private readonly pause: (nanos: number) => void
+  private readonly retry: Checked<Retry>
+  /** The limiters of the task. The last one is paused by a `Retry-After`. */
+  private readonly limiters: ReadonlyArray<admission.Limiter>
+  private readonly hasEnded: () => boolean
   /** The delays of the schedule so far: it may be an iterator that can be read only once. */
   private readonly delays: Array<Period> = []
   private readonly schedule: Iterator<Period> | undefined
   /** The schedule has ended or thrown, and must not be closed. */
   private isOver = false
 
-  constructor(retry: Retry, pause: (nanos: number) => void) {
+  /** `hasEnded` tells whether the call has ended, so that nothing is retried. */
+  constructor(retry: Checked<Retry>, limiters: ReadonlyArray<admission.Limiter>, hasEnded: () => boolean) {
     this.retry = retry
-    this.pause = pause
+    this.limiters = limiters
+    this.hasEnded = hasEnded
     this.schedule = retry.schedule?.[Symbol.iterator]()
   }
 
@@ -50,15 +65,23 @@ export class Retries {
   }
 
   private decide(attempt: number, reason: unknown): number | undefined {
-    const asked = calls.retryAfter(reason, host().clock.currentTimeMillisUnsafe())
-    if (asked !== undefined) this.pause(Math.ceil(asked * 1_000_000))
-    const { times: most = this.schedule === undefined ? 2 : Infinity } = this.retry
+    const { maxDelay, times: most = this.schedule === undefined ? 2 : Infinity } = this.retry
     if (attempt > most || !this.isRetryable(reason, attempt)) return undefined
     if (this.schedule !== undefined && !this.reaches(attempt)) return undefined
     const delay = this.planned(attempt, reason)
     check.handled(delay)
-    const millis = accept(times().delay("the delay of a retry", delay)) as number
-    return asked ?? millis
+    const backoff = accept(times().delay("the delay of a retry", delay)) as number
+    const asked = calls.retryAfter(reason, host().clock.currentTimeMillisUnsafe()) ?? 0
+    const pause = Math.min(asked, maxDelay ?? hour)
+    // The functions above may have ended the call.
+    if (pause > 0 && !this.hasEnded()) this.pause(pause)
+    return Math.max(pause, Math.min(backoff, maxDelay ?? Infinity))
+  }
+
+  private pause(millis: number): void {
+    const { pauses } = this.retry
+    const limiters = pauses === undefined ? this.limiters : (pauses as unknown as BaseMeter).limiters
+    limiters.at(-1)!.pause(host(), Math.ceil(millis * 1_000_000))
   }
 
   private isRetryable(reason: unknown, attempt: number): boolean {

@@ -35,24 +35,27 @@ const failing = (failures: number, ms = 0) => {
 }
 
 describe("without further options", () => {
-  it("there are two retries, after one second and two", async () => {
+  it("there are two retries, after a random part of one second and of two", async () => {
     const meter = createMeter({})
     const { starts, task } = failing(9)
+    vi.spyOn(Math, "random").mockReturnValueOnce(0.5).mockReturnValueOnce(0.25)
     expect(await settle(meter.run(task, { retry: {} }))).toEqual({
       status: "rejected",
       reason: "failure 3",
-      at: 3000
+      at: 1000
     })
-    expect(starts).toEqual([0, 1000, 3000])
+    expect(starts).toEqual([0, 500, 1000])
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("the delay doubles up to 30 seconds", async () => {
+  it("the longest delay doubles up to 30 seconds", async () => {
     const meter = createMeter({})
+    const random = vi.spyOn(Math, "random")
+    for (let i = 0; i < 8; i++) random.mockReturnValueOnce(0.5)
     const { starts, task } = failing(8)
     expect(await value(meter.run(task, { retry: { times: 8 } }))).toBe("attempt 9")
     expect(starts.slice(1).map((at, i) => at - starts[i]!)).toEqual([
-      1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000
+      500, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000
     ])
   })
 
@@ -450,20 +453,49 @@ describe("a failure that carries a Retry-After", () => {
     expect(others.map(({ outcome }) => outcome?.at)).toEqual([7000, 7000])
   })
 
-  it("pauses it even if there is no further attempt", async () => {
+  it("pauses nothing without a further attempt, or without `retry`", async () => {
     const meter = createMeter({})
     await rejection(meter.run(asking("2").task, { retry: { times: 0 } }))
-    expect(await value(meter.run(() => now()))).toBe(2000)
-  })
-
-  it("pauses nothing without `retry`, and of a keyed meter no other key", async () => {
-    const meter = createMeter({})
+    expect(meter.snapshot().nextStart).toBe(0)
     await rejection(meter.run(asking("2").task))
     expect(meter.snapshot().nextStart).toBe(0)
+  })
+
+  it("pauses nothing if the decision about the retry has ended the call", async () => {
+    const meter = createMeter({})
+    const controller = new AbortController()
+    const retry: Retry = {
+      while: () => {
+        controller.abort("stop")
+        return true
+      }
+    }
+    expect(await rejection(meter.run(asking("2").task, { signal: controller.signal, retry }))).toBe("stop")
+    expect(meter.snapshot().nextStart).toBe(0)
+  })
+
+  it("pauses of a keyed meter no other key", async () => {
     const hosts = createKeyedMeter<string>({})
-    await rejection(hosts.for("a").run(asking("2").task, { retry: { times: 0 } }))
+    const run = watch(hosts.for("a").run(asking("2").task, { retry: {} }))
+    await flush()
     expect(hosts.for("a").snapshot().nextStart).toBe(2000)
     expect(hosts.for("b").snapshot().nextStart).toBe(0)
+    await pass(2000)
+    expect(run.outcome).toMatchObject({ value: "done" })
+  })
+
+  it("pauses the last of several meters, or the one that retry.pauses names", async () => {
+    const [own, other] = [createMeter({}), createMeter({})]
+    const run = watch(own.run(asking("2").task, { meter: other, retry: { delay: 10 } }))
+    await flush()
+    expect([own, other].map((meter) => meter.snapshot().nextStart)).toEqual([0, 2000])
+    await pass(2000)
+    expect(run.outcome).toMatchObject({ value: "done", at: 2000 })
+    const named = watch(own.run(asking("2").task, { meter: other, retry: { delay: 10, pauses: own } }))
+    await flush()
+    expect([own, other].map((meter) => meter.snapshot().nextStart)).toEqual([2000, 0])
+    await pass(2000)
+    expect(named.outcome).toMatchObject({ value: "done", at: 4000 })
   })
 })
 

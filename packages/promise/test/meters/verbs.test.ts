@@ -174,7 +174,7 @@ describe("their results", () => {
   })
 })
 
-it("a Retry-After pauses the meter itself, not those in the options", async () => {
+it("a Retry-After pauses the meter of the options, not the one whose method was called", async () => {
   const meter = createMeter({})
   const other = createMeter({})
   let attempts = 0
@@ -191,6 +191,6 @@ it("a Retry-After pauses the meter itself, not those in the options", async () =
   await value(call)
   await pass(10)
   expect(now()).toBe(3010)
-  expect(starts.map(({ outcome }) => outcome?.at)).toEqual([3000, 0])
+  expect(starts.map(({ outcome }) => outcome?.at)).toEqual([0, 3000])
   expect(attempts).toBe(2)
 })

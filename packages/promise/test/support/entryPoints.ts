@@ -75,7 +75,7 @@ const retryRules: ReadonlyArray<Rule> = [
     accepted: [...duration([]).accepted, undefined]
   }),
   rule("retry", {
-    wanted: "an object { times, delay, schedule, while }",
+    wanted: "an object { times, delay, schedule, while, maxDelay, pauses }",
     wrongType: notObjects,
     accepted: [{}, { times: undefined, delay: undefined, schedule: undefined, while: undefined }, undefined]
   }),
@@ -111,7 +111,20 @@ const retryRules: ReadonlyArray<Rule> = [
     }),
     options: (delay) => ({ retry: { schedule: [10, delay] } })
   },
-  rule("retry.while", { wanted: "a function", wrongType: notFunctions, accepted: [() => true, undefined] })
+  rule("retry.while", { wanted: "a function", wrongType: notFunctions, accepted: [() => true, undefined] }),
+  rule("retry.maxDelay", {
+    ...duration(moreNotDurations),
+    accepted: [...duration([]).accepted, undefined]
+  }),
+  rule("retry.pauses", {
+    wanted: "a Meter made by createMeter",
+    wrongType: [
+      [{ maxAtOnce: 1 }, "an object"],
+      [[createMeter({})], "an array"],
+      [5, "5"]
+    ],
+    accepted: [createMeter({}), undefined]
+  })
 ]
 
 const aMeter = createMeter({})
@@ -156,7 +169,7 @@ const amapRules = [...verbRules, ...shared.amapRules]
 const runAnyRules = [...verbRules, ...shared.runAnyRules]
 
 /** The cost of one task is checked when its windows are known: by the tests of costs. */
-const runRules: ReadonlyArray<Rule> = [...cancellationRules, ...retryRules]
+const runRules: ReadonlyArray<Rule> = [...cancellationRules, ...retryRules, ...meterRules]
 
 // --- the entry points ------------------------------------------------------------------------------------------------
 
@@ -191,7 +204,7 @@ export const verbEntryPoints: ReadonlyArray<EntryPoint> = [
 ]
 
 const methodsFor = (name: string, of: (meter: Meter) => Meter): ReadonlyArray<EntryPoint> => {
-  const unknown = ["maxAtOnce", "meter", "settled", "stopOnError", "onProgress", "ordered"]
+  const unknown = ["maxAtOnce", "settled", "stopOnError", "onProgress", "ordered"]
   return [
     {
       name: `run of ${name}`,

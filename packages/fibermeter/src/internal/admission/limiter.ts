@@ -457,7 +457,7 @@ export abstract class Limiter implements Limit, Reservable {
  * that none is asked in vain. Youngest first, because what is made later is usually the narrower limit: a call's own
  * limits, then the limit of one host, then the limit of the whole program. A waiter then stands at the narrow one.
  */
-export const inOrder = (...limiters: ReadonlyArray<ReadonlyArray<Limiter>>): ReadonlyArray<Limiter> =>
+export const inOrder = <L extends Limiter>(...limiters: ReadonlyArray<ReadonlyArray<L>>): ReadonlyArray<L> =>
   Array.from(new Set(limiters.flat())).sort((a, b) => Number(b.canKeep) - Number(a.canKeep) || b.serial - a.serial)
 
 /** How many permits there are behind these limiters. */

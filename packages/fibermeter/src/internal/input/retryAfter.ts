@@ -1,59 +1,66 @@
 /**
- * The time that a server asks to be left alone for, by HTTP's `Retry-After` (RFC 9110, section 10.2.3): a number of
- * seconds, or a date. Looked for where HTTP clients put it.
+ * How long a server asks its clients to wait: by HTTP's `Retry-After` (RFC 9110, section 10.2.3), a number of seconds or a
+ * date; or by `retry-after-ms`, a number of milliseconds that some APIs send as well because it is more exact. The headers
+ * are searched where HTTP clients put them.
  */
 
-/** Milliseconds from `now`, itself in milliseconds since 1970; `undefined` if there is no such header, or no sense in it. */
+/** Milliseconds from `now`, itself in milliseconds since 1970; `undefined` without a valid header. */
 export const retryAfter = (source: unknown, now: number): number | undefined => {
-  const header = headerOf(source, 0) ?? ""
-  const isSeconds = /^\s*\d+(\.\d+)?\s*$/.test(header)
-  const millis = isSeconds ? Number(header) * 1000 : Math.max(0, Date.parse(inUtc(header)) - now)
+  const millis = search(source, now, 0)
   return Number.isFinite(millis) ? millis : undefined
-}
-
-/** An HTTP date, with the time zone that one of its three forms leaves out. `Date.parse` takes a lot more for dates. */
-const inUtc = (header: string): string => {
-  if (!/^\s*(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? /i.test(header)) return ""
-  return /\d{4}\s*$/.test(header) ? `${header} GMT` : header
 }
 
 /** A response has headers; an error has them, or a response, or the error that caused it. */
 const places = ["headers", "response", "cause"] as const
 
-/** Deep enough for an error whose cause has a response, and no way round in a circle. */
+/** Deep enough for an error whose cause has a response. Also ends the search in a circle of causes. */
 const maxDepth = 4
 
-const headerOf = (source: unknown, depth: number): string | undefined => {
+/** `NaN` for a header that is invalid. */
+const search = (source: unknown, now: number, depth: number): number | undefined => {
   if (typeof source !== "object" || source === null || depth > maxDepth) return undefined
-  const found = attempt(() => asHeaders(source))
+  const found = attempt(() => ofHeaders(source, now))
   if (found !== undefined) return found
   for (const place of places) {
-    const header = headerOf(
+    const millis = search(
       attempt(() => (source as Record<string, unknown>)[place]),
+      now,
       depth + 1
     )
-    if (header !== undefined) return header
+    if (millis !== undefined) return millis
   }
   return undefined
 }
 
-/** What is looked at is anything that has been thrown; a getter, or a `get` that is about something else, may throw. */
-const attempt = <A>(look: () => A): A | undefined => {
+/** The source is anything that was thrown: a getter, or a `get` with another meaning, may throw. */
+const attempt = <A>(read: () => A): A | undefined => {
   try {
-    return look()
+    return read()
   } catch {
     return undefined
   }
 }
 
-/** The header of what is a `Headers`, or a plain object with the names of headers. */
-const asHeaders = (source: object): string | undefined => {
+const ofHeaders = (source: object, now: number): number | undefined => {
+  const millis = header(source, "retry-after-ms")
+  if (millis !== undefined && isNumber(millis)) return Number(millis)
+  const time = header(source, "retry-after")
+  if (time === undefined) return undefined
+  return isNumber(time) ? Number(time) * 1000 : Math.max(0, Date.parse(inUtc(time)) - now)
+}
+
+/** Reads a `Headers`, or a plain object whose keys are header names. */
+const header = (source: object, name: string): string | undefined => {
   const { get } = source as { readonly get?: unknown }
-  const value = typeof get === "function" ? get.call(source, name) : (source as Record<string, unknown>)[nameIn(source)]
+  const key = (): string => Object.keys(source).find((each) => each.toLowerCase() === name) ?? name
+  const value = typeof get === "function" ? get.call(source, name) : (source as Record<string, unknown>)[key()]
   return typeof value === "string" || typeof value === "number" ? String(value) : undefined
 }
 
-const name = "retry-after"
+const isNumber = (text: string): boolean => /^\s*\d+(\.\d+)?\s*$/.test(text)
 
-/** As it is written there. */
-const nameIn = (headers: object): string => Object.keys(headers).find((key) => key.toLowerCase() === name) ?? name
+/** An HTTP date, with the time zone that one of its three forms omits. `Date.parse` accepts much more than dates. */
+const inUtc = (text: string): string => {
+  if (!/^\s*(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? /i.test(text)) return ""
+  return /\d{4}\s*$/.test(text) ? `${text} GMT` : text
+}
