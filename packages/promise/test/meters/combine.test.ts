@@ -37,7 +37,7 @@ const ways: ReadonlyArray<
     "a verb of combineMeters",
     async (a, b, task, options) => {
       const [result] = await combineMeters(a, b).runAll([task], options)
-      return result!
+      return result as never
     }
   ]
 ]
