@@ -35,10 +35,10 @@ const ways: ReadonlyArray<
   ],
   [
     "a verb of combineMeters",
-    async (a, b, task, options) => {
-      const [result] = await combineMeters(a, b).runAll([task], options)
-      return result as never
-    }
+    (a, b, task, options) =>
+      combineMeters(a, b)
+        .runAll([task], options)
+        .then((results) => results[0] as never)
   ]
 ]
 
