@@ -88,6 +88,20 @@ describe("permits", () => {
     log.expectRest()
   })
 
+  it.each([
+    { where: "of one meter", others: () => [] },
+    { where: "of two meters", others: () => [Meter.makeUnsafe({ maxAtOnce: 100 })] }
+  ])("that a later waiter $where needs, and resize takes away, refuse it at once", async ({ others }) => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 5 })
+    const all = Meter.all(meter, ...others())
+    const run = (name: string, permits: number) => log.named(name, Meter.metered(log.task(name, 10), all, { permits }))
+    await log.play([0, run("a", 5)], [1, run("b", 1)], [2, run("c", 5)], [3, Meter.resize(meter, { maxAtOnce: 4 })])
+    expect(errorOf(log.exit("c"))).toEqual(tooMany(5, 4))
+    expect(log.ends).toEqual(["c 3", "a 10", "b 20"])
+    log.expectRest()
+  })
+
   it("of a verb divide its own limit and its meter's", async () => {
     const own = new Log()
     await own.play([0, runOnEach([0, 1, 2, 3], (n) => own.task(`t${n}`, 10), { maxAtOnce: 5, permits: 2 })])

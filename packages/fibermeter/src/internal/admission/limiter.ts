@@ -166,6 +166,11 @@ export abstract class Limiter implements Limit, Reservable {
     for (const { f } of listeners) f()
   }
 
+  /** The most permits that a waiter needs; 1 if there is none. */
+  protected get mostPermits(): number {
+    return Math.max(this.queue.mostPermits, this.sets?.mostPermits ?? 1)
+  }
+
   /** All waiters that need this limiter: first those that need no other one. */
   get waiters(): ReadonlyArray<Waiter> {
     return [...this.queue.members, ...(this.sets?.members ?? [])]

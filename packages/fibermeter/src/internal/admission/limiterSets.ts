@@ -42,6 +42,11 @@ export class LimiterSets {
     return this.needing.size > 0
   }
 
+  /** The most permits that one of the waiters of these sets needs. */
+  get mostPermits(): number {
+    return Math.max(...Array.from(this.needing.values(), ({ mostPermits }) => mostPermits))
+  }
+
   /** All such waiters. */
   get members(): ReadonlyArray<Waiter> {
     return Array.from(this.needing.values(), ({ members }) => members).flat()

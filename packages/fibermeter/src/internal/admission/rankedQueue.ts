@@ -144,6 +144,10 @@ export class RankedQueue {
     return lanes.map(({ key, size }) => [key, size])
   }
 
+  get mostPermits(): number {
+    return Math.max(...this.bySize.keys())
+  }
+
   add(waiter: Waiter): boolean {
     const entry = new Entry(waiter, this.laneOf(waiter.lane))
     this.entries.set(waiter, entry)

@@ -94,6 +94,10 @@ export class SetQueue implements HeapEntry {
     return this.first.rank
   }
 
+  get mostPermits(): number {
+    return this.queue.mostPermits
+  }
+
   get members(): ReadonlyArray<Waiter> {
     return this.queue.members
   }

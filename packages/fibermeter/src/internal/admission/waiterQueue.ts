@@ -33,6 +33,11 @@ export class WaiterQueue {
     return this.ranked === undefined ? none : this.ranked.sizes
   }
 
+  /** The most permits that one of the waiters needs, if there is one. */
+  get mostPermits(): number {
+    return this.ranked === undefined ? 1 : this.ranked.mostPermits
+  }
+
   /** Adds the last to arrive. Returns whether it is first now. Without `rankedQueue`, the order is that of arrival. */
   add(waiter: Waiter, rankedQueue: (() => RankedQueue) | undefined): boolean {
     if (this.ranked === undefined) {

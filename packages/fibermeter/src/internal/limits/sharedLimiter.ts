@@ -51,7 +51,7 @@ export class SharedLimiter extends LocalLimiter {
           ? resizedGcra(this.gcra, maxPerSecond, maxBurst, this.time.now)
           : gcraOf(maxPerSecond, maxBurst)
     }
-    let isNarrower = false
+    let isNarrower = maxAtOnce < this.mostPermits
     for (const each of windowsOf(windows)) {
       const [name, { limit, per }] = each
       const known = this.windows.find((window) => window.name === name)
@@ -59,8 +59,8 @@ export class SharedLimiter extends LocalLimiter {
       if (known === undefined) this.windows.push(named(each))
       else known.window.resize(limit, nanosOf(per), this.time.now)
     }
-    // Only a window that is new or smaller can make a cost excessive. All waiters are asked then, which an adaptive limit on
-    // concurrency that is changed at each response could not afford.
+    // All waiters are asked only if one of them may have become impossible: an adaptive limit on concurrency that is changed at
+    // each response could not afford that with a long queue.
     if (isNarrower) this.refuseImpossible()
     else this.breakDeadlock()
     this.wake()
