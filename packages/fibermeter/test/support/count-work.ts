@@ -71,6 +71,18 @@ const scenarios: Record<string, Scenario> = {
     const inner = Meter.all(Meter.makeUnsafe({ maxAtOnce: 1 }), Meter.makeUnsafe({ maxAtOnce: count }))
     return runOnEach(indices(count), () => Meter.metered(later, inner), { meter })
   },
+  "resizes while as many wait, then interrupted": (count) =>
+    Effect.gen(function* () {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 1, windows: { requests: { limit: 100_000, per: "1 hour" } } })
+      const fibers: Array<Fiber.Fiber<void, unknown>> = []
+      for (let i = 0; i < count; i++) fibers.push(yield* Effect.forkChild(Meter.metered(Effect.never, meter)))
+      yield* Effect.yieldNow
+      for (let i = 0; i < count; i++) {
+        yield* Meter.resize(meter, { maxAtOnce: 1, windows: { requests: { limit: 100_000 + i, per: "1 hour" } } })
+      }
+      for (const fiber of fibers.toReversed()) fiber.interruptUnsafe()
+      yield* Fiber.awaitAll(fibers)
+    }),
   "waiters for an idle meter, interrupted": (count) =>
     Effect.gen(function* () {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
