@@ -25,6 +25,7 @@ import type * as Semaphore from "effect/Semaphore"
 import { accept, attempt } from "./internal/input/accept.ts"
 import { times } from "./internal/call/verbCall.ts"
 import * as check from "./internal/input/validate.ts"
+import { Closed, refusalOf } from "./internal/admission/errors.ts"
 import type { ExcessiveCost, ExcessivePermits, ScheduleEnded } from "./internal/admission/errors.ts"
 import { FiberRequest, yieldBefore } from "./internal/admission/fiberRequest.ts"
 import type { Ask } from "./internal/admission/fiberRequest.ts"
@@ -37,7 +38,7 @@ import type { Cost } from "./internal/admission/reservation.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import { KeyedLimiters } from "./internal/meter/keyedLimiters.ts"
 import { nanosOf } from "./internal/limits/localLimiter.ts"
-import { CurrentTask } from "./internal/admission/taskScope.ts"
+import { CurrentTask, throwIfClosed } from "./internal/admission/taskScope.ts"
 import { catchUp, gcraOf } from "./internal/limits/gcra.ts"
 import { retryAfter as readRetryAfter } from "./internal/input/retryAfter.ts"
 import { ScheduleLimiter } from "./internal/limits/scheduleLimiter.ts"
@@ -46,7 +47,7 @@ import { SemaphoreLimiter } from "./internal/limits/semaphoreLimiter.ts"
 import { snapshotOf } from "./internal/meter/snapshot.ts"
 import { Timeline } from "./internal/runtime/timeline.ts"
 
-export { Deadlock, ExcessiveCost, ExcessivePermits, ScheduleEnded } from "./internal/admission/errors.ts"
+export { Closed, Deadlock, ExcessiveCost, ExcessivePermits, ScheduleEnded } from "./internal/admission/errors.ts"
 
 /**
  * Admits the start of tasks and learns of their end. `E` is how admission itself can fail and `R` what it needs; both
@@ -421,6 +422,31 @@ type TaskError<O> =
   | (O extends { readonly cost: Cost } ? ExcessiveCost : never)
   | (O extends { readonly permits: number } ? ExcessivePermits : never)
 
+const isEffect = (u: unknown): u is Effect.Effect<any, any, any> => Effect.isEffect(u)
+
+/**
+ * A combinator over `(effect, meter, options?)` or, for a pipe, over `(meter, options?)`. `run` makes the effect that is
+ * admitted and then runs the task.
+ */
+const dualMetered = (
+  run: (request: FiberRequest, task: Effect.Effect<any, any, any>) => Effect.Effect<any, any, any>
+) => {
+  const metered = (effect: unknown, start: () => Start): Effect.Effect<any, any, any> =>
+    reading(
+      () => [accept(check.kind("an Effect", isEffect)("what is metered", effect)) as any, start()] as const,
+      ([task, start], fiber) => {
+        const request = requestOf(fiber, start)
+        return Effect.onExitPrimitive(yieldBefore(fiber, run(request, task)), () => request.end())
+      }
+    )
+  return (...args: ReadonlyArray<unknown>): any => {
+    const [first, second, third] = args
+    if (Effect.isEffect(first) || isAnyMeter(second)) return metered(first, () => readStart(second, third))
+    const start = attempt(() => readStart(first, second))
+    return (effect: unknown) => (Exit.isFailure(start) ? start : metered(effect, () => start.value))
+  }
+}
+
 /**
  * Runs one effect as a task of a meter: waits for its start, and tells the meter of its end, whichever it is.
  *
@@ -497,26 +523,69 @@ export const metered: {
     meter: Meter<ME, MR>,
     options?: O
   ): Effect.Effect<A, E | ME | TaskError<O>, R | MR>
-} = (...args: ReadonlyArray<unknown>): any => {
-  const [first, second, third] = args
-  if (Effect.isEffect(first) || isAnyMeter(second)) return meteredBy(first, () => readStart(second, third))
-  const start = attempt(() => readStart(first, second))
-  return (effect: unknown) => (Exit.isFailure(start) ? start : meteredBy(effect, () => start.value))
-}
+} = dualMetered((request, task) => Effect.flatMap(request.admission, () => request.provideTask(task)))
 
-const isEffect = (u: unknown): u is Effect.Effect<unknown, unknown, unknown> => Effect.isEffect(u)
-
-const meteredBy = (effect: unknown, readStart: () => Start): Effect.Effect<any, any, any> =>
-  reading(
-    () => [accept(check.kind("an Effect", isEffect)("what is metered", effect)), readStart()] as const,
-    ([task, start], fiber) => {
-      const request = requestOf(fiber, start)
-      const admitted = Effect.flatMap(request.admission, () =>
-        request.provideTask(task as Effect.Effect<any, any, any>)
-      )
-      return Effect.onExitPrimitive(yieldBefore(fiber, admitted), () => request.end())
-    }
+/**
+ * Runs one effect as a task of a meter if the meter admits it now, and returns its result in a `Some`. Otherwise returns
+ * `None` without waiting, and the effect does not run.
+ *
+ * **When to use**
+ *
+ * Use it for work that can be left out: a prefetch, or a request with a cheaper answer at hand. It is what
+ * `Semaphore.withPermitsIfAvailable` is for permits.
+ *
+ * **Details**
+ *
+ * With several meters, all of them must admit the task in the same step. The task never enters a queue, and does not start
+ * before tasks that wait in one: while tasks wait for the meter, the result is `None`. A `cost` above a whole window's limit
+ * fails with `ExcessiveCost`.
+ *
+ * @see {@link metered} to wait for the meter
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * const api = Meter.makeUnsafe({ maxAtOnce: 1 })
+ * const nested = Meter.meteredIfAvailable(Effect.succeed("a prefetched page"), api)
+ *
+ * await Effect.runPromise(Meter.metered(nested, api)) // => Option.none()
+ * await Effect.runPromise(nested) // => Option.some("a prefetched page")
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const meteredIfAvailable: {
+  /**
+   * Runs the piped effect as a task of the meter if the meter admits it now, and returns its result in a `Some`. Otherwise
+   * returns `None` without waiting, and the effect does not run.
+   *
+   * @category combinators
+   * @since 0.1.0
+   */
+  <ME, MR, const O extends TaskOptions = {}>(
+    meter: Meter<ME, MR>,
+    options?: O
+  ): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Option.Option<A>, E | ME | TaskError<O>, R | MR>
+  /**
+   * Runs one effect as a task of the meter if the meter admits it now, and returns its result in a `Some`. Otherwise returns
+   * `None` without waiting, and the effect does not run.
+   *
+   * @category combinators
+   * @since 0.1.0
+   */
+  <A, E, R, ME, MR, const O extends TaskOptions = {}>(
+    effect: Effect.Effect<A, E, R>,
+    meter: Meter<ME, MR>,
+    options?: O
+  ): Effect.Effect<Option.Option<A>, E | ME | TaskError<O>, R | MR>
+} = dualMetered((request, task) =>
+  Effect.flatMap(request.admissionIfAvailable, (isAdmitted) =>
+    isAdmitted ? Effect.asSome(request.provideTask(task)) : Effect.succeedNone
   )
+)
 
 /**
  * Acquires a permit of a meter for the lifetime of the current scope: waits until the meter admits the start, and
@@ -914,6 +983,65 @@ export const idle = (meter: AnyMeter): Effect.Effect<void> =>
   )
 
 /**
+ * Drains a meter: from now on it accepts no more tasks; those that run or wait are finished. Completes when none is left. The
+ * meter is then closed, and cannot be opened again.
+ *
+ * **When to use**
+ *
+ * Use it to shut down a service: stop listening for requests, drain its meters, then close what its tasks use. Add a timeout:
+ * a task may take any time.
+ *
+ * **Details**
+ *
+ * A task that comes later is refused with a `Closed` defect, except for nested calls: inside of a task that runs or waits,
+ * calls with the same meter are admitted as before. A verb in progress starts the item that it has pulled, pulls no more than
+ * one further item, to find out whether there is one, and ends as usual if its items are exhausted. Otherwise it dies
+ * with `Closed` when its tasks have ended; results that came before reach `amap`'s reader first.
+ *
+ * A paused meter drains when it is resumed. An interruption of this effect does not end the draining. Of a meter that
+ * combines several, all are drained.
+ *
+ * **Gotchas**
+ *
+ * `idle` is different: it accepts new tasks, and completes at the first moment at which there is none. Inside of a task of the
+ * meter, `drain` waits for that task, so for ever.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * const program = Effect.gen(function* () {
+ *   const api = yield* Meter.make({ maxAtOnce: 1 })
+ *   let written = 0
+ *   const write = Effect.delay(
+ *     Effect.sync(() => written++),
+ *     5
+ *   )
+ *   yield* Effect.forkChild(Meter.metered(write, api), { startImmediately: true })
+ *   yield* Effect.forkChild(Meter.metered(write, api), { startImmediately: true })
+ *   yield* Meter.drain(api)
+ *   return written
+ * })
+ *
+ * await Effect.runPromise(program) // => 2
+ * ```
+ *
+ * @category control
+ * @since 0.1.0
+ */
+export const drain = (meter: AnyMeter): Effect.Effect<void> =>
+  Effect.flatMap(
+    attempt(() => readMeter(meter)),
+    (limiters) => {
+      for (const limiter of limiters()) limiter.stopAccepting(closed)
+      return idle(meter)
+    }
+  )
+
+const closed = refusalOf(Cause.die(new Closed()))
+
+/**
  * How long a server asks to be left alone for, by its `Retry-After`: in seconds, or a date, which is compared with the
  * `Clock`. `None` if it does not ask.
  *
@@ -1160,5 +1288,7 @@ const requestOf = (fiber: Fiber.Fiber<any, any>, { limiters: limitersOf, options
   const cost = options?.["cost"]
   const ask: Ask =
     cost === undefined ? (options ?? noAsk) : { ...options, cost: accept(check.cost(namesOf(limiters), cost)) }
-  return new FiberRequest(fiber, limiters, ask)
+  const request = new FiberRequest(fiber, limiters, ask)
+  throwIfClosed(limiters, request.inside)
+  return request
 }

@@ -36,6 +36,12 @@ export interface Meter extends Disposal {
    */
   readonly run: <B>(task: MeterTask<B>, options?: RunOptions) => Promise<B>
   /**
+   * Runs one task if the meter admits it now, and returns the promise of its result; otherwise returns `undefined`, and the
+   * task never runs. It does not enter the queue, and does not start before tasks that wait there. Later attempts, with
+   * `retry`, wait as usual. Rejects as `run` does, also if the meter is closed.
+   */
+  readonly tryRun: <B>(task: MeterTask<B>, options?: RunOptions) => Promise<B> | undefined
+  /**
    * Returns a function like `f`. Each call of it is a task of the meter: it runs when the meter admits it, with the same
    * `this` and arguments, and returns a promise. If it is cancelled by `signal`, `timeout` or the end of the meter, the
    * promise rejects, but `f` continues, because it gets no signal. Use `run` if that is not enough.
@@ -48,6 +54,15 @@ export interface Meter extends Disposal {
    * waits here, with all their tasks. A call between two attempts also waits. The default reason is an `AbortError`.
    */
   readonly clear: (reason?: unknown) => void
+  /**
+   * Accepts no more calls, and closes the meter when those that run or wait have ended, retries included. Resolves then.
+   * Calls that come later reject as after `close()`. A verb in progress finishes the items that it has pulled; it pulls at
+   * most one more, to find out whether there is one, and rejects as after `close()` if there is. A paused meter drains when
+   * it is resumed; `close()` ends the draining at once. A task of the meter must not wait for `drain()`, which waits for it.
+   *
+   * `idle()` is different: it accepts new calls, and resolves at the first moment at which there is none.
+   */
+  readonly drain: () => Promise<void>
   /**
    * Ends the meter. Calls that wait or run under it are cancelled and reject, and so do later calls. The default reason is
    * an `AbortError`. Resolves when all those calls have ended. It does not wait for a task that ignores its signal, beyond

@@ -456,8 +456,10 @@ describe("the named types", () => {
 
   it("show nothing of Effect", () => {
     type Verbs = "runOnEach" | "runAll" | "amap" | "runAny"
-    type Control = "pause" | "resume" | "resize" | "snapshot" | "idle" | "clear" | "close"
-    expectTypeOf<keyof Meter>().toEqualTypeOf<"run" | "wrap" | Verbs | Control | typeof Symbol.asyncDispose>()
+    type Control = "pause" | "resume" | "resize" | "snapshot" | "idle" | "clear" | "close" | "drain"
+    expectTypeOf<keyof Meter>().toEqualTypeOf<
+      "run" | "tryRun" | "wrap" | Verbs | Control | typeof Symbol.asyncDispose
+    >()
     expectTypeOf<Parameters<typeof createMeter>>().toEqualTypeOf<[limits: Limits]>()
   })
 })

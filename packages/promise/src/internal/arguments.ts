@@ -126,7 +126,7 @@ export const makeRun = <A, B>(
   const { cost, grace = 0, meter, onProgress, retry, signal, timeout } = options
   const total = onProgress === undefined ? undefined : calls.sizeOf(items)
   const shared = limitersOf(metersOf(meter))
-  for (const limiter of shared) limiter.throwIfClosed()
+  for (const limiter of shared) limiter.throwIfRefusing()
   const own = admission.LocalLimiter.forCall(options, 1, retry !== undefined && shared.length === 0)
   const pausable = shared.length > 0 ? shared : own.limiters
   const retries = retry === undefined ? undefined : new Retries(retry, pausable, (): boolean => run.phase !== "open")

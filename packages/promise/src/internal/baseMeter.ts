@@ -8,6 +8,7 @@ import { cancellationChecks, throwIfAborted } from "./signal.ts"
 import { host } from "./host.ts"
 import type { MeterLimiter } from "./meterLimiter.ts"
 import { accept, acceptCost } from "./errors.ts"
+import { isTooDeep } from "./nestingDepth.ts"
 import { eventually } from "./requests.ts"
 import { taskChecks } from "./retryPolicy.ts"
 import { limitersOf, meterCheck, metersOf } from "./meterOption.ts"
@@ -59,12 +60,17 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     return this.findLimiters()
   }
 
-  readonly run = <B>(task: MeterTask<B>, options?: RunOptions): Promise<B> => {
+  readonly run = <B>(task: MeterTask<B>, options?: RunOptions): Promise<B> => this.call(task, options, false)!
+
+  readonly tryRun = <B>(task: MeterTask<B>, options?: RunOptions): Promise<B> | undefined =>
+    this.call(task, options, true)
+
+  private call<B>(task: MeterTask<B>, options: RunOptions | undefined, isTry: boolean): Promise<B> | undefined {
     try {
       const copy =
         options === undefined ? noOptions : (accept(check.options(runChecks(), options)) as Checked<RunOptions>)
       accept(check.notFunction("the task", "a function", task))
-      return this.start(task, copy)
+      return this.start(task, copy, copy.cost !== undefined, isTry)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -73,7 +79,7 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
   readonly wrap = <F extends (...args: any) => unknown>(f: F, given?: WrapOptions<Parameters<F>>): Wrapped<F> => {
     const { cost, ...options } = accept(check.options(wrapChecks(), given)) as Checked<WrapOptions<Parameters<F>>>
     accept(check.notFunction("what is wrapped", "a function", f))
-    const start: typeof this.start = (...by) => this.start(...by)
+    const start: typeof this.start = (...args) => this.start(...args)
     return async function (this: unknown, ...args: Parameters<F>): Promise<unknown> {
       const task = (): unknown => f.apply(this, args)
       // Unlike the option, the function must return a cost.
@@ -81,13 +87,23 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     } as Wrapped<F>
   }
 
-  /** Runs a task with checked options, except for the cost. Throws if the meter is closed or the signal aborted. */
-  private start<B>(task: MeterTask<B>, options: Checked<RunOptions>, hasCost = options.cost !== undefined): Promise<B> {
+  /**
+   * Runs a task with checked options, except for the cost. With `isTry`, returns `undefined` if the task would have to wait.
+   * Throws if a meter is closed or the signal aborted.
+   */
+  private start<B>(
+    task: MeterTask<B>,
+    options: Checked<RunOptions>,
+    hasCost = options.cost !== undefined,
+    isTry = false
+  ): Promise<B> | undefined {
     const { cost, meter, retry, signal } = options
     const limiters = meter === undefined ? this.limiters : limitersOf([this, ...metersOf(meter)])
     const copy = hasCost ? { ...options, cost: acceptCost(limiters, cost) } : options
     throwIfAborted(signal)
-    for (let i = 0; i < limiters.length; i++) limiters[i]!.throwIfClosed()
+    for (let i = 0; i < limiters.length; i++) limiters[i]!.throwIfRefusing()
+    // A call in many nested ones starts in a microtask, and not now.
+    if (isTry && (isTooDeep() || new MeterRun(limiters, task, copy, ignore).wouldWait())) return undefined
     const isSimple = limiters.length === 1 && retry === undefined && (options.grace ?? 0) === 0
     const Run = isSimple ? MeterRun : GeneralMeterRun
     const promise = new Promise<B>(keepSettle)
@@ -117,6 +133,11 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     await Promise.all(this.limiters.map((limiter) => limiter.close(reason)))
   }
 
+  readonly drain = async (): Promise<void> => {
+    const reason = aborted("the meter has been closed")
+    await Promise.all(this.limiters.map((limiter) => limiter.drain(reason)))
+  }
+
   readonly [Symbol.asyncDispose] = (): Promise<void> => this.close()
 
   readonly pause = (duration: Period = Infinity): void => {
@@ -144,5 +165,7 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     return { ...counts, nextStart: opensIn / 1_000_000 }
   }
 }
+
+const ignore = (): void => {}
 
 const aborted = (message: string): DOMException => new DOMException(message, "AbortError")

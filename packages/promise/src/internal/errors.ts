@@ -20,6 +20,6 @@ export const acceptCost = (limiters: admission.Reservation["limiters"], cost: un
  */
 export const aborted: admission.Refusal = { _tag: "Failure", cause: undefined }
 
-/** The error for a limiter's refusal. Meters of this package refuse an excessive cost or number of permits. */
-export const refusal = (reason: admission.Refusal): RangeError =>
-  new RangeError(admission.excessMessage(reason as admission.ExcessiveCost | admission.ExcessivePermits))
+/** The reason of a call whose start is refused: for an excessive demand, or because the meter accepts no more calls. */
+export const refusal = (reason: admission.Refusal): unknown =>
+  reason._tag === "Failure" ? reason.cause : new RangeError(admission.excessMessage(reason))

@@ -2,6 +2,7 @@
  * The limiter of a meter. It has a list of the calls that use it, so that `clear` and `close` can end them.
  */
 import { admission, data } from "fibermeter/engine"
+import { refusal } from "./errors.ts"
 import type { Rejection } from "./rejection.ts"
 import { eventually, requests } from "./requests.ts"
 
@@ -26,6 +27,12 @@ export class MeterLimiter extends admission.SharedLimiter {
 
   throwIfClosed(): void {
     if (this.closed !== undefined) throw this.closed.reason
+  }
+
+  /** As `throwIfClosed`, for a new call, which is also refused while the meter drains. */
+  throwIfRefusing(): void {
+    this.throwIfClosed()
+    if (this.closing !== undefined) throw refusal(this.closing)
   }
 
   enterCall(call: Call): void {
@@ -59,8 +66,15 @@ export class MeterLimiter extends admission.SharedLimiter {
     this.clear(reason)
     for (const call of this.activeCalls.members) abort(call, reason)
     if (this.activeCalls.size > 0) await eventually((resolve) => (this.onEmpty ??= []).push(resolve))
-    // The promises of the calls are settled. Resolve after the reactions of their callers.
-    for (let i = 0; i < microtasksToCaller; i++) await Promise.resolve()
+    await callersNotified()
+  }
+
+  /** Accepts no more calls, and closes the meter when all have ended. Resolves then. */
+  async drain(reason: unknown): Promise<void> {
+    this.stopAccepting({ _tag: "Failure", cause: reason })
+    await eventually((resolve) => this.whenIdle(resolve))
+    this.closed ??= { reason }
+    await callersNotified()
   }
 
   /** Nothing starts here once the meter is closed, nor while its queue is cleared, whatever makes room meanwhile. */
@@ -71,6 +85,11 @@ export class MeterLimiter extends admission.SharedLimiter {
   override isAsNew(): boolean {
     return this.closed === undefined && super.isAsNew()
   }
+}
+
+/** Resolves after the reactions of callers to promises that have just been settled. */
+const callersNotified = async (): Promise<void> => {
+  for (let i = 0; i < microtasksToCaller; i++) await Promise.resolve()
 }
 
 /** Microtasks until a caller sees a rejection, through an async function and the promise that it returns. */

@@ -100,9 +100,7 @@ export class RetryingRun<A, B> extends calls.Run<A, B, Rejection> {
     super.stop()
   }
 
-  protected override endIfDone(): void {
-    if (this.running !== this.timedOut || this.backingOff > 0) return
-    if (this.running === 0) this.end()
-    else this.stop()
+  protected override get isDone(): boolean {
+    return this.running === this.timedOut && this.backingOff === 0 && this.input !== "item"
   }
 }

@@ -80,6 +80,18 @@ export class Deadlock extends Data.TaggedError("Deadlock")<{
   }
 }
 
+/**
+ * The meter has been drained, or is about to be: it accepts no more tasks. A defect, since a program that drains a meter is
+ * about to end. Tasks that were waiting or running when `Meter.drain` was called are not affected, nor are their nested
+ * calls.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Closed extends Data.TaggedError("Closed") {
+  override readonly message = "the meter is being drained, or is closed: it accepts no more tasks"
+}
+
 /** A refusal as a cause. */
 export const causeOf = (refusal: Refusal): Cause.Cause<any> => {
   switch (refusal._tag) {

@@ -67,15 +67,25 @@ export class FiberRequest extends AdmissionRequest {
 
   /** Waits until the start is admitted. However it ends, `end` has to be called. */
   get admission(): Effect.Effect<void, any> {
-    return Effect.callback<void, any>((resume) => {
-      this.resume = resume
-      if (!this.requestStart()) return
-      this.isAdmitted = true
-      resume(Effect.void)
-      this.rest()
-      // The fiber continues only after this, so its start is known at the end of this step.
-      if (this.isTimed) void Promise.resolve().then(() => this.started())
+    return Effect.callback<void, any>((resume) => this.requestNow(resume))
+  }
+
+  /** As `admission`, but returns `false` instead of waiting. */
+  get admissionIfAvailable(): Effect.Effect<boolean, any> {
+    return Effect.callback<boolean, any>((resume) => {
+      if (this.wouldWait()) resume(Effect.succeed(false))
+      else this.requestNow((effect) => resume(Effect.as(effect, true)))
     })
+  }
+
+  private requestNow(resume: (effect: Effect.Effect<void, any>) => void): void {
+    this.resume = resume
+    if (!this.requestStart()) return
+    this.isAdmitted = true
+    resume(Effect.void)
+    this.rest()
+    // The fiber continues only after this, so its start is known at the end of this step.
+    if (this.isTimed) void Promise.resolve().then(() => this.started())
   }
 
   /**
@@ -83,7 +93,7 @@ export class FiberRequest extends AdmissionRequest {
    * do, in a third of the time.
    */
   provideTask<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    const hasUse = capacityOf(this.limiters) < Infinity || this.limiters.some((limiter) => limiter.isWeighed)
+    const hasUse = capacityOf(this.limiters) < Infinity || this.isTimed
     if (!hasUse) return effect
     const task = new TaskScope(this.reservation(), this.inside)
     task.fiber = this.fiber.id

@@ -61,6 +61,8 @@ export abstract class Limiter implements Limit, Reservable {
     this.shortage?.shiftTime(delta)
     this.shiftTime(delta)
   })
+  /** How calls are refused that come from now on: set while the meter drains, and afterwards. */
+  closing: Refusal | undefined
   /** Why the limiter can never open again, if so. */
   private failure: Refusal | undefined
 
@@ -125,7 +127,7 @@ export abstract class Limiter implements Limit, Reservable {
     if (this.idleListeners !== undefined) this.notifyIdle()
   }
 
-  /** Reports changes of the capacity to the call. */
+  /** Notifies the call when the capacity changes, and when the limiter begins to drain. */
   follow(follower: Follower): void {
     this.followers ??= new Set()
     this.followers.add(follower)
@@ -135,19 +137,26 @@ export abstract class Limiter implements Limit, Reservable {
     this.followers!.delete(follower)
   }
 
+  /** Accepts no more calls: they are refused. Waiters, and the tasks of calls that have begun, are admitted as before. */
+  stopAccepting(refusal: Refusal): void {
+    if (this.closing !== undefined) return
+    this.closing = refusal
+    this.notifyFollowers()
+  }
+
   /** To be called when the capacity has changed, after the waiters have been checked. */
   protected notifyFollowers(): void {
     // A call that is notified may end, and others may begin.
     for (const follower of Array.from(this.followers ?? [])) {
       const { requests } = follower.host
-      if (requests?.isHere(follower) === false) requests.send(follower, { wake: () => follower.capacityChanged() })
-      else follower.capacityChanged()
+      if (requests?.isHere(follower) === false) requests.send(follower, { wake: () => follower.limiterChanged() })
+      else follower.limiterChanged()
     }
   }
 
   /** Whether no task runs or waits, and no call may ask for more starts. */
   get isIdle(): boolean {
-    return this.running === 0 && this.calls === 0 && this.isEmpty()
+    return this.running === 0 && this.calls === 0 && this.waiting === 0
   }
 
   /** Calls `f` as soon as the limiter is idle, possibly at once. Returns what cancels that. */

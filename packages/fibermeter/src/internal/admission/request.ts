@@ -102,6 +102,21 @@ export abstract class AdmissionRequest implements Waiter {
     return true
   }
 
+  /**
+   * Whether `requestStart`, if it is called in this very step, would have to wait. In that case, nothing is left of the
+   * question. A request that would be refused does not wait.
+   */
+  wouldWait(): boolean {
+    if (this.objection() !== undefined) return false
+    const limiters = this.limiters
+    for (let i = 0; i < limiters.length; i++) {
+      if (limiters[i]!.admits(this)) continue
+      this.rest()
+      return true
+    }
+    return false
+  }
+
   objection(): Refusal | undefined {
     const limiters = this.limiters
     for (let i = 0; i < limiters.length; i++) {

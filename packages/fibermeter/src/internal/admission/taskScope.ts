@@ -16,7 +16,7 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import { Deadlock, refusalOf } from "./errors.ts"
+import { Closed, Deadlock, refusalOf } from "./errors.ts"
 import type { Limiter } from "./limiter.ts"
 import type { Reservable, Reservation } from "./reservation.ts"
 import type { Inside, Nesting, Waiter } from "./types.ts"
@@ -52,6 +52,13 @@ export class Caller implements Inside {
 
   nestingAt(limiter: Limiter): Nesting {
     return new NestedWaits(limiter)
+  }
+
+  holds(limiter: Limiter): boolean {
+    for (let task: TaskScope | undefined = this.task; task !== undefined; task = task.caller?.task) {
+      if (task.limiters.includes(limiter)) return true
+    }
+    return false
   }
 
   /** The tasks, innermost first, that hold permits of the limiter and run in this fiber. */
@@ -122,3 +129,9 @@ export const withTask = <A, E, R>(effect: Effect.Effect<A, E, R>, holder: TaskSc
     holder.fiber = fiber.id
     return Effect.provideService(effect, CurrentTask, holder)
   })
+
+/** Throws if one of the limiters accepts no more calls, unless the call is made inside of a task that it has admitted. */
+export const throwIfClosed = (limiters: ReadonlyArray<Limiter>, caller: Caller | undefined): void => {
+  const isClosed = limiters.some((limiter) => limiter.closing !== undefined && caller?.holds(limiter) !== true)
+  if (isClosed) throw new Closed()
+}

@@ -97,14 +97,16 @@ export interface Limit {
   shiftTime(delta: number): void
 }
 
-/** A call whose own limit follows the capacity of its limiters. */
+/** A call that depends on the capacity of its limiters, and on whether they drain. */
 export interface Follower {
   readonly host: Host
-  capacityChanged(): void
+  limiterChanged(): void
 }
 
 /** Where in a task a request is made: see `taskScope.ts`. */
 export interface Inside {
+  /** Whether the task, or one that it runs in, holds something of the limiter. */
+  holds(limiter: Limiter): boolean
   nestingAt(limiter: Limiter): Nesting
 }
 

@@ -22,7 +22,7 @@ import { limitersOf, meterCheck } from "../meter/meterLimiters.ts"
 import { ofFiber } from "../runtime/fiberHost.ts"
 import type { FiberHost } from "../runtime/fiberHost.ts"
 import { LocalLimiter } from "../limits/localLimiter.ts"
-import { callerIn } from "../admission/taskScope.ts"
+import { callerIn, throwIfClosed } from "../admission/taskScope.ts"
 import { reportOn, sizeOf } from "./progress.ts"
 import { ranking } from "../run/ranking.ts"
 import { Run } from "../run/run.ts"
@@ -139,6 +139,9 @@ export const makeRun = <A, B, E>(
   const shared = sharedLimiters(options)
   // After those, so that it is the youngest: `request.ts` relies on it.
   const own = LocalLimiter.forCall(options, permits)
+  // Between two reads, the fiber that reads a stream may be doing something else.
+  const inside = callerIn(fiber, !(collector instanceof Feed))
+  throwIfClosed(shared, inside)
   const worker = new FiberWorker({
     f,
     weigh: cost === undefined ? undefined : checkedCost(cost, [...own.limiters, ...shared]),
@@ -146,11 +149,10 @@ export const makeRun = <A, B, E>(
     rank: ranking(options, (value) => accept(check.rank.priority("priority", value)) as number),
     host,
     parent: fiber.id,
-    // Between two reads, the fiber that reads a stream may be doing something else.
-    inside: callerIn(fiber, !(collector instanceof Feed)),
+    inside,
     isUninterruptible: isShielded,
-    // Needed to find deadlocks.
-    knowsHolding: capacityOf(shared) < Infinity
+    // Needed to find deadlocks, and nested calls while a meter drains.
+    knowsHolding: capacityOf(shared) < Infinity || shared.some((limiter) => limiter.isTimed)
   })
   const run = new Run(host, source, own, shared, worker, collector, maxUnread)
   run.onEnd = () => onEnd(run)

@@ -33,7 +33,7 @@ export class SharedLimiter extends LocalLimiter {
     this.time.update()
     const reach = Math.max(this.gcra?.window ?? 0, ...this.windows.map(({ window }) => window.per))
     const past = Math.max(this.lastStart + reach, this.pausedUntil)
-    return !this.isResized && this.isIdle && past <= this.time.now
+    return !this.isResized && this.closing === undefined && this.isIdle && past <= this.time.now
   }
 
   /** Changes the limits that are given. What was taken before stays taken. */

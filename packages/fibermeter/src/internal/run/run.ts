@@ -107,6 +107,8 @@ type Input =
   | "pending"
   /** An item whose task has not started; it is in `source.item`. */
   | "item"
+  /** An item that was pulled while a meter drained, to find out whether the source is exhausted. Its task does not start. */
+  | "surplus"
   | "exhausted"
 
 /** The one request of a run, used again for each item. */
@@ -179,6 +181,8 @@ export class Run<A, B, F> {
   /** The call's own limit on how many tasks run, where it has no other limit: it then needs no limiter. */
   private readonly maxAtOnce: number
   private readonly limiters: ReadonlyArray<Limiter>
+  /** Those of meters. */
+  private readonly shared: ReadonlyArray<Limiter>
   /** None if there is no limiter. */
   private readonly request: RunRequest | undefined
   /** The caller's async context, where a start may be caused from another one. */
@@ -196,7 +200,7 @@ export class Run<A, B, F> {
   private isPostponed = false
   /** The next pull waits for back-pressure to end. */
   private isHeldBack = false
-  /** Whether changes of a limiter's capacity are reported to this run, since they can end the back-pressure. */
+  /** Whether changes of the limiters are reported to this run, because it waits for something else. */
   private isFollowing = false
   /** A result has decided the call, or the caller has abandoned it: failures do not count any more. */
   private isWon = false
@@ -226,6 +230,7 @@ export class Run<A, B, F> {
     this.isFlushing = collector.flush !== undefined
     this.maxAtOnce = own.maxAtOnce
     this.limiters = inOrder(own.limiters, shared)
+    this.shared = shared
     this.fixedUnread = maxUnread ?? (this.limiters.length === 0 ? 2 * own.maxAtOnce : undefined)
     this.isBounded = this.fixedUnread !== Infinity
     this.request = this.limiters.length === 0 ? undefined : new RunRequest(this, this.limiters, worker.inside)
@@ -308,7 +313,7 @@ export class Run<A, B, F> {
     } while (this.pumpAgain)
     this.isPumping = false
     if (!this.isPostponed && request?.isWaiting === false) request.rest()
-    if (this.phase === "open" && this.input === "exhausted") this.endIfDone()
+    if (this.phase === "open" && (this.input === "exhausted" || this.closing !== undefined)) this.endIfDone()
     if (this.isFlushing) this.collector.flush!()
   }
 
@@ -377,8 +382,12 @@ export class Run<A, B, F> {
     // Set before the call: a source may answer within it.
     this.input = "pending"
     const next = this.source.next()
-    if (next === Next.pending) return false
+    if (next === Next.pending) return this.follow()
     if (next === Next.item) {
+      if (this.closing !== undefined) {
+        this.input = "surplus"
+        return false
+      }
       this.weigh(this.source.item, this.started)
       // The source or `weigh` may have ended the call.
       this.input = this.phase === "open" ? "item" : "none"
@@ -417,12 +426,28 @@ export class Run<A, B, F> {
 
   private holdBack(): false {
     this.isHeldBack = true
+    return this.follow()
+  }
+
+  /** While the run waits for something other than its limiters, it is notified when they change. */
+  private follow(): false {
     if (!this.isFollowing) {
       this.isFollowing = true
       this.host.requests?.enter(this)
       for (const limiter of this.limiters) limiter.follow(this)
     }
     return false
+  }
+
+  /** How one of the meters refuses calls, if it drains: then the run finishes what it has pulled, and pulls no more. */
+  private get closing(): Refusal | undefined {
+    const { shared } = this
+    for (let i = 0; i < shared.length; i++) {
+      const limiter = shared[i]!
+      // A nested call is part of the task that it is made in.
+      if (limiter.closing !== undefined && this.worker.inside?.holds(limiter) !== true) return limiter.closing
+    }
+    return undefined
   }
 
   /** So many results have been read. */
@@ -432,9 +457,8 @@ export class Run<A, B, F> {
     if (this.isHeldBack) this.pump()
   }
 
-  /** The capacity of a limiter has changed. */
-  capacityChanged(): void {
-    if (this.isHeldBack) this.pump()
+  limiterChanged(): void {
+    this.pump()
   }
 
   // Outcomes
@@ -487,9 +511,17 @@ export class Run<A, B, F> {
 
   // The end
 
-  /** Ends a call whose source is exhausted, if all of its tasks have ended. */
-  protected endIfDone(): void {
-    if (this.running === 0) this.end()
+  /** Whether all tasks whose items have been pulled are done. */
+  protected get isDone(): boolean {
+    return this.running === 0 && this.input !== "item"
+  }
+
+  /** Ends a call that pulls no more, if it is done. */
+  private endIfDone(): void {
+    if (!this.isDone) return
+    if (this.input !== "exhausted") this.refused(this.closing!)
+    else if (this.running === 0) this.end()
+    else this.stop()
   }
 
   /** Ends the call with a failure, or adds to how it fails. */
@@ -565,7 +597,7 @@ export class Run<A, B, F> {
     else grace.begin()
   }
 
-  protected end(): void {
+  private end(): void {
     this.grace?.cancel()
     this.phase = "ended"
     this.reporter?.end()
