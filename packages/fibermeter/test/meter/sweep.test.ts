@@ -181,6 +181,19 @@ const programs: ReadonlyArray<{
       )
   },
   {
+    name: "meteredIfAvailable",
+    run: (task, meter, cost) =>
+      Effect.forEach(
+        range(5),
+        (n) =>
+          Effect.andThen(
+            Effect.sleep(n),
+            Effect.suspend(() => Meter.meteredIfAvailable(task(n), meter(), cost === undefined ? {} : { cost }))
+          ),
+        { concurrency: "unbounded" }
+      )
+  },
+  {
     name: "acquire",
     run: (task, meter, cost) =>
       Effect.forEach(
