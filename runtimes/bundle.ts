@@ -1,7 +1,7 @@
 /**
  * All test files, the facade they test and Vitest's runner as one module, which exports `run(name): Promise<Report>` and
- * imports nothing: every host loads the same file. The facade is the file that is published, so that tests which look at
- * the engine inside are not here, nor those that start programs or compilers.
+ * imports nothing: every host loads the same file. The facade is the published file, so tests that import
+ * the engine are not included, nor tests that start programs or compilers.
  */
 import { globSync } from "node:fs"
 import { join } from "node:path"
@@ -72,7 +72,7 @@ export const bundle = async (file: string): Promise<void> => {
     input: "entry",
     platform: "neutral",
     resolve: { mainFields: ["module", "main"] },
-    // Whatever is asked for that is not in the bundle is an error, not something for the host to find.
+    // An import that is not in the bundle is an error: the host must not resolve it.
     onLog: (level, log) => {
       if (level === "warn") throw new Error(log.message)
     },

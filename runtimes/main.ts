@@ -37,7 +37,7 @@ interface Test {
   readonly name: string
 }
 
-/** Every test that Vitest finds, but for those that are not for here. Names may occur more than once. */
+/** All tests that Vitest finds, without those that are left out here. Names may occur more than once. */
 const findTests = (): ReadonlyArray<Test> => {
   const file = join(folder, "expected.json")
   const vitest = join(root, "node_modules/.bin/vitest")

@@ -49,7 +49,7 @@ export const chromium: Host = {
     signal.addEventListener("abort", close)
     try {
       const tab = await browser.newPage()
-      // There is no server: whatever the page asks for is answered here.
+      // There is no server: all requests of the page are answered here.
       await tab.route("**", (route) =>
         route.request().url() === page
           ? route.fulfill({ contentType: "text/html", body: "<!doctype html><title>tests</title>" })

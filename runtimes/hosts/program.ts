@@ -17,7 +17,7 @@ const program = (self: string, command: string, ...args: ReadonlyArray<string>):
     writeFileSync(
       file,
       // Kept from ending while it waits for a test that waits for nothing. What it rejects with is caught here, since the
-      // run itself listens for what nobody catches.
+      // run itself listens for uncaught errors.
       `import { run } from "./tests.mjs"
 const alive = setInterval(() => {}, 1000)
 run(${JSON.stringify(self)})
@@ -45,7 +45,7 @@ run(${JSON.stringify(self)})
 
 export const programs: ReadonlyArray<Host> = [
   // The programs themselves: what is in `.bin` has one name for all of Node, and starts some of them as a child of its
-  // own, which would go on when it is ended.
+  // own, which would continue after its end.
   program("Node 22", "node-22/bin/node"),
   program("Node 24", "node-24/bin/node"),
   program("Node 26", "node-26/bin/node"),

@@ -1,6 +1,6 @@
 /**
  * Tests of which most have to fail, each for its own reason. They run before the others in every host: one that passes
- * here says that the host, or what stands in for Node there, would hide a failure of the real ones.
+ * here means that the host, or its replacement of Node's parts, would hide a failure of the real tests.
  */
 import { describe, expect, it } from "vitest"
 import {

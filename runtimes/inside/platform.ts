@@ -9,7 +9,7 @@ import type { Part } from "./leftOut.ts"
 
 type Hook = (reason: unknown) => void
 
-/** Cloudflare's workerd: with `nodejs_compat` it has much of Node, but not all of that tells what Node would. */
+/** Cloudflare's workerd: with `nodejs_compat` it has much of Node, but not all of it behaves as Node's. */
 const isWorkerd = globalThis.navigator?.userAgent === "Cloudflare-Workers"
 
 /** The part of Node's `process` that the tests use. */
@@ -73,7 +73,7 @@ type Timer = (f: () => void, ms?: number) => unknown
 
 /** Calls back in a later turn of the event loop, the real one. */
 const makeTurn = (): ((f: () => void) => void) => {
-  // In workerd messages come without a turn in which unhandled rejections would be told of. Elsewhere they are quicker
+  // In workerd messages arrive without a turn in which unhandled rejections are reported. Elsewhere they are quicker
   // than timers, which browsers hold back.
   const { setTimeout } = globalThis
   if (isWorkerd) return (f) => void setTimeout(f, 0)
@@ -134,7 +134,7 @@ export const getEventListeners =
 
 const asyncHooks = host.process?.getBuiltinModule?.("node:async_hooks")
 
-/** What stands where there is no such thing. It can be made, as some test files do before their first test, not used. */
+/** Replaces a missing class. It can be constructed, as some test files do before their first test, but not used. */
 const nothing = function () {} as unknown as AsyncHooks[keyof AsyncHooks]
 
 export const { AsyncLocalStorage, AsyncResource } =

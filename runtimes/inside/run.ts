@@ -3,7 +3,7 @@
  *
  * The runner, `expect`, the hooks, tables and faked timers are Vitest's own: those parts of it know no host, as it runs
  * in browsers as well, so that a test means here what it means in `npm test`. What is left to do is to be their host,
- * which is this file. Other test libraries that run everywhere would have asked for the tests to be written twice.
+ * which is this file. With other test libraries that run everywhere, the tests would have to be written twice.
  */
 import type { RunnerTask, RunnerTestCase, SerializedConfig } from "vitest"
 import { isMeant, leftOutOf } from "./leftOut.ts"
@@ -100,7 +100,7 @@ export const run = async (name: string, files: Files): Promise<Report> => {
     // One file after the other, collected when the one before it is over: they share the host's timers.
     for (const file of names) {
       tests.push(...(await startTests([file], runner)).flatMap(reports))
-      // A test that fails can leave a clock that stands still. The next file begins as if it were alone.
+      // A failing test can leave a fake clock. The next file must start without it.
       vi.resetConfig()
       vi.restoreAllMocks()
       vi.useRealTimers()

@@ -1,4 +1,4 @@
-/** What the compiler says about calls, by its own messages: where an error stands, and what it names. */
+/** The compiler's messages about calls: where an error is reported, and what it names. */
 import { describe, expect, it } from "vitest"
 import { compilers, errorsOf } from "./support/compiler.ts"
 

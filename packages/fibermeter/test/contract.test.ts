@@ -29,7 +29,7 @@ interface Limit {
 
 const perSecond = (starts: number, burst = 1) => ({ rate: { starts, seconds: 1, burst } })
 
-/** After an idle hour, six tasks of a second each start exactly as the model says: nobody holds a permit any more. */
+/** After an idle hour, six tasks of a second each start exactly as the model predicts: every permit has been released. */
 const usableAtFullWidth = (meter: TestMeters, model: ReadonlyArray<ModelLimits>) =>
   Effect.gen(function* () {
     const spy = yield* Spy.make
@@ -91,7 +91,7 @@ const lasts = (index: number): number => ([531, 212, 433, 117, 325, 646][index %
 interface Case {
   readonly verb: Verb
   readonly limit: Limit
-  /** How many tasks the source would hold, as far as the model need look. */
+  /** How many tasks the source would hold, as far as the model needs them. */
   readonly size: number
   readonly duration: (index: number) => number
   /** The task that fails, if any. */
@@ -109,14 +109,14 @@ const timelineOf = ({ duration, limit, size }: Pick<Case, "duration" | "limit" |
   const durations = range(size).map((index) => ms(duration(index)))
   const starts = startsOf(durations, ...limit.model)
   const ends = starts.map((at, index) => at + (durations[index] as bigint))
-  // A task that takes no time may end together with the one whose place it took, and then ends after it.
+  // A task that takes no time may end together with the one whose permit it took, and then ends after it.
   const finishing = range(size).sort((a, b) => Number((ends[a] as bigint) - (ends[b] as bigint)) || a - b)
   const lasting = ends.filter((_, index) => duration(index) > 0)
   expect(new Set(lasting).size, "the table must not contain two ends at one instant").toBe(lasting.length)
   return { starts, ends, finishing }
 }
 
-/** The call is over at `at`, by the doing of task `by` (or of nobody inside it). */
+/** The call is over at `at`, caused by task `by` (or from outside). */
 interface Stop {
   readonly at: bigint
   readonly by: number
@@ -366,14 +366,14 @@ describe.each(verbs)("$name", (verb) => {
       const three = range(3)
       const winner = three.toSorted((a, b) => Number((timeline.ends[a] as bigint) - (timeline.ends[b] as bigint)))[0]!
       if (verb.name === "runAny" && !failed) {
-        // Somebody had won before the source was asked again.
+        // A task had won before the next pull.
         expect(outcome.exit).toEqual(Exit.succeed(Option.some(undefined)))
         expect(outcome.read).toEqual([winner])
         expect(outcome.end).toBe(timeline.ends[winner])
         return audit(outcome, timeline, startedBefore(timeline, { at: outcome.end, by: winner }), permitsBack)
       }
       expect(outcome.exit).toEqual(exit)
-      // It is asked for its fourth item as soon as the third is in use, at the latest when the fourth could start.
+      // Its fourth item is pulled as soon as the third is in use, at the latest when the fourth could start.
       expect(outcome.end).toBeGreaterThanOrEqual(timeline.starts[2] as bigint)
       expect(outcome.end).toBeLessThanOrEqual(timeline.starts[3] as bigint)
       const finished = (index: number) => index < 3 && (timeline.ends[index] as bigint) <= outcome.end

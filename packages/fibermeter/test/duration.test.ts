@@ -4,7 +4,7 @@ import { Duration } from "effect"
 import fc from "fast-check"
 import { toMillis } from "../src/internal/input/duration.ts"
 
-/** Effect counts beyond that in bigints; a number of milliseconds tells single nanoseconds up to here. */
+/** Effect counts beyond that in bigints; a number of milliseconds has single nanoseconds up to here. */
 const exact = 2 ** 53 / 1_000_000
 
 const expectAgreement = (input: unknown): void => {

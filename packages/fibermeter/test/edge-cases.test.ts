@@ -95,7 +95,7 @@ describe("a source", () => {
       const items: Iterable<number> = {
         [Symbol.iterator]: () => ({
           next: () => {
-            // The first two are asked for while the caller itself is at work, the third when the first task has ended.
+            // The first two are pulled while the caller runs, the third when the first task has ended.
             if (++nexts < 3) return { done: false, value: nexts }
             caller.fiber!.interruptUnsafe()
             return { done: true, value: undefined }
@@ -164,7 +164,7 @@ describe("several meters", () => {
         )
         expect(lines).toEqual(["busy 0", "late 22", "inner 30", "first 35"])
         expect(yield* Meter.snapshot(younger)).toMatchObject({ running: 0, waiting: 0 })
-        // Less than nobody would not show in a snapshot.
+        // A negative number of waiters would not show in a snapshot.
         expect(limitersOf(younger).map(({ waiting }) => waiting)).toEqual([0])
       })
   )
@@ -324,7 +324,7 @@ describe("a clock whose sleeps do not wait", () => {
   it("starts no task early and causes no endless loop", async () => {
     let now = 0n
     const clock: Clock.Clock = Object.assign(Object.create(Context.get(Context.empty(), Clock.Clock)), {
-      // A millisecond goes by from look to look.
+      // A millisecond passes between two readings.
       monotonicTimeNanosUnsafe: () => (now += 1_000_000n),
       sleep: () => Effect.void
     })
@@ -362,7 +362,7 @@ describe("async contexts", () => {
     expect(seenIn(storage.run("mine", captureContext))).toBe("somebody else's")
   })
 
-  // Fails where Node no longer tells the context of a resource: see what `captureContext` says of its price then.
+  // Fails if Node no longer exposes the context of a resource: see `captureContext` for what that costs.
   it("what is captured twice in the same context is one", async () => {
     const captureContext = await withHooks(hooks)
     const [one, same] = storage.run("a", () => [captureContext(), captureContext()] as const)

@@ -1,6 +1,6 @@
 /**
  * What the engine relies on and Effect does not document. If one of these fails after an update of Effect, mend
- * `effectInternals.ts`: everything that is concerned stands there.
+ * `effectInternals.ts`: all code that depends on it is there.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Scheduler, Semaphore } from "effect"

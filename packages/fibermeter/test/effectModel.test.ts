@@ -282,7 +282,7 @@ const call = (most: number, isShared: boolean): fc.Arbitrary<Call> =>
     tasks: fc.array(task, { maxLength: most }),
     interruptedAt: fc.option(fc.integer({ min: 0, max: 12 }), { nil: undefined, freq: 3 }),
     readerUnits: fc.integer({ min: 0, max: 3 }),
-    // With a shared meter no call waits for its reader: which of two calls asks first within an instant is not specified.
+    // With a shared meter no call waits for its reader: which of two calls requests a start first within an instant is not specified.
     maxUnread: isShared ? fc.constant(maxTasks) : fc.integer({ min: 1, max: 2 })
   })
 

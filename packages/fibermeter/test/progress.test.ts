@@ -1,11 +1,11 @@
-/** What `onProgress` is told, and when. */
+/** What `onProgress` is called with, and when. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Queue, Stream } from "effect"
 import { Meter, type Progress, runAny, runOnEach } from "../src/index.ts"
 import { defectOf, Log, names } from "./support/Log.ts"
 import { verbs } from "./support/verbs.ts"
 
-/** Keeps what it is told, each with its instant in milliseconds. */
+/** Keeps the reports, each with its instant in milliseconds. */
 const diary = (log: Log) => {
   const told: Array<Progress & { readonly at: number }> = []
   const onProgress = (progress: Progress): void => void told.push({ ...progress, at: log.now })

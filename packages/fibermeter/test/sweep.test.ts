@@ -14,7 +14,7 @@ import { ms, range, Spy } from "./support/Spy.ts"
 import { type TestMeters, type TestOptions, verbs } from "./support/verbs.ts"
 import { World } from "./support/World.ts"
 
-/** How many times a start may be refused before the sweep gives up on finding the end of a run. */
+/** How often a start may be rejected before the sweep stops to look for the end of a run. */
 const mostSteps = 20_000
 
 interface Limit {
@@ -27,10 +27,10 @@ interface Limit {
 }
 
 /**
- * As many tasks as fit run at once again, and the first of them starts when the last start lets it, not later.
+ * As many tasks as fit run at once again, and the first of them starts when the last start allows it, not later.
  *
- * `granted` is an instant at which a start may have been made that nobody saw: between a meter and an effect that runs
- * under it lies the start, and in fine steps also a place to interrupt.
+ * `granted` is an instant at which a start may have been made without a task: between a meter and an effect that runs
+ * under it is the start, and in fine steps also a point of interruption.
  */
 const unharmed =
   (meter: TestMeters, width: number, interval: bigint) =>

@@ -1,4 +1,4 @@
-/** What aiometer promises, and what its own tests look at, holds here as well; the instants exactly. */
+/** What aiometer promises and what its own tests check, here with exact instants. */
 import { describe, expect, it } from "vitest"
 import { amap, runAll, runAny, runOnEach } from "../src/index.ts"
 import {

@@ -58,7 +58,7 @@ describe.each(Object.entries(verbs))("%s", (_, verb) => {
     const meter = createMeter({ maxAtOnce: 1 })
     const calls = [
       calling(() => verb(items(), { meter, onProgress: () => {} })),
-      // Begun in the same turn: it goes on.
+      // Started in the same turn: it continues.
       meter.run(() => "another")
     ]
     expect(await rejection(calls[0]!)).toBe(mine)

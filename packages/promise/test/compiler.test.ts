@@ -1,4 +1,4 @@
-/** What the compiler says about calls, by its own messages: where an error stands, and what it names. */
+/** The compiler's messages about calls: where an error is reported, and what it names. */
 import { describe, expect, it } from "vitest"
 import { compilers, errorsOf } from "../../fibermeter/test/support/compiler.ts"
 
@@ -57,6 +57,6 @@ describe.each(compilers)("%s: a wrong call is reported at the wrong argument", (
   })
 })
 
-/** The line and column of a part of a call, and what the message has to contain. */
+/** The line and column of a part of a call, and what the message must contain. */
 const place = (call: string, part: string, phrase: string, line: number): RegExp =>
   new RegExp(`^${line}:${call.indexOf(part) + 1} [^]*${phrase.replaceAll(/[[\]().*+?^$|\\]/g, "\\$&")}`)

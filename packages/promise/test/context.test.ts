@@ -1,4 +1,4 @@
-/** What a task is given: its item, its index, and a signal that exists only if the task looks at it. */
+/** The arguments of a task: its item, its index, and a signal that is created only if the task reads it. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
 import type { TaskContext } from "../src/index.ts"

@@ -2,7 +2,7 @@
  * The contract table: every verb under every kind of limit, brought to every ending.
  *
  * Starts are compared with a reference model to the millisecond. The model knows input order, free permits and the
- * pace, nothing else.
+ * rate, nothing else.
  */
 import * as fc from "fast-check"
 import { describe, expect, it, vi } from "vitest"
@@ -388,7 +388,7 @@ describe.each(["sync", "async"] as const)(
       it.each(limited)("under $name, ended by an abort", async (limit) => {
         const { options, meters } = limit.make()
         const controller = new AbortController()
-        // In a race nobody succeeds, and with `settled` nobody ends in time.
+        // With `runAny` no task succeeds, and with `settled` none ends in time.
         const spans = (i: number) => (verb.verb === "runAny" && verb.failsFast ? 9000 : 50 + ((i * 37) % 91))
         const p = probe((i) => ({ ms: spans(i), ...(verb.verb === "runAny" ? { rejects: { reason: i } } : {}) }))
         const s = source(kind, naturals(), () => p.starts.length)
@@ -500,7 +500,7 @@ describe("every limit can be an option, a meter, or several meters, and it is th
         fc.constantFrom(10, 20, 25, 40, Number.POSITIVE_INFINITY),
         fc.constantFrom("options", "meter", "meters", "both"),
         async (raw, maxAtOnce, maxPerSecond, how) => {
-          // Distinct and odd against the pace: no instant depends on who comes first in it.
+          // Distinct, and no multiples of the interval: no instant depends on the order within it.
           const spans = raw.map((ms, i) => ms * 1000 + i * 7 + 1)
           const options = {
             options: () => ({ maxAtOnce, maxPerSecond }),

@@ -21,13 +21,13 @@ afterEach(() => {
   vi.unstubAllGlobals()
 })
 
-/** Timers that fire when they are told to. */
+/** Timers that fire on request. */
 class Timers {
   readonly waits: Array<number> = []
   readonly cleared: Array<number> = []
   private readonly callbacks: Array<() => void> = []
 
-  /** Puts these in the place of those that are there. */
+  /** Replaces the present ones. */
   install(): this {
     vi.stubGlobal("setTimeout", (f: () => void, millis: number) => {
       this.callbacks.push(f)

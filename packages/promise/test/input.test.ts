@@ -101,7 +101,7 @@ describe.each(entryPoints)("$name", (entryPoint) => {
       [true, "true"],
       [[{ maxAtOnce: 1 }], "an array"],
       [Promise.resolve({}), "a Promise"],
-      // In place of options, a list of functions may have a function to call with each of them.
+      // After a list of functions, a function is a task, and the list its items.
       ...(/over (functions|a record)/.test(name) ? [] : [[() => ({}), "a function"]])
     ]) {
       expectError(await rejects(entryPoint, options), TypeError, [`${optionsName} must be`, `is ${shown as string}`])

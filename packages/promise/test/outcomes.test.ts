@@ -401,7 +401,7 @@ describe.each(tolerating.filter(({ amaps }) => amaps))(
       await pass(200)
       expect(watched.outcome).toMatchObject({ status: "rejected", reason: { errors: [0, 1] } })
       expect(delivered).toEqual(["v2", "v3"])
-      // In order, the third place is free only when the first two have failed.
+      // In order, the third task can start only when the first two have failed.
       expect(at).toEqual(ordered ? [100, 110] : [10, 20])
     })
 

@@ -121,7 +121,7 @@ it("a waiter starts in its own request when a task of another request ends", asy
     ["c", 3],
     ["d", 3]
   ])
-  // Nothing goes on looking.
+  // Nothing keeps polling.
   expect(timers).toEqual([])
 })
 

@@ -1,4 +1,4 @@
-/** `retryAfter`: what a server asks for, wherever an HTTP client has put it. */
+/** `retryAfter`: the delay that a server asks for, wherever an HTTP client has it. */
 import { afterEach, describe, expect, it } from "vitest"
 import { retryAfter } from "../src/index.ts"
 

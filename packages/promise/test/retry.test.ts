@@ -378,7 +378,7 @@ describe("limits", () => {
   it("each attempt counts against maxPerSecond", async () => {
     const f = flaky((i) => (i === 0 ? 2 : 0))
     await value(runOnEach([0, 1, 2], f.task, { maxPerSecond: 10, retry: { delay: 150 } }))
-    // What is in line already stays there: the attempt that is due at 150 ms comes after the item that waits since 100.
+    // A waiter keeps its position: the attempt that is due at 150 ms comes after the item that waits since 100.
     expect(f.log).toEqual([
       [0, 0],
       [1, 100],
@@ -470,7 +470,7 @@ describe("order", () => {
     expect(f.log).toEqual([
       [0, 0],
       [1, 0],
-      // Those that begin again at 11 ms leave their places to others until then.
+      // Tasks that are retried at 11 ms leave their permits to others until then.
       [2, 10],
       [3, 10],
       [0, 20],
@@ -543,7 +543,7 @@ describe("memory", () => {
       })
     )
     await pass(10_000)
-    // As many as may run have failed, and as many as had their places then; G5 allows for one that is yet to start.
+    // As many as may run have failed, and as many as had their permits then; G5 allows for one that is yet to start.
     expect(s.pulls).toBeGreaterThanOrEqual(3)
     expect(s.pulls).toBeLessThanOrEqual(7)
     controller.abort("stop")

@@ -33,7 +33,7 @@ export const now = (): number => Date.now() - origin
 /** Puts every test of the file on the virtual clock. */
 export const useVirtualTime = (): void => {
   beforeEach(() => {
-    // The monotonic clocks go on from where they are: a clock that jumps back is no clock the library has to bear.
+    // The monotonic clocks continue from where they are: the library need not support clocks that jump back.
     // Whole milliseconds, so that no rounding of floats gets into the instants.
     const performanceBase = Math.ceil(realPerformance.now())
     const hrtimeBase = (realHrtime.bigint() / 1_000_000n + 1n) * 1_000_000n
@@ -69,7 +69,7 @@ export type Outcome<A> =
   | { readonly status: "fulfilled"; readonly value: A; readonly at: number }
   | { readonly status: "rejected"; readonly reason: unknown; readonly at: number }
 
-/** A promise whose outcome can be looked at without waiting. Its rejection counts as handled. */
+/** A promise whose outcome can be read without waiting. Its rejection counts as handled. */
 export const watch = <A>(promise: PromiseLike<A>): { outcome: Outcome<A> | undefined } => {
   const seen: { outcome: Outcome<A> | undefined } = { outcome: undefined }
   promise.then(
@@ -93,7 +93,7 @@ export const settle = async <A>(promise: PromiseLike<A>): Promise<Outcome<A>> =>
     if (vi.getTimerCount() > 0) {
       vi.advanceTimersToNextTimer()
     } else {
-      // Nothing is waiting for a timer. Somebody may still be watching the clock from the event loop.
+      // Nothing waits for a timer. Code in the event loop may still poll the clock.
       if (++idle > 50) throw new Error(`stuck at ${now()} ms: nothing is left that could settle the promise`)
       vi.advanceTimersByTime(1)
     }
@@ -110,7 +110,7 @@ export const value = async <A>(promise: PromiseLike<A>): Promise<A> => {
   return outcome.value
 }
 
-/** The very value a promise was rejected with. */
+/** The value that a promise was rejected with. */
 export const rejection = async (promise: PromiseLike<unknown>): Promise<unknown> => {
   const outcome = await settle(promise)
   if (outcome.status === "fulfilled") {
@@ -156,7 +156,7 @@ export const expectNoUnhandledRejection = (): void => {
 /** How many listeners are on the signal. */
 export const listeners = (signal: AbortSignal): number => getEventListeners(signal, "abort").length
 
-/** Is it the reason a task is given when a sibling failed, somebody else won, or the reader left? */
+/** Whether it is the reason that tasks get when another task failed or won, or when the reader left. */
 export const isAbortError = (reason: unknown): boolean => reason instanceof DOMException && reason.name === "AbortError"
 
 /** Is it what a task fails with that has taken too long? */
@@ -179,7 +179,7 @@ export interface Plan {
   readonly deaf?: boolean
 }
 
-/** What a probe looks at of what a task is told. */
+/** What a probe reads of a task's context. */
 export type Told = Pick<TaskContext, "index" | "signal">
 
 /** A task in both forms in which verbs take one. */
@@ -261,7 +261,7 @@ export const probe = (plan: (index: number) => Plan): Probe => {
 // --- sources that count ----------------------------------------------------------------------------------------------
 
 export interface Source<A> {
-  /** How often an iterator was asked for. */
+  /** How often an iterator was requested. */
   opened: number
   /** How often `next()` was called. */
   pulls: number
@@ -348,7 +348,7 @@ export const source = <A>(
   return counts
 }
 
-/** Stands in a list of items for "the source throws this here". */
+/** In a list of items, makes the source throw this. */
 export class SourceError {
   readonly reason: unknown
   constructor(reason: unknown) {
@@ -480,7 +480,7 @@ export const verbs: ReadonlyArray<Verb> = [
   }
 ]
 
-/** Those that take items, from any source. */
+/** The verbs that take items, from any source. */
 export const overItems = verbs.filter(({ listed }) => !listed)
 
 // --- limits, and when they let tasks start ---------------------------------------------------------------------------
@@ -527,7 +527,7 @@ export const durations = [431, 167, 293, 89, 353, 211, 127, 269]
 
 /**
  * When each of these tasks starts, if nothing is started late: in input order, as soon as a permit is free and the
- * pace allows. Tasks wait all the time, so no credit for a burst comes back. Up to `maxPerSecond` tasks in all, so
+ * rate allows. Tasks wait all the time, so no credit for a burst accrues. Up to `maxPerSecond` tasks in all, so
  * that the window of G2 says nothing on top.
  */
 export const predict = (
@@ -543,7 +543,7 @@ export const predict = (
     let at = starts.at(-1) ?? 0
     if (index >= maxAtOnce) at = Math.max(at, ends.toSorted((a, b) => a - b)[index - maxAtOnce] ?? 0)
     if (index >= maxBurst) at = Math.max(at, (starts.at(-1) ?? 0) + interval)
-    // In input order a result is read when all before it have been: the place of task i − maxUnread is free then.
+    // In input order a result is read when all before it have been: task i may start when task i − maxUnread has been read.
     if (ordered !== undefined && index >= ordered.maxUnread) {
       at = Math.max(at, ...ends.slice(0, index - ordered.maxUnread + 1))
     }
@@ -553,7 +553,7 @@ export const predict = (
   return starts
 }
 
-/** As `predict`, for a verb: `amap` in order also waits for places to be read. */
+/** As `predict`, for a verb: `amap` in order also waits for results to be read. */
 export const predictFor = (verb: Verb, durations: ReadonlyArray<number>, all: Limits): Array<number> =>
   verb.verb === "amap" && verb.ordered && all.maxAtOnce !== undefined
     ? predict(durations, all, { maxUnread: 2 * all.maxAtOnce })

@@ -121,7 +121,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
       name: "maxPerSecond and a slower meter",
       counts: fewer,
       make: () => ({ maxPerSecond: 1000, meter: createMeter({ maxPerSecond: 900 }) }),
-      // One wait after the other, but for those that fall on the same millisecond.
+      // One wait after the other, except for waits that end in the same millisecond.
       plain: { timers: 1.5, reads: 12 },
       promised: { timers: 1.5, reads: 13 },
       timed: 2
@@ -155,7 +155,7 @@ describe("the work for a task does not grow with the number of tasks", () => {
           const each = forEach[makes]
           expectForEach(count, work, {
             ...each,
-            // Two are the task's own, and one is made to hear of its end.
+            // Two are the task's own, and one observes its end.
             promises: promises + (after === undefined ? 0 : 3) + promisesForATimer * (each.timers ?? 0)
           })
           expect(mostArmed, "timers set at a time").toBeLessThanOrEqual(timed)
@@ -230,7 +230,7 @@ describe("the work for a waiter does not grow with the number of waiters", () =>
     /** How many limits need a timer. */
     readonly timed: number
   }
-  // Five promises are made for each of them: the call's, the task's own two, one to hear of its end, and one by the test.
+  // Five promises for each: the call's, two of the task, one that observes its end, and one of the test.
   const passing = { captures: 1, promises: 5 }
   const paced = { ...passing, timers: 1, reads: 4, promises: 5 + promisesForATimer }
   const leaving = { promises: 3 }
@@ -523,7 +523,7 @@ describe("async contexts", () => {
     expect(work.captures).toBe(0)
   })
 
-  // Before, nobody can tell that two contexts are the same.
+  // Before, equal contexts cannot be recognised.
   const canTell = Number(process.versions.node.split(".")[0]) >= 24
   it.runIf(canTell)("waiters in the same context share one capture of it", async () => {
     const storage = new AsyncLocalStorage<string>()

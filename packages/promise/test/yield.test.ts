@@ -1,8 +1,8 @@
 /**
  * However fast the tasks resolve, control returns to the event loop (G14). On the real clock: it is the event loop of
- * the program that is looked at.
+ * the program under test.
  *
- * Every source here ends by itself after a while, so that a loop that lets nobody in fails its test instead of hanging
+ * Every source here ends by itself after a while, so that a loop that does not yield fails its test instead of hanging
  * the run.
  */
 import { afterEach, describe, expect, it, vi } from "vitest"
@@ -356,7 +356,7 @@ describe("at the beginning of a turn of the event loop, no start is deferred", (
   const idle = async () => {
     const wait = () => new Promise((resolve) => setTimeout(resolve, 10))
     await wait()
-    // After a call, and none in quick succession, each start has the clock looked at.
+    // Starts that do not follow one another quickly each read the clock.
     await runAll([], (n) => n)
     await wait()
   }

@@ -140,7 +140,7 @@ describe("G4 order", () => {
           const first = yield* Effect.forkChild(
             Effect.gen(function* () {
               yield* Meter.metered(Effect.sleep(10), meter)
-              // The place has just come free: somebody else waits for it already.
+              // The permit has just been released: another waiter is ahead.
               yield* late
             })
           )

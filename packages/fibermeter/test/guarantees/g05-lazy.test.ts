@@ -155,7 +155,7 @@ describe("G5 lazy", () => {
         const run = yield* watch(verb.run(source.stream, spy.lasting(1000), { maxAtOnce: 4 }))
         expect(spy.started.length).toBe(4)
         expect(source.opened).toBe(1)
-        // The second chunk is in use, none is asked for beyond it.
+        // The second chunk is in use, and no further one is pulled.
         expect(source.pulls).toBe(2)
         run.fiber.interruptUnsafe()
         yield* run.finish

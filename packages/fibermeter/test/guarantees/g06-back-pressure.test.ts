@@ -10,7 +10,7 @@ import { World } from "../support/World.ts"
 
 const endless = Number.POSITIVE_INFINITY
 
-/** How many tasks start while the reader holds on to the first result and never asks again. */
+/** How many tasks start while the reader processes the first result and never pulls again. */
 const startedAhead = (options: AmapOptions, size = 500) =>
   Effect.gen(function* () {
     const spy = yield* Spy.make

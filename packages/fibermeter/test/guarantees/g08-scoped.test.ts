@@ -105,7 +105,7 @@ describe("G8 scoped", () => {
     it.effect("leaves nothing in the scope of its caller", () =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()
-        // With three of them it keeps a map, whose size tells whether anybody has added one and forgotten it.
+        // With three of them it keeps a map, whose size shows whether one was added and not removed.
         for (const _ of range(3)) yield* Scope.addFinalizer(scope, Effect.void)
         const finalizers = () => (scope.state._tag === "Open" ? scope.state.finalizers?.size : undefined)
         const before = finalizers()

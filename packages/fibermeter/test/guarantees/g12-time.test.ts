@@ -127,7 +127,7 @@ describe("G12 time", () => {
   it("a task that may start at once sets no timer and waits for none", async () => {
     const world = new World()
     const spy = new Spy(world.clock)
-    // Each takes longer than the rate asks for: what is waited for is the place alone.
+    // Each takes longer than the rate's interval: only the permit is waited for.
     await world.value(
       runOnEach(
         [70, 91, 33, 58, 76],

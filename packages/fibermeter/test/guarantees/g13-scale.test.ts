@@ -1,7 +1,7 @@
 /**
  * G13: time per task does not grow with the number of tasks or waiters, and memory is bounded by what is in flight.
  *
- * Not time is measured here but work: steps of the scheduler, timers, readings of the clock, fibers begun, stretches of
+ * The tests do not measure time but work: steps of the scheduler, timers, readings of the clock, fibers begun, stretches of
  * code run, objects alive.
  */
 import { setFlagsFromString } from "node:v8"
@@ -52,7 +52,7 @@ const tasks: ReadonlyArray<{ readonly name: string; readonly task: Effect.Effect
   { name: "after a while", task: Effect.andThen(Effect.sleep(5), Effect.fail("tolerated")) }
 ]
 
-/** Collects what nobody holds, and lets weak references be cleared. */
+/** Collects garbage, so that weak references are cleared. */
 const collectGarbage = (() => {
   setFlagsFromString("--expose-gc")
   const gc = runInNewContext("gc") as () => void
@@ -157,7 +157,7 @@ describe("G13 scale", () => {
             items.push(new WeakRef(item))
             yield item
           }
-          // The last item holds the call open until somebody has looked round.
+          // The last item keeps the call running until the memory has been examined.
           yield { last: true }
         }
         const lookRound = Effect.promise(async () => {

@@ -1,6 +1,6 @@
 /**
  * G14: however fast the tasks resolve, control returns to the event loop every few milliseconds. These run on the real
- * event loop; what is asserted is how far the tasks had come when somebody else had his turn, not how long it took.
+ * event loop; the tests assert how many tasks had run when other code ran, not how long it took.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
@@ -12,7 +12,7 @@ function* indices(size: number) {
   for (let index = 0; index < size; index++) yield index
 }
 
-/** So many of each that they take several times what anybody should have to wait. */
+/** Numbers of tasks that take several times as long as the event loop may be blocked. */
 const tasks: ReadonlyArray<{ readonly name: string; readonly task: Effect.Effect<void>; readonly count: number }> = [
   { name: "Effect.succeed", task: Effect.void, count: 300_000 },
   { name: "Effect.sync", task: Effect.sync(() => {}), count: 300_000 },

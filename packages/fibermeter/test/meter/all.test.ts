@@ -50,7 +50,7 @@ describe.each(orders)("all, $order", ({ both }) => {
         [0, Meter.metered(log.task("busy", 500), busy)],
         [10, Effect.timeoutOption(Meter.metered(log.task("never"), both(a, b)), 300)],
         [20, isFree],
-        // Had the one that gave up spent a start or kept a place, this would have to wait.
+        // If the interrupted one had spent a start or kept a permit, this one would have to wait.
         [315, Meter.metered(log.task("other"), other)]
       )
       expect(log.starts).toEqual([`busy ${began}`, `other ${began + 315}`])

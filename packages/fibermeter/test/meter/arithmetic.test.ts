@@ -1,4 +1,4 @@
-/** The pure parts, on their own: windows, histories, paces and time lines against the plainest account of the same. */
+/** The pure parts alone: windows, start logs, rates and timelines, compared with the simplest models of them. */
 import { describe, expect, it } from "@effect/vitest"
 import { type Clock, Effect } from "effect"
 import fc from "fast-check"
@@ -127,7 +127,7 @@ const compare = (limit: number, per: number, steps: ReadonlyArray<Step>): void =
       const number = count - step.back
       if (number < 0) continue
       window.correct(number, step.by)
-      // What a window has lost sight of is not to be corrected: that is for whoever looks at the time.
+      // A spending that a window has forgotten cannot be corrected: the caller checks the time.
       naive.correct(number, step.by, now)
     } else if (step.do === "resize") {
       window.resize(step.limit, step.per, now)
@@ -206,7 +206,7 @@ describe("Window", () => {
     return () => (state = (state * 1_103_515_245 + 12_345) % 2_147_483_648) / 2_147_483_648
   }
 
-  /** Spends as early as the window lets it, beside a log of all, and holds the two against each other. */
+  /** Spends as early as the window allows, logs all spendings, and compares the two. */
   const strain = (window: SlidingWindow, limit: number, per: number, count: number, most: number, from = 0) => {
     const random = noise(count + limit)
     const times: Array<number> = []
@@ -274,7 +274,7 @@ describe("Window", () => {
     const filled = (): { readonly window: SlidingWindow; readonly numbers: ReadonlyArray<number> } => {
       const window = new SlidingWindow(1e6, per)
       for (let n = 0; n < 500; n++) window.spend(1, n)
-      // Asked for, so that what has gone by now is forgotten.
+      // Read, so that what is over now is forgotten.
       expect(window.room(3 * per)).toBe(1e6)
       return { window, numbers: range(50_000).map((n) => window.spend(1, 3 * per + n * 10_000)) }
     }
@@ -366,7 +366,7 @@ describe("History", () => {
         }
         history.push(n * 10, -Infinity)
       }
-      // As many places as each have a slot of their own again.
+      // As many entries as have a slot each again.
       const shorter = resizedLog(history, 1000)
       expect(shorter.oldest()).toBeGreaterThanOrEqual(places * 2 * 10)
       expect(shorter.oldest()).toBeLessThanOrEqual((places * 2 + perSlot - 1) * 10)
@@ -744,7 +744,7 @@ describe("KeyedLimiters", () => {
         return Effect.void
       })
     )
-    // A hundred are within their window; of those that are not, some have not been looked at yet.
+    // A hundred are within their window; of the others, some have not been checked yet.
     expect(most).toBeLessThanOrEqual(200)
     expect(most).toBeGreaterThanOrEqual(100)
   })
@@ -905,7 +905,7 @@ describe("turn", () => {
     const { host } = hostOf()
     const first = range(80_000).findIndex(() => overdue(host))
     expect(first).toBeGreaterThan(20_000)
-    // It looks once in 64 starts at the latest.
+    // It reads the clock at least once in 64 starts.
     expect(first).toBeLessThanOrEqual(2 * (16_384 + 64))
   })
 

@@ -1,4 +1,4 @@
-/** Control while running: pause, resume, resize and snapshot, for those who come and for those who wait already. */
+/** Control while running: pause, resume, resize and snapshot, for new calls and for waiters. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Schedule, Semaphore } from "effect"
 import { Meter, runAll, runOnEach } from "../../src/index.ts"
@@ -9,7 +9,7 @@ import { verbs } from "../support/verbs.ts"
 const call = (log: Log, meter: Meter.Meter<unknown>, count: number, lasting = 0) =>
   runOnEach(names(count), (name) => log.task(name, lasting), { meter })
 
-/** A meter of each kind, which admits at once whoever comes while it is not paused. */
+/** A meter of each kind, which admits at once while it is not paused. */
 const kinds: ReadonlyArray<{ readonly name: string; readonly make: () => Meter.Meter<unknown> }> = [
   { name: "without limits", make: () => Meter.makeUnsafe({}) },
   { name: "at once", make: () => Meter.makeUnsafe({ maxAtOnce: 50 }) },

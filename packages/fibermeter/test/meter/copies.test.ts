@@ -1,4 +1,4 @@
-/** A program that has loaded the package twice: meters of one copy are refused by the other, and nothing hangs. */
+/** A program that has loaded the package twice: meters of one copy are rejected by the other, and nothing hangs. */
 import { describe, expect, it, vi } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fibermeter from "../../src/index.ts"

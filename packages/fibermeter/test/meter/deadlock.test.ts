@@ -1,4 +1,4 @@
-/** Tasks whose own fiber waits for the meter that they hold a permit of: refused at once, and nothing else is. */
+/** Tasks that wait for a meter of which they hold a permit: they fail at once, and nothing else does. */
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, FiberSet, Option, Schedule, Semaphore, Stream } from "effect"
 import { amap, Meter, runOnEach } from "../../src/index.ts"
@@ -159,7 +159,7 @@ describe("a deadlock", () => {
         0,
         Effect.timeoutOption(Effect.forEach(range(body), nested, { concurrency: "unbounded" }), "1 hour")
       ])
-      // Of those that wait, the newest is told.
+      // Of the waiters, the newest fails.
       expect(log.ends[0]).toBe(`inner ${body - 1} 1`)
       expect(defectOf(log.exit(`inner ${body - 1}`))).toBeInstanceOf(Meter.Deadlock)
       expect((await log.world.value(Meter.snapshot(meter))).running).toBe(0)
@@ -260,7 +260,7 @@ describe("a deadlock", () => {
     )
     expect(log.starts).toEqual(["plain 3", "left 100"])
     expect(log.exit("left")).toEqual(Exit.succeed("left"))
-    // One after the other: it holds one of two places, and then the only one.
+    // One after the other: it holds one of two permits, and then the only one.
     expect(defectOf(log.exit("b"))).toMatchObject({ _tag: "Deadlock", held: 2 })
     expect(defectOf(log.exit("a"))).toMatchObject({ _tag: "Deadlock", held: 1 })
   })
@@ -388,7 +388,7 @@ describe("no deadlock", () => {
     const child = Effect.forkChild(log.named("child", Meter.metered(log.task("child"), meter)))
     const outer = log.named("outer", Meter.metered(Effect.andThen(child, Effect.sleep(50)), meter))
     await log.play([0, outer], [60, log.named("next", Meter.metered(log.task("next"), meter))])
-    // It is a child of the fiber, which has given its place back by then.
+    // It is a child of the fiber, which has released its permit by then.
     expect(log.starts).toEqual(["child 50", "next 60"])
     expect(log.exit("outer")).toEqual(Exit.void)
   })

@@ -1,4 +1,4 @@
-/** Waiting until nothing goes on under a meter, and what a server says about when to come back. */
+/** Waiting until a meter is idle, and what a server says about when to retry. */
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Option } from "effect"
 import { TestClock } from "effect/testing"

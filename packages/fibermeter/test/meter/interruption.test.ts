@@ -1,4 +1,4 @@
-/** Waits that end in an unusual step: as a meter lets somebody pass or sends them back, or behind one that is full. */
+/** Waits that end in an unusual step: while a meter admits or returns a waiter, or behind a full meter. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schedule, Semaphore } from "effect"
 import { Meter, runAll } from "../../src/index.ts"

@@ -1,6 +1,6 @@
 /**
  * The sweep over every kind of limit: a program is taken step by step, interrupted at each of its scheduler steps in turn,
- * coarse and fine, and afterwards the meter must be as if it had never been asked for what did not start.
+ * coarse and fine, and afterwards the meter must be as if tasks that did not start had never requested a start.
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Fiber, Schedule, Semaphore } from "effect"
@@ -251,13 +251,13 @@ describe.each(grains)("interrupted at every single $grain step", ({ fine }) => {
           if (interrupted && Exit.isFailure(exit)) expect(Cause.hasInterrupts(exit.cause), where).toBe(true)
           expect(spy.running, where).toBe(0)
           if (atOnce !== undefined) expect(spy.peak, where).toBeLessThanOrEqual(atOnce)
-          // A step of a schedule is the meter's, and goes on.
+          // A step of a schedule belongs to the meter, and continues.
           await world.value(Effect.sleep(10))
           expect(world.fibersLive + world.timersLeft + world.stepsLeft, where).toBe(0)
           const { running, waiting } = await world.value(Meter.snapshot(meter()))
           expect({ running, waiting }, where).toEqual({ running: 0, waiting: 0 })
 
-          // Whoever comes next starts when it was said to be possible.
+          // The next task starts at the predicted instant.
           if (name !== "a schedule that ends") {
             const { nextStart } = await world.value(Meter.snapshot(meter()))
             const due = world.now + BigInt(Math.round(Duration.toMillis(nextStart) * 1_000_000))
@@ -300,7 +300,7 @@ describe.each(grains)("interrupted at every single $grain step", ({ fine }) => {
       for (let at = 0; ; at++) {
         const { interrupted, middleStarted, starts } = await three(new World({ fine }), make(), true, at)
         if (!middleStarted) {
-          // Granted in the very step of the interruption, its start is spent though nobody saw it, as if it had started.
+          // Granted in the step of the interruption, its start is spent as if it had started, though no task was called.
           expect([reference.get(false)?.at(-1), reference.get(true)?.at(-1)], `at step ${at}`).toContain(starts.at(-1))
           expect(starts.length).toBe(2)
         } else {

@@ -211,7 +211,7 @@ describe("windows", () => {
   ] as ReadonlyArray<readonly [string, Meter.Limits]>)(
     "the instant that counts for %s is that of the task's start, however long after its admission",
     async (_, limits) => {
-      // The clock stands still but for one look, at which it jumps: each look in turn.
+      // The clock stands still except for one reading, at which it jumps: each reading in turn.
       for (let at = 0, looks = at; at <= looks; at++) {
         looks = 0
         const world = new World({ lookCost: () => (++looks === at ? 70_000_000n : 0n) })

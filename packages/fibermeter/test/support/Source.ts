@@ -3,7 +3,7 @@ import { Cause, Effect, Stream } from "effect"
 
 /** An iterable of `size` items (Infinity allowed) that counts its pulls and closings. `at` may throw. */
 export class Source<A> implements Iterable<A> {
-  /** How often an iterator was asked for. */
+  /** How often an iterator was requested. */
   opened = 0
   /** How often `next()` was called. */
   pulls = 0

@@ -27,9 +27,9 @@ export interface WorldOptions {
   readonly fires?: (due: bigint, now: bigint) => bigint
   /** Nanoseconds that each scheduler step takes. */
   readonly stepCost?: bigint
-  /** Nanoseconds that pass from one look at the clock to the next. */
+  /** Nanoseconds that pass from one reading of the clock to the next. */
   readonly lookCost?: () => bigint
-  /** The event loop stands still for `lasts` nanoseconds at every multiple of `every`. */
+  /** The event loop is blocked for `lasts` nanoseconds at every multiple of `every`. */
   readonly stalls?: { readonly every: bigint; readonly lasts: bigint }
 }
 
@@ -57,7 +57,7 @@ export class World {
       this.clockReads++
       return (this.time += options.lookCost?.() ?? 0n)
     }
-    // A wall clock that jumps about: whoever measures with it is found out.
+    // A wall clock that jumps: code that measures with it fails the tests.
     const wall = () => (this.clockReads % 2 === 0 ? -1_000_000_000_000_000n : 1_000_000_000_000_000n)
     this.clock = {
       currentTimeMillisUnsafe: () => Number(wall() / 1_000_000n),
@@ -122,11 +122,11 @@ export class World {
     return Effect.runForkWith(this.context)(Effect.andThen(Effect.yieldNow, effect))
   }
 
-  /** Steps on until the fiber has ended and nothing is left to do; after each step `onStep` is told its number. */
+  /** Steps on until the fiber has ended and nothing is left to do; after each step `onStep` is called with its number. */
   async finish<A, E>(fiber: Fiber.Fiber<A, E>, onStep?: (step: number) => void): Promise<Exit.Exit<A, E>> {
     for (;;) {
       while (this.step()) onStep?.(this.steps)
-      // Promises and timers of the real event loop, should anybody use them, have their say before time moves.
+      // Promises and timers of the real event loop, if any are used, run before time advances.
       await new Promise((resolve) => setImmediate(resolve))
       if (this.stepsLeft > 0) continue
       const exit = fiber.pollUnsafe()

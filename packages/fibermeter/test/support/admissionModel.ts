@@ -11,7 +11,7 @@ export interface ModelTask {
   readonly lasts: number
   /** What the task waits for inside of itself, after so long; it ends when that has ended. */
   readonly inside?: Omit<ModelTask, "at"> & { readonly after: number }
-  /** When it gives up, if it waits then. */
+  /** When it is interrupted, if it waits then. */
   readonly leavesAt?: number
 }
 
@@ -59,7 +59,7 @@ export class AdmissionModel {
   /** The longest time for which each meter stayed closed to a waiter that was first there. */
   readonly longestClosed: Array<number>
   now = 0
-  /** Room kept for two waiters has ended in the same instant. The rule does not say which of them is looked at first. */
+  /** Room kept for two waiters has ended in the same instant. The rule does not specify which of them is checked first. */
   hasTie = false
   private readonly meters: ReadonlyArray<Meter>
   private readonly breach: Breach
@@ -194,7 +194,7 @@ export class AdmissionModel {
     return pausedUntil <= this.now && running + binding.length < maxAtOnce
   }
 
-  /** Looks at those that stand at a meter, until it is closed to the first of them. */
+  /** Checks the waiters at a meter, until it is closed to the first of them. */
   private look(index: number): void {
     const meter = this.meters[index]!
     if (meter.isBeingLookedAt) return
@@ -206,7 +206,7 @@ export class AdmissionModel {
     meter.isBeingLookedAt = false
   }
 
-  /** The meter where it stands is open to it. */
+  /** The meter at which it waits is open to it. */
   private opened(waiter: Waiter): void {
     const { meters } = waiter
     const open = meters.filter((each) => this.isOpen(each, waiter))
@@ -250,7 +250,7 @@ export class AdmissionModel {
     this.stopKeeping(waiter)
     this.waiters = this.waiters.filter((each) => each !== waiter)
     const next = this.firstOf(waiter)
-    // Where it stood, the next one of its set stands now.
+    // The next one of its set now waits where it waited.
     if (next !== undefined && Number.isNaN(next.standsAt)) next.standsAt = waiter.standsAt
   }
 }

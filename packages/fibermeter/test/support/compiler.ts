@@ -36,7 +36,7 @@ export const errorsOf = async (
         resolve(stdout)
       )
     })
-    // A message goes on in lines that are indented.
+    // A message continues in indented lines.
     return Array.from(
       output.matchAll(/^program\.ts\((\d+),(\d+)\): error TS\d+: (.*(?:\n .*)*)/gm),
       ([, line, column, text]) => [`${line}:${column}`, text].join(" ")

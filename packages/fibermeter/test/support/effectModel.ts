@@ -58,7 +58,7 @@ export const makeMeter = Effect.fnUntraced(function* <E, R>(
       yield* delay
     })
   })
-  // One waiter at a time looks at the schedule and the permits. The others queue, first come, first served.
+  // One waiter at a time checks the schedule and the permits. The others queue, first come, first served.
   return { acquire: queue.withPermit(acquire), release: permits.release(1) }
 })
 

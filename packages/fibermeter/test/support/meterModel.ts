@@ -53,7 +53,7 @@ export const meterModel = (meter: ModelMeter, events: ReadonlyArray<ModelEvent>)
   const windowBack = () =>
     pace === undefined ? -Infinity : (past.at(-pace.places) ?? -Infinity) + pace.places * pace.interval
 
-  /** Whether the first in line would start if there were no slots. */
+  /** Whether the first waiter would start without the rate. */
   const isFree = () =>
     pausedUntil <= now &&
     running.size < maxAtOnce &&
@@ -91,7 +91,7 @@ export const meterModel = (meter: ModelMeter, events: ReadonlyArray<ModelEvent>)
         ...Object.keys(windows).flatMap((name) => logOf(name).map(({ at }) => at + windows[name]!.per))
       ].filter((instant) => instant > now && instant < to)
       const next = Math.min(to, ...instants)
-      // Whoever waits for anything but the slot earns no credit by it.
+      // A waiter for anything else than its slot accrues no credit.
       if (queue.length > 0 && !isFree()) slot = slot <= now ? slot + (next - now) : Math.max(slot, next)
       now = next
       settle()
@@ -124,7 +124,7 @@ export const meterModel = (meter: ModelMeter, events: ReadonlyArray<ModelEvent>)
       // What the old windows have lost sight of is forgotten.
       for (const name of Object.keys(windows)) spent.set(name, inWindow(name))
       if (limits.pace !== undefined) {
-        // One new interval after the last start; what began to wait before, or waits now, has earned nothing.
+        // One new interval after the last start; a wait before or now accrues no credit.
         past = pace === undefined ? [] : past.slice(-Math.min(pace.places, limits.pace.places))
         slot = (past.at(-1) ?? -Infinity) + limits.pace.interval
         if (queue.length > 0)

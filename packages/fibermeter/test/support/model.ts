@@ -31,7 +31,7 @@ export const timeOf = (starts: number, rate: ModelRate): bigint =>
 export const windowOf = (rate: ModelRate): number =>
   Math.max(1, Math.floor(rate.starts / rate.seconds), rate.burst ?? 1)
 
-/** The start instants of tasks that are all waiting from instant 0, where task `i` holds its place for `durations[i]`. */
+/** The start instants of tasks that are all waiting from instant 0, where task `i` holds its permit for `durations[i]`. */
 export const startsOf = (durations: ReadonlyArray<bigint>, ...limits: ReadonlyArray<ModelLimits>): Array<bigint> =>
   startsOfArrivals(
     durations.map((lasts) => ({ arrives: 0n, lasts })),

@@ -9,9 +9,9 @@ export interface Observed<A, E> {
   readonly exit: Exit.Exit<A, E>
   /** When it ended, in nanoseconds since it began. */
   readonly end: bigint
-  /** Fibers begun by it that have not ended. */
+  /** Its fibers that have not ended. */
   readonly fibers: number
-  /** Sleeps begun by it that nobody has woken or left. */
+  /** Its sleeps that have neither ended nor been interrupted. */
   readonly sleeps: number
 }
 
@@ -83,7 +83,7 @@ const settle = (ledger: Ledger): Effect.Effect<void> => {
   return loop(0)
 }
 
-/** An effect on its way: time stands still unless `advance` is called. */
+/** A running effect: time does not pass unless `advance` is called. */
 export interface Watched<A, E> {
   readonly fiber: Fiber.Fiber<A, E>
   readonly ledger: Ledger
@@ -96,7 +96,7 @@ export interface Watched<A, E> {
 
 export const watch = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<Watched<A, E>, never, R> =>
   Effect.gen(function* () {
-    // The clock warns whoever sleeps before it was first adjusted, by a fiber of its own that upsets finalizers.
+    // The clock warns about a sleep before it was first adjusted, in a fiber of its own that disturbs finalizers.
     yield* TestClock.adjust(0)
     const clock = yield* Clock.Clock
     const begun = clock.monotonicTimeNanosUnsafe()

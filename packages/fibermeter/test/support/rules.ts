@@ -8,7 +8,7 @@
 /** A value, and how a message shows it. */
 export type Shown = readonly [value: unknown, shown: string]
 
-/** What values an option takes. The first values of each list are those that another rule would be likely to get wrong. */
+/** What values an option takes. The first values of each list are those that a similar rule would treat differently. */
 export interface Rule {
   /** The name as messages have it: `retry.times`, `windows.tokens.limit`. */
   readonly option: string

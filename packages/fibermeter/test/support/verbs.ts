@@ -1,4 +1,4 @@
-/** The verbs as one table: each runs `f` on items and hands what its caller gets to `read`, as he gets it. */
+/** The verbs as one table: each runs `f` on items and passes what its caller gets to `read`. */
 import { Effect, Stream } from "effect"
 import { amap, type Meter, type Options, runAll, runAny, runOnEach } from "../../src/index.ts"
 

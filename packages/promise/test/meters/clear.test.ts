@@ -1,4 +1,4 @@
-/** `meter.clear`: what waits is rejected, what runs goes on. */
+/** `meter.clear`: waiting calls are rejected, running ones continue. */
 import { describe, expect, it, vi } from "vitest"
 import { createKeyedMeter, createMeter, runAll, runOnEach } from "../../src/index.ts"
 import {
@@ -94,7 +94,7 @@ describe("calls of run", () => {
 
   it("of which one has held up another: neither starts", async () => {
     const meter = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
-    // The event loop has just been let in, so that nothing is put off to its next turn.
+    // A turn of the event loop has just begun, so that nothing is deferred to the next.
     await value(runOnEach([1], () => {}, { maxPerSecond: 1000 }))
     await value(meter.run(() => 1, { cost: { tokens: 5 } }))
     const f = vi.fn<() => void>()
@@ -243,7 +243,7 @@ describe("others", () => {
           signal.addEventListener("abort", () => {
             nested = watch(meter.run(() => now(), { cost: { tokens: 5 } }))
           })
-          // It goes on, so that it is not its end that lets somebody pass.
+          // It continues, so that it is not its end that admits a waiter.
           return sleep(100)
         },
         { cost: (tokens) => ({ tokens }) }

@@ -293,7 +293,7 @@ describe("combineMeters", () => {
     for (let i = 0; i < 3; i++) {
       expect(await value(host.run(() => now()))).toBe(i * 10_000)
       await pass(10_000)
-      // Looks after the idle keys.
+      // Checks the idle keys.
       hosts.for("b")
     }
     expect(hosts.size).toBe(0)

@@ -24,7 +24,7 @@ import type { Planned } from "./model.ts"
 useVirtualTime()
 expectNoUnhandledRejection()
 
-/** Tasks that run on the meter when it lets them, and note when that is. */
+/** Tasks that run on the meter and record when they start. */
 const startsOn = (meter: Meter, count: number) => {
   const starts: Array<number> = []
   const all = Array.from({ length: count }, () => meter.run(() => void starts.push(now())))
@@ -464,7 +464,7 @@ describe("resize", () => {
     const tokens = createMeter({ windows: { tokens: { limit: 10, per: 1000 } } })
     const blocking = tokens.run(() => 1)
     const starts: Array<number> = []
-    // The second item waits for the call's own place when the meter of its tokens changes.
+    // The second item waits for a permit of the call when the meter of its tokens changes.
     const call = watch(
       runOnEach(
         [0, 1],

@@ -1,4 +1,4 @@
-/** What tasks cost: paid from windows, refused where it can never be paid, corrected where it turned out otherwise. */
+/** Costs of tasks: spent from windows, rejected if a window can never have the room, and corrected afterwards. */
 import * as fc from "fast-check"
 import { describe, expect, it, vi } from "vitest"
 import { amap, createMeter, runAll, runAny, runOnEach } from "../../src/index.ts"
@@ -452,7 +452,7 @@ describe("correct", () => {
       }, 50)
       return p.task(item, { index, signal })
     }
-    // A probe passes on all that a task is told, whatever it looks at itself.
+    // A probe passes on the whole context of a task.
     const told: Probe["task"] = (item, context) => task(item, context as TaskContext)
     const tasks: Probe["tasks"] = (count) => Array.from({ length: count }, (_, i) => (context) => told(i, context))
     const { promise } = verb.call(

@@ -33,7 +33,7 @@ export interface ModelLimits {
 
 /**
  * When each of these tasks starts that all wait from the beginning: one after the other, each at the first instant at
- * which a permit is free, the pace allows and every window that ends there has room. Nothing is started late.
+ * which a permit is free, the rate allows it and every window that ends there has room. Nothing is started late.
  */
 export const predictStarts = (
   tasks: ReadonlyArray<Planned>,

@@ -110,7 +110,7 @@ describe("each attempt is admitted anew", () => {
     const retried = meter.run(task, { retry: { times: 5, delay: 130 } })
     const others = [...naturals(4)].map(() => meter.run(() => now()))
     expect(await value(retried)).toBe("attempt 4")
-    // At 130 it stands behind those that are to start at 200, 300 and 400.
+    // At 130 it is behind the calls that start at 200, 300 and 400.
     expect(await Promise.all(others)).toEqual([100, 200, 300, 400])
     expect(starts).toEqual([0, 500, 630, 760])
     expect(meter.snapshot().started).toBe(8)

@@ -40,7 +40,7 @@ const together: ModelLimits = {
   windows: { requests: { limit: 3, per: 900 }, tokens: { limit: 130, per: 1100 } }
 }
 
-/** Orders of four things, each of them in each place. */
+/** Orders of four things, each of them at each index. */
 const orders = [
   [0, 1, 2, 3],
   [1, 0, 3, 2],
@@ -112,7 +112,7 @@ describe.each(verbs)("$name", (verb) => {
 
 describe("one reservation", () => {
   it("holds no permit and spends no window of one while it waits for another", async () => {
-    // In each order of being made: whoever waits takes from none before it can take from all.
+    // In each order of creation: a waiter takes from no meter before it can take from all.
     for (const isFirstOlder of [true, false]) {
       const make = [
         () => createMeter({ maxAtOnce: 1, windows: { any: { limit: 1, per: 1000 } } }),

@@ -269,7 +269,7 @@ describe("the other options of wrap", () => {
     expect(all.map(({ outcome }) => outcome)).toMatchObject([
       { value: 50, at: 50 },
       { reason: { name: "TimeoutError" }, at: 150 },
-      // The one that is too slow goes on, in its place.
+      // The timed-out one continues, with its permit.
       { value: 99, at: 449 }
     ])
   })

@@ -118,10 +118,10 @@ class TaskRecord {
   readonly index: number
   attempts = 0
   startedAt = NaN
-  /** `"unknown"`: its attempt has timed out, and what follows is not told. */
+  /** `"unknown"`: its attempt has timed out, and what follows is not reported. */
   state: "not started" | "running" | "between attempts" | "ended" | "unknown" = "not started"
   value: unknown
-  /** All that its attempts threw before anybody cancelled them. */
+  /** All that its attempts threw before they were cancelled. */
   readonly reasons: Array<unknown> = []
 
   constructor(plan: TaskPlan, index: number) {
@@ -263,7 +263,7 @@ class CallRecord {
     )
       return false
     if (!states.includes("not started") || this.isDecided) return false
-    // In an ordered list, the place of a failure may be kept until what is before it has been read.
+    // In order, a failure may count as unread until all before it have been read.
     const unread = this.plan.ordered ? this.started - this.read : this.unread
     return (verb === "run" || this.running < maxAtOnce) && unread < this.maxUnread
   }
@@ -326,7 +326,7 @@ class World {
     }
   }
 
-  /** As `fetch` would, heeds a signal. */
+  /** Rejects when the signal aborts, as `fetch` does. */
   private sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) return reject(signal.reason)
@@ -742,7 +742,7 @@ class World {
     if (verb === "amap" && call.unread > call.mostUnread) {
       this.report(`${call} has ${call.unread} results that are not read`)
     }
-    // What a reader is told, it has to ask for.
+    // A reader only learns what it pulls.
     if (call.isReaderBusy) return
     if (grace === 0) {
       if (call.isAborted) this.report(`${call} was aborted and has not ended`)
