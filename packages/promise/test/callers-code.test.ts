@@ -1,7 +1,7 @@
 /** The caller's code may throw anywhere, and change what it has passed in: a call reads it once and fails with its throw. */
 import { describe, expect, it, vi } from "vitest"
 import { createKeyedMeter, createMeter, runAll } from "../src/index.ts"
-import type { Options, Progress, Retry } from "../src/index.ts"
+import type { Meter, Options, Progress, Retry } from "../src/index.ts"
 import {
   expectNoUnhandledRejection,
   flush,
@@ -9,9 +9,11 @@ import {
   pass,
   rejection,
   settle,
+  sleep,
   untyped,
   useVirtualTime,
-  value
+  value,
+  watch
 } from "./support.ts"
 import type { Untyped } from "./support.ts"
 
@@ -332,6 +334,28 @@ describe("an async callback of retry is an error, and its rejection is not unhan
       })
       expect(task).toHaveBeenCalledTimes(1)
     }
+  })
+})
+
+describe("the signal of a waiter that can no longer be read", () => {
+  it.each<readonly [string, (meter: Meter, signal: AbortSignal) => Promise<unknown>]>([
+    ["run", (meter, signal) => meter.run(() => 1, { signal })],
+    ["run with grace", (meter, signal) => meter.run(() => 1, { signal, grace: 5 })],
+    ["runAll", (meter, signal) => runAll([() => 1, () => 2], { meter, signal })]
+  ])("%s rejects with what reading it throws, and the next waiter starts", async (_, call) => {
+    const meter = createMeter({ maxAtOnce: 1 })
+    const first = meter.run(() => sleep(10))
+    const { signal } = new AbortController()
+    const second = watch(call(meter, signal))
+    const third = watch(meter.run(() => 3))
+    Object.defineProperty(signal, "aborted", {
+      get: () => {
+        throw mine
+      }
+    })
+    await settle(first)
+    expect(second.outcome).toMatchObject({ status: "rejected", reason: mine })
+    expect(third.outcome).toMatchObject({ status: "fulfilled", value: 3 })
   })
 })
 

@@ -379,6 +379,82 @@ describe("a throw while a call is set up", () => {
   })
 })
 
+describe("a throw in the library's own code after a task has been admitted: timers cannot be set", () => {
+  const broken = new Error("no timers")
+  /** Calls `f` while timers cannot be set, and returns how it ends. */
+  const withoutTimers = async (f: () => Promise<unknown>): Promise<unknown> => {
+    const { setTimeout } = globalThis
+    globalThis.setTimeout = (() => {
+      throw broken
+    }) as never
+    let call: Promise<unknown>
+    try {
+      call = f()
+    } finally {
+      globalThis.setTimeout = setTimeout
+    }
+    const end = await settle(call)
+    await flush()
+    return end
+  }
+  const task = (): Promise<number> => Promise.resolve(1)
+
+  it.each<readonly [string, (meter: Meter) => Promise<unknown>]>([
+    ["run", (meter) => meter.run(task, { timeout: 10 })],
+    ["run with grace", (meter) => meter.run(task, { timeout: 10, grace: Infinity })],
+    ["runOnEach", (meter) => runOnEach([1, 2], task, { meter, timeout: 10 })],
+    ["runAll", (meter) => runAll([task, task], { meter, timeout: 10 })],
+    ["runAny", (meter) => runAny([task, task], { meter, timeout: 10 })],
+    ["amap", (meter) => amap([1, 2], task, { meter, timeout: 10 }).next()],
+    // Fails, and cannot wait for the first task.
+    [
+      "runAll with grace",
+      (meter) =>
+        runAll(
+          [
+            () => new Promise<void>((resolve) => queueMicrotask(resolve)),
+            () => {
+              throw broken
+            }
+          ],
+          { meter, grace: 10 }
+        )
+    ]
+  ])("%s rejects with it, and each permit comes back", async (_, call) => {
+    const meter = createMeter({ maxAtOnce: 2 })
+    expect(await withoutTimers(() => call(meter))).toMatchObject({ status: "rejected", reason: broken })
+    await pass(10)
+    expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
+    await meter.idle()
+  })
+
+  it.each<readonly [string, (meter: Meter, task: () => unknown) => Promise<unknown>]>([
+    ["run", (meter, task) => meter.run(task)],
+    ["run with grace", (meter, task) => meter.run(task, { grace: 10 })],
+    ["runAll", (meter, task) => runAll([task], { meter })]
+  ])("of a waiter that the end of %s admits: each permit comes back once", async (_, call) => {
+    const meter = createMeter({ maxAtOnce: 1 })
+    let waiter = watch(task())
+    await withoutTimers(() =>
+      call(meter, () => {
+        waiter = watch(meter.run(task, { timeout: 10 }))
+      })
+    )
+    expect(waiter.outcome).toMatchObject({ status: "rejected", reason: broken })
+    expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
+    await meter.idle()
+    let running = 0
+    let most = 0
+    const counted = async (): Promise<void> => {
+      most = Math.max(most, ++running)
+      await sleep(1)
+      running--
+    }
+    await settle(runOnEach([1, 2, 3], counted, { meter }))
+    expect(most).toBe(1)
+  })
+})
+
 describe("tasks that call each other through a meter, a few thousand deep", () => {
   const limits = [{ maxAtOnce: 1e6 }, { maxAtOnce: 1e6, maxPerSecond: 1e6, maxBurst: 1e6 }]
   const recursions: ReadonlyArray<

@@ -110,7 +110,13 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     const settleIt = settle!
     // Otherwise it would be kept in memory until the next call.
     settle = undefined
-    new Run<B>(limiters, task, copy, settleIt).begin()
+    const run = new Run<B>(limiters, task, copy, settleIt)
+    try {
+      run.begin()
+    } catch (error) {
+      run.ignorePromise()
+      throw error
+    }
     return promise
   }
 

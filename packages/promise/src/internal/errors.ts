@@ -14,12 +14,6 @@ export const accept = <A>(read: A | check.Problem): A => {
 export const acceptCost = (limiters: admission.Reservation["limiters"], cost: unknown): Cost =>
   accept(check.cost(admission.namesOf(limiters), cost))
 
-/**
- * Refuses a task whose signal has aborted. Another call's listener at the same signal may release a permit before the
- * task's own listener is called.
- */
-export const aborted: admission.Refusal = { _tag: "Failure", cause: undefined }
-
-/** The reason of a call whose start is refused: for an excessive demand, or because the meter accepts no more calls. */
+/** The reason of a call whose start is refused: by a limiter, or by a signal that cannot be read. */
 export const refusal = (reason: admission.Refusal): unknown =>
   reason._tag === "Failure" ? reason.cause : new RangeError(admission.excessMessage(reason))

@@ -6,13 +6,13 @@
 import { admission, check, runtime } from "fibermeter/engine"
 import type { MeterTask, RunOptions } from "../Meter.ts"
 import type { Cost } from "../Limits.ts"
-import { listen, reasonOf } from "./signal.ts"
+import { aborted, listen, objectionOf, readReason, reasonOf } from "./signal.ts"
 import { Context } from "./context.ts"
 import { host } from "./host.ts"
 import type { Call, MeterLimiter } from "./meterLimiter.ts"
 import { enter, isTooDeep, leave } from "./nestingDepth.ts"
 import { plainPromise } from "./plainPromise.ts"
-import { aborted, refusal } from "./errors.ts"
+import { refusal } from "./errors.ts"
 import type { Rejection } from "./rejection.ts"
 import { Retries } from "./retryPolicy.ts"
 import { settleCall } from "./settle.ts"
@@ -30,6 +30,11 @@ class Attempt extends Context {
   }
 }
 
+/** Instead of what settles a promise that nobody has: its rejection would be unhandled. */
+const ignore = (result: unknown): void => {
+  void Promise.resolve(result).then(undefined, () => {})
+}
+
 export class MeterRun<B> extends admission.AdmissionRequest implements Call {
   declare protected readonly options: Checked<RunOptions>
   declare private readonly task: MeterTask<B>
@@ -42,6 +47,8 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
   declare private asyncContext: runtime.AsyncContext | undefined
   /** The attempt that runs and has not timed out. */
   declare private attempt: Attempt | undefined
+  /** Whether what the last attempt held has been released. */
+  declare private isReleased: boolean
   /** Removes the listener from the caller's signal. */
   declare protected unlisten: (() => void) | undefined
 
@@ -58,6 +65,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
     this.settle = settle
     this.asyncContext = undefined
     this.attempt = undefined
+    this.isReleased = false
     this.unlisten = undefined
   }
 
@@ -125,18 +133,23 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
 
   protected override admitted(): void {
     const context = this.asyncContext
-    // Without a context, this is still the step in which the call was made.
-    if (context === undefined) return this.start()
     this.asyncContext = undefined
-    context.runInAsyncScope(MeterRun.start, undefined, this)
+    try {
+      // Without a context, this is still the step in which the call was made.
+      if (context === undefined) this.start()
+      else context.runInAsyncScope(MeterRun.start, undefined, this)
+    } catch {
+      // `startFailed` rejects the promise. The limiter that has admitted this must not be interrupted.
+    }
   }
 
   override objection(): admission.Refusal | undefined {
-    return this.options.signal?.aborted === true ? aborted : super.objection()
+    const { signal } = this.options
+    return (signal === undefined ? undefined : objectionOf(signal)) ?? super.objection()
   }
 
   protected override refused(cause: admission.Refusal): void {
-    if (cause === aborted) this.abort(reasonOf(this.options.signal!))
+    if (cause === aborted) this.abort(readReason(this.options.signal!))
     else this.reject(refusal(cause))
   }
 
@@ -177,26 +190,56 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
   private static readonly start = (run: MeterRun<any>): void => run.start()
 
   private start(): void {
-    this.call()
+    this.isReleased = false
+    try {
+      this.call()
+    } catch (error) {
+      void Promise.resolve().then(() => this.startFailed(error))
+      throw error
+    }
     this.started()
     this.rest()
+  }
+
+  /** There was no room on the stack between the admission of the task and its end. What had not been done is done now. */
+  private startFailed(error: unknown): void {
+    if (this.attempt !== undefined) {
+      this.attempt = undefined
+      this.hasSettled()
+    }
+    this.reject(error)
+    this.limiter.endCall(this.entry)
+    if (!this.isReleased) this.release()
+    this.rest()
+  }
+
+  /** The caller gets another promise, since `begin` has thrown. */
+  ignorePromise(): void {
+    if (this.settle !== undefined) this.settle = ignore
+  }
+
+  override release(): void {
+    // Before the call, which may throw: to release twice would break a limit.
+    this.isReleased = true
+    super.release()
   }
 
   private call(): void {
     const attempt = this.isWeighed ? new Attempt(this.reservation()) : new Attempt()
     this.attempt = attempt
     const depth = enter()
-    let promise: PromiseLike<B>
+    let result: B | PromiseLike<B>
+    let promise: PromiseLike<B> | undefined
     try {
       this.register()
-      const result = this.task(attempt)
+      result = this.task(attempt)
       leave(depth)
-      if (!check.isThenable(result)) return this.attemptSucceeded(result)
-      promise = plainPromise(result)
+      if (check.isThenable(result)) promise = plainPromise(result)
     } catch (reason) {
       leave(depth)
       return this.attemptFailed(reason)
     }
+    if (promise === undefined) return this.attemptSucceeded(result as B)
     const { timeout = Infinity } = this.options
     // The task itself may have ended the call.
     if (timeout === Infinity || attempt.cancelled !== undefined) this.follow(promise)

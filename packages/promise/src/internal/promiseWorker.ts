@@ -7,12 +7,13 @@ import type { TaskContext } from "../Task.ts"
 import { Context } from "./context.ts"
 import { enter, leave } from "./nestingDepth.ts"
 import { fulfilled } from "./outcomes.ts"
-import { aborted, refusal } from "./errors.ts"
+import { refusal } from "./errors.ts"
 import { plainPromise } from "./plainPromise.ts"
 import { toRejection } from "./rejection.ts"
 import type { Rejection, TaskRejection } from "./rejection.ts"
 import type { RetryingRun } from "./retryingRun.ts"
 import type { Retries } from "./retryPolicy.ts"
+import { aborted, objectionOf } from "./signal.ts"
 import { TimeLimit } from "./timeLimit.ts"
 
 /** Returns the cost of an item. Throws if the caller's function returns something else. */
@@ -85,16 +86,17 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
   start(run: RetryingRun<A, B>, item: A, index: number, failures = 0): void {
     const context = run.isWeighed ? new Context(index, run.holding()) : new Context(index)
     const depth = enter()
-    let promise: PromiseLike<B>
+    let result: B | PromiseLike<B>
+    let promise: PromiseLike<B> | undefined
     try {
-      const result = this.task(item, context)
+      result = this.task(item, context)
       leave(depth)
-      if (!check.isThenable(result)) return this.succeeded(run, item, index, result)
-      promise = plainPromise(result)
+      if (check.isThenable(result)) promise = plainPromise(result)
     } catch (reason) {
       leave(depth)
       return this.failed(run, item, index, failures, reason)
     }
+    if (promise === undefined) return this.succeeded(run, item, index, result as B)
     const pending = new PendingTask(this, context)
     const { timeout } = this
     if (timeout !== Infinity) pending.timeLimit = this.limit(timeout, run, item, failures, pending)
@@ -114,7 +116,7 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
   }
 
   objection(): admission.Refusal | undefined {
-    return this.signal?.aborted === true ? aborted : undefined
+    return this.signal === undefined ? undefined : objectionOf(this.signal)
   }
 
   /** If the signal has aborted, the call's own listener is about to end the call. */

@@ -2,6 +2,7 @@
  * The caller's `signal`, and the checks of `signal` and `grace`.
  */
 import { check } from "fibermeter/engine"
+import type { admission } from "fibermeter/engine"
 import { times } from "./times.ts"
 
 /** These are the only properties that are needed: signals of React Native have no `throwIfAborted` and no `reason`. */
@@ -15,6 +16,30 @@ export const reasonOf = (signal: AbortSignal): unknown =>
 /** Throws the reason of a signal that has aborted. */
 export const throwIfAborted = (signal: AbortSignal | undefined): void => {
   if (signal?.aborted === true) throw reasonOf(signal)
+}
+
+/** The reason of a signal that has aborted, or what reading it throws. */
+export const readReason = (signal: AbortSignal): unknown => {
+  try {
+    return reasonOf(signal)
+  } catch (error) {
+    return error
+  }
+}
+
+/**
+ * Refuses a task whose signal has aborted. Another call's listener at the same signal may release a permit before the
+ * task's own listener is called.
+ */
+export const aborted: admission.Refusal = { _tag: "Failure", cause: undefined }
+
+/** Refuses a task whose signal has aborted, or cannot be read: what is thrown here would leave other waiters stuck. */
+export const objectionOf = (signal: AbortSignal): admission.Refusal | undefined => {
+  try {
+    return signal.aborted ? aborted : undefined
+  } catch (cause) {
+    return { _tag: "Failure", cause }
+  }
 }
 
 /** The options by which a call can be cancelled. */
@@ -53,17 +78,9 @@ class SharedListener {
 
   private readonly onAbort = (): void => {
     // A callback may remove others.
-    const reason = this.reason()
+    // Thrown out of a listener, an error would be an uncaught exception, and no call would end.
+    const reason = readReason(this.signal)
     for (const abort of Array.from(this.callbacks)) if (this.callbacks.has(abort)) abort(reason)
-  }
-
-  private reason(): unknown {
-    try {
-      return reasonOf(this.signal)
-    } catch (error) {
-      // Thrown out of a listener, it would be an uncaught exception, and no call would end.
-      return error
-    }
   }
 }
 

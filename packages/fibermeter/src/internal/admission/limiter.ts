@@ -336,6 +336,16 @@ export abstract class Limiter implements Limit, Reservable {
     if (this.isAdmitting || this.isDeferred) return
     if (this.sets?.keepsRoom === true) this.sets.endExpiredRoom()
     this.isAdmitting = true
+    try {
+      this.admitWhileOpen()
+    } finally {
+      this.isAdmitting = false
+    }
+    if (this.failure !== undefined && this.waiting > 0) this.refuseImpossible()
+    if (this.isEmpty()) this.disarm()
+  }
+
+  private admitWhileOpen(): void {
     for (;;) {
       const set = this.sets?.first
       const waiter = set === undefined ? this.queue.first : set.first
@@ -365,9 +375,6 @@ export abstract class Limiter implements Limit, Reservable {
       if (this.mustYield(waiter)) break
       this.admit(waiter, set)
     }
-    this.isAdmitting = false
-    if (this.failure !== undefined && this.waiting > 0) this.refuseImpossible()
-    if (this.isEmpty()) this.disarm()
   }
 
   /** Whether the first waiter lacks permits, although some are free, and one that needs fewer has been admitted instead. */

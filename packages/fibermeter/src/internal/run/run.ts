@@ -196,6 +196,8 @@ export class Run<A, B, F> {
   private readonly tasks = new WaitList<RunningTask>()
   private isPumping = false
   private pumpAgain = false
+  /** Whether what the last task to start held has been released. */
+  private isReleased = false
   /** The next start waits for a later turn of the event loop. */
   private isPostponed = false
   /** The next pull waits for back-pressure to end. */
@@ -338,7 +340,12 @@ export class Run<A, B, F> {
     const isNested = this.isPumping
     // The request serves one start at a time: what this start causes waits until it is done.
     this.isPumping = true
-    this.start()
+    try {
+      this.start()
+    } catch {
+      // `startFailed` ends the call. The limiter that has admitted this must not be interrupted.
+      return
+    }
     this.isPumping = isNested
     this.pump()
   }
@@ -358,8 +365,27 @@ export class Run<A, B, F> {
     // To take from a limiter may have ended the call.
     if (this.phase !== "open") return this.request?.release()
     this.running++
-    this.startTask()
+    const ended = this.successes + this.failures
+    this.isReleased = false
+    try {
+      this.startTask()
+    } catch (error) {
+      void Promise.resolve().then(() => this.startFailed(error, ended))
+      throw error
+    }
     this.request?.started()
+  }
+
+  /** There was no room on the stack between the admission of a task and its end. What had not been done is done now. */
+  private startFailed(error: unknown, ended: number): void {
+    this.isPumping = false
+    this.fail(this.worker.crash(error))
+    if (ended === this.successes + this.failures) {
+      this.running--
+      this.failures++
+    }
+    if (!this.isReleased) this.release()
+    else this.proceed()
   }
 
   /** Starts the task of the item at hand. */
@@ -488,6 +514,8 @@ export class Run<A, B, F> {
 
   /** Releases what a task held that has ended. Called last, so that a call that the outcome ends starts nothing more. */
   protected release(): void {
+    // Before the call, which may throw: to release twice would break a limit.
+    this.isReleased = true
     this.request?.release()
     this.proceed()
   }
