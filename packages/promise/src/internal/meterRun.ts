@@ -208,7 +208,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
       this.hasSettled()
     }
     this.reject(error)
-    this.limiter.endCall(this.entry)
+    this.limiter.endCall(this)
     if (!this.isReleased) this.release()
     this.rest()
   }
