@@ -138,6 +138,11 @@ describe("an external limit", () => {
     seen.expectRest()
   })
 
+  it("may be shared by requests of Workers", () => {
+    const { limit } = store()
+    expect(new admission.ExternalLimiter(limit, () => expect.fail("it has not failed")).isShared).toBe(true)
+  })
+
   it("waits for nothing after its only waiter is interrupted", async () => {
     const { limit, log } = store()
     const seen = new Log()

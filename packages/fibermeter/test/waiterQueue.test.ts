@@ -159,7 +159,7 @@ describe("the queue of a limiter", () => {
           if (model.first !== undefined) expect(model.first.rank).toBe(model.ranks[0])
         }
       }),
-      { numRuns: 500 }
+      { numRuns: 150 }
     )
   })
 

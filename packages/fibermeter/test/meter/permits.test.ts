@@ -2,6 +2,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Semaphore, Stream } from "effect"
 import fc from "fast-check"
+import type { runtime } from "../../src/engine.ts"
+import { admission } from "../../src/engine.ts"
 import { amap, Meter, runAll, runAny, runOnEach } from "../../src/index.ts"
 import { defectOf, errorOf, Log } from "../support/Log.ts"
 
@@ -217,21 +219,29 @@ describe("a large request", () => {
   })
 
   it.each([
-    ["one set behind another", 1],
-    ["in several sizes", 2]
-  ])("does not let a nested call for several meters hang: %s", async (_, permits) => {
+    ["with as many permits as the other", 1, false],
+    ["with fewer", 2, false],
+    ["with fewer, where it stands behind the large request", 2, true],
+    ["with one, where it stands behind the large request", 1, true]
+  ])("does not let a nested call for several meters hang: %s", async (_, permits, isOlder) => {
     const log = new Log()
-    const [five, other] = [meter(), meter()]
+    // Waiters stand at the younger meter, if it is closed.
+    const first = meter()
+    const second = meter()
+    const [five, other] = isOlder ? [second, first] : [first, second]
     const both = Meter.all(five, other)
     const nested = Meter.metered(log.task("inner", 1), both, { permits })
     await log.play(
       [0, Meter.metered(log.around("outer", Effect.andThen(Effect.sleep(10), nested)), five, { permits: 3 })],
-      // The nested call moves to this meter when its turn at the first one has come, and back.
-      [9, Meter.metered(log.task("other", 5), other, { permits: 5 })],
       [5, Meter.metered(log.task("large", 1), both, { permits: 3 })],
-      [6, Meter.metered(log.task("larger", 1), five, { permits: 4 })]
+      [6, Meter.metered(log.task("larger", 1), five, { permits: 4 })],
+      [9, Meter.metered(log.task("other", 5), other, { permits: 5 })],
+      [10, Meter.metered(log.task("too large", 1), both, { permits: 4 })],
+      [13, Meter.metered(log.task("late", 1), five, { permits: 2 })]
     )
-    expect(log.starts).toEqual(["outer 0", "other 9", "inner 14", "large 15", "larger 16"])
+    expect(log.starts.slice(0, 3)).toEqual(["outer 0", "other 9", "late 13"])
+    // At 14, a task has ended: the free permits are kept for half of the 9 ms more.
+    expect(log.starts.slice(3)).toEqual(["inner 18.5", "large 19.5", "larger 20.5", "too large 21.5"])
     log.expectRest()
   })
 
@@ -244,6 +254,33 @@ describe("a large request", () => {
     await log.play([0, outer("a", 3)], [10, outer("b", 2)])
     expect(defectOf(log.exit("a"))).toEqual(new Meter.Deadlock({ held: 1 }))
     expect(log.exit("b")).toEqual(Exit.succeed("inner"))
+    log.expectRest()
+  })
+
+  it("keeps the free permits as long after 52 days, when the limiter's time begins anew", async () => {
+    const log = new Log()
+    const five = Meter.makeUnsafe({ maxAtOnce: 5 })
+    const run = (name: string, permits: number, millis: number) =>
+      Meter.metered(log.task(name, millis), five, { permits })
+    const first = [0, run("first", 4, 1)] as const
+    const second = [0.5, run("second", 2, 1)] as const
+    // 2^52 nanoseconds after the first wait. It comes between the second and the third of these.
+    const at = 4_503_599_627 - 11
+    await log.play(
+      first,
+      second,
+      [at, run("a", 2, 10)],
+      [at, run("b", 2, 30)],
+      [at + 1, run("large", 4, 10)],
+      [at + 11, run("late", 1, 5)]
+    )
+    const starts = log.starts.slice(2).map((each) => each.split(" "))
+    expect(starts.map(([name, start]) => [name, Math.round((Number(start) - at) * 1000) / 1000])).toEqual([
+      ["a", 0],
+      ["b", 0],
+      ["late", 14.5],
+      ["large", 30]
+    ])
     log.expectRest()
   })
 
@@ -272,7 +309,7 @@ describe("a large request", () => {
     log.expectRest()
   })
 
-  it("behind which a waiter cannot be admitted any more has that one refused when it would start", async () => {
+  it("behind which smaller ones wait for a window lets them start when it opens", async () => {
     const log = new Log()
     const meter = Meter.makeUnsafe({ maxAtOnce: 5, windows: { w: { limit: 10, per: 1000 } } })
     const run = (name: string, permits: number, w: number) =>
@@ -280,6 +317,92 @@ describe("a large request", () => {
     await log.play([0, run("a", 4, 1)], [1, run("large", 2, 1)], [1, run("b", 1, 5)])
     expect(log.starts).toEqual(["a 0", "b 2", "large 10"])
     log.expectRest()
+  })
+})
+
+describe("a request", () => {
+  class Request extends admission.AdmissionRequest {
+    readonly inside = undefined
+    readonly cost = undefined
+    readonly host: runtime.Host
+    isImpossible = false
+    outcome: string | undefined
+    private readonly needs: number
+
+    constructor(limiter: admission.Limiter, needs: number, host: runtime.Host) {
+      super([limiter])
+      this.needs = needs
+      this.host = host
+    }
+
+    override get permits(): number {
+      return this.needs
+    }
+
+    override objection(): admission.Refusal | undefined {
+      return this.isImpossible ? { _tag: "Failure", cause: "too late" } : super.objection()
+    }
+
+    protected admitted(): void {
+      this.outcome = "started"
+    }
+
+    protected refused(refusal: admission.Refusal): void {
+      this.outcome = (refusal as { cause: string }).cause
+    }
+  }
+
+  /** The fifth of five permits is free. The first waiter needs two, and its time is over. */
+  const behindLarge = (host: runtime.Host, pass: () => void, large = host) => {
+    const limiter = new admission.SharedLimiter({ maxAtOnce: 5 })
+    expect(new Request(limiter, 4, host).requestStart()).toBe(true)
+    const first = new Request(limiter, 2, large)
+    first.requestStart()
+    const smaller = [1, 1].map(() => new Request(limiter, 1, host))
+    for (const each of smaller) each.requestStart()
+    pass()
+    return { limiter, first, smaller }
+  }
+
+  const host = (requests?: runtime.Requests) => {
+    let now = 0n
+    const clock: runtime.Clock = { monotonicTimeNanosUnsafe: () => now, currentTimeMillisUnsafe: () => 0 }
+    const timer: runtime.Timer = { isLost: false, cancel: () => {} }
+    const made: runtime.Host = { requests, clock, isLive: false, timersEra: 0, sleep: () => timer, defer: () => {} }
+    return { made, pass: () => (now += 1_000_000n) }
+  }
+
+  it("that has become impossible is refused when it could start before the first one, which lacks permits", () => {
+    const { made, pass } = host()
+    const { first, limiter, smaller } = behindLarge(made, pass)
+    smaller[0]!.isImpossible = true
+    limiter.wake()
+    expect([first, ...smaller].map(({ outcome }) => outcome)).toEqual([undefined, "too late", "started"])
+  })
+
+  it("starts before a first one of another request of Workers, and is not started by another request", () => {
+    const sent: Array<unknown> = []
+    const elsewhere = new Set<object>()
+    const { made, pass } = host({
+      enter: () => {},
+      wait: () => {},
+      looksAgain: () => true,
+      isHere: (key) => !elsewhere.has(key),
+      send: () => {},
+      sendWaiter: (waiter) => sent.push(waiter)
+    })
+    const { first, limiter, smaller } = behindLarge(made, pass)
+    elsewhere.add(first)
+    elsewhere.add(smaller[1]!)
+    limiter.wake()
+    expect([first, ...smaller].map(({ outcome }) => outcome)).toEqual([undefined, "started", undefined])
+    // Only the first one is asked to continue, in its own request.
+    expect(new Set(sent)).toEqual(new Set([first]))
+    smaller[0]!.release()
+    pass()
+    elsewhere.delete(first)
+    limiter.wake()
+    expect(smaller[1]!.outcome).toBe(undefined)
   })
 })
 
