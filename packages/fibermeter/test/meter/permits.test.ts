@@ -368,8 +368,10 @@ describe("a request", () => {
     let now = 0n
     const clock: runtime.Clock = { monotonicTimeNanosUnsafe: () => now, currentTimeMillisUnsafe: () => 0 }
     const timer: runtime.Timer = { isLost: false, cancel: () => {} }
-    const made: runtime.Host = { requests, clock, isLive: false, timersEra: 0, sleep: () => timer, defer: () => {} }
-    return { made, pass: () => (now += 1_000_000n) }
+    const deferred: Array<() => void> = []
+    const defer = (f: () => void): void => void deferred.push(f)
+    const made: runtime.Host = { requests, clock, isLive: false, timersEra: 0, sleep: () => timer, defer }
+    return { made, deferred, pass: () => (now += 1_000_000n) }
   }
 
   it("that has become impossible is refused when it could start before the first one, which lacks permits", () => {
@@ -378,6 +380,21 @@ describe("a request", () => {
     smaller[0]!.isImpossible = true
     limiter.wake()
     expect([first, ...smaller].map(({ outcome }) => outcome)).toEqual([undefined, "too late", "started"])
+  })
+
+  it("yields to the event loop where very many start before the first one", () => {
+    const { deferred, made, pass } = host()
+    const limiter = new admission.SharedLimiter({ maxAtOnce: 50_000 })
+    expect(new Request(limiter, 1, made).requestStart()).toBe(true)
+    new Request(limiter, 50_000, made).requestStart()
+    const smaller = Array.from({ length: 40_000 }, () => new Request(limiter, 1, made))
+    for (const each of smaller) each.requestStart()
+    const started = () => smaller.filter(({ outcome }) => outcome === "started").length
+    pass()
+    limiter.wake()
+    expect(started()).toBeLessThan(40_000)
+    while (deferred.length > 0) deferred.shift()!()
+    expect(started()).toBe(40_000)
   })
 
   it("starts before a first one of another request of Workers, and is not started by another request", () => {

@@ -37,7 +37,8 @@ export class Shortage {
   /** Whether a waiter of a later rank may start before the one that is first at that rank. */
   isPassable({ permits }: Waiter, firstRank: number): boolean {
     const { limiter } = this
-    if (this.first?.rank !== firstRank) return false
+    // There is one since this was created.
+    if (this.first!.rank !== firstRank) return false
     limiter.time.update()
     return this.until <= limiter.time.now && permits <= limiter.freePermits
   }
