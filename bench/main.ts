@@ -34,7 +34,7 @@ const { positionals, values } = parseArgs({
     quick: { type: "boolean", default: false },
     smoke: { type: "boolean", default: false },
     only: { type: "string" },
-    // Given by this program to its own children: one line, by its label.
+    // For the child processes of this program: one line, by its label.
     line: { type: "string" }
   }
 })
@@ -79,7 +79,7 @@ async function runSuites(): Promise<void> {
   if (broken.length > 0) process.exitCode = 1
 }
 
-/** The results of the lines, in their order. Those that leave the processor idle run side by side, the others alone. */
+/** The results of the lines, in their order. Lines that leave the processor idle run side by side, the others alone. */
 async function measure(suite: Suite<any>, lines: ReadonlyArray<Line<unknown>>): Promise<ReadonlyArray<unknown>> {
   const results = new Map<Line<unknown>, unknown>()
   const run = async (line: Line<unknown>): Promise<void> => {
@@ -119,6 +119,6 @@ async function runLine(suite: Suite<any>, label: string): Promise<void> {
     .measure()
   // Run by hand, for a profile: `node --cpu-prof main.ts overhead --line "…"`.
   if (process.send === undefined) return console.log(result)
-  // Limiters that were not waited for would go on.
+  // Limiters that were not waited for would continue.
   process.send(result, () => process.exit())
 }

@@ -40,7 +40,7 @@ const strict: InputOptions = {
   }
 }
 
-// The documentation is in the types. What tells bundlers that a call has no side effects stays.
+// The documentation is in the types. The comments that tell bundlers that a call has no side effects stay.
 const written = {
   format: "es",
   comments: { jsdoc: false, legal: true, annotation: true },
@@ -137,7 +137,7 @@ function withoutHeaders(): Plugin {
 }
 
 /**
- * Refuses the code of others, which would need their licence beside it, and installs that were told that there is none;
+ * Rejects code of other packages, which would need their licence, and installs that are declared to have none;
  * and letters beyond ASCII, one of which makes V8 keep all of a file in two bytes a letter, and load it the slower.
  */
 function refuseForeign({ code, modules }: OutputChunk): void {

@@ -1,5 +1,5 @@
 /**
- * `npm test`: every check, each of them run even if another has failed, and a last line that counts.
+ * `npm test`: runs all checks, also after a failure, and prints a last line with their number.
  *
  * A check counts as one. The tests that a Vitest run reports count one by one, and the run itself (its coverage, and
  * that nothing was left unhandled) as one more.
@@ -99,7 +99,7 @@ const packages: ReadonlyArray<Check> = [
 
 const installing: ReadonlyArray<Check> = [{ name: "install both from their tarballs", run: install }]
 
-/** Beside the machine's version, those that `require` has to work on. */
+/** The versions, beside the machine's own, on which `require` must work. */
 const nodes = ["22", "24", "26"].map((version) => ({
   version,
   node: join(root, `runtimes/node_modules/node-${version}/bin/node`)
@@ -111,7 +111,7 @@ const older = {
   node10: { module: "commonjs", moduleResolution: "node10", ignoreDeprecations: "5.0" }
 }
 
-/** `lib` as create-vite's templates have it. The compiler must find nothing in our types, whether it looks or not. */
+/** `lib` as create-vite's templates have it. The compiler must find no errors in our types, with and without `skipLibCheck`. */
 const es2023 = [true, false].map((skipLibCheck) => ({
   skipLibCheck,
   tsconfig: `tsconfig.es2023-${skipLibCheck ? "skipping" : "checking"}.json`

@@ -11,7 +11,7 @@ export const assertions = (count: number) => {
       try {
         expect(actual, where).toStrictEqual(expected)
       } catch (error) {
-        // Kept as well as thrown: the example may run inside something that swallows it.
+        // Kept as well as thrown: the example may run inside code that catches it.
         failures.push(error)
         throw error
       }

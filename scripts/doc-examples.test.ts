@@ -8,12 +8,12 @@ import { addAssertions, extract, findExamples } from "./doc-examples.ts"
 /** Runs a snippet without imports as the plugin would have it run. */
 const run = (code: string): Promise<void> => {
   const body = addAssertions("README.md", code)
-  // oxlint-disable-next-line typescript/no-implied-eval -- to run text is what is tested
+  // oxlint-disable-next-line typescript/no-implied-eval -- the test runs text
   return Function("__assertions", "console", `return (async () => { ${body} })()`)(assertions, undefined)
 }
 
 describe("findExamples", () => {
-  it("takes the ts fences of a document, each on the lines it has there", () => {
+  it("takes the ts fences of a document, each on the lines that it has there", () => {
     const text = ["# Title", "```ts", "1 + 1 // => 2", "```", "```js", "no()", "```", "```typescript", "a", "```"]
     expect(findExamples("README.md", text.join("\n"))).toEqual([
       { line: 3, run: true, code: "\n\n1 + 1 // => 2\n" },
@@ -54,7 +54,7 @@ describe("findExamples", () => {
     )
   })
 
-  it("refuses a fence that is never closed", () => {
+  it("rejects a fence that is never closed", () => {
     expect(() => findExamples("README.md", "```ts\n1")).toThrow("README.md:1: this fence is never closed")
   })
 })
@@ -100,7 +100,7 @@ describe("an example", () => {
     await expect(run("const f = () => {\n  1 // => 1\n}")).rejects.toThrow('1 of the 1 "// =>" were never reached')
   })
 
-  it("fails when the code around an assertion swallows its failure", async () => {
+  it("fails when the code around an assertion catches its failure", async () => {
     await expect(run("try {\n  1 // => 2\n} catch {}")).rejects.toThrow("README.md:2")
   })
 
@@ -108,12 +108,12 @@ describe("an example", () => {
     await expect(run("throw new Error('no')")).rejects.toThrow("no")
   })
 
-  it("is refused when the comment stands behind something without a value", () => {
+  it("is rejected when the comment follows something without a value", () => {
     expect(() => addAssertions("README.md", "if (true) {} // => 1")).toThrow('README.md:1: "// =>" has to follow')
     expect(() => addAssertions("README.md", "// => 1")).toThrow('README.md:1: "// =>" has to follow')
   })
 
-  it("is refused when what follows the arrow is no expression", () => {
+  it("is rejected when no expression follows the arrow", () => {
     expect(() => addAssertions("README.md", "1 // => one, or so")).toThrow("is no expression")
   })
 })

@@ -1,7 +1,7 @@
 /**
  * Every `ts` fence of the READMEs, of the `docs` folders and of the packages' doc comments is a program that runs.
  *
- * `extract` writes each fence to `.doc-examples/`, on the very lines it has in its document, so that the type checker
+ * `extract` writes each fence to `.doc-examples/`, on the lines that it has in its document, so that the type checker
  * and stack traces point at the right place. `docExamples` is the Vitest plugin that turns such a file into a test:
  *
  * - `expression // => value` asserts that the two are deeply equal (also after `const name = …`)
@@ -10,7 +10,7 @@
  * - a fence marked `ts continues` is part of the same module as the `ts` fence before it
  *
  * Each other fence is a module of its own. An assertion that is never reached fails the example, and so does a `// =>` that
- * stands behind anything else: neither may look like a check that has passed.
+ * follows anything else: neither may pass for a check.
  */
 import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { basename, dirname, join, relative } from "node:path"
@@ -73,7 +73,7 @@ export const extract = (root: string): number => {
       files.set(join(target, path, `${example.line}${example.run ? "" : ".no-run"}.ts`), example.code)
     }
   }
-  // Only what changed is touched: a type check of the same files may be going on.
+  // Only changed files are written: a type check of the same files may be running.
   for (const path of globSync("**/*.ts", { cwd: target })) {
     if (!files.has(join(target, path))) rmSync(join(target, path), { force: true, recursive: true })
   }

@@ -4,7 +4,7 @@ import ts from "typescript-5.9"
 import { beforeAll, describe, expect, it } from "vitest"
 
 const root = join(import.meta.dirname, "..")
-// Never written: it stands where it resolves both packages.
+// Never written. From its path, both packages resolve.
 const file = join(root, "examples/hover.ts")
 
 /** Calls, each with the name to hover over, and what the shown signature contains. */

@@ -1,7 +1,7 @@
 /**
  * What it takes to run the tests of the sources on what is published: an import of a source becomes one of the file that
  * was built from it. Only the entries of a package are files of their own, so that a test which reaches behind them, or
- * needs a helper that does, has nothing to look at.
+ * needs a helper that does, cannot run.
  */
 import { globSync, readFileSync } from "node:fs"
 import { dirname, join } from "node:path"
@@ -65,7 +65,7 @@ const thatReach = (name: Name, isMeant: (target: string) => boolean): ReadonlyAr
     .toSorted()
 }
 
-/** A package's test files that look at what is inside of it: of the facade, that is the engine as well. */
+/** A package's test files that import its internals. For the facade, the engine is one of them. */
 export const looksInside = (name: Name): ReadonlyArray<string> =>
   thatReach(name, (target) => (name === "promise" && target.startsWith("fibermeter")) || target.includes("/src/"))
 

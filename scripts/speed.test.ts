@@ -1,4 +1,4 @@
-/** The README's figures are those that were measured. */
+/** The README's figures are the measured ones. */
 import { readFileSync } from "node:fs"
 import { expect, it } from "vitest"
 import { kept } from "../bench/lib/results.ts"

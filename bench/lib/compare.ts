@@ -28,7 +28,7 @@ export const stopwatch = (): (() => Elapsed) => {
   }
 }
 
-/** How many tasks have been called. The tasks count, `compare` checks: nobody is fast by leaving something out. */
+/** How many tasks have been called. The tasks count, and `compare` checks: no library is fast by leaving tasks out. */
 export const calls = { count: 0 }
 
 export interface Comparison {
@@ -69,7 +69,7 @@ const cpu = (elapsed: Elapsed): number => elapsed.cpu
 const isTold = (times: ReadonlyArray<Elapsed>): boolean => median(times.map(cpu)) > 25
 
 const measure = async (contender: Contender, tasks: number): Promise<Elapsed> => {
-  // The young generation only, so that nobody pays for the other's garbage. A full collection would also drop the
+  // The young generation only, so that no library pays for another's garbage. A full collection would also drop the
   // shapes of objects that are not alive just now, and with them the compiled code of both.
   tidy()
   calls.count = 0

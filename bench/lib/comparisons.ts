@@ -8,7 +8,7 @@ import type { Bar, Line, Report, Scale } from "./suite.ts"
 export interface Race {
   readonly work: string
   readonly against: string
-  /** The target of the ratio ours / theirs; none if the line is only informative. */
+  /** The target of the ratio ours / theirs; `undefined` if the line is only informative. */
   readonly reach?: number
   readonly tasks: number
   /** How often the work is repeated in a round, if a single run is too short. Default: 1. */

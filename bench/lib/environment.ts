@@ -38,5 +38,5 @@ interface Manifest {
 const readManifest = (folder: string): Manifest =>
   JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest
 
-/** Read from what is installed, not from what was asked for. */
+/** Read from what is installed, not from what was requested. */
 const versionOf = (name: string): string => readManifest(join(bench, "node_modules", ...name.split("/"))).version

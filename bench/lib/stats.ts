@@ -1,4 +1,4 @@
-/** Figures that a noisy machine leaves standing: medians, with how far the rounds lay apart. */
+/** Figures that are robust on a noisy machine: medians, with the spread of the rounds. */
 
 export interface Spread {
   readonly median: number

@@ -1,6 +1,6 @@
 /** What the suites are made of. */
 
-/** `full` is what gets published; `quick` is for a look; `smoke` only shows that everything still runs. */
+/** `full` is what gets published; `quick` is for a first impression; `smoke` only shows that everything still runs. */
 export type Scale = "full" | "quick" | "smoke"
 
 /** One measurement. Each runs in a process of its own, so that no other has shaped its compiled code. */
@@ -14,7 +14,7 @@ export interface Line<out Result> {
 export interface Suite<Result> {
   readonly name: string
   readonly lines: (scale: Scale) => ReadonlyArray<Line<Result>>
-  /** Makes something to read of the results, which come in the order of the lines. */
+  /** Formats the results, which are in the order of the lines. */
   readonly report: (results: ReadonlyArray<Result>) => Report
 }
 
@@ -49,6 +49,6 @@ export interface Bar {
   /** What was to be reached, drawn as a mark. */
   readonly target?: number
   readonly isGood: boolean
-  /** Someone else's. */
+  /** Of another library. */
   readonly isPeer?: boolean
 }

@@ -140,7 +140,7 @@ interface Setting {
 
 const asking = (url: string): Job => ({ request: (n) => get(url, n) })
 
-/** Each record is asked for, and written to a database in memory. */
+/** Each record is requested, and written to a database in memory. */
 const filling = (url: string): Job => {
   const database = new DatabaseSync(":memory:")
   database.exec("create table records (id integer primary key, name text not null)")

@@ -25,7 +25,7 @@ interface Pacing {
   readonly isPeer: boolean
   readonly circumstances: string
   readonly rate: number
-  /** The rate that was reached, as a share of the rate that was asked for, in a round. */
+  /** The rate that was reached, as a share of the requested rate, in a round. */
   readonly share: Spread
   /** Whether that says something: not where something else than the rate holds the tasks back. */
   readonly isShareBound: boolean
@@ -282,7 +282,7 @@ const round = async (variant: Variant, rate: number, tasks: number, burst: numbe
   for (let phase = 0; phase < phases; phase++) {
     if (phase > 0) await sleep(Math.max(second / 2, (1.3 * second * burst) / rate))
     const from = starts.length
-    // What is left of a limiter that was not waited for goes on into the next phase, and into its windows.
+    // A limiter that was not waited for continues in the next phase, and in its windows.
     await Promise.race([paced(tasks, starts), sleep(longest)])
     reached += starts.rate(from, starts.length - 1) / phases
   }

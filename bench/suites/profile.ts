@@ -1,4 +1,4 @@
-/** Where the time goes in the lines of `overhead` and `scaling` that are the hardest to reach. */
+/** Profiles of the lines of `overhead` and `scaling` whose targets are the hardest to reach. */
 import { tidy } from "../lib/heap.ts"
 import { calls } from "../lib/compare.ts"
 import type { Contender } from "../lib/compare.ts"
