@@ -72,6 +72,8 @@ describe("each option rejects all values but those of its rule", () => {
   })
 })
 
+const ruled = new Set(Array.from(rules.keys(), ({ option }) => option))
+
 describe.each(entryPoints)("$name", (entryPoint) => {
   const { name, optionsName, rules, unknown } = entryPoint
 
@@ -90,6 +92,10 @@ describe.each(entryPoints)("$name", (entryPoint) => {
       expectError(error, TypeError, [`there is no option ${each}.`])
       const listed = error.message.split("Known: ")[1]!.split(", ")
       expect(listed).toEqual(expect.arrayContaining(known))
+      expect(
+        listed.filter((each) => !ruled.has(each)),
+        "options without a rule"
+      ).toEqual([])
     }
   })
 

@@ -13,8 +13,8 @@ import type { Limits, Options, TaskContext } from "../src/index.ts"
 import { expectAllSeen } from "../../fibermeter/test/support/Tally.ts"
 import { expectLinearCode } from "../../fibermeter/test/support/linearCode.ts"
 import { expectNoUnhandledRejection, listeners, useVirtualTime } from "./support.ts"
-import { expectForEach, finish, promisesForATimer, see, turn } from "./work.ts"
-import type { Work } from "./work.ts"
+import { expectForEach, finish, promisesForATimer, see, turn } from "./support/work.ts"
+import type { Work } from "./support/work.ts"
 
 // To count ten thousand of anything one by one takes time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })

@@ -177,6 +177,8 @@ describe("G11 invalid input", () => {
     )
   })
 
+  const ruled = new Set(Array.from(rules.keys(), ({ option }) => option))
+
   describe.each(entryPoints)("$name", (entryPoint) => {
     const { needsOptions, rules, unknown } = entryPoint
 
@@ -196,7 +198,12 @@ describe("G11 invalid input", () => {
         for (const name of unknown) {
           const message = yield* rejects(entryPoint, { [name]: undefined })
           expect(message).toContain(`there is no option ${name}.`)
-          expect(message.split("Known: ")[1]!.split(", ")).toEqual(expect.arrayContaining(known))
+          const listed = message.split("Known: ")[1]!.split(", ")
+          expect(listed).toEqual(expect.arrayContaining(known))
+          expect(
+            listed.filter((each) => !ruled.has(each)),
+            "options without a rule"
+          ).toEqual([])
         }
       })
     )

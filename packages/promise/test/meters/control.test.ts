@@ -18,8 +18,8 @@ import {
   verbs,
   watch
 } from "../support.ts"
-import { planFor, startsSeen, ways } from "./model.ts"
-import type { Planned } from "./model.ts"
+import { planFor, startsSeen, ways } from "../support/meterModel.ts"
+import type { Planned } from "../support/meterModel.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()

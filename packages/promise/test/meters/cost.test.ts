@@ -23,8 +23,8 @@ import {
   watch
 } from "../support.ts"
 import type { Probe } from "../support.ts"
-import { mostIn, predictStarts, startsSeen, timings, ways, weighed } from "./model.ts"
-import type { ModelLimits } from "./model.ts"
+import { mostIn, predictStarts, startsSeen, timings, ways, weighed } from "../support/meterModel.ts"
+import type { ModelLimits } from "../support/meterModel.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()

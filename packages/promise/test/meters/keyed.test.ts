@@ -16,7 +16,7 @@ import {
   verbs,
   watch
 } from "../support.ts"
-import { planFor, predictStarts } from "./model.ts"
+import { planFor, predictStarts } from "../support/meterModel.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()

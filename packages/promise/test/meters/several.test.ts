@@ -18,8 +18,8 @@ import {
   verbs,
   watch
 } from "../support.ts"
-import { optionsFor, planFor, predictStarts, startsSeen, weighed } from "./model.ts"
-import type { ModelLimits } from "./model.ts"
+import { optionsFor, planFor, predictStarts, startsSeen, weighed } from "../support/meterModel.ts"
+import type { ModelLimits } from "../support/meterModel.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()

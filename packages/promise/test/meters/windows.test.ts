@@ -18,8 +18,8 @@ import {
   verbs,
   watch
 } from "../support.ts"
-import { mostIn, predictStarts, startsSeen, timings } from "./model.ts"
-import type { ModelLimits, Planned } from "./model.ts"
+import { mostIn, predictStarts, startsSeen, timings } from "../support/meterModel.ts"
+import type { ModelLimits, Planned } from "../support/meterModel.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()

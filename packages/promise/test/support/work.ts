@@ -2,10 +2,10 @@
 import { AsyncResource } from "node:async_hooks"
 import { runtime } from "fibermeter/engine"
 import { expect, vi } from "vitest"
-import { type Counts, expectAtMost, noCounts, Tally } from "../../fibermeter/test/support/Tally.ts"
-import { createMeter } from "../src/index.ts"
-import { host } from "../src/internal/host.ts"
-import { value } from "./support.ts"
+import { type Counts, expectAtMost, noCounts, Tally } from "../../../fibermeter/test/support/Tally.ts"
+import { createMeter } from "../../src/index.ts"
+import { host } from "../../src/internal/host.ts"
+import { value } from "../support.ts"
 
 export interface Work extends Counts {
   /** Promises that were created, including those of the tasks. */
