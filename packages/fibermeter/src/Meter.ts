@@ -544,7 +544,7 @@ export const metered: {
  *
  * @example
  * ```ts
- * import { Effect } from "effect"
+ * import { Effect, Option } from "effect"
  * import { Meter } from "fibermeter"
  *
  * const api = Meter.makeUnsafe({ maxAtOnce: 1 })
