@@ -87,7 +87,7 @@ describe("an external limit", () => {
     seen.expectRest()
   })
 
-  it("is told how many starts a call could use", async () => {
+  it("learns how many starts a call could use", async () => {
     const { grant, limit, log } = store()
     const seen = new Log()
     const call = runAll([1, 2, 3], () => seen.task("t", 10), { meter: meterOf(limit), maxAtOnce: 2 })
@@ -98,7 +98,7 @@ describe("an external limit", () => {
     seen.expectRest()
   })
 
-  it("that fails refuses those that wait and those that come", async () => {
+  it("that fails makes present and later waiters fail", async () => {
     const { fail, limit } = store()
     const seen = new Log()
     const meter = meterOf(limit)
@@ -109,7 +109,7 @@ describe("an external limit", () => {
     seen.expectRest()
   })
 
-  it("with more permits than it has refuses at once, and a snapshot shows what is free", async () => {
+  it("fails at once for more permits than it has, and a snapshot shows what is free", async () => {
     const { grant, limit } = store(2)
     const seen = new Log()
     const meter = meterOf(limit)
@@ -152,7 +152,7 @@ describe("an external limit", () => {
     seen.expectRest()
   })
 
-  it.each([[0], [2], [undefined]])("of version %s is refused with both versions", (version) => {
+  it.each([[0], [2], [undefined]])("of version %s is rejected with both versions", (version) => {
     const limit = { ...store().limit, version } as never
     expect(() => meterOf(limit)).toThrow(
       new TypeError(

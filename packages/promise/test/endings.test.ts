@@ -79,7 +79,7 @@ describe("an abort while a call waits only for cancelled tasks", () => {
     expect(await value(results.next())).toEqual(over)
   })
 
-  it("a failure that has decided the call stands, and its results are still read", async () => {
+  it("a failure that has decided the call stays its outcome, and its results are still read", async () => {
     const controller = new AbortController()
     const results = amap(
       [1, 2, 3],
@@ -365,7 +365,7 @@ describe("a throw while a call is set up", () => {
     })
   })
 
-  it.each([{}, { grace: 10 }, { retry: {} }])("meter.run with %o: likewise", async (options) => {
+  it.each([{}, { grace: 10 }, { retry: {} }])("meter.run with %o, too", async (options) => {
     const meters = createKeyedMeter<string>({ maxAtOnce: 1 })
     const run = meters.for("key").run(() => 1, { ...options, signal: brokenSignal("addEventListener") })
     expect(await rejection(run)).toBe("addEventListener")

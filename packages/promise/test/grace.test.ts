@@ -190,7 +190,7 @@ describe("a shared meter counts a task until it has really settled", () => {
     await expectFree(meter, 2)
   })
 
-  it("runOnEach that failed: likewise", async () => {
+  it("runOnEach that has failed, too", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     const p = probe((i) => (i === 0 ? { ms: 50, rejects: { reason: "bad" } } : { ms: 400, deaf: true }))
     expect((await settle(runOnEach([0, 1], p.task, { meter }))).at).toBe(50)
@@ -203,7 +203,7 @@ describe("a shared meter counts a task until it has really settled", () => {
     await expectFree(meter, 2)
   })
 
-  it("runAny that was won: likewise", async () => {
+  it("runAny that has a winner, too", async () => {
     const meter = createMeter({ maxAtOnce: 2 })
     const p = probe((i) => (i === 0 ? { ms: 50 } : { ms: 400, deaf: true, rejects: { reason: "late" } }))
     expect((await settle(runAny([0, 1], p.task, { meter }))).at).toBe(50)
@@ -214,7 +214,7 @@ describe("a shared meter counts a task until it has really settled", () => {
     await expectFree(meter, 2)
   })
 
-  it("meter.run that was aborted: likewise", async () => {
+  it("meter.run that was aborted, too", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const controller = new AbortController()
     const run = meter.run(() => sleep(400), { signal: controller.signal })

@@ -54,7 +54,7 @@ describe("before the first next()", () => {
     expect(s.returns, "closed if it was opened, and only then").toBe(s.opened)
   })
 
-  it("throw() and disposal end it likewise", async () => {
+  it("throw() and disposal end it in the same way", async () => {
     const p = probe(() => ({}))
     const s = source("async", naturals(), () => p.starts.length)
     const thrown = amap(s.iterable, p.task, { maxAtOnce: 3 })

@@ -59,7 +59,7 @@ describe("meter.run", () => {
     expect(starts).toEqual([0, 200, 400, 600, 800, 1000])
   })
 
-  it("earns a burst while nothing waits, and no more than that", async () => {
+  it("accrues credit for a burst while nothing waits, and no more than that", async () => {
     const meter = createMeter({ maxPerSecond: 10, maxBurst: 3 })
     await pass(5000)
     const begin = now()

@@ -282,7 +282,7 @@ describe("the async context of a call is its tasks' own", () => {
     expect(seen.filter((line) => !/^(\w): \1 \d$/.test(line))).toEqual([])
   })
 
-  it("meter.run: likewise", async () => {
+  it("meter.run, too", async () => {
     const meter = createMeter({ maxAtOnce: 1, maxPerSecond: 100 })
     const run = (name: string) => storage.run(name, () => meter.run(() => sleep(5).then(() => storage.getStore())))
     expect(await value(Promise.all([run("a"), run("b"), run("c")]))).toEqual(["a", "b", "c"])

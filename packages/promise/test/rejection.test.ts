@@ -174,7 +174,7 @@ describe("a source that fails", () => {
     })
   })
 
-  it("when its iterator is asked for", async () => {
+  it("when its iterator is requested", async () => {
     const items: Iterable<number> = {
       [Symbol.iterator]: () => {
         throw "no iterator"

@@ -699,7 +699,7 @@ describe("Retry-After", () => {
     ["Thu, 01 Jan 1970 00:00:00 GMT", 500],
     ["0.7", 700],
     ["70", 70_000]
-  ])("the longer of the delay and what the server asks for counts: %s", async (header, at) => {
+  ])("the longer of the delay and the Retry-After counts: %s", async (header, at) => {
     const task = once(busy(header))
     await value(runOnEach(["a"], task.task, { retry: { delay: 500 } }))
     expect(task.at).toEqual([

@@ -184,7 +184,7 @@ describe.each([
   it.each(values)("%s succeeds with that value", (_, given) => expectResult(way, () => given, given))
 })
 
-it.each(verbs)("$name treats what its tasks return likewise", async (verb) => {
+it.each(verbs)("$name treats the results of its tasks in the same way", async (verb) => {
   const way = throughVerb(verb)
   // `runOnEach` has no results.
   const result = (value: unknown): unknown => (verb.verb === "runOnEach" ? undefined : value)

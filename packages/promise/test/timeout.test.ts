@@ -264,7 +264,7 @@ describe("with retry", () => {
   it.each<readonly [string, () => Options, ReadonlyArray<number>]>([
     ["where there is room, the next attempt runs beside it", () => ({}), [0, 150]],
     ["without a free permit, the next attempt waits for it", () => ({ maxAtOnce: 1 }), [0, 400]],
-    ["on a meter, likewise", () => ({ meter: createMeter({ maxAtOnce: 1 }) }), [0, 400]]
+    ["on a meter, too", () => ({ meter: createMeter({ maxAtOnce: 1 }) }), [0, 400]]
   ])("a task that ignores its signal and is retried: %s", async (_, limit, expected) => {
     const starts: Array<number> = []
     const task = () => {

@@ -141,7 +141,7 @@ describe("G2 per second", () => {
       })
     )
 
-    it.effect("part of the time earns part of the credit", () =>
+    it.effect("part of the time accrues part of the credit", () =>
       Effect.gen(function* () {
         const meter = Meter.makeUnsafe({ maxPerSecond: 10, maxBurst: 5 })
         const spy = yield* Spy.make
@@ -185,7 +185,7 @@ describe("G2 per second", () => {
   })
 
   describe("lateness", () => {
-    it("a punctual timer earns no credit: every start falls on its slot", async () => {
+    it("a punctual timer accrues no credit: every start falls on its slot", async () => {
       const starts = await startsIn(new World(), 50, { maxPerSecond: 5 })
       expect(starts).toEqual(range(50).map((index) => ms(200 * index)))
     })
@@ -314,7 +314,7 @@ describe("G2 per second", () => {
         { numRuns: 150 }
       ))
 
-    it("a burst is never larger than the credit that was earned since the one before", () =>
+    it("a burst is never larger than the credit that has accrued since the one before", () =>
       fc.assert(
         fc.asyncProperty(
           fc.record({

@@ -479,7 +479,7 @@ describe("Window grows and shrinks with what it reaches", () => {
   })
 })
 
-describe("Pace", () => {
+describe("Gcra", () => {
   const second = 1_000_000_000
   const rates = fc.constantFrom(0.2, 1, 2.5, 7, 30, 100, 1000)
 

@@ -29,7 +29,7 @@ describe("Meter.drain", () => {
     log.expectRest()
   })
 
-  it.each(verbs)("refuses a later $name", async ({ run }) => {
+  it.each(verbs)("rejects a later $name", async ({ run }) => {
     const log = new Log()
     const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
     await log.play(
@@ -229,7 +229,7 @@ describe("Meter.drain", () => {
     log.expectRest()
   })
 
-  it("continues when the effect that asked for it is interrupted", async () => {
+  it("continues when the effect that called it is interrupted", async () => {
     const log = new Log()
     const meter = Meter.makeUnsafe({})
     await log.play(
@@ -241,7 +241,7 @@ describe("Meter.drain", () => {
     log.expectRest()
   })
 
-  it("the meter of a key stays closed, though nobody uses it any more", async () => {
+  it("the meter of a key stays closed, although it is unused", async () => {
     const log = new Log()
     const meters = Meter.keyedUnsafe<number>({ maxAtOnce: 1 })
     await log.play(

@@ -74,7 +74,7 @@ describe("Meter.meteredIfAvailable", () => {
     log.expectRest()
   })
 
-  it("fails with the errors of the task and of the meter, and refuses a cost that is too high", async () => {
+  it("fails with the errors of the task and of the meter, and for a cost that is too high", async () => {
     const log = new Log()
     const meter = Meter.makeUnsafe({ windows: { units: { limit: 10, per: 100 } } })
     const ended = Meter.fromSchedule(Schedule.recurs(0))

@@ -59,7 +59,7 @@ describe("permits", () => {
     ["runOnEach", (meter: Meter.Meter) => runOnEach([1], () => Effect.void, { meter, permits: 4 })],
     ["runAll", (meter: Meter.Meter) => runAll([Effect.void], { meter, permits: 4 })],
     ["runAny", (meter: Meter.Meter) => runAny([Effect.void], { meter, permits: 4 })]
-  ])("that %s could never get are refused at once", async (_, call) => {
+  ])("that %s could never get fail at once", async (_, call) => {
     const log = new Log()
     const meter = Meter.makeUnsafe({ maxAtOnce: 3 })
     await log.play([0, Meter.metered(log.task("a", 10), meter)], [5, log.named("b", call(meter))])
@@ -69,7 +69,7 @@ describe("permits", () => {
     log.expectRest()
   })
 
-  it("beyond a call's own maxAtOnce are refused at once", async () => {
+  it("beyond a call's own maxAtOnce fail at once", async () => {
     const log = new Log()
     const task = () => log.task("never")
     await log.play([0, log.named("a", runOnEach([1], task, { maxAtOnce: 3, permits: 4 }))])
@@ -78,7 +78,7 @@ describe("permits", () => {
     log.expectRest()
   })
 
-  it("that a waiter needs, and resize takes away, refuse it at once", async () => {
+  it("that a waiter needs, and resize takes away, make it fail at once", async () => {
     const log = new Log()
     const meter = Meter.makeUnsafe({ maxAtOnce: 5 })
     const run = (name: string, permits: number) =>
@@ -93,7 +93,7 @@ describe("permits", () => {
   it.each([
     { where: "of one meter", others: () => [] },
     { where: "of two meters", others: () => [Meter.makeUnsafe({ maxAtOnce: 100 })] }
-  ])("that a later waiter $where needs, and resize takes away, refuse it at once", async ({ others }) => {
+  ])("that a later waiter $where needs, and resize takes away, make it fail at once", async ({ others }) => {
     const log = new Log()
     const meter = Meter.makeUnsafe({ maxAtOnce: 5 })
     const all = Meter.all(meter, ...others())
@@ -221,8 +221,8 @@ describe("a large request", () => {
   it.each([
     ["with as many permits as the other", 1, false],
     ["with fewer", 2, false],
-    ["with fewer, where it stands behind the large request", 2, true],
-    ["with one, where it stands behind the large request", 1, true]
+    ["with fewer, where it waits behind the large request", 2, true],
+    ["with one, where it waits behind the large request", 1, true]
   ])("does not let a nested call for several meters hang: %s", async (_, permits, isOlder) => {
     const log = new Log()
     // Waiters stand at the younger meter, if it is closed.
@@ -284,7 +284,7 @@ describe("a large request", () => {
     log.expectRest()
   })
 
-  it("that gives up lets the waiters behind it start", async () => {
+  it("that is interrupted starts the waiters behind it", async () => {
     const log = new Log()
     const five = meter()
     const run = (name: string, permits: number, millis: number) =>
@@ -309,7 +309,7 @@ describe("a large request", () => {
     log.expectRest()
   })
 
-  it("behind which smaller ones wait for a window lets them start when it opens", async () => {
+  it("behind which smaller ones wait for a window does not delay them when it opens", async () => {
     const log = new Log()
     const meter = Meter.makeUnsafe({ maxAtOnce: 5, windows: { w: { limit: 10, per: 1000 } } })
     const run = (name: string, permits: number, w: number) =>
@@ -374,7 +374,7 @@ describe("a request", () => {
     return { made, deferred, pass: () => (now += 1_000_000n) }
   }
 
-  it("that has become impossible is refused when it could start before the first one, which lacks permits", () => {
+  it("that has become impossible fails when it could start before the first one, which lacks permits", () => {
     const { made, pass } = host()
     const { first, limiter, smaller } = behindLarge(made, pass)
     smaller[0]!.isImpossible = true

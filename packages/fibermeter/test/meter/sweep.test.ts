@@ -34,7 +34,7 @@ const kinds: ReadonlyArray<Kind> = [
     }
   },
   {
-    name: "a window and a place",
+    name: "a window and a permit",
     make: () => {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1, windows: { r: { limit: 2, per: 50 } } })
       return { meter: () => meter, atOnce: 1, window: { limit: 2, per: 50, weight: 1 } }

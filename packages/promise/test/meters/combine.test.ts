@@ -270,7 +270,7 @@ describe("combineMeters", () => {
     for (const meter of [a, b, both]) expect(await rejection(meter.run(() => 1))).toBe("closed")
   })
 
-  it("resize is refused: it has no limits of its own", () => {
+  it("resize throws: it has no limits of its own", () => {
     const { both } = make()
     expect(() => both.resize({ maxAtOnce: 5 })).toThrow(
       new TypeError("a meter made by combineMeters has no limits of its own: resize its parts")

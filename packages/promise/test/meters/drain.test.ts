@@ -47,7 +47,7 @@ describe("drain", () => {
     await expectClosed(meter)
   })
 
-  it("finishes running and waiting tasks, and refuses later ones meanwhile", async () => {
+  it("finishes running and waiting tasks, and rejects later ones meanwhile", async () => {
     const meter = createMeter({ maxAtOnce: 1 })
     const calls = [meter.run(() => sleep(100)), meter.run(() => sleep(100)), meter.wrap(() => sleep(100))()].map(watch)
     await pass(50)
@@ -265,7 +265,7 @@ describe("drain", () => {
     expect(await value(other.run(() => "open"))).toBe("open")
   })
 
-  it("the meter of a key stays closed, though nobody uses it any more", async () => {
+  it("the meter of a key stays closed, although it is unused", async () => {
     const meters = createKeyedMeter<number>({ maxAtOnce: 1 })
     await value(meters.for(0).drain())
     for (let key = 1; key < 50; key++) await value(meters.for(key).run(() => 1))

@@ -579,7 +579,7 @@ describe("the signal", () => {
     }
   )
 
-  it("aborted by the task itself, which then fails: likewise", async () => {
+  it("aborted by the task itself, which then fails: the caller's reason, too", async () => {
     const meter = createMeter({})
     const controller = new AbortController()
     const f = vi.fn<() => void>(() => {
@@ -591,7 +591,7 @@ describe("the signal", () => {
     expect(f).toHaveBeenCalledTimes(1)
   })
 
-  it("aborted, and the task fails during the grace: likewise", async () => {
+  it("aborted, and the task fails during the grace: the caller's reason, too", async () => {
     const meter = createMeter({})
     const controller = new AbortController()
     const { starts, task } = failing(9, 40)

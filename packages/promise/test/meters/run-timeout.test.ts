@@ -177,7 +177,7 @@ describe("with the caller's signal", () => {
     expect(listeners(controller.signal)).toBe(0)
   })
 
-  it("aborted by the task in its first step: likewise", async () => {
+  it("aborted by the task in its first step: the caller's reason, too", async () => {
     const meter = createMeter({})
     const controller = new AbortController()
     const run = meter.run(

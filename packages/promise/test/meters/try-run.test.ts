@@ -61,7 +61,7 @@ describe("tryRun", () => {
     expect(await value(meter.tryRun(() => 2, { cost: { units: 2 } })!)).toBe(2)
   })
 
-  it("a refused attempt earns no credit for a burst, and costs none", async () => {
+  it("a call that does not start accrues no credit for a burst, and costs none", async () => {
     const meter = createMeter({ maxPerSecond: 10, maxBurst: 3 })
     for (let i = 0; i < 3; i++) expect(meter.tryRun(() => 1)).toBeDefined()
     expect(meter.tryRun(() => 1)).toBeUndefined()
