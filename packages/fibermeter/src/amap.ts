@@ -131,6 +131,7 @@ const pull = <A, B, E>(call: Arguments<A, B, E>, scope: Scope.Scope) => {
   /** Results of the last chunk that do not count as read yet. */
   let notCounted = 0
   let resume: ((effect: Effect.Effect<Chunk, E | Cause.Done>) => void) | undefined
+  let isClosed = false
 
   const feed = new Feed<B>(call.options.ordered === true, () => {
     if (resume === undefined || (feed.size === 0 && run!.phase !== "ended")) return
@@ -164,6 +165,9 @@ const pull = <A, B, E>(call: Arguments<A, B, E>, scope: Scope.Scope) => {
 
   const wait = Effect.withFiber((fiber) =>
     Effect.callback<Chunk, E | Cause.Done>((onNext) => {
+      // An operator may pull in a fiber of its own, which goes on for some steps after the finalizer has run. Nothing would end
+      // what starts then.
+      if (run === undefined && isClosed) return onNext(Cause.done())
       const reading = run === undefined ? begin(fiber) : continueRun(run)
       if (feed.size > 0 || reading.phase === "ended") return onNext(next(reading))
       resume = onNext
@@ -174,6 +178,7 @@ const pull = <A, B, E>(call: Arguments<A, B, E>, scope: Scope.Scope) => {
   )
 
   const finalizer = Effect.suspend(() => {
+    isClosed = true
     feed.clear()
     return run === undefined ? Effect.void : abandoned(run)
   })

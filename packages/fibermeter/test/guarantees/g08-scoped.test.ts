@@ -206,6 +206,28 @@ describe("G8 scoped", () => {
       })
     )
 
+    it.effect("a stream that is pulled first after its scope was closed starts nothing and ends", () =>
+      Effect.gen(function* () {
+        const spy = yield* Spy.make
+        const source = Source.indices(3)
+        const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+        let reports = 0
+        const onProgress = () => void reports++
+        const late = Effect.gen(function* () {
+          const pull = yield* Effect.scoped(Stream.toPull(amap(source, slow(spy), { ordered, meter, onProgress })))
+          const end = yield* Effect.flip(pull)
+          yield* Meter.idle(meter)
+          yield* Effect.sleep(1000)
+          return Cause.isDone(end)
+        })
+        const { exit, fibers, sleeps } = yield* observe(late)
+        expect(exit).toEqual(Exit.succeed(true))
+        expect(spy.started).toEqual([])
+        expect(source.pulls).toBe(0)
+        expect([reports, fibers, sleeps]).toEqual([0, 0, 0])
+      })
+    )
+
     it.effect("a stream that was pulled once runs on until its scope is closed", () =>
       Effect.gen(function* () {
         const spy = yield* Spy.make
