@@ -155,6 +155,39 @@ describe("permits", () => {
     log.expectRest()
   })
 
+  it("of a semaphore are never more than it has, whichever waiters need another meter and however many, and all come back", async () => {
+    const kinds = [1, 2].flatMap((permits) => ["semaphore", "both", "both, in a verb"].map((at) => ({ at, permits })))
+    const pairs = kinds.flatMap((a) => kinds.map((b) => [a, b]))
+    for (const three of pairs.flatMap((pair) => kinds.map((c) => [...pair, c]))) {
+      const log = new Log()
+      const semaphore = Semaphore.makeUnsafe(2)
+      const alone = Meter.fromSemaphore(semaphore)
+      const both = Meter.all(Meter.makeUnsafe({ maxAtOnce: 2 }), alone)
+      let [inUse, most] = [0, 0]
+      const use = (permits: number) =>
+        Effect.suspend(() => {
+          most = Math.max(most, (inUse += permits))
+          return Effect.ensuring(
+            Effect.sleep(10),
+            Effect.sync(() => (inUse -= permits))
+          )
+        })
+      const call = ({ at, permits }: { at: string; permits: number }) => {
+        if (at === "semaphore") return Meter.metered(use(permits), alone, { permits })
+        if (at === "both") return Meter.metered(use(permits), both, { permits })
+        return runOnEach([1, 2, 3], () => use(permits), { meter: both, permits })
+      }
+      await log.play(...three.map((each) => [0, call(each)] as const), [
+        100,
+        semaphore.withPermits(2)(log.task("rest"))
+      ])
+      const name = three.map(({ at, permits }) => `${permits} of ${at}`).join(" · ")
+      expect(most, name).toBeLessThanOrEqual(2)
+      expect(log.starts, name).toEqual(["rest 100"])
+      log.expectRest()
+    }
+  })
+
   it("of a semaphore of none are waited for", async () => {
     const log = new Log()
     const semaphore = Semaphore.makeUnsafe(0)

@@ -20,17 +20,22 @@ import type { FiberHost } from "../runtime/fiberHost.ts"
 
 type Release = () => void
 
+/** Permits that are asked for, and then in hand, for the first waiter. */
+interface Asked {
+  readonly permits: number
+  /** The fiber that asks, once it is forked. */
+  fiber: Fiber.Fiber<void> | undefined
+  /** Gives the permits back, once they are in hand. */
+  release: Release | undefined
+}
+
 export class SemaphoreLimiter extends Limiter {
   override readonly sharing = sharing
   override readonly canKeep = false
   readonly names: Iterable<string> = []
   readonly isTimed = false
   private readonly semaphore: Semaphore.Semaphore
-  private asking: Fiber.Fiber<void> | undefined
-  /** How many permits are asked for, or in hand. */
-  private permits = 0
-  /** Releases the permits that are held for the first waiter. */
-  private inHand: Release | undefined
+  private asked: Asked | undefined
   /** What releases the permits of each task, by how many it holds. */
   private readonly held = new Map<number, Array<Release>>()
 
@@ -44,10 +49,12 @@ export class SemaphoreLimiter extends Limiter {
     return permitsOf(this.semaphore)
   }
 
-  opensAt(waiter: Waiter): number {
-    if (waiter.permits !== this.permits) this.onIdle()
-    if (this.inHand === undefined && this.asking === undefined) this.ask(asFiberHost(waiter.host), waiter.permits)
-    return this.inHand === undefined ? Infinity : -Infinity
+  opensAt({ host, permits }: Waiter): number {
+    if (this.asked?.permits !== permits) {
+      this.onIdle()
+      this.ask(asFiberHost(host), permits)
+    }
+    return this.asked?.release === undefined ? Infinity : -Infinity
   }
 
   nextOpening(): number {
@@ -55,10 +62,11 @@ export class SemaphoreLimiter extends Limiter {
   }
 
   take({ permits }: Waiter): void {
+    const release = this.asked!.release!
+    this.asked = undefined
     const held = this.held.get(permits)
-    if (held === undefined) this.held.set(permits, [this.inHand!])
-    else held.push(this.inHand!)
-    this.inHand = undefined
+    if (held === undefined) this.held.set(permits, [release])
+    else held.push(release)
   }
 
   override release(permits: number): void {
@@ -72,28 +80,30 @@ export class SemaphoreLimiter extends Limiter {
   }
 
   override onIdle(): void {
-    const { asking, inHand } = this
-    this.asking = this.inHand = undefined
-    asking?.interruptUnsafe()
-    inHand?.()
+    const { asked } = this
+    this.asked = undefined
+    if (asked?.release === undefined) asked?.fiber?.interruptUnsafe()
+    else asked.release()
   }
 
   private ask(host: FiberHost, permits: number): void {
-    this.permits = permits
+    const asked: Asked = { permits, fiber: undefined, release: undefined }
+    this.asked = asked
     const holder = host.fork(
       this.semaphore.withPermits(permits)(
         Effect.callback<void>((resume) => {
-          this.asking = undefined
-          this.inHand = () => resume(Effect.void)
-          this.wake()
+          asked.release = () => resume(Effect.void)
+          // Otherwise `opensAt` is about to return that the limiter is open to its waiter. To look at the waiters here could
+          // exchange what that one asked for.
+          if (asked.fiber !== undefined) this.wake()
         })
       )
     )
-    if (this.inHand !== undefined) return
-    this.asking = holder
+    asked.fiber = holder
+    if (asked.release !== undefined) return
     holder.addObserver((exit) => {
-      if (this.asking !== holder || Exit.isSuccess(exit)) return
-      this.asking = undefined
+      if (this.asked !== asked || Exit.isSuccess(exit)) return
+      this.asked = undefined
       this.fail(refusalOf(exit.cause))
     })
   }
