@@ -59,6 +59,24 @@ call(
 )
 
 call(
+  "let a task start before those that wait",
+  {
+    theirs: () => limiter.schedule({ priority: 1 }, () => getPage(1)),
+    ours: () => api.run(() => getPage(1), { priority: 1 })
+  },
+  { gives: "page 1" }
+)
+
+call(
+  "let a task count as two",
+  {
+    theirs: () => limiter.schedule({ weight: 2 }, () => getPage(1)),
+    ours: () => api.run(() => getPage(1), { permits: 2 })
+  },
+  { gives: "page 1" }
+)
+
+call(
   "make a limited function",
   {
     theirs: () => limiter.wrap(getPage),
@@ -352,7 +370,7 @@ differs("A task that exceeds its time limit", {
     }
   ],
   ours: [
-    "(`timeout`) fails with a `TimeoutError`, its `signal` is aborted, and it holds its permit until it has settled",
+    "(`timeout`) fails with a `TimeoutError`, its `signal` is aborted, and it holds its permit until it has settled, unless `releaseOnTimeout` is set",
     async () => {
       const { log, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
@@ -363,6 +381,12 @@ differs("A task that exceeds its time limit", {
       expect(await value(second)).toMatchObject({ name: "TimeoutError" })
       await value(third)
       expect(log).toEqual(["0: deaf starts", "50: deaf ends", "60: third starts", "60: third ends"])
+      const releasing = createMeter({ maxAtOnce: 1, timeout: 10, releaseOnTimeout: true })
+      const stuck = releasing.run(() => task("stuck", 50)).catch((error: unknown) => error)
+      await value(releasing.run(() => task("next", 5)))
+      expect(log.slice(4)).toEqual(["60: stuck starts", "70: next starts", "75: next ends"])
+      await value(stuck)
+      await pass(50)
     }
   ]
 })
@@ -376,9 +400,11 @@ differs("The weight of a task", {
     }
   ],
   ours: [
-    "(`cost`) counts against windows, by name; each task counts as 1 against `maxAtOnce`",
+    "`permits` count against `maxAtOnce`, and `cost` against windows, by name",
     async () => {
       const api = createMeter({ maxAtOnce: 4, windows: { points: { limit: 10, per: 1000 } } })
+      expect(await value(mostAtOnce((task) => api.run(task, { permits: 2 })))).toBe(2)
+      await pass(1000)
       expect(await value(mostAtOnce((task) => api.run(task, { cost: { points: 2 } })))).toBe(4)
       expect(api.snapshot().room).toEqual({ points: 0 })
     }
@@ -492,12 +518,18 @@ differs("Priorities", {
     }
   ],
   ours: [
-    "are not supported: first come, first served",
+    "are supported: a higher `priority` starts first; any number, by default 0",
     async () => {
       const { lines, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
-      await value(Promise.all(["first", "second", "third"].map((name) => api.run(() => task(name, 10)))))
-      expect(lines("starts")).toEqual(["0: first starts", "10: second starts", "20: third starts"])
+      const all = [
+        api.run(() => task("first", 50)),
+        api.run(() => task("usual", 10)),
+        api.run(() => task("urgent", 10), { priority: 1 })
+      ]
+      await value(Promise.all(all))
+      const order = lines("starts").map((line) => line.replace(/^\d+: | starts/g, ""))
+      expect(order).toEqual(["first", "urgent", "usual"])
     }
   ]
 })

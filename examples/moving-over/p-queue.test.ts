@@ -82,6 +82,28 @@ call(
 )
 
 call(
+  "set a time limit for all tasks",
+  {
+    theirs: () => new PQueue({ concurrency: 2, timeout: 50 }),
+    ours: () => createMeter({ maxAtOnce: 2, timeout: 50 })
+  },
+  {
+    gives: "TimeoutError",
+    theirs: (queue) => queue.add(stalled).catch((error: DOMException) => error.name),
+    ours: (api) => api.run(stalled).catch((error: DOMException) => error.name)
+  }
+)
+
+call(
+  "let a task start before those that wait",
+  {
+    theirs: () => queue.add(() => getPage(1), { priority: 1 }),
+    ours: () => api.run(() => getPage(1), { priority: 1 })
+  },
+  { gives: "page 1" }
+)
+
+call(
   "set a time limit for a task",
   {
     theirs: () => queue.add(stalled, { timeout: 50 }),
@@ -222,7 +244,7 @@ differs("A task that has timed out and ignores its signal", {
     }
   ],
   ours: [
-    "holds its permit until it has settled",
+    "holds its permit until it has settled, unless `releaseOnTimeout` is set",
     async () => {
       const { log, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
@@ -232,6 +254,12 @@ differs("A task that has timed out and ignores its signal", {
       expect(await value(first)).toBe("TimeoutError")
       await value(second)
       expect(log).toEqual(["0: 1 starts", "TimeoutError", "50: 1 ends", "50: 2 starts", "60: 2 ends"])
+      const releasing = createMeter({ maxAtOnce: 1, timeout: 10, releaseOnTimeout: true })
+      const stuck = releasing.run(() => task(3, 50)).catch(() => {})
+      await value(releasing.run(() => task(4, 5)))
+      expect(log.slice(5)).toEqual(["60: 3 starts", "70: 4 starts", "75: 4 ends"])
+      await value(stuck)
+      await pass(50)
     }
   ]
 })
@@ -379,15 +407,16 @@ differs("Priorities", {
     }
   ],
   ours: [
-    "are not supported: first come, first served. The option `priority` is rejected",
+    "the same, but a waiter that 32 later arrivals have overtaken is next",
     async () => {
       const { lines, task } = diary()
       const api = createMeter({ maxAtOnce: 1 })
-      await value(Promise.all(["first", "second", "third"].map((name) => api.run(() => task(name, 10)))))
-      expect(lines("starts")).toEqual(["0: first starts", "10: second starts", "20: third starts"])
-      const options = { priority: 1 } as object
-      const error = await rejection(api.run(() => 1, options))
-      expect(error).toBeInstanceOf(TypeError)
+      const urgent = Array.from({ length: 40 }, (_, i) => () => api.run(() => task(`high ${i}`, 10), { priority: 1 }))
+      await value(
+        Promise.all([api.run(() => task("first", 10)), api.run(() => task("low", 10)), ...urgent.map((run) => run())])
+      )
+      expect(lines("starts").slice(0, 2)).toEqual(["0: first starts", "10: high 0 starts"])
+      expect(lines("starts")[33]).toBe("330: low starts")
     }
   ]
 })

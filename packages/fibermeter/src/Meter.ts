@@ -900,6 +900,20 @@ export interface Snapshot {
   readonly lanes: ReadonlyMap<unknown, number>
   /** Tasks that have ever started. */
   readonly started: number
+  /**
+   * The limits in force; `Infinity` for none. Of several meters, the lowest `maxAtOnce`, the lowest `maxPerSecond` with its
+   * `maxBurst`, and of windows with the same name the one with the lowest `limit`. `per` is in milliseconds.
+   */
+  readonly limits: {
+    readonly maxAtOnce: number
+    readonly maxPerSecond: number
+    readonly maxBurst: number
+    readonly windows: Readonly<Record<string, { readonly limit: number; readonly per: number }>>
+  }
+  /** Whether the meter is paused, or one of several. */
+  readonly paused: boolean
+  /** Whether `drain` has been called, of one of several meters at least. */
+  readonly draining: boolean
   /** How many more may run at once; `Infinity` where nothing limits that. */
   readonly free: number
   /** How much may be spent now, window by window. */

@@ -110,6 +110,22 @@ export interface Snapshot {
   readonly lanes: ReadonlyMap<unknown, number>
   /** Tasks that have ever started. */
   readonly started: number
+  /**
+   * The limits in force; `Infinity` for none. Of several meters, the lowest `maxAtOnce`, the lowest `maxPerSecond` with its
+   * `maxBurst`, and of windows with the same name the one with the lowest `limit`. `per` is in milliseconds.
+   */
+  readonly limits: {
+    readonly maxAtOnce: number
+    readonly maxPerSecond: number
+    readonly maxBurst: number
+    readonly windows: Readonly<Record<string, { readonly limit: number; readonly per: number }>>
+  }
+  /** Whether the meter is paused, or one of several. */
+  readonly paused: boolean
+  /** Whether `drain` has been called, of one of several meters at least. */
+  readonly draining: boolean
+  /** Whether the meter is closed, or one of several. */
+  readonly closed: boolean
   /** How many permits are free; `Infinity` without `maxAtOnce`. */
   readonly free: number
   /** How much may be spent now in each window. */
@@ -121,8 +137,37 @@ export interface Snapshot {
   readonly nextStart: number
 }
 
+/**
+ * The options of `createMeter` and `createKeyedMeter`: the limits, and defaults for the options of the meter's `run`, `wrap`
+ * and verbs, and of verbs that use it as their option `meter`. An option of a call takes precedence. Of several meters, the
+ * first that has a default counts.
+ */
+export interface MeterOptions extends Limits, TaskOptions {
+  /** The default of the option `priority`. */
+  readonly priority?: number | undefined
+}
+
+/** How many permits a task holds. */
+export interface Permits {
+  /**
+   * How many permits of `maxAtOnce` a task holds while it runs: a whole number, at least 1, which is the default. A task that
+   * needs more than there are is rejected with a `RangeError`.
+   */
+  readonly permits?: number | undefined
+}
+
 /** The options of a meter's `run`. */
-export interface RunOptions extends Cancellation, TaskOptions {
+export interface RunOptions extends Cancellation, TaskOptions, Permits {
+  /**
+   * The priority of the task among those that wait for the same meters: a finite number, the higher first. Default: 0. A
+   * waiter that 32 later arrivals of higher priority have overtaken is next.
+   */
+  readonly priority?: number | undefined
+  /**
+   * The lane of the task among those that wait for the same meters: any key, such as a tenant or a user. Lanes take turns, and
+   * get equal numbers of permits. Within a lane, the priority counts.
+   */
+  readonly lane?: unknown
   /** Further meters, or one, that have to admit the task as well. It takes from all of them in the same step. */
   readonly meter?: Meter | ReadonlyArray<Meter> | undefined
   /** What the task costs, by the names of the windows of its meters; a window that is not named costs 1. */
@@ -130,7 +175,11 @@ export interface RunOptions extends Cancellation, TaskOptions {
 }
 
 /** The options of a meter's `wrap`. They apply to each call of the function. */
-export interface WrapOptions<in Args extends ReadonlyArray<any>> extends Cancellation, TaskOptions {
+export interface WrapOptions<in Args extends ReadonlyArray<any>> extends Cancellation, TaskOptions, Permits {
+  /** The priority of a call among the tasks that wait for the same meters, or a function of its arguments. Default: 0. */
+  readonly priority?: number | ((...args: Args) => number) | undefined
+  /** The lane of a call among the tasks that wait for the same meters, or a function of its arguments. */
+  readonly lane?: unknown
   /** Further meters, or one, that have to admit each call as well. It takes from all of them in the same step. */
   readonly meter?: Meter | ReadonlyArray<Meter> | undefined
   /** What a call costs, by its arguments. */

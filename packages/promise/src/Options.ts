@@ -2,12 +2,12 @@
  * The options of the verbs.
  */
 import type { Cancellation, Cost, Limits } from "./Limits.ts"
-import type { Meter } from "./Meter.ts"
+import type { Meter, Permits } from "./Meter.ts"
 import type { Progress } from "./Progress.ts"
 import type { TaskOptions } from "./TaskOptions.ts"
 
 /** The options of every verb. Without any, nothing limits. */
-export interface Options<in A = any> extends Limits, Cancellation, TaskOptions {
+export interface Options<in A = any> extends Limits, Cancellation, TaskOptions, Permits {
   /**
    * A meter, or several, shared with other calls. The limits of the call itself apply in addition. With several meters, a
    * task starts when all of them admit it, and takes from all of them in the same step.
@@ -19,6 +19,17 @@ export interface Options<in A = any> extends Limits, Cancellation, TaskOptions {
    * `correct`.
    */
   readonly cost?: ((item: A, index: number) => Cost) | undefined
+  /**
+   * The priority of a task among those that wait for the same meters, or a function of the item: a finite number, the higher
+   * first. Default: 0. A call asks for one start at a time, in input order, so this is its rank among other calls and single
+   * tasks. A waiter that 32 later arrivals of higher priority have overtaken is next.
+   */
+  readonly priority?: number | ((item: A, index: number) => number) | undefined
+  /**
+   * The lane of a task among those that wait for the same meters, or a function of the item: any key, such as a tenant or a
+   * user. Lanes take turns, and get equal numbers of permits. Within a lane, the priority counts.
+   */
+  readonly lane?: unknown
   /** Called with the progress of the call ten times a second, and once at the end. If it throws, the call fails with that. */
   readonly onProgress?: ((progress: Progress) => void) | undefined
 }

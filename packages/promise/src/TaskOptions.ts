@@ -10,6 +10,11 @@ export interface TaskOptions {
    */
   readonly timeout?: Period | undefined
   /**
+   * With `timeout`: a task that has timed out releases its permits at once, even if it ignores its signal and keeps running.
+   * So more than `maxAtOnce` tasks may really run. Neither `grace` nor `idle` waits for such a task. Default: `false`.
+   */
+  readonly releaseOnTimeout?: boolean | undefined
+  /**
    * Whether a failed task is retried. If a failure that is retried carries a `Retry-After` (see `retryAfter`), the meter is
    * paused for that long; of several meters, the last; without a meter, the call itself. Default: no retries.
    */

@@ -1,12 +1,11 @@
 import { admission } from "fibermeter/engine"
 import { amap } from "./amap.ts"
 import { UnderMeter } from "./internal/arguments.ts"
-import { BaseMeter, readLimits } from "./internal/baseMeter.ts"
+import { BaseMeter, readMeter } from "./internal/baseMeter.ts"
 import { accept } from "./internal/errors.ts"
-import { limitersOf, meterCheck } from "./internal/meterOption.ts"
+import { limitersOf, meterCheck, withDefaults } from "./internal/meterOption.ts"
 import { MeterLimiter } from "./internal/meterLimiter.ts"
-import type { Limits } from "./Limits.ts"
-import type { KeyedMeter, Meter } from "./Meter.ts"
+import type { KeyedMeter, Meter, MeterOptions } from "./Meter.ts"
 import { runAll } from "./runAll.ts"
 import { runAny } from "./runAny.ts"
 import { runOnEach } from "./runOnEach.ts"
@@ -27,9 +26,10 @@ import { runOnEach } from "./runOnEach.ts"
  *
  * @since 0.1.0
  */
-export const createMeter = (limits: Limits): Meter => {
-  const limiters = [new MeterLimiter(readLimits(limits))] as const
-  return new MeterWithVerbs(() => limiters)
+export const createMeter = (options: MeterOptions): Meter => {
+  const { defaults, limits } = readMeter(options)
+  const limiters = [new MeterLimiter(limits)]
+  return new MeterWithVerbs(() => limiters, defaults)
 }
 
 /**
@@ -53,7 +53,7 @@ export const createMeter = (limits: Limits): Meter => {
  */
 export const combineMeters = (first: Meter, ...others: ReadonlyArray<Meter>): Meter => {
   const meters = [first, ...others].map((meter, i) => accept(meterCheck(`meters[${i}]`, meter)) as BaseMeter)
-  return new MeterWithVerbs(() => limitersOf(meters))
+  return new MeterWithVerbs(() => limitersOf(meters), withDefaults(meters, {}))
 }
 
 /**
@@ -75,11 +75,11 @@ export const combineMeters = (first: Meter, ...others: ReadonlyArray<Meter>): Me
  *
  * @since 0.1.0
  */
-export const createKeyedMeter = <K>(limits: Limits): KeyedMeter<K> => {
-  const read = readLimits(limits)
-  const limiters = new admission.KeyedLimiters<K, MeterLimiter>(() => new MeterLimiter(read))
+export const createKeyedMeter = <K>(options: MeterOptions): KeyedMeter<K> => {
+  const { defaults, limits } = readMeter(options)
+  const limiters = new admission.KeyedLimiters<K, MeterLimiter>(() => new MeterLimiter(limits))
   return {
-    for: (key) => new MeterWithVerbs(() => [limiters.of(key)]),
+    for: (key) => new MeterWithVerbs(() => [limiters.of(key)], defaults),
     get size() {
       return limiters.size
     }

@@ -7,7 +7,17 @@
 export { amap } from "./amap.ts"
 export { combineMeters, createKeyedMeter, createMeter } from "./createMeter.ts"
 export type { Cancellation, Cost, Limits, Period, Window } from "./Limits.ts"
-export type { KeyedMeter, Meter, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "./Meter.ts"
+export type {
+  KeyedMeter,
+  Meter,
+  MeterOptions,
+  MeterTask,
+  Permits,
+  RunOptions,
+  Snapshot,
+  Wrapped,
+  WrapOptions
+} from "./Meter.ts"
 export type { AmapOptions, EachOptions, Options, RunAllOptions, RunAnyOptions } from "./Options.ts"
 export type { Outcome } from "./Outcome.ts"
 export type { Progress } from "./Progress.ts"

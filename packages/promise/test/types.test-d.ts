@@ -8,6 +8,7 @@ import type {
   ItemTask,
   Limits,
   Meter,
+  MeterOptions,
   Options,
   Outcome,
   RunAllOptions,
@@ -225,9 +226,7 @@ describe("options", () => {
     expectTypeOf<RunAnyOptions>().toExtend<Options>()
     expectTypeOf<Options>().toExtend<Limits>()
     expectTypeOf<keyof Limits>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst" | "windows">()
-    expectTypeOf<keyof Options>().toEqualTypeOf<
-      keyof Limits | "meter" | "cost" | "signal" | "grace" | "timeout" | "retry" | "onProgress"
-    >()
+    expectTypeOf<keyof Options>().toEqualTypeOf<keyof Limits | keyof RunOptions | "onProgress">()
     expectTypeOf<keyof EachOptions>().toEqualTypeOf<keyof Options | "stopOnError">()
     expectTypeOf<keyof RunAllOptions>().toEqualTypeOf<keyof EachOptions | "settled">()
     expectTypeOf<keyof AmapOptions>().toEqualTypeOf<keyof RunAllOptions | "ordered" | "maxUnread">()
@@ -252,7 +251,10 @@ describe("meter.run", () => {
   it("takes the options of a single task", () => {
     const options: RunOptions = { signal, grace: 10, cost: { tokens: 5 }, timeout: "5 seconds", retry: { times: 2 } }
     expectTypeOf(meter.run(async () => 1, options)).toEqualTypeOf<Promise<number>>()
-    expectTypeOf<keyof RunOptions>().toEqualTypeOf<"signal" | "grace" | "cost" | "meter" | "timeout" | "retry">()
+    expectTypeOf<keyof RunOptions>().toEqualTypeOf<
+      "signal" | "grace" | "cost" | "meter" | "timeout" | "releaseOnTimeout" | "retry" | "permits" | "priority" | "lane"
+    >()
+    expectTypeOf<keyof WrapOptions<[]>>().toEqualTypeOf<keyof RunOptions>()
     void meter.run(() => 1, { retry: { delay: (attempt, reason) => (reason === undefined ? attempt : "1 second") } })
     void meter.run(() => 1, { retry: { schedule: [100, "1 second"], while: (reason) => reason instanceof Error } })
     void meter.run(({ correct }) => correct({ tokens: 1 }))
@@ -460,6 +462,9 @@ describe("the named types", () => {
     expectTypeOf<keyof Meter>().toEqualTypeOf<
       "run" | "tryRun" | "wrap" | Verbs | Control | typeof Symbol.asyncDispose
     >()
-    expectTypeOf<Parameters<typeof createMeter>>().toEqualTypeOf<[limits: Limits]>()
+    expectTypeOf<Parameters<typeof createMeter>>().toEqualTypeOf<[options: MeterOptions]>()
+    expectTypeOf<keyof MeterOptions>().toEqualTypeOf<
+      keyof Limits | "timeout" | "releaseOnTimeout" | "retry" | "priority"
+    >()
   })
 })

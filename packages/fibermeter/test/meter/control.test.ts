@@ -503,19 +503,26 @@ describe("snapshot", () => {
 
   it("of a new meter: nothing runs, and a task could start at once", async () => {
     const log = new Log()
-    const kinds: ReadonlyArray<readonly [Meter.Meter<unknown>, number, Record<string, number>]> = [
-      [Meter.makeUnsafe({}), Infinity, {}],
-      [Meter.makeUnsafe({ maxAtOnce: 3, maxPerSecond: 5, windows: { r: { limit: 7, per: 1 } } }), 3, { r: 7 }],
-      [Meter.fromSemaphore(Semaphore.makeUnsafe(4)), 4, {}],
-      [Meter.fromSchedule(Schedule.spaced(10)), Infinity, {}],
-      [Meter.all(), Infinity, {}]
+    const noLimits = { maxAtOnce: Infinity, maxPerSecond: Infinity, maxBurst: 1, windows: {} }
+    const some = { maxAtOnce: 3, maxPerSecond: 5, windows: { r: { limit: 7, per: 1 } } }
+    const kinds: ReadonlyArray<
+      readonly [Meter.Meter<unknown>, number, Record<string, number>, Partial<typeof noLimits>]
+    > = [
+      [Meter.makeUnsafe({}), Infinity, {}, {}],
+      [Meter.makeUnsafe(some), 3, { r: 7 }, some],
+      [Meter.fromSemaphore(Semaphore.makeUnsafe(4)), 4, {}, { maxAtOnce: 4 }],
+      [Meter.fromSchedule(Schedule.spaced(10)), Infinity, {}, {}],
+      [Meter.all(), Infinity, {}, {}]
     ]
-    for (const [meter, free, room] of kinds) {
+    for (const [meter, free, room, limits] of kinds) {
       expect(await log.world.value(seen(meter))).toEqual({
         running: 0,
         waiting: 0,
         lanes: new Map(),
         started: 0,
+        limits: { ...noLimits, ...limits },
+        paused: false,
+        draining: false,
         free,
         room,
         nextStart: 0
@@ -643,9 +650,52 @@ describe("snapshot", () => {
         [400, Effect.map(seen(both), (shot) => shots.push(shot))]
       )
       expect(shots).toEqual([
-        { running: 2, waiting: 0, lanes: new Map(), started: 2, free: 2, room: { r: 0, s: 4 }, nextStart: 4600 }
+        {
+          running: 2,
+          waiting: 0,
+          lanes: new Map(),
+          started: 2,
+          limits: {
+            maxAtOnce: 3,
+            maxPerSecond: 5,
+            maxBurst: 1,
+            windows: { r: { limit: 2, per: 5000 }, s: { limit: 4, per: 10 } }
+          },
+          paused: false,
+          draining: false,
+          free: 2,
+          room: { r: 0, s: 4 },
+          nextStart: 4600
+        }
       ])
     }
+  })
+
+  it("says whether the meter is paused or draining", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+    const shots: Array<readonly [paused: boolean, draining: boolean]> = []
+    const shoot = Effect.map(Meter.snapshot(meter), ({ draining, paused }) => shots.push([paused, draining]))
+    await log.play(
+      [0, shoot],
+      [10, Meter.pause(meter, 10)],
+      [15, shoot],
+      [20, shoot],
+      [30, Meter.pause(meter)],
+      [31, shoot],
+      [32, Meter.resume(meter)],
+      [33, shoot],
+      [40, Meter.drain(meter)],
+      [41, shoot]
+    )
+    expect(shots).toEqual([
+      [false, false],
+      [true, false],
+      [false, false],
+      [true, false],
+      [false, false],
+      [false, true]
+    ])
   })
 
   it("of an ended schedule: nothing can start any more", async () => {

@@ -10,7 +10,7 @@ import { cancellationChecks, listen, reasonOf } from "./signal.ts"
 import type { BaseMeter } from "./baseMeter.ts"
 import { isTooDeep } from "./nestingDepth.ts"
 import { host } from "./host.ts"
-import { limitersOf, meterCheck, metersOf } from "./meterOption.ts"
+import { limitersOf, meterCheck, metersOf, withDefaults } from "./meterOption.ts"
 import { afterLoosely } from "./looseTimer.ts"
 import type { Call as MeterCall, MeterLimiter } from "./meterLimiter.ts"
 import { Settling } from "./outcomes.ts"
@@ -39,6 +39,7 @@ export interface Call<A, B> {
 const checks = /* @__PURE__ */ once((): check.Checks => ({
   ...times().limits,
   ...check.verb,
+  ...check.rankByItem,
   ...cancellationChecks(),
   ...taskChecks(),
   cost: check.anyFunction,
@@ -49,22 +50,21 @@ const checks = /* @__PURE__ */ once((): check.Checks => ({
 
 /** The options of a verb that is a method of a meter. They are read where other options are read, so that a throw has the same effect. */
 export class UnderMeter {
-  private readonly meter: BaseMeter
-  private readonly options: unknown
+  readonly meter: BaseMeter
+  readonly options: unknown
 
   constructor(meter: BaseMeter, options: unknown) {
     this.meter = meter
     this.options = options
   }
-
-  read(): AllOptions {
-    const options = readOptions(this.options)
-    return { ...options, meter: [this.meter, ...metersOf(options.meter)] as ReadonlyArray<any> }
-  }
 }
 
-const readOptions = (options: unknown): AllOptions =>
-  options instanceof UnderMeter ? options.read() : (accept(check.options(checks(), options)) as AllOptions)
+const readOptions = (given: unknown): AllOptions => {
+  const isUnderMeter = given instanceof UnderMeter
+  const options = accept(check.options(checks(), isUnderMeter ? given.options : given)) as AllOptions
+  const meters = [...(isUnderMeter ? [given.meter] : []), ...metersOf(options.meter)]
+  return meters.length === 0 ? options : { ...withDefaults(meters, options), meter: meters as ReadonlyArray<any> }
+}
 
 /** The arguments of a verb that were given as `(items, task, options?)`. Throws if something is wrong with them. */
 export const ofItems = <A, B>(items: unknown, task: unknown, options: unknown): Call<A, B> => {
@@ -123,11 +123,11 @@ export const makeRun = <A, B>(
   maxUnread: number | undefined,
   onSignal: (reason: unknown) => void = () => {}
 ): Begun<A, B> => {
-  const { cost, grace = 0, meter, onProgress, retry, signal, timeout } = options
+  const { cost, grace = 0, meter, onProgress, permits = 1, retry, signal } = options
   const total = onProgress === undefined ? undefined : calls.sizeOf(items)
   const shared = limitersOf(metersOf(meter))
   for (const limiter of shared) limiter.throwIfRefusing()
-  const own = admission.LocalLimiter.forCall(options, 1, retry !== undefined && shared.length === 0)
+  const own = admission.LocalLimiter.forCall(options, permits, retry !== undefined && shared.length === 0)
   const pausable = shared.length > 0 ? shared : own.limiters
   const retries = retry === undefined ? undefined : new Retries(retry, pausable, (): boolean => run.phase !== "open")
   const limiters = [...own.limiters, ...shared]
@@ -135,8 +135,11 @@ export const makeRun = <A, B>(
     task,
     signal,
     weigh: cost === undefined ? undefined : (item, index) => acceptCost(limiters, cost(item, index)),
+    permits,
+    rank: calls.ranking(options, (value) => accept(check.rank.priority("priority", value)) as number),
     grace,
-    timeout,
+    timeout: options.timeout,
+    releasesOnTimeout: options.releaseOnTimeout === true,
     retries,
     isSettling: collector instanceof Settling
   })

@@ -3,7 +3,7 @@
  */
 import { admission, check } from "fibermeter/engine"
 import type { Limits, Period } from "../Limits.ts"
-import type { Meter, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "../Meter.ts"
+import type { Meter, MeterOptions, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "../Meter.ts"
 import { cancellationChecks, throwIfAborted } from "./signal.ts"
 import { host } from "./host.ts"
 import type { MeterLimiter } from "./meterLimiter.ts"
@@ -11,17 +11,33 @@ import { accept, acceptCost } from "./errors.ts"
 import { isTooDeep } from "./nestingDepth.ts"
 import { eventually } from "./requests.ts"
 import { taskChecks } from "./retryPolicy.ts"
-import { limitersOf, meterCheck, metersOf } from "./meterOption.ts"
+import { limitersOf, meterCheck, metersOf, withDefaults } from "./meterOption.ts"
 import { GeneralMeterRun, MeterRun } from "./meterRun.ts"
 import type { Settle } from "./settle.ts"
 import { once } from "./once.ts"
 import { times } from "./times.ts"
 import type { Checked } from "./times.ts"
 
-/** A copy of the limits of a meter. Throws if one is invalid. */
-export const readLimits = (limits: unknown): Limits => accept(check.required(times().limits, limits)) as Limits
+/** Options of calls that a meter has defaults for. */
+type Defaults = Omit<MeterOptions, keyof Limits>
 
-const noOptions: Checked<RunOptions> = {}
+const noDefaults: Checked<Defaults> = {}
+
+const defaultChecks = /* @__PURE__ */ once(
+  () => ({ ...taskChecks(), priority: check.rank.priority }) satisfies check.Checks
+)
+
+const meterChecks = /* @__PURE__ */ once((): check.Checks => ({ ...times().limits, ...defaultChecks() }))
+
+/** A copy of the limits of a meter. Throws if one is invalid. */
+const readLimits = (limits: unknown): Limits => accept(check.required(times().limits, limits)) as Limits
+
+/** The limits and the defaults of a new meter. Throws if one is invalid. */
+export const readMeter = (options: unknown): { readonly limits: Limits; readonly defaults: Checked<Defaults> } => {
+  const limits = accept(check.required(meterChecks(), options))
+  const defaults = Object.entries(limits).filter(([name]) => Object.hasOwn(defaultChecks(), name))
+  return { limits, defaults: defaults.length === 0 ? noDefaults : Object.fromEntries(defaults) }
+}
 
 /** The function that settles the promise that is being created. */
 let settle: Settle<any> | undefined
@@ -34,11 +50,16 @@ const keepSettle = (resolve: Settle<any>): void => {
 const runChecks = /* @__PURE__ */ once((): check.Checks => ({
   ...cancellationChecks(),
   ...taskChecks(),
+  ...check.rank,
   cost: check.anything,
   meter: check.oneOrMore(meterCheck)
 }))
 
-const wrapChecks = /* @__PURE__ */ once((): check.Checks => ({ ...runChecks(), cost: check.anyFunction }))
+const wrapChecks = /* @__PURE__ */ once((): check.Checks => ({
+  ...runChecks(),
+  ...check.rankByItem,
+  cost: check.anyFunction
+}))
 
 export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "runOnEach"> {
   // A property of the meters of every copy of this package. On the prototype, so that an object with copied properties of a
@@ -51,8 +72,11 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
   /** Called at each use: the limiter of a key may have been dropped and created again. */
   private readonly findLimiters: () => ReadonlyArray<MeterLimiter>
 
-  constructor(limiters: () => ReadonlyArray<MeterLimiter>) {
+  readonly defaults: Checked<Defaults>
+
+  constructor(limiters: () => ReadonlyArray<MeterLimiter>, defaults: Checked<Defaults>) {
     this.findLimiters = limiters
+    this.defaults = defaults
   }
 
   /** One, or those of all meters that are combined in this one. */
@@ -67,8 +91,8 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
 
   private call<B>(task: MeterTask<B>, options: RunOptions | undefined, isTry: boolean): Promise<B> | undefined {
     try {
-      const copy =
-        options === undefined ? noOptions : (accept(check.options(runChecks(), options)) as Checked<RunOptions>)
+      const copy: Checked<RunOptions> =
+        options === undefined ? this.defaults : this.readOptions<RunOptions>(runChecks(), options)
       accept(check.notFunction("the task", "a function", task))
       return this.start(task, copy, copy.cost !== undefined, isTry)
     } catch (error) {
@@ -77,14 +101,26 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
   }
 
   readonly wrap = <F extends (...args: any) => unknown>(f: F, given?: WrapOptions<Parameters<F>>): Wrapped<F> => {
-    const { cost, ...options } = accept(check.options(wrapChecks(), given)) as Checked<WrapOptions<Parameters<F>>>
+    const options = this.readOptions<WrapOptions<Parameters<F>>>(wrapChecks(), given)
     accept(check.notFunction("what is wrapped", "a function", f))
+    const { cost, lane, priority } = options
+    const isSame = [cost, lane, priority].every((option) => typeof option !== "function")
     const start: typeof this.start = (...args) => this.start(...args)
     return async function (this: unknown, ...args: Parameters<F>): Promise<unknown> {
       const task = (): unknown => f.apply(this, args)
+      if (isSame) return start(task, options as Checked<RunOptions>)
+      const of = (option: unknown): any => (typeof option === "function" ? option(...args) : option)
+      const rank = { lane: of(lane), priority: accept(check.rank.priority("priority", of(priority) ?? 0)) as number }
       // Unlike the option, the function must return a cost.
-      return cost === undefined ? start(task, options) : start(task, { ...options, cost: cost(...args) }, true)
+      return start(task, { ...options, ...rank, cost: of(cost) }, cost !== undefined)
     } as Wrapped<F>
+  }
+
+  private readOptions<O extends object>(checks: check.Checks, given: unknown): Checked<O> {
+    const options = accept(check.options(checks, given)) as Checked<O & Pick<RunOptions, "meter">>
+    const { defaults } = this
+    if (options.meter !== undefined) return withDefaults([this, ...metersOf(options.meter)], options)
+    return defaults === noDefaults ? options : { ...defaults, ...options }
   }
 
   /**
@@ -167,8 +203,9 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
   }
 
   readonly snapshot = (): Snapshot => {
-    const { opensIn, ...counts } = admission.snapshotOf(this.limiters, host())
-    return { ...counts, nextStart: opensIn / 1_000_000 }
+    const { limiters } = this
+    const { opensIn, ...state } = admission.snapshotOf(limiters, host())
+    return { ...state, closed: limiters.some((limiter) => limiter.isClosed), nextStart: opensIn / 1_000_000 }
   }
 }
 

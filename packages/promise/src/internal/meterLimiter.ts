@@ -25,6 +25,10 @@ export class MeterLimiter extends admission.SharedLimiter {
     return true
   }
 
+  get isClosed(): boolean {
+    return this.closed !== undefined
+  }
+
   throwIfClosed(): void {
     if (this.closed !== undefined) throw this.closed.reason
   }

@@ -34,3 +34,7 @@ export const metersOf = (meter: RunOptions["meter"]): ReadonlyArray<BaseMeter> =
 /** The limiters of all these meters, in that order. */
 export const limitersOf = (meters: ReadonlyArray<Pick<BaseMeter, "limiters">>): ReadonlyArray<MeterLimiter> =>
   admission.together(meters.map((meter) => () => meter.limiters))
+
+/** Options with the defaults of meters for those that are left out. Of several meters, the first that has a default counts. */
+export const withDefaults = <O extends object>(meters: ReadonlyArray<Pick<BaseMeter, "defaults">>, options: O): O =>
+  Object.assign({}, ...meters.map(({ defaults }) => defaults).toReversed(), options) as O

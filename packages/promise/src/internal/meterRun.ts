@@ -82,6 +82,18 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
     return this.options.cost
   }
 
+  override get permits(): number {
+    return this.options.permits ?? 1
+  }
+
+  override get priority(): number {
+    return this.options.priority ?? 0
+  }
+
+  override get lane(): unknown {
+    return this.options.lane
+  }
+
   begin(): void {
     const { signal } = this.options
     if (signal !== undefined) {
@@ -257,7 +269,8 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
     const timeLimit = new TimeLimit(millis, (error) => {
       this.attempt = undefined
       attempt.abort(error)
-      this.failed(error)
+      if (this.options.releaseOnTimeout === true) this.attemptFailed(error)
+      else this.failed(error)
     })
     attempt.timeLimit = timeLimit
     promise.then(
@@ -283,6 +296,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
 
   /** An attempt that had timed out has settled. */
   private attemptEnded(): void {
+    if (this.options.releaseOnTimeout === true) return
     this.hasSettled()
     this.release()
   }

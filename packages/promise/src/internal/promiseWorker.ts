@@ -44,6 +44,8 @@ class PendingTask<A, B> extends calls.RunningTask {
 export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
   readonly grace: number
   readonly weigh: Weigh<A> | undefined
+  readonly permits: number
+  readonly rank: ((item: A, index: number) => calls.Rank) | undefined
   /** The reason that the caller has given for the cancellation of all tasks. */
   callerReason: Rejection | undefined
   private ownReason: DOMException | undefined
@@ -51,6 +53,7 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
   private readonly task: AnyTask<A, B>
   /** In milliseconds. */
   private readonly timeout: number
+  private readonly releasesOnTimeout: boolean
   private readonly retries: Retries | undefined
   /** Whether the result of each task is its outcome, even if it fails. */
   private readonly isSettling: boolean
@@ -59,16 +62,22 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     readonly task: AnyTask<A, B>
     readonly signal: AbortSignal | undefined
     readonly weigh: Weigh<A> | undefined
+    readonly permits: number
+    readonly rank: ((item: A, index: number) => calls.Rank) | undefined
     readonly grace: number
     readonly timeout: number | undefined
+    readonly releasesOnTimeout: boolean
     readonly retries: Retries | undefined
     readonly isSettling: boolean
   }) {
     this.task = options.task
     this.signal = options.signal
     this.weigh = options.weigh
+    this.permits = options.permits
+    this.rank = options.rank
     this.grace = options.grace
     this.timeout = options.timeout ?? Infinity
+    this.releasesOnTimeout = options.releasesOnTimeout
     this.retries = options.retries
     this.isSettling = options.isSettling
   }
@@ -103,12 +112,12 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     promise.then(
       (value) => {
         run.untrack(pending)
-        if (pending.timeLimit?.end() === false) run.settledLate()
+        if (pending.timeLimit?.end() === false) this.settledLate(run)
         else this.succeeded(run, item, index, value)
       },
       (reason) => {
         run.untrack(pending)
-        if (pending.timeLimit?.end() === false) run.settledLate()
+        if (pending.timeLimit?.end() === false) this.settledLate(run)
         else this.failed(run, item, index, failures, reason)
       }
     )
@@ -145,14 +154,24 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     run: RetryingRun<A, B>,
     item: A,
     failures: number,
-    { context }: PendingTask<A, B>
+    pending: PendingTask<A, B>
   ): TimeLimit {
+    const { context } = pending
     return new TimeLimit(millis, (error) => {
       context.abort(error)
+      if (this.releasesOnTimeout) {
+        run.untrack(pending)
+        return this.failed(run, item, context.index, failures, error)
+      }
       const failure = this.decide(run, item, failures, error)
       if (failure.delay === undefined) run.failedBeforeEnd(context.index, failure)
       else run.retryBeforeEnd(item, context.index, failures + 1, failure.delay)
     })
+  }
+
+  /** A task that had timed out has settled. */
+  private settledLate(run: RetryingRun<A, B>): void {
+    if (!this.releasesOnTimeout) run.settledLate()
   }
 
   /** How the task has failed, unless there is a next attempt after a delay. */

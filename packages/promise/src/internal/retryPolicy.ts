@@ -17,6 +17,7 @@ import type { Checked } from "./times.ts"
 export const taskChecks = () =>
   ({
     timeout: times().period,
+    releaseOnTimeout: check.boolean,
     retry: check.object("an object { times, delay, schedule, while, maxDelay, pauses }", {
       times: check.count,
       delay: check.functionOr(times().delay),

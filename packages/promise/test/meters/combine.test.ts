@@ -233,6 +233,33 @@ describe("combineMeters", () => {
     await value(Promise.all(tasks))
   })
 
+  it("snapshot: the strictest limits count, and the state of any", async () => {
+    const a = createMeter({
+      maxAtOnce: 5,
+      maxPerSecond: 10,
+      windows: { x: { limit: 5, per: 100 }, y: { limit: 1, per: 5 } }
+    })
+    const b = createMeter({ maxAtOnce: 3, maxPerSecond: 2, maxBurst: 4, windows: { x: { limit: 3, per: 700 } } })
+    for (const both of [combineMeters(a, b), combineMeters(b, a)]) {
+      expect(both.snapshot()).toMatchObject({
+        limits: {
+          maxAtOnce: 3,
+          maxPerSecond: 2,
+          maxBurst: 4,
+          windows: { x: { limit: 3, per: 700 }, y: { limit: 1, per: 5 } }
+        },
+        paused: false,
+        draining: false,
+        closed: false
+      })
+    }
+    b.pause()
+    void a.drain()
+    await flush()
+    await value(b.close())
+    expect(combineMeters(a, b).snapshot()).toMatchObject({ paused: true, draining: true, closed: true })
+  })
+
   it("idle: when all are idle at the same time", async () => {
     const { a, b, both } = make()
     void a.run(() => sleep(100))

@@ -570,6 +570,15 @@ describe("snapshot", () => {
       waiting: 0,
       lanes: new Map(),
       started: 0,
+      limits: {
+        maxAtOnce: 3,
+        maxPerSecond: 10,
+        maxBurst: 1,
+        windows: { requests: { limit: 5, per: 1000 }, tokens: { limit: 100, per: 60_000 } }
+      },
+      paused: false,
+      draining: false,
+      closed: false,
       free: 3,
       room: { requests: 5, tokens: 100 },
       nextStart: 0
@@ -579,6 +588,10 @@ describe("snapshot", () => {
       waiting: 0,
       lanes: new Map(),
       started: 0,
+      limits: { maxAtOnce: Infinity, maxPerSecond: Infinity, maxBurst: 1, windows: {} },
+      paused: false,
+      draining: false,
+      closed: false,
       free: Infinity,
       room: {},
       nextStart: 0

@@ -74,6 +74,7 @@ const retryRules: ReadonlyArray<Rule> = [
     ...duration(moreNotDurations),
     accepted: [...duration([]).accepted, undefined]
   }),
+  rule("releaseOnTimeout", { wanted: "true or false", wrongType: notBooleans, accepted: [true, false, undefined] }),
   rule("retry", {
     wanted: "an object { times, delay, schedule, while, maxDelay, pauses }",
     wrongType: notObjects,
@@ -161,6 +162,7 @@ const verbRules: ReadonlyArray<Rule> = [
   ...retryRules,
   ...shared.verbRules,
   ...meterRules,
+  ...shared.verbRankRules,
   rule("settled", { wanted: "true or false", wrongType: notBooleans, accepted: [false, true, undefined] }),
   rule("stopOnError", { wanted: "true or false", wrongType: notBooleans, accepted: [true, undefined] })
 ]
@@ -169,7 +171,16 @@ const amapRules = [...verbRules, ...shared.amapRules]
 const runAnyRules = [...verbRules, ...shared.runAnyRules]
 
 /** The cost of one task is checked when its windows are known: by the tests of costs. */
-const runRules: ReadonlyArray<Rule> = [...cancellationRules, ...retryRules, ...meterRules]
+const singleRules: ReadonlyArray<Rule> = [...cancellationRules, ...retryRules, ...meterRules]
+const runRules = [...singleRules, ...shared.taskRankRules]
+const wrapRules = [
+  ...singleRules,
+  ...shared.verbRankRules,
+  ...shared.verbRules.filter(({ option }) => option === "cost")
+]
+
+/** Options that a meter has defaults for. */
+const defaultRules = [...retryRules, ...shared.taskRankRules.filter(({ option }) => option === "priority")]
 
 // --- the entry points ------------------------------------------------------------------------------------------------
 
@@ -217,7 +228,7 @@ const methodsFor = (name: string, of: (meter: Meter) => Meter): ReadonlyArray<En
     {
       name: `wrap of ${name}`,
       reportsBy: "throwing",
-      rules: [...runRules, ...shared.verbRules.filter(({ option }) => option === "cost")],
+      rules: wrapRules,
       unknown,
       optionsName: "options",
       call: (task, options, meter) => (of(meter).wrap as Untyped)(task, options)
@@ -225,10 +236,14 @@ const methodsFor = (name: string, of: (meter: Meter) => Meter): ReadonlyArray<En
   ]
 }
 
-const takesLimits = (name: string, call: (limits: unknown, meter: Meter) => unknown): EntryPoint => ({
+const takesLimits = (
+  name: string,
+  rules: ReadonlyArray<Rule>,
+  call: (limits: unknown, meter: Meter) => unknown
+): EntryPoint => ({
   name,
   reportsBy: "throwing",
-  rules: limitRules,
+  rules,
   unknown: ["signal", "ordered", "cost", "meter", "maxUnread"],
   optionsName: "limits",
   call: (_, limits, meter) => call(limits, meter)
@@ -237,10 +252,10 @@ const takesLimits = (name: string, call: (limits: unknown, meter: Meter) => unkn
 const keyed = createKeyedMeter<string>({})
 
 const limitEntryPoints: ReadonlyArray<EntryPoint> = [
-  takesLimits("createMeter", (limits) => untyped.createMeter(limits)),
-  takesLimits("createKeyedMeter", (limits) => untyped.createKeyedMeter(limits)),
-  takesLimits("resize of a meter", (limits, meter) => (meter.resize as Untyped)(limits)),
-  takesLimits("resize of a key's meter", (limits) => (keyed.for("a").resize as Untyped)(limits))
+  takesLimits("createMeter", [...limitRules, ...defaultRules], (limits) => untyped.createMeter(limits)),
+  takesLimits("createKeyedMeter", [...limitRules, ...defaultRules], (limits) => untyped.createKeyedMeter(limits)),
+  takesLimits("resize of a meter", limitRules, (limits, meter) => (meter.resize as Untyped)(limits)),
+  takesLimits("resize of a key's meter", limitRules, (limits) => (keyed.for("a").resize as Untyped)(limits))
 ]
 
 export const entryPoints: ReadonlyArray<EntryPoint> = [

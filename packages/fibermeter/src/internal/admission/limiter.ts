@@ -214,6 +214,12 @@ export abstract class Limiter implements Limit, Reservable {
     if (this.idleListeners !== undefined) this.notifyIdle()
   }
 
+  isPaused(host: Host): boolean {
+    if (this.pausedUntil === -Infinity) return false
+    this.updateTime(host)
+    return this.pausedUntil > this.time.now
+  }
+
   /** Admits nothing for so many nanoseconds, or until `resume`. Of several pauses, the one that ends last counts. */
   pause(host: Host, nanos: number): void {
     this.updateTime(host)

@@ -140,17 +140,10 @@ export class LimiterSets {
   /** Until some event, the limiter is closed to its first waiter, which is the first of that set if it is one of a set. */
   waitForEvent(set: SetQueue | undefined, { host }: Waiter): void {
     const { limiter } = this
-    const isPaused = set !== undefined && this.isPaused(host)
+    const isPaused = set !== undefined && limiter.isPaused(host)
     this.timeFirst(isPaused ? undefined : set)
     // From then on it is closed by its own limits.
     if (isPaused) limiter.arm(limiter.pausedUntil, host)
-  }
-
-  private isPaused(host: Host): boolean {
-    const { limiter } = this
-    if (limiter.pausedUntil === -Infinity) return false
-    limiter.updateTime(host)
-    return limiter.pausedUntil > limiter.time.now
   }
 
   /** Adds up how long the first waiter of a set is first here while the limiter is closed by its own limits. */

@@ -9,6 +9,14 @@ import { gcraOf, resizedGcra } from "./gcra.ts"
 import { LocalLimiter, named, nanosOf, windowsOf } from "./localLimiter.ts"
 import type { Limits } from "./localLimiter.ts"
 
+/** All limits with their values in force. `per` is in milliseconds. */
+export interface CurrentLimits {
+  readonly maxAtOnce: number
+  readonly maxPerSecond: number
+  readonly maxBurst: number
+  readonly windows: Readonly<Record<string, { readonly limit: number; readonly per: number }>>
+}
+
 export class SharedLimiter extends LocalLimiter {
   override readonly sharing = sharing
   private rate: number
@@ -20,6 +28,16 @@ export class SharedLimiter extends LocalLimiter {
     const { maxBurst = 1, maxPerSecond = Infinity } = limits
     this.rate = maxPerSecond
     this.burst = maxBurst
+  }
+
+  get limits(): CurrentLimits {
+    const windows = this.windows.map(({ name, window: { limit, per } }) => [name, { limit, per: per / 1_000_000 }])
+    return {
+      maxAtOnce: this.capacity,
+      maxPerSecond: this.rate,
+      maxBurst: this.burst,
+      windows: Object.fromEntries(windows)
+    }
   }
 
   /** How much may be spent in each window now. */

@@ -1,9 +1,11 @@
 /**
  * How limiters stand, in numbers.
  */
+import { capacityOf } from "../admission/limiter.ts"
 import type { Limiter } from "../admission/limiter.ts"
 import type { Host } from "../runtime/host.ts"
 import { SharedLimiter } from "../limits/sharedLimiter.ts"
+import type { CurrentLimits } from "../limits/sharedLimiter.ts"
 
 export interface Snapshot {
   readonly running: number
@@ -11,6 +13,9 @@ export interface Snapshot {
   /** How many of those that wait there are in each lane. */
   readonly lanes: ReadonlyMap<unknown, number>
   readonly started: number
+  readonly limits: CurrentLimits
+  readonly paused: boolean
+  readonly draining: boolean
   readonly free: number
   readonly room: Readonly<Record<string, number>>
   /** Nanoseconds until a task of cost 1 may start, if nobody waits before it. */
@@ -27,10 +32,28 @@ export const snapshotOf = (limiters: ReadonlyArray<Limiter>, host: Host): Snapsh
     waiting: most((limiter) => limiter.waiting),
     lanes: mostOf(limiters.map((limiter) => limiter.lanes)),
     started: most((limiter) => limiter.started),
+    limits: limitsOf(limiters),
+    paused: limiters.some((limiter) => limiter.isPaused(host)),
+    draining: limiters.some((limiter) => limiter.closing !== undefined),
     free: Math.max(0, free),
     room: leastOf(limiters.map((limiter) => (limiter instanceof SharedLimiter ? limiter.roomByWindow(host) : {}))),
     opensIn: most((limiter) => limiter.opensIn(host))
   }
+}
+
+/** The strictest limits of several limiters. */
+const limitsOf = (limiters: ReadonlyArray<Limiter>): CurrentLimits => {
+  const all = limiters.filter((limiter) => limiter instanceof SharedLimiter).map(({ limits }) => limits)
+  const windows: Record<string, CurrentLimits["windows"][string]> = {}
+  for (const [name, window] of all.flatMap((limits) => Object.entries(limits.windows))) {
+    const known = windows[name]
+    if (known === undefined || window.limit < known.limit) windows[name] = window
+  }
+  const { maxBurst, maxPerSecond } = all.reduce(
+    (least, limits) => (limits.maxPerSecond < least.maxPerSecond ? limits : least),
+    { maxBurst: 1, maxPerSecond: Infinity }
+  )
+  return { maxAtOnce: capacityOf(limiters), maxPerSecond, maxBurst, windows }
 }
 
 /** The least of each name. */
