@@ -1,4 +1,4 @@
-/** What aiometer's own tests check, of our verbs: results, their order, and both knobs, on each of them. */
+/** What aiometer's own tests check, for our verbs: results, their order, and both limits, for each of them. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Stream } from "effect"
 import { amap, runAll, runAny, runOnEach } from "../src/index.ts"

@@ -1,5 +1,5 @@
 /**
- * The contract as one table: every verb, under every kind of limit, brought to every kind of end. What must come out is
+ * The contract as one table: every verb, under every kind of limit, with every ending. What must come out is
  * worked out beforehand from the reference model; each run is then checked for its results, the instants of its starts
  * and of its end, how many ran at once, what is left running, the permits, and how its source was left.
  */

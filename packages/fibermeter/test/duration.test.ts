@@ -1,4 +1,4 @@
-/** The engine's own reader of lengths of time, against Effect's. */
+/** The engine's own parser of durations, compared with Effect's. */
 import { describe, expect, it } from "@effect/vitest"
 import { Duration } from "effect"
 import fc from "fast-check"

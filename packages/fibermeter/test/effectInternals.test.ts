@@ -1,5 +1,5 @@
 /**
- * What the engine relies on and Effect does not document. If one of these fails after an update of Effect, mend
+ * What the engine relies on and Effect does not document. If one of these fails after an update of Effect, fix
  * `effectInternals.ts`: all code that depends on it is there.
  */
 import { describe, expect, it } from "@effect/vitest"

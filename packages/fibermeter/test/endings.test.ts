@@ -1,4 +1,4 @@
-/** What a call ends with that has failed and is interrupted while it winds up. */
+/** The exit of a call that has failed and is interrupted while it waits for its finalizers. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"

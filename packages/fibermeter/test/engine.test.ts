@@ -1,4 +1,4 @@
-/** What the engine offers beyond what the verbs of this package use. */
+/** Parts of the engine that the verbs of this package do not use. */
 import { describe, expect, it } from "@effect/vitest"
 import { calls, check } from "../src/engine.ts"
 

@@ -1,4 +1,4 @@
-/** Limits from other packages: what they are asked, and when. */
+/** Limits from other packages: which of their methods are called, and when. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Fiber } from "effect"
 import { admission } from "../src/engine.ts"

@@ -1,4 +1,4 @@
-/** The priority queue, against a sorted list. */
+/** The priority queue, compared with a sorted list. */
 import { describe, expect, it } from "@effect/vitest"
 import fc from "fast-check"
 import { Heap, type HeapEntry } from "../src/internal/data/heap.ts"

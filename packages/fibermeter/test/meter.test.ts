@@ -1,4 +1,4 @@
-/** Meters as values: made once, shared by calls, by single effects and by starts taken by hand. */
+/** Meters as values: made once, shared by calls, single effects and acquired starts. */
 import { describe, expect, it } from "@effect/vitest"
 import { Context, Deferred, Duration, Effect, Exit, Fiber, Schedule, Scope, Semaphore, Stream } from "effect"
 import { amap, Meter, runAll, runAny, runOnEach } from "../src/index.ts"

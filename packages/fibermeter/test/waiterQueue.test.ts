@@ -1,4 +1,4 @@
-/** The queue of waiters for the same limiters, against the statement of its order on plain lists. */
+/** The queue of waiters for the same limiters, compared with its order on plain lists. */
 import { describe, expect, it } from "@effect/vitest"
 import fc from "fast-check"
 import type { Waiter } from "../src/internal/admission/types.ts"

@@ -1,5 +1,5 @@
 /**
- * The contract table: every verb under every kind of limit, brought to every ending.
+ * The contract table: every verb, under every kind of limit, with every ending.
  *
  * Starts are compared with a reference model to the millisecond. The model knows input order, free permits and the
  * rate, nothing else.

@@ -1,4 +1,4 @@
-/** Failures that stop nothing: `settled: true`, and `stopOnError: false`. */
+/** Failures that do not end the call: `settled: true`, and `stopOnError: false`. */
 import { describe, expect, it } from "vitest"
 import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
 import type { AmapOptions } from "../src/index.ts"

@@ -1,4 +1,4 @@
-/** G9: `runAny` gives the first success, and has interrupted and awaited everybody else before it returns. */
+/** G9: `runAny` returns the first success, after it has interrupted and awaited all other tasks. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit } from "effect"
 import fc from "fast-check"

@@ -1,4 +1,4 @@
-/** Costs: what a task weighs in each window, what becomes of large and of impossible ones, and corrections. */
+/** Costs: what a task spends in each window, large and impossible costs, and corrections. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Stream } from "effect"
 import { amap, Meter, runAll, runOnEach } from "../../src/index.ts"

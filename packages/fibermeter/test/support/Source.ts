@@ -1,4 +1,4 @@
-/** Sources that count what is done to them. */
+/** Sources that count the calls of their methods. */
 import { Cause, Effect, Stream } from "effect"
 
 /** An iterable of `size` items (Infinity allowed) that counts its pulls and closings. `at` may throw. */

@@ -1,5 +1,5 @@
 /**
- * What the tests know about tasks: who started when, how many ran at once, who ended how.
+ * What the tests record about tasks: their starts, how many ran at once, and their ends.
  *
  * A start is the moment `f` is called. A task counts as running from the first step of its effect until the last
  * finalizer that can be hung on it, so the peak is what the task itself would see.

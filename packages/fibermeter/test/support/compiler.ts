@@ -1,4 +1,4 @@
-/** Runs the compilers that are promised on a program, for tests of what they say about it. */
+/** Runs the supported compilers on a program, for tests of their messages. */
 import { execFile } from "node:child_process"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path"

@@ -1,4 +1,4 @@
-/** What still comes while a call that has been decided waits for the tasks that it has cancelled. */
+/** Events while a call that has been decided waits for its cancelled tasks. */
 import { describe, expect, it } from "vitest"
 import { createMeter } from "../../src/index.ts"
 import {

@@ -1,4 +1,4 @@
-/** Limits over windows of time: at most so much in any window, wherever it is laid. */
+/** Limits over windows of time: at most so much in any window, at any offset. */
 import * as fc from "fast-check"
 import { describe, expect, it, vi } from "vitest"
 import { amap, createMeter, runAll, runOnEach } from "../../src/index.ts"

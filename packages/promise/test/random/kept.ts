@@ -1,4 +1,4 @@
-/** Programs that have failed, and what was wrong with them. */
+/** Programs that have failed, with the faults that they have found. */
 import { call, task } from "./program.ts"
 import type { Program } from "./program.ts"
 
