@@ -270,7 +270,13 @@ export const makeUnsafe = (limits: Limits): Meter => ofLimits(readLimits(limits)
  * @category constructors
  * @since 0.1.0
  */
-export const fromSemaphore = (semaphore: Semaphore.Semaphore): Meter => ofLimiters([new SemaphoreLimiter(semaphore)])
+export const fromSemaphore = (semaphore: Semaphore.Semaphore): Meter => {
+  accept(check.kind("a Semaphore", isSemaphore)("the semaphore", semaphore))
+  return ofLimiters([new SemaphoreLimiter(semaphore)])
+}
+
+const isSemaphore = (value: unknown): value is Semaphore.Semaphore =>
+  check.isObject(value) && typeof value.withPermits === "function"
 
 /**
  * Makes a meter of any Effect `Schedule`: it is stepped at each start, and the delay that it gives is the least time
@@ -301,7 +307,10 @@ export const fromSemaphore = (semaphore: Semaphore.Semaphore): Meter => ofLimite
  */
 export const fromSchedule = <Output, E, R>(
   schedule: Schedule.Schedule<Output, unknown, E, R>
-): Meter<E | ScheduleEnded, R> => ofLimiters([new ScheduleLimiter(schedule)])
+): Meter<E | ScheduleEnded, R> => {
+  accept(check.kind("a Schedule", Schedule.isSchedule)("the schedule", schedule))
+  return ofLimiters([new ScheduleLimiter(schedule)])
+}
 
 /**
  * Combines meters that others also use: a task starts when all of them admit it, and takes from all in the same step.

@@ -331,4 +331,13 @@ describe("G11 invalid input", () => {
         expect(yield* messageOfDefect(untyped[name](Effect.succeed(1)))).toContain("an Effect")
       })
   )
+
+  it("Meter.fromSemaphore and Meter.fromSchedule reject anything else", () => {
+    const fromSemaphore: (value: any) => unknown = Meter.fromSemaphore
+    const fromSchedule: (value: any) => unknown = Meter.fromSchedule
+    for (const value of [5, null, undefined, {}, Effect.void]) {
+      expect(() => fromSemaphore(value)).toThrow("the semaphore must be a Semaphore, but is")
+      expect(() => fromSchedule(value)).toThrow("the schedule must be a Schedule, but is")
+    }
+  })
 })
