@@ -129,11 +129,14 @@ export const ways: ReadonlyArray<Way> = [...verbWays, runs]
  * The cases in which starts are compared with the model: all limits under one verb, and the last of them, which has a limit
  * of each kind, under every way.
  */
-export const timings = <L extends { readonly name: string; readonly limits: Limits & ModelLimits }>(
-  table: ReadonlyArray<L>
-) => {
+export const timings = (table: ReadonlyArray<{ readonly name: string; readonly limits: Limits & ModelLimits }>) => {
   const [runAll] = ways.filter(({ name }) => name === "runAll over items")
-  const of = (how: How, way: Way, { limits, name }: L) => ({ how, way, limits, name: `${name}, ${how}, ${way.name}` })
+  const of = (how: How, way: Way, { limits, name }: (typeof table)[number]) => ({
+    how,
+    way,
+    limits,
+    name: `${name}, ${how}, ${way.name}`
+  })
   return [
     ...table.map((each) => of("as options", runAll!, each)),
     ...ways.map((way) => of("as options", way, table.at(-1)!)),
