@@ -2,87 +2,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import fc from "fast-check"
 import type { Waiter } from "../src/internal/admission/types.ts"
-import { maxOvertaken, RankedQueue } from "../src/internal/admission/rankedQueue.ts"
+import { RankedQueue } from "../src/internal/admission/rankedQueue.ts"
 import { WaiterQueue } from "../src/internal/admission/waiterQueue.ts"
+import { QueueModel, type QueueMember } from "./support/queueModel.ts"
 
-interface Member {
-  readonly arrival: number
-  rank: number
+interface Member extends QueueMember {
   position: number
-  readonly permits: number
-  readonly priority: number
-  readonly lane: unknown
-}
-
-/** Slow, and short enough to be compared with the head comment of `waiterQueue.ts`. */
-class Model {
-  private readonly waiters: Array<Member> = []
-  private readonly tags = new Map<unknown, { tag: number; served: number; overtaken: number }>()
-  private clock = 0
-  private services = 0
-  /** Turns of lanes are counted from the first waiter on that has a lane, a priority or permits. */
-  private isRanked = false
-
-  get size(): number {
-    return this.waiters.length
-  }
-
-  get ranks(): ReadonlyArray<number> {
-    return this.waiters.map(({ rank }) => rank).toSorted((a, b) => a - b)
-  }
-
-  add(member: Member): void {
-    this.waiters.push(member)
-    this.isRanked ||= member.permits !== 1 || member.priority !== 0 || member.lane !== undefined
-    if (!this.tags.has(member.lane)) {
-      this.tags.set(member.lane, { tag: this.clock, served: ++this.services, overtaken: 0 })
-    }
-  }
-
-  get first(): Member | undefined {
-    const lanes = [...this.tags].toSorted(([, a], [, b]) => a.tag - b.tag || a.served - b.served)
-    for (const [key, lane] of lanes) {
-      const members = this.in(key)
-      if (members.length === 0) {
-        // Its turn has come, and it is empty.
-        this.tags.delete(key)
-        continue
-      }
-      if (lane.overtaken === maxOvertaken) return members[0]
-      const highest = Math.max(...members.map(({ priority }) => priority))
-      return members.find(({ priority }) => priority === highest)
-    }
-    return undefined
-  }
-
-  earliestWithin(permits: number): Member | undefined {
-    return this.waiters.find((each) => each.permits <= permits)
-  }
-
-  remove(member: Member): void {
-    if (this.in(member.lane)[0] === member) this.tags.get(member.lane)!.overtaken = 0
-    this.waiters.splice(this.waiters.indexOf(member), 1)
-    if (this.waiters.length === 0) {
-      this.tags.clear()
-      this.clock = this.services = 0
-      this.isRanked = false
-    }
-  }
-
-  admit(member: Member): void {
-    if (!this.isRanked) return this.remove(member)
-    const lane = this.tags.get(member.lane)!
-    const [earliest] = this.in(member.lane)
-    if (this.first === member) this.clock = lane.tag
-    lane.tag += member.permits
-    lane.served = ++this.services
-    if (member.priority > earliest!.priority) lane.overtaken++
-    this.remove(member)
-  }
-
-  private in(lane: unknown): ReadonlyArray<Member> {
-    return this.waiters.filter((each) => each.lane === lane)
-  }
 }
 
 const rankedQueue = () => new RankedQueue()
@@ -121,7 +46,7 @@ describe("the queue of a limiter", () => {
     fc.assert(
       fc.property(steps, (all) => {
         const queue = new WaiterQueue()
-        const model = new Model()
+        const model = new QueueModel<Member>()
         const waiting: Array<Member> = []
         let arrivals = 0
         const drop = (member: Member): void => {
@@ -132,7 +57,7 @@ describe("the queue of a limiter", () => {
           const before = queue.first
           if (does === "add" || waiting.length === 0) {
             const rank = ++arrivals
-            const member: Member = { arrival: rank, rank, position: 0, permits, priority, lane }
+            const member: Member = { rank, position: 0, permits, priority, lane }
             waiting.push(member)
             model.add(member)
             expect(queue.add(member as unknown as Waiter, rankedQueue)).toBe(model.first === member)
@@ -152,11 +77,11 @@ describe("the queue of a limiter", () => {
             drop(member)
           }
           expect(queue.first).toBe(model.first)
-          expect(queue.size).toBe(model.size)
+          expect(queue.size).toBe(model.members.length)
           expect(queue.members).toEqual(waiting)
           // Each waiter has a turn of its own.
           expect(new Set(waiting.map(({ rank }) => rank)).size).toBe(waiting.length)
-          if (model.first !== undefined) expect(model.first.rank).toBe(model.ranks[0])
+          if (waiting.length > 0) expect(queue.first!.rank).toBe(Math.min(...waiting.map(({ rank }) => rank)))
         }
       }),
       { numRuns: 150 }

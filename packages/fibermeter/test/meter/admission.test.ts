@@ -2,6 +2,7 @@
  * The rule by which waiters are admitted to several meters: random programs start their tasks at the instants of the
  * reference model, none of them hangs, and the model's waits are bounded as `setQueue.ts` states.
  */
+import { isDeepStrictEqual } from "node:util"
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
@@ -36,7 +37,8 @@ const play = async ({ changes, limits, tasks }: Program): Promise<ReadonlyMap<st
     .map((maxAtOnce) => Meter.makeUnsafe({ maxAtOnce }))
     .toReversed()
   const nanos = (n: number) => Effect.sleep(Duration.nanos(BigInt(n)))
-  const run = (name: string, { inside, lasts, meters: used }: Omit<ModelTask, "at">): Effect.Effect<unknown> => {
+  const run = (name: string, task: Omit<ModelTask, "at">): Effect.Effect<unknown> => {
+    const { inside, lane, lasts, meters: used, permits, priority } = task
     const body = inside === undefined ? nanos(lasts) : Effect.andThen(nanos(inside.after), run(`${name}.`, inside))
     // Listed in another order for every other task.
     const listed = name.length % 2 === 0 ? used : used.toReversed()
@@ -44,7 +46,7 @@ const play = async ({ changes, limits, tasks }: Program): Promise<ReadonlyMap<st
       Effect.sync(() => starts.set(name, Number(world.now))),
       body
     )
-    return Meter.metered(noting, Meter.all(...listed.map((index) => meters[index]!)))
+    return Meter.metered(noting, Meter.all(...listed.map((index) => meters[index]!)), { lane, permits, priority })
   }
   const calls = tasks.map((task, n) =>
     Effect.gen(function* () {
@@ -120,6 +122,52 @@ const program = (isNested: boolean): fc.Arbitrary<Program> =>
     tasks: fc.array(task(isNested), { minLength: 4, maxLength: 30 }),
     changes: fc.array(change, { maxLength: 4 })
   })
+
+/** Tasks with permits, priorities and lanes. No meter is made too small for any of them. */
+const ranked = (isNested: boolean): fc.Arbitrary<Program> => {
+  const ranks = fc.record({
+    permits: fc.constantFrom(1, 1, 1, 2, 3),
+    priority: fc.constantFrom(0, 0, 1, -1, 5),
+    lane: fc.constantFrom(undefined, undefined, "a", "b")
+  })
+  return fc
+    .tuple(program(isNested), fc.infiniteStream(fc.noShrink(ranks)), fc.integer({ min: 1, max: 4 }))
+    .map(([{ changes, limits, tasks }, all, kinds]): Program => {
+      const rank = (task: ModelTask): ModelTask => ({
+        ...task,
+        ...all.next().value!,
+        // More of them for the same meters.
+        meters: task.inside === undefined ? task.meters.slice(0, kinds) : task.meters,
+        ...(task.inside === undefined ? {} : { inside: { ...task.inside, ...all.next().value! } })
+      })
+      const larger = ({ maxAtOnce, ...change }: ModelChange): ModelChange =>
+        maxAtOnce === undefined ? change : { ...change, maxAtOnce: maxAtOnce + 2 }
+      return { limits: limits.map((limit) => limit + 2), tasks: tasks.map(rank), changes: changes.map(larger) }
+    })
+}
+
+describe("random programs with permits, priorities and lanes", () => {
+  it.each([
+    ["start every task at the instant that the rule predicts", false],
+    ["never hang, also where tasks wait for other meters inside of themselves", true]
+  ])("%s", async (_, isNested) => {
+    let different = 0
+    await fc.assert(
+      fc.asyncProperty(ranked(isNested), async (given) => {
+        const model = modelled(given)
+        expect(model.waiting).toBe(0)
+        const starts = await play(given)
+        if (model.hasTie) return
+        expect(sorted(starts)).toEqual(sorted(model.starts))
+        const plain = given.tasks.map(({ at, lasts, meters }) => ({ at, lasts, meters }))
+        if (!isNested)
+          different += Number(!isDeepStrictEqual(modelled({ ...given, tasks: plain }).starts, model.starts))
+      }),
+      { numRuns: 200 }
+    )
+    if (!isNested) expect(different, "programs with another order").toBeGreaterThan(50)
+  })
+})
 
 describe("random programs of four meters", () => {
   it("start every task at the instant that the rule predicts", async () => {

@@ -1,8 +1,9 @@
 /**
  * The rule by which waiters are admitted to several meters, as `setQueue.ts` states it, on plain lists: slow, and short
- * enough to be compared with the statement line by line. Meters limit how many run at once, and can be paused and
- * resized. All times are nanoseconds.
+ * enough to be compared with the statement line by line. Meters limit how many permits are in use, and can be paused and
+ * resized. `queueModel.ts` has the order of waiters for the same meters. All times are nanoseconds.
  */
+import { QueueModel } from "./queueModel.ts"
 
 export interface ModelTask {
   readonly at: number
@@ -13,6 +14,9 @@ export interface ModelTask {
   readonly inside?: Omit<ModelTask, "at"> & { readonly after: number }
   /** When it is interrupted, if it waits then. */
   readonly leavesAt?: number
+  readonly permits?: number
+  readonly priority?: number
+  readonly lane?: string | undefined
 }
 
 export interface ModelChange {
@@ -26,17 +30,36 @@ export interface ModelChange {
 interface Waiter {
   readonly name: string
   readonly meters: ReadonlyArray<number>
+  readonly permits: number
+  readonly priority: number
+  readonly lane: unknown
   readonly started: () => void
-  standsAt: number
-  /** How long it has been first at meters that were closed by their own limits. */
-  closedFor: number
+  readonly queue: Queue
+  rank: number
+}
+
+/** The waiters for the same meters; of several meters, those that need as many permits. */
+class Queue extends QueueModel<Waiter> {
+  readonly meters: ReadonlyArray<number>
+  /** Where its first waiter stands. */
+  standsAt = NaN
+  /** How long that has been first at meters that were closed by their own limits. */
+  closedFor = 0
+
+  constructor(meters: ReadonlyArray<number>) {
+    super()
+    this.meters = meters
+  }
 }
 
 interface Meter {
   maxAtOnce: number
-  running: number
+  inUse: number
+  ended: number
   pausedUntil: number
-  kept: Array<{ readonly waiter: Waiter; readonly until: number }>
+  kept: Array<{ readonly queue: Queue; readonly until: number }>
+  /** The first waiter that lacks permits although some are free, and until when those are kept for it. */
+  short: { readonly waiter: Waiter; readonly since: number; until: number; ended: number } | undefined
   isBeingLookedAt: boolean
 }
 
@@ -63,8 +86,8 @@ export class AdmissionModel {
   hasTie = false
   private readonly meters: ReadonlyArray<Meter>
   private readonly breach: Breach
-  /** In the order of their arrival. */
-  private waiters: Array<Waiter> = []
+  private readonly queues = new Map<string, Queue>()
+  private arrivals = 0
   private events: Array<Event> = []
   private readonly closedSince = new Map<Meter, { readonly waiter: Waiter; readonly at: number }>()
 
@@ -73,15 +96,17 @@ export class AdmissionModel {
     this.longestClosed = limits.map(() => 0)
     this.meters = limits.map((maxAtOnce) => ({
       maxAtOnce,
-      running: 0,
+      inUse: 0,
+      ended: 0,
       pausedUntil: 0,
       kept: [],
+      short: undefined,
       isBeingLookedAt: false
     }))
   }
 
   get waiting(): number {
-    return this.waiters.length
+    return [...this.queues.values()].reduce((sum, { members }) => sum + members.length, 0)
   }
 
   add(name: string, task: ModelTask): void {
@@ -120,7 +145,7 @@ export class AdmissionModel {
   private goOnTo(at: number): void {
     for (const index of this.meters.keys()) {
       const waiter = this.firstAt(index)
-      if (waiter !== undefined && this.isClosedByItself(index)) waiter.closedFor += at - this.now
+      if (waiter !== undefined && this.isClosedByItself(index, waiter)) waiter.queue.closedFor += at - this.now
     }
     this.now = at
   }
@@ -129,7 +154,7 @@ export class AdmissionModel {
     for (const [index, meter] of this.meters.entries()) {
       const waiter = this.firstAt(index)
       const since = this.closedSince.get(meter)
-      const isClosed = waiter !== undefined && this.isClosedByItself(index)
+      const isClosed = waiter !== undefined && this.isClosedByItself(index, waiter)
       if (isClosed && since?.waiter === waiter) continue
       if (since !== undefined) {
         this.longestClosed[index] = Math.max(this.longestClosed[index]!, this.now - since.at)
@@ -139,18 +164,29 @@ export class AdmissionModel {
     }
   }
 
-  private isClosedByItself(index: number): boolean {
-    const { maxAtOnce, pausedUntil, running } = this.meters[index]!
-    return running >= maxAtOnce && pausedUntil <= this.now
+  private isClosedByItself(index: number, { permits }: Waiter): boolean {
+    const { inUse, maxAtOnce, pausedUntil } = this.meters[index]!
+    return inUse + permits > maxAtOnce && pausedUntil <= this.now
   }
 
-  private arrive(name: string, { inside, lasts, leavesAt, meters }: ModelTask, ended: () => void): void {
+  private queueOf(meters: ReadonlyArray<number>, permits: number): Queue {
+    const key = meters.length === 1 ? String(meters[0]) : `${meters.join()} ${permits}`
+    let queue = this.queues.get(key)
+    if (queue === undefined) this.queues.set(key, (queue = new Queue(meters)))
+    return queue
+  }
+
+  private arrive(name: string, task: ModelTask, ended: () => void): void {
+    const { inside, lane, lasts, leavesAt, meters, permits = 1, priority = 0 } = task
     const arrived = this.now
     const started = (): void => {
       this.starts.set(name, this.now)
       this.waits.set(name, this.now - arrived)
       const end = (): void => {
-        for (const index of meters) this.meters[index]!.running--
+        for (const index of meters) {
+          this.meters[index]!.inUse -= permits
+          this.meters[index]!.ended++
+        }
         for (const index of meters) this.look(index)
         ended()
       }
@@ -159,98 +195,146 @@ export class AdmissionModel {
         else this.arrive(`${name}.`, { at: this.now, ...inside }, end)
       })
     }
-    const waiter: Waiter = { name, meters, started, standsAt: NaN, closedFor: 0 }
-    this.waiters.push(waiter)
+    const queue = this.queueOf(meters, permits)
+    const waiter: Waiter = { name, meters, permits, priority, lane, started, queue, rank: ++this.arrivals }
     const closed = meters.find((index) => this.firstAt(index) !== undefined || !this.isOpen(index, waiter))
-    if (closed === undefined) return this.start(waiter)
-    const isAlone = this.firstOf(waiter) === waiter
-    waiter.standsAt = isAlone ? closed : NaN
-    if (isAlone) for (const index of meters) this.look(index)
+    if (closed === undefined) {
+      for (const index of meters) this.meters[index]!.inUse += permits
+      return started()
+    }
+    const isAlone = queue.members.length === 0
+    queue.add(waiter)
+    queue.exchangeTurns()
+    if (isAlone) queue.standsAt = closed
+    const isPassing = meters.length === 1 && this.meters[closed]!.short !== undefined
+    if (queue.first === waiter || isPassing) for (const index of meters) this.look(index)
     if (leavesAt !== undefined) this.at(Math.max(leavesAt, this.now), () => this.leave(waiter))
   }
 
   private leave(waiter: Waiter): void {
-    if (!this.waiters.includes(waiter)) return
-    const wasFirst = this.firstOf(waiter) === waiter
-    this.remove(waiter)
+    const { queue } = waiter
+    if (!queue.members.includes(waiter)) return
+    const wasFirst = queue.first === waiter
+    queue.remove(waiter)
+    this.removed(queue, wasFirst)
     if (wasFirst) for (const index of waiter.meters) this.look(index)
   }
 
-  /** The first waiter of the same set. */
-  private firstOf({ meters }: Waiter): Waiter | undefined {
-    return this.waiters.find((each) => each.meters.join() === meters.join())
+  /** The waiter that is first in rank of those that stand at a meter. */
+  private firstAt(index: number): Waiter | undefined {
+    return this.firstsAt(index)[0]
   }
 
-  private firstAt(index: number): Waiter | undefined {
-    return this.waiters.find(({ standsAt }) => standsAt === index)
+  /** The first waiter of each queue that stands there. */
+  private firstsAt(index: number): ReadonlyArray<Waiter> {
+    const queues = [...this.queues.values()].filter(({ members, standsAt }) => standsAt === index && members.length > 0)
+    return queues.map(({ first }) => first!).toSorted((a, b) => a.rank - b.rank)
   }
 
   private isOpen(index: number, waiter: Waiter): boolean {
-    const { kept, maxAtOnce, pausedUntil, running } = this.meters[index]!
-    const rank = (each: Waiter): number => this.waiters.indexOf(each)
     const first = this.firstAt(index)
-    if (first !== undefined && rank(first) < rank(waiter)) return false
-    const binding = kept.filter((each) => each.until > this.now && rank(each.waiter) < rank(waiter))
-    return pausedUntil <= this.now && running + binding.length < maxAtOnce
+    if (first !== undefined && first.rank < waiter.rank && !this.isPassable(index, waiter)) return false
+    return this.hasRoom(index, waiter)
   }
 
-  /** Checks the waiters at a meter, until it is closed to the first of them. */
+  /** Whether room is left, whichever waiters stand there. */
+  private hasRoom(index: number, { permits, rank }: Waiter): boolean {
+    const { inUse, kept, maxAtOnce, pausedUntil } = this.meters[index]!
+    const binding = kept.filter(({ queue, until }) => until > this.now && queue.first!.rank < rank)
+    const keptPermits = binding.reduce((sum, { queue }) => sum + queue.first!.permits, 0)
+    return pausedUntil <= this.now && inUse + keptPermits + permits <= maxAtOnce
+  }
+
+  /** Whether a waiter may start before the first one, which lacks permits. */
+  private isPassable(index: number, { permits }: Waiter): boolean {
+    const { inUse, maxAtOnce, short } = this.meters[index]!
+    return short?.waiter === this.firstAt(index) && short!.until <= this.now && permits <= maxAtOnce - inUse
+  }
+
+  /** Admits those that stand at a meter, until it is closed to the first of them. */
   private look(index: number): void {
     const meter = this.meters[index]!
     if (meter.isBeingLookedAt) return
     meter.isBeingLookedAt = true
     for (let waiter = this.firstAt(index); waiter !== undefined; waiter = this.firstAt(index)) {
-      if (!this.isOpen(index, waiter)) break
-      this.opened(waiter)
+      const next = this.isOpen(index, waiter) ? waiter : this.smaller(index, waiter)
+      if (next === undefined) break
+      this.opened(next)
     }
+    if (this.firstAt(index) === undefined) meter.short = undefined
     meter.isBeingLookedAt = false
   }
 
-  /** The meter at which it waits is open to it. */
+  /** The waiter that starts before the first one, if that lacks permits and the free ones are not kept any more. */
+  private smaller(index: number, first: Waiter): Waiter | undefined {
+    const meter = this.meters[index]!
+    const { ended, inUse, maxAtOnce } = meter
+    const free = maxAtOnce - inUse
+    if (meter.pausedUntil > this.now || free <= 0 || first.permits <= free) return undefined
+    if (meter.short?.waiter !== first) {
+      meter.short = { waiter: first, since: this.now, until: this.now + 1_000_000, ended }
+      this.at(meter.short.until, () => this.look(index))
+    } else if (meter.short.ended !== ended) {
+      meter.short.until = this.now + Math.max(1_000_000, Math.ceil((this.now - meter.short.since) / 2))
+      meter.short.ended = ended
+      this.at(meter.short.until, () => this.look(index))
+    }
+    if (meter.short.until > this.now) return undefined
+    const sets = this.firstsAt(index).filter(({ meters }) => meters.length > 1)
+    const single = this.queues.get(String(index))?.earliestWithin(free)
+    const smaller = [...sets, ...(single === undefined ? [] : [single])].filter(({ permits }) => permits <= free)
+    const [next] = smaller.toSorted((a, b) => a.rank - b.rank)
+    return next !== undefined && this.hasRoom(index, next) ? next : undefined
+  }
+
+  /** The meter where it stands is open to it. */
   private opened(waiter: Waiter): void {
-    const { meters } = waiter
-    const open = meters.filter((each) => this.isOpen(each, waiter))
+    const { meters, queue } = waiter
+    const here = queue.standsAt
+    const open = meters.filter((each) => each === here || this.isOpen(each, waiter))
     const closed = meters.find((each) => !open.includes(each))
     if (closed === undefined) {
       this.start(waiter)
     } else {
-      this.stopKeeping(waiter)
-      waiter.standsAt = closed
-      if (this.firstAt(closed) === waiter) this.keep(open, waiter)
+      this.stopKeeping(queue)
+      queue.standsAt = closed
+      if (this.firstAt(closed) === waiter) this.keep(open, queue)
     }
     for (const each of meters) this.look(each)
   }
 
-  private keep(open: ReadonlyArray<number>, waiter: Waiter): void {
+  private keep(open: ReadonlyArray<number>, queue: Queue): void {
     const { keeps } = this.breach
     if (keeps === "never") return
-    const time = Math.max(1_000_000, Math.ceil(waiter.closedFor / 2))
+    const time = Math.max(1_000_000, Math.ceil(queue.closedFor / 2))
     const until = keeps === "for ever" ? Infinity : this.now + time
-    this.hasTie ||= this.meters.some(({ kept }) => kept.some((each) => each.until === until && each.waiter !== waiter))
+    this.hasTie ||= this.meters.some(({ kept }) => kept.some((each) => each.until === until && each.queue !== queue))
     for (const index of open) {
       const meter = this.meters[index]!
-      const kept = { waiter, until }
+      const kept = { queue, until }
       meter.kept.push(kept)
       // Not if it has been replaced: where both would end in the same instant, the order of the set is that of the later.
       if (until !== Infinity) this.at(until, () => meter.kept.includes(kept) && this.look(index))
     }
   }
 
-  private stopKeeping(waiter: Waiter): void {
-    for (const meter of this.meters) meter.kept = meter.kept.filter((each) => each.waiter !== waiter)
+  private stopKeeping(queue: Queue): void {
+    for (const meter of this.meters) meter.kept = meter.kept.filter((each) => each.queue !== queue)
   }
 
   private start(waiter: Waiter): void {
-    this.remove(waiter)
-    for (const index of waiter.meters) this.meters[index]!.running++
+    const { meters, permits, queue } = waiter
+    const wasFirst = queue.first === waiter
+    queue.admit(waiter)
+    this.removed(queue, wasFirst)
+    for (const index of meters) this.meters[index]!.inUse += permits
     waiter.started()
   }
 
-  private remove(waiter: Waiter): void {
-    this.stopKeeping(waiter)
-    this.waiters = this.waiters.filter((each) => each !== waiter)
-    const next = this.firstOf(waiter)
-    // The next one of its set now waits where it waited.
-    if (next !== undefined && Number.isNaN(next.standsAt)) next.standsAt = waiter.standsAt
+  private removed(queue: Queue, wasFirst: boolean): void {
+    queue.exchangeTurns()
+    if (!wasFirst) return
+    this.stopKeeping(queue)
+    queue.closedFor = 0
   }
 }
