@@ -18,6 +18,7 @@ export default defineConfig({
     projects: [
       { extends: true, test: { name: "fibermeter", include: ["packages/fibermeter/test/**/*.test.ts"] } },
       { extends: true, test: { name: "promise", include: ["packages/promise/test/**/*.test.ts"] } },
+      { extends: true, test: { name: "redis", include: ["packages/redis/test/**/*.test.ts"] } },
       { extends: true, test: { name: "examples", include: ["examples/**/*.test.ts"] } },
       { extends: true, test: { name: "scripts", include: ["scripts/**/*.test.ts"] } },
       {

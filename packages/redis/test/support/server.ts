@@ -1,0 +1,88 @@
+/** A `redis-server` on a free port of the loopback interface, for one test file. It is stopped by its own process handle. */
+import { spawn } from "node:child_process"
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { delimiter, join } from "node:path"
+import { afterAll, beforeAll, describe } from "vitest"
+import { connect, type Connection } from "./resp.ts"
+
+const binary = (process.env["PATH"] ?? "")
+  .split(delimiter)
+  .map((folder) => join(folder, "redis-server"))
+  .find((file) => existsSync(file))
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer()
+    server.on("error", reject)
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
+    })
+  })
+
+export const persistences = ["none", "aof"] as const
+export type Persistence = (typeof persistences)[number]
+
+interface Server {
+  readonly connect: () => Promise<Connection>
+  readonly stop: () => Promise<void>
+}
+
+const start = async (persistence: Persistence): Promise<Server> => {
+  const folder = mkdtempSync(join(tmpdir(), "fibermeter-redis-"))
+  const port = await freePort()
+  const child = spawn(
+    binary!,
+    ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--maxmemory-policy", "noeviction"]
+      .concat(["--appendonly", persistence === "aof" ? "yes" : "no"])
+      .concat(["--loglevel", "warning"]),
+    { stdio: "ignore" }
+  )
+  const ended = new Promise<void>((resolve) => child.on("exit", () => resolve()))
+  // The server has no way to say that it listens, other than to answer.
+  const waitFor = async (): Promise<Connection> => {
+    for (;;) {
+      if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}`)
+      try {
+        return await connect(port)
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+    }
+  }
+  const first = await waitFor()
+  await first.send(["PING"])
+  first.close()
+  return {
+    connect: () => connect(port),
+    stop: async () => {
+      child.kill("SIGTERM")
+      await ended
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+}
+
+/** Whether tests with a server run. In CI they have to. */
+export const hasServer = binary !== undefined
+
+/** Tests with a server. Without `redis-server` they are left out, and say so by their name. */
+export const describeWithServer = (
+  name: string,
+  persistence: Persistence,
+  tests: (server: () => Server) => void
+): void => {
+  const remark = hasServer
+    ? ""
+    : " (left out, since there is no redis-server in the PATH: apt-get install redis-server)"
+  describe.runIf(hasServer)(`${name}, persistence: ${persistence}${remark}`, () => {
+    let server: Server | undefined
+    beforeAll(async () => {
+      server = await start(persistence)
+    })
+    afterAll(() => server?.stop())
+    tests(() => server!)
+  })
+}
