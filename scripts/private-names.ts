@@ -48,7 +48,7 @@ const memberTypes = [
 
 /** `publicTypes`: the declarations that are published, as text. */
 export const privateNames = (publicTypes: string): ReadonlyArray<string> => {
-  const nodes = globSync("packages/*/src/**/*.ts", { cwd: root }).flatMap((file) =>
+  const nodes = globSync("packages/{fibermeter,promise}/src/**/*.ts", { cwd: root }).flatMap((file) =>
     nodesIn(parseSync(file, readFileSync(join(root, file), "utf8")).program as unknown as Node)
   )
   const members = nodes.filter(({ type }) => memberTypes.includes(type)).flatMap(nameOf)
