@@ -428,16 +428,20 @@ describe("a throw in the library's own code after a task has been admitted: time
     await meter.idle()
   })
 
-  it.each<readonly [string, (meter: Meter, task: () => unknown) => Promise<unknown>]>([
-    ["run", (meter, task) => meter.run(task)],
-    ["run with grace", (meter, task) => meter.run(task, { grace: 10 })],
-    ["runAll", (meter, task) => runAll([task], { meter })]
-  ])("of a waiter that the end of %s admits: each permit comes back once", async (_, call) => {
+  type Waiter = (meter: Meter) => Promise<unknown>
+  const run: Waiter = (meter) => meter.run(task, { timeout: 10 })
+  const verb: Waiter = (meter) => runAll([task, task], { meter, timeout: 10 })
+  it.each<readonly [string, (meter: Meter, task: () => unknown) => Promise<unknown>, Waiter]>([
+    ["run", (meter, task) => meter.run(task), run],
+    ["run with grace", (meter, task) => meter.run(task, { grace: 10 }), run],
+    ["runAll", (meter, task) => runAll([task], { meter }), run],
+    ["runAll, of a verb", (meter, task) => runAll([task], { meter }), verb]
+  ])("of a waiter that the end of %s admits: each permit comes back once", async (_, call, wait) => {
     const meter = createMeter({ maxAtOnce: 1 })
     let waiter = watch(task())
     await withoutTimers(() =>
       call(meter, () => {
-        waiter = watch(meter.run(task, { timeout: 10 }))
+        waiter = watch(wait(meter))
       })
     )
     expect(waiter.outcome).toMatchObject({ status: "rejected", reason: broken })

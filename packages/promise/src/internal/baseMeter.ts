@@ -150,8 +150,7 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     try {
       run.begin()
     } catch (error) {
-      run.ignorePromise()
-      throw error
+      if (run.ignorePromise()) throw error
     }
     return promise
   }

@@ -225,9 +225,11 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
     this.rest()
   }
 
-  /** The caller gets another promise, since `begin` has thrown. */
-  ignorePromise(): void {
-    if (this.settle !== undefined) this.settle = ignore
+  /** Settles the promise of a call whose `begin` has thrown no more. Returns whether it has not settled before. */
+  ignorePromise(): boolean {
+    if (this.settle === undefined) return false
+    this.settle = ignore
+    return true
   }
 
   override release(): void {
