@@ -438,7 +438,7 @@ describe("a throw in the library's own code after a task has been admitted: time
     ["runAll, of a verb", (meter, task) => runAll([task], { meter }), verb]
   ])("of a waiter that the end of %s admits: each permit comes back once", async (_, call, wait) => {
     const meter = createMeter({ maxAtOnce: 1 })
-    let waiter = watch(task())
+    let waiter = watch<unknown>(task())
     await withoutTimers(() =>
       call(meter, () => {
         waiter = watch(wait(meter))
