@@ -26,7 +26,7 @@ import { accept, attempt } from "./internal/input/accept.ts"
 import { times } from "./internal/call/verbCall.ts"
 import * as check from "./internal/input/validate.ts"
 import { Closed, refusalOf } from "./internal/admission/errors.ts"
-import type { ExcessiveCost, ExcessivePermits, ScheduleEnded } from "./internal/admission/errors.ts"
+import type { ExcessiveCost, ExcessivePermits, Overloaded, ScheduleEnded } from "./internal/admission/errors.ts"
 import { FiberRequest, yieldBefore } from "./internal/admission/fiberRequest.ts"
 import type { Ask } from "./internal/admission/fiberRequest.ts"
 import { inOrder, namesOf, limitersTogether } from "./internal/admission/limiter.ts"
@@ -34,6 +34,7 @@ import type { Limiter } from "./internal/admission/limiter.ts"
 import { CopyId, limitersOf, isAnyMeter, hasLimiters, meterCheck, TypeId } from "./internal/meter/meterLimiters.ts"
 import type { WithLimiters } from "./internal/meter/meterLimiters.ts"
 import { correct as correctHolding } from "./internal/admission/reservation.ts"
+import type { WaitLimits } from "./internal/admission/overload.ts"
 import type { Cost } from "./internal/admission/reservation.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import { KeyedLimiters } from "./internal/meter/keyedLimiters.ts"
@@ -47,7 +48,14 @@ import { SemaphoreLimiter } from "./internal/limits/semaphoreLimiter.ts"
 import { snapshotOf } from "./internal/meter/snapshot.ts"
 import { Timeline } from "./internal/runtime/timeline.ts"
 
-export { Closed, Deadlock, ExcessiveCost, ExcessivePermits, ScheduleEnded } from "./internal/admission/errors.ts"
+export {
+  Closed,
+  Deadlock,
+  ExcessiveCost,
+  ExcessivePermits,
+  Overloaded,
+  ScheduleEnded
+} from "./internal/admission/errors.ts"
 
 /**
  * Admits the start of tasks and learns of their end. `E` is how admission itself can fail and `R` what it needs; both
@@ -89,6 +97,14 @@ export type MeterError<M> =
   M extends Meter<infer E, any> ? E : M extends ReadonlyArray<infer Each> ? MeterError<Each> : never
 
 /**
+ * The errors that meters bring into a call of a verb. A verb is never refused because of overload: its items wait.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type VerbMeterError<M> = Exclude<MeterError<M>, Overloaded>
+
+/**
  * The services that meters bring into a call.
  *
  * @category models
@@ -126,6 +142,33 @@ export interface Limits {
 }
 
 /**
+ * The limits a meter can have: beside those that verbs also have, limits on how many calls of `metered` and `acquire` may
+ * wait, and for how long. A call that is refused fails with `Overloaded`.
+ *
+ * The items of verbs are neither counted nor refused: a verb pulls an item only when it can wait for its start.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface MeterLimits extends Limits {
+  /** The most calls that wait at the same time: a whole number, at least 0. One more is refused at once. */
+  readonly maxWaiting?: number | undefined
+  /**
+   * How long a call may wait. It is refused at once if the rate and the windows cannot admit it in time, counting the calls
+   * that wait before it; otherwise when the time is up. The time that a task runs does not count.
+   */
+  readonly waitTimeout?: Duration.Input | undefined
+  /**
+   * Which call is refused if `maxWaiting` wait already: the one that comes (`"refuse"`, the default), or the one that has
+   * waited longest among those of the lowest priority (`"dropOldest"`).
+   */
+  readonly overflow?: "refuse" | "dropOldest" | undefined
+}
+
+/** Limits without those on waiting. */
+type PatientLimits = Limits & { readonly maxWaiting?: undefined; readonly waitTimeout?: undefined }
+
+/**
  * A limit over any window of time of that length.
  *
  * @category models
@@ -144,7 +187,11 @@ export interface Window {
  */
 export type { Cost }
 
-const readLimits = (limits: unknown): Limits => accept(check.required(times.limits, limits)) as Limits
+/** Durations as milliseconds. */
+type CheckedLimits = Limits & WaitLimits
+
+const readLimits = (limits: unknown): CheckedLimits =>
+  accept(check.required(times.meterLimits, limits)) as CheckedLimits
 
 /** The limiters of what has to be a meter, to be asked for at each use. */
 const readMeter = (meter: unknown): (() => ReadonlyArray<Limiter>) => {
@@ -216,14 +263,30 @@ export const isMeter = (u: unknown): u is Meter<unknown, unknown> => hasLimiters
  * @category constructors
  * @since 0.1.0
  */
-export const make = (limits: Limits): Effect.Effect<Meter> =>
+export const make: {
+  /**
+   * Makes a meter. Dies with a `Cause.IllegalArgumentError` if a limit is invalid.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  (limits: PatientLimits): Effect.Effect<Meter>
+  /**
+   * Makes a meter that refuses calls with `Overloaded` if too many wait, or wait too long. Dies with a
+   * `Cause.IllegalArgumentError` if a limit is invalid.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  (limits: MeterLimits): Effect.Effect<Meter<Overloaded>>
+} = (limits: MeterLimits): Effect.Effect<Meter> =>
   Effect.map(
     attempt(() => readLimits(limits)),
     ofLimits
   )
 
 /** A new meter each time. */
-const ofLimits = (limits: Limits): Meter => ofLimiters([new SharedLimiter(limits)])
+const ofLimits = (limits: CheckedLimits): Meter => ofLimiters([new SharedLimiter(limits)])
 
 /**
  * Makes a meter outside of Effect, for instance as a constant of a module. Throws a `Cause.IllegalArgumentError` if a
@@ -241,7 +304,23 @@ const ofLimits = (limits: Limits): Meter => ofLimiters([new SharedLimiter(limits
  * @category constructors
  * @since 0.1.0
  */
-export const makeUnsafe = (limits: Limits): Meter => ofLimits(readLimits(limits))
+export const makeUnsafe: {
+  /**
+   * Makes a meter outside of Effect. Throws a `Cause.IllegalArgumentError` if a limit is invalid.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  (limits: PatientLimits): Meter
+  /**
+   * Makes a meter outside of Effect that refuses calls with `Overloaded` if too many wait, or wait too long. Throws a
+   * `Cause.IllegalArgumentError` if a limit is invalid.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  (limits: MeterLimits): Meter<Overloaded>
+} = (limits: MeterLimits): Meter => ofLimits(readLimits(limits))
 
 /**
  * Makes a meter of an Effect `Semaphore`: each task holds one of its permits while it runs.
@@ -424,10 +503,16 @@ export interface TaskOptions {
    * turns, and get equal numbers of permits. Within a lane, the priority counts.
    */
   readonly lane?: unknown
+  /**
+   * How long the task may wait for its start; a `waitTimeout` of the meter applies as well. It fails with `Overloaded` at once
+   * if the rate and the windows cannot admit it in time, otherwise when the time is up.
+   */
+  readonly waitTimeout?: Duration.Input | undefined
 }
 
 /** The errors that options add. */
 type TaskError<O> =
+  | (O extends { readonly waitTimeout: Duration.Input } ? Overloaded : never)
   | (O extends { readonly cost: Cost } ? ExcessiveCost : never)
   | (O extends { readonly permits: number } ? ExcessivePermits : never)
 
@@ -867,7 +952,7 @@ export const resize: {
    * @category control
    * @since 0.1.0
    */
-  (limits: Limits): (meter: AnyMeter) => Effect.Effect<void>
+  (limits: MeterLimits): (meter: AnyMeter) => Effect.Effect<void>
   /**
    * Changes the given limits of a meter, at once, also for the tasks that already wait. `Infinity` lifts one.
    *
@@ -879,7 +964,7 @@ export const resize: {
    * @category control
    * @since 0.1.0
    */
-  (meter: AnyMeter, limits: Limits): Effect.Effect<void>
+  (meter: AnyMeter, limits: MeterLimits): Effect.Effect<void>
 } = /* @__PURE__ */ dual(2, (meter: unknown, limits: unknown): Effect.Effect<void> =>
   reading(
     () => ({ limiters: readMeter(meter), limits: readLimits(limits) }),
@@ -887,6 +972,11 @@ export const resize: {
       const [limiter, another] = limiters()
       if (another !== undefined || !(limiter instanceof SharedLimiter)) {
         throw new Cause.IllegalArgumentError("only a meter made by make, makeUnsafe or keyed can be resized")
+      }
+      const { maxWaiting, waitTimeout } = limits
+      if (limiter.waitLimit === undefined && (maxWaiting !== undefined || waitTimeout !== undefined)) {
+        const reason = "its type says that it never fails with Overloaded. Make it with maxWaiting: Infinity"
+        throw new Cause.IllegalArgumentError(`a meter that was made without limits on waiting gets none: ${reason}`)
       }
       limiter.resize(limits, ofFiber(fiber))
       return Effect.void
@@ -1132,8 +1222,10 @@ export const retryAfter = (source: unknown): Effect.Effect<Option.Option<Duratio
  * @category layers
  * @since 0.1.0
  */
-export const layer = <Self>(service: Context.Key<Self, Meter>, limits: Limits): Layer.Layer<Self> =>
-  Layer.effect(service, make(limits))
+export const layer = <Self, E extends Overloaded = never>(
+  service: Context.Key<Self, Meter<E>>,
+  limits: [E] extends [never] ? Limits : MeterLimits
+): Layer.Layer<Self> => Layer.effect(service, make(limits as PatientLimits))
 
 /**
  * The limits of a meter as configuration: a `Config` for each of them, or one `Config` for all of them.
@@ -1195,7 +1287,7 @@ export const layerConfig = <Self>(
   service: Context.Key<Self, Meter>,
   limits: LimitsConfig
 ): Layer.Layer<Self, Config.ConfigError> =>
-  Layer.effect(service, Effect.flatMap(unwrap(limits) as Effect.Effect<Limits, Config.ConfigError>, make))
+  Layer.effect(service, Effect.flatMap(unwrap(limits) as Effect.Effect<PatientLimits, Config.ConfigError>, make))
 
 /** As `Config.unwrap`, which would load all of `effect/Config` and `effect/Schema` with this module. */
 const unwrap = (wrapped: unknown): Effect.Effect<unknown, Config.ConfigError> => {
@@ -1211,9 +1303,9 @@ const unwrap = (wrapped: unknown): Effect.Effect<unknown, Config.ConfigError> =>
  * @category models
  * @since 0.1.0
  */
-export interface Keyed<in K> {
+export interface Keyed<in K, out E = never> {
   /** The meter of a key. It may be kept: it is the same for the same key, however long nobody has used it. */
-  readonly for: (key: K) => Meter
+  readonly for: (key: K) => Meter<E>
   /**
    * How many keys are in use, or were until less than their longest window ago. Reading it changes nothing; it takes
    * time in proportion to the number of keys that are kept.
@@ -1251,7 +1343,24 @@ export interface Keyed<in K> {
  * @category constructors
  * @since 0.1.0
  */
-export const keyed = <K>(limits: Limits): Effect.Effect<Keyed<K>> =>
+export const keyed: {
+  /**
+   * Makes a family of meters with the same limits, one for each key. Dies with a `Cause.IllegalArgumentError` if a limit is
+   * invalid.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  <K>(limits: PatientLimits): Effect.Effect<Keyed<K>>
+  /**
+   * Makes a family of meters with the same limits, one for each key, which refuse calls with `Overloaded` if too many wait, or
+   * wait too long. Dies with a `Cause.IllegalArgumentError` if a limit is invalid.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  <K>(limits: MeterLimits): Effect.Effect<Keyed<K, Overloaded>>
+} = <K>(limits: MeterLimits): Effect.Effect<Keyed<K>> =>
   Effect.map(
     attempt(() => readLimits(limits)),
     (read) => keyedBy<K>(read)
@@ -1276,10 +1385,26 @@ export const keyed = <K>(limits: Limits): Effect.Effect<Keyed<K>> =>
  * @category constructors
  * @since 0.1.0
  */
-export const keyedUnsafe = <K>(limits: Limits): Keyed<K> => keyedBy(readLimits(limits))
+export const keyedUnsafe: {
+  /**
+   * Makes a family of meters outside of Effect. Throws a `Cause.IllegalArgumentError` if a limit is invalid.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  <K>(limits: PatientLimits): Keyed<K>
+  /**
+   * Makes a family of meters outside of Effect, which refuse calls with `Overloaded` if too many wait, or wait too long. Throws
+   * a `Cause.IllegalArgumentError` if a limit is invalid.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  <K>(limits: MeterLimits): Keyed<K, Overloaded>
+} = <K>(limits: MeterLimits): Keyed<K> => keyedBy(readLimits(limits))
 
 /** A new family each time. */
-const keyedBy = <K>(limits: Limits): Keyed<K> => {
+const keyedBy = <K>(limits: CheckedLimits): Keyed<K> => {
   const limiters = new KeyedLimiters<K>(() => new SharedLimiter(limits))
   return {
     for: (key) => ofLimitersAtUse(() => [limiters.of(key)]),
@@ -1296,7 +1421,7 @@ interface Start {
   readonly options: Readonly<Record<string, unknown>> | undefined
 }
 
-const startChecks: check.Checks = { ...check.rank, cost: (_, cost) => check.copyOfCost(cost) }
+const startChecks: check.Checks = { ...check.rank, waitTimeout: times.wait, cost: (_, cost) => check.copyOfCost(cost) }
 
 const readStart = (meter: unknown, options: unknown): Start => ({
   limiters: readMeter(meter),

@@ -11,7 +11,7 @@ import { Feed } from "./internal/results/feed.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import type { Run } from "./internal/run/run.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
-import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
+import type { Cost, Meters, MeterServices, VerbMeterError } from "./Meter.ts"
 import type { AmapOptions, CostError, PermitsError } from "./Options.ts"
 
 /**
@@ -71,7 +71,7 @@ export const amap: {
     items: Items<A, SE, SR>
   ) => Stream.Stream<
     B,
-    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>> | PermitsError<NoInfer<P>>,
+    E | NoInfer<SE> | VerbMeterError<NoInfer<M>> | CostError<NoInfer<C>> | PermitsError<NoInfer<P>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
   /**
@@ -102,7 +102,7 @@ export const amap: {
     options?: AmapOptions<M, ItemOf<I>, C, P>
   ): Stream.Stream<
     B,
-    E | ItemsError<I> | MeterError<M> | CostError<C> | PermitsError<P>,
+    E | ItemsError<I> | VerbMeterError<M> | CostError<C> | PermitsError<P>,
     R | ItemsServices<I> | MeterServices<M>
   >
   /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */

@@ -7,7 +7,7 @@ import { isIterable, isThenable } from "./internal/input/validate.ts"
 import { All } from "./internal/results/all.ts"
 import type { AnyFunction, Meant } from "./internal/call/wrongCall.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
-import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
+import type { Cost, Meters, MeterServices, VerbMeterError } from "./Meter.ts"
 import type { CostError, PermitsError, Options } from "./Options.ts"
 
 type AnyEffect = Effect.Effect<any, any, any>
@@ -89,7 +89,7 @@ export const runAll: {
     items: Items<A, SE, SR>
   ) => Effect.Effect<
     Array<B>,
-    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>> | PermitsError<NoInfer<P>>,
+    E | NoInfer<SE> | VerbMeterError<NoInfer<M>> | CostError<NoInfer<C>> | PermitsError<NoInfer<P>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
   /**
@@ -120,7 +120,7 @@ export const runAll: {
     options?: Options<M, ItemOf<I>, C, P>
   ): Effect.Effect<
     Array<B>,
-    E | ItemsError<I> | MeterError<M> | CostError<C> | PermitsError<P>,
+    E | ItemsError<I> | VerbMeterError<M> | CostError<C> | PermitsError<P>,
     R | ItemsServices<I> | MeterServices<M>
   >
   /**
@@ -149,7 +149,7 @@ export const runAll: {
     options?: Options<M, MemberOf<T>, C, P>
   ): Effect.Effect<
     Results<T>,
-    ErrorOf<T> | MeterError<NoInfer<M>> | CostError<NoInfer<C>> | PermitsError<NoInfer<P>>,
+    ErrorOf<T> | VerbMeterError<NoInfer<M>> | CostError<NoInfer<C>> | PermitsError<NoInfer<P>>,
     ServicesOf<T> | MeterServices<NoInfer<M>>
   >
   /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */
@@ -174,7 +174,7 @@ export const runAll: {
   ): Effect.Effect<
     Q extends AnyFunction ? Array<B> : Results<T>,
     | (Q extends AnyFunction ? E | SE : ErrorOf<T>)
-    | MeterError<NoInfer<M>>
+    | VerbMeterError<NoInfer<M>>
     | CostError<NoInfer<C>>
     | PermitsError<NoInfer<P>>,
     (Q extends AnyFunction ? R | SR : ServicesOf<T>) | MeterServices<NoInfer<M>>

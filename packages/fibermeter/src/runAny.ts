@@ -6,7 +6,7 @@ import type { Arguments } from "./internal/call/verbCall.ts"
 import { Any } from "./internal/results/any.ts"
 import type { AnyFunction, Meant } from "./internal/call/wrongCall.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
-import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
+import type { Cost, Meters, MeterServices, VerbMeterError } from "./Meter.ts"
 import type { CostError, PermitsError, RunAnyOptions } from "./Options.ts"
 
 type AnyEffect = Effect.Effect<any, any, any>
@@ -80,7 +80,7 @@ export const runAny: {
     | E
     | NoInfer<SE>
     | Cause.NoSuchElementError
-    | MeterError<NoInfer<M>>
+    | VerbMeterError<NoInfer<M>>
     | CostError<NoInfer<C>>
     | PermitsError<NoInfer<P>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
@@ -113,7 +113,7 @@ export const runAny: {
     options?: RunAnyOptions<M, ItemOf<I>, C, P>
   ): Effect.Effect<
     B,
-    E | ItemsError<I> | Cause.NoSuchElementError | MeterError<M> | CostError<C> | PermitsError<P>,
+    E | ItemsError<I> | Cause.NoSuchElementError | VerbMeterError<M> | CostError<C> | PermitsError<P>,
     R | ItemsServices<I> | MeterServices<M>
   >
   /**
@@ -145,7 +145,7 @@ export const runAny: {
     Effect.Success<MemberOf<T>>,
     | Effect.Error<MemberOf<T>>
     | NoneError<T>
-    | MeterError<NoInfer<M>>
+    | VerbMeterError<NoInfer<M>>
     | CostError<NoInfer<C>>
     | PermitsError<NoInfer<P>>,
     Effect.Services<MemberOf<T>> | MeterServices<NoInfer<M>>
@@ -172,7 +172,7 @@ export const runAny: {
   ): Effect.Effect<
     Q extends AnyFunction ? B : Effect.Success<MemberOf<T>>,
     | (Q extends AnyFunction ? E | SE | Cause.NoSuchElementError : Effect.Error<MemberOf<T>> | NoneError<T>)
-    | MeterError<NoInfer<M>>
+    | VerbMeterError<NoInfer<M>>
     | CostError<NoInfer<C>>
     | PermitsError<NoInfer<P>>,
     (Q extends AnyFunction ? R | SR : Effect.Services<MemberOf<T>>) | MeterServices<NoInfer<M>>

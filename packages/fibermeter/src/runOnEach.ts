@@ -3,7 +3,7 @@ import type * as Effect from "effect/Effect"
 import { dualVerb, execute } from "./internal/call/verbCall.ts"
 import { discard } from "./internal/results/discard.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
-import type { Cost, MeterError, Meters, MeterServices } from "./Meter.ts"
+import type { Cost, Meters, MeterServices, VerbMeterError } from "./Meter.ts"
 import type { CostError, PermitsError, Options } from "./Options.ts"
 
 /**
@@ -66,7 +66,7 @@ export const runOnEach: {
     items: Items<A, SE, SR>
   ) => Effect.Effect<
     void,
-    E | NoInfer<SE> | MeterError<NoInfer<M>> | CostError<NoInfer<C>> | PermitsError<NoInfer<P>>,
+    E | NoInfer<SE> | VerbMeterError<NoInfer<M>> | CostError<NoInfer<C>> | PermitsError<NoInfer<P>>,
     R | NoInfer<SR> | MeterServices<NoInfer<M>>
   >
   /**
@@ -99,7 +99,7 @@ export const runOnEach: {
     options?: Options<M, ItemOf<I>, C, P>
   ): Effect.Effect<
     void,
-    E | ItemsError<I> | MeterError<M> | CostError<C> | PermitsError<P>,
+    E | ItemsError<I> | VerbMeterError<M> | CostError<C> | PermitsError<P>,
     R | ItemsServices<I> | MeterServices<M>
   >
   /** Makes the compiler report wrong calls at the wrong argument: see `wrongCall.ts`. */

@@ -15,5 +15,5 @@ export const acceptCost = (limiters: admission.Reservation["limiters"], cost: un
   accept(check.cost(admission.namesOf(limiters), cost))
 
 /** The reason of a call whose start is refused: by a limiter, or by a signal that cannot be read. */
-export const refusal = (reason: admission.Refusal): unknown =>
+export const refusal = (reason: Exclude<admission.Refusal, admission.Overloaded>): unknown =>
   reason._tag === "Failure" ? reason.cause : new RangeError(admission.excessMessage(reason))

@@ -3,7 +3,9 @@
  */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
-import { excessMessage } from "./refusal.ts"
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import { excessMessage, overloadMessage } from "./refusal.ts"
 import type { Refusal } from "./refusal.ts"
 
 /**
@@ -92,6 +94,26 @@ export class Closed extends Data.TaggedError("Closed") {
   override readonly message = "the meter is being drained, or is closed: it accepts no more tasks"
 }
 
+/**
+ * The meter is overloaded: as many calls wait as its `maxWaiting` allows, or the task cannot start within its
+ * `waitTimeout`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class Overloaded extends Data.TaggedError("Overloaded")<{
+  readonly reason: "queue-full" | "wait-timeout"
+  /**
+   * How long to wait before the call would be accepted, if no other came before it. `None` if that depends on the end of a
+   * task.
+   */
+  readonly retryAfter: Option.Option<Duration.Duration>
+}> {
+  override get message(): string {
+    return overloadMessage(this)
+  }
+}
+
 /** A refusal as a cause. */
 export const causeOf = (refusal: Refusal): Cause.Cause<any> => {
   switch (refusal._tag) {
@@ -101,6 +123,10 @@ export const causeOf = (refusal: Refusal): Cause.Cause<any> => {
       return Cause.fail(new ExcessiveCost({ window: refusal.window, cost: refusal.cost, limit: refusal.limit }))
     case "ExcessivePermits":
       return Cause.fail(new ExcessivePermits({ permits: refusal.permits, limit: refusal.limit }))
+    case "Overloaded": {
+      const retryAfter = Option.map(Option.fromUndefinedOr(refusal.retryAfter), Duration.millis)
+      return Cause.fail(new Overloaded({ reason: refusal.reason, retryAfter }))
+    }
   }
 }
 

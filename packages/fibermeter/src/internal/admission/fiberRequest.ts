@@ -14,7 +14,7 @@ import type { FiberHost } from "../runtime/fiberHost.ts"
 import { callerIn, CurrentTask, TaskScope } from "./taskScope.ts"
 import type { Caller } from "./taskScope.ts"
 import type { Refusal } from "./refusal.ts"
-import { AdmissionRequest } from "./request.ts"
+import { CallRequest } from "./callRequest.ts"
 import { deferStart, overdue } from "../runtime/eventLoop.ts"
 
 /** What a single task asks for. */
@@ -23,10 +23,12 @@ export interface Ask {
   readonly permits?: number | undefined
   readonly priority?: number | undefined
   readonly lane?: unknown
+  /** In milliseconds. */
+  readonly waitTimeout?: number | undefined
 }
 
 /** Effect keeps the async context of a fiber, so this does not. */
-export class FiberRequest extends AdmissionRequest {
+export class FiberRequest extends CallRequest {
   declare readonly host: FiberHost
   declare readonly inside: Caller | undefined
   declare private readonly ask: Ask
@@ -51,6 +53,10 @@ export class FiberRequest extends AdmissionRequest {
 
   get cost(): Cost | undefined {
     return this.ask.cost
+  }
+
+  get waitTimeout(): number | undefined {
+    return this.ask.waitTimeout
   }
 
   override get permits(): number {

@@ -20,6 +20,7 @@ import type { Shortage } from "./shortage.ts"
 import type { SetQueue } from "./setQueue.ts"
 import type { Sharing } from "./sharing.ts"
 import type { Demand, Follower, Inside, Limit, Nesting, Waiter } from "./types.ts"
+import type { WaitLimit } from "./overload.ts"
 import { WaiterQueue } from "./waiterQueue.ts"
 import { Timeline } from "../runtime/timeline.ts"
 import { deferStart, overdue, turnBegins } from "../runtime/eventLoop.ts"
@@ -53,6 +54,12 @@ export abstract class Limiter implements Limit, Reservable {
   private calls = 0
   /** Waiters that need this limiter, whichever of their limiters they stand at. */
   waiting = 0
+  /** Those that are calls for one start. */
+  callsWaiting = 0
+  /** Those that have a cost of their own. */
+  costsWaiting = 0
+  /** Limits on `callsWaiting`, and on how long calls wait. */
+  waitLimit: WaitLimit | undefined
 
   /** Up to date where time decides: where the limit is timed, while it is paused, and while room is kept. */
   readonly time = new Timeline((delta) => {
@@ -238,6 +245,20 @@ export abstract class Limiter implements Limit, Reservable {
   opensIn(host: Host): number {
     this.updateTime(host)
     return Math.max(0, this.pausedUntil - this.time.now, this.nextOpening() - this.time.now)
+  }
+
+  /**
+   * In how many nanoseconds a waiter can start at the earliest after so many others, by rates and windows alone. What does not
+   * depend on the time may take longer.
+   */
+  startsIn(_waiter: Waiter, _before: number): number {
+    return 0
+  }
+
+  /** A request that needs this limiter begins to wait (1), or waits no longer (-1). */
+  countWaiter({ cost, isCall }: Waiter, by: 1 | -1): void {
+    if (isCall) this.callsWaiting += by
+    if (cost !== undefined) this.costsWaiting += by
   }
 
   /** Whether the limiter is open to a waiter that arrives now. */

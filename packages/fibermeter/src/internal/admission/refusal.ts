@@ -24,7 +24,20 @@ export interface Failure {
   readonly cause: unknown
 }
 
-export type Refusal = ExcessiveCost | ExcessivePermits | Failure
+/** A meter is overloaded: too many calls wait, or the wait is too long. */
+export interface Overloaded {
+  readonly _tag: "Overloaded"
+  readonly reason: "queue-full" | "wait-timeout"
+  /** In how many milliseconds a call would be accepted, if no other came before; `undefined` if that cannot be known. */
+  readonly retryAfter: number | undefined
+}
+
+export type Refusal = ExcessiveCost | ExcessivePermits | Failure | Overloaded
+
+export const overloadMessage = ({ reason }: Pick<Overloaded, "reason">): string =>
+  reason === "queue-full"
+    ? "the meter is overloaded: as many calls wait as its maxWaiting allows"
+    : "the meter is overloaded: the task cannot start within its waitTimeout"
 
 export const excessMessage = (refusal: Omit<ExcessiveCost, "_tag"> | Omit<ExcessivePermits, "_tag">): string =>
   "window" in refusal

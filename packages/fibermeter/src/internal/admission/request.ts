@@ -95,12 +95,37 @@ export abstract class AdmissionRequest implements Waiter {
     for (let i = 0; i < limiters.length; i++) {
       const limiter = limiters[i]!
       if (limiter.admits(this)) continue
-      this.enqueue(limiter)
-      return false
+      return this.waitOr(limiter)
     }
     this.take()
     return true
   }
+
+  /** Waits, if nothing speaks against that. */
+  private waitOr(closed: Limiter): boolean {
+    const refusal = this.beforeWaiting()
+    if (refusal === true) return this.requestStart()
+    if (refusal === false) this.enqueue(closed)
+    else this.refused(refusal)
+    return false
+  }
+
+  get isCall(): boolean {
+    return false
+  }
+
+  get isSheddable(): boolean {
+    return false
+  }
+
+  /** Why it may not wait, if so; `true` if it has to ask again instead. */
+  protected beforeWaiting(): Refusal | boolean {
+    return false
+  }
+
+  protected onWait(): void {}
+
+  protected onWaitEnd(): void {}
 
   /**
    * Whether `requestStart`, if it is called in this very step, would have to wait. In that case, nothing is left of the
@@ -190,6 +215,8 @@ export abstract class AdmissionRequest implements Waiter {
     const { limiters, inside } = this
     this.rank = ++arrivals
     this.host.requests?.wait(this)
+    for (let i = 0; i < limiters.length; i++) limiters[i]!.countWaiter(this, 1)
+    this.onWait()
     if (limiters.length === 1) closed.enqueue(this)
     else queueOf(limiters, this.permits).add(this, closed)
     if (inside === undefined) return
@@ -198,7 +225,10 @@ export abstract class AdmissionRequest implements Waiter {
   }
 
   private stopWaiting(): void {
+    const { limiters } = this
     this.rank = 0
+    for (let i = 0; i < limiters.length; i++) limiters[i]!.countWaiter(this, -1)
+    this.onWaitEnd()
     if (this.inside !== undefined) for (const limiter of this.limiters) limiter.removeNested(this)
   }
 

@@ -42,6 +42,10 @@ export interface Waiter extends Demand, WaitListEntry {
    */
   rank: number
   readonly isWaiting: boolean
+  /** Whether it is a call for one start, and counts for `maxWaiting`. */
+  readonly isCall: boolean
+  /** Whether it is such a call that may be refused because of overload. */
+  readonly isSheddable: boolean
   /** The task in which the request is made, as far as that is known. */
   readonly inside: Inside | undefined
   /** Why the request can never be admitted, if so. */

@@ -19,6 +19,11 @@ export class WaiterQueue {
     return this.ranked === undefined ? this.plain.size : this.ranked.size
   }
 
+  /** Whether the order may be another one than that of arrival. */
+  get isRanked(): boolean {
+    return this.ranked !== undefined
+  }
+
   get first(): Waiter | undefined {
     return this.ranked === undefined ? this.plain.first : this.ranked.first
   }

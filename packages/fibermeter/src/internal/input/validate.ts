@@ -95,7 +95,21 @@ export const times = (toMillis: ToMillis) => {
     'a duration greater than 0, such as 60_000 (milliseconds) or "1 minute"',
     (millis) => millis > 0
   )
+  /** A duration that may be zero or infinite. */
+  const wait = time(toMillis, 'a duration, such as 60_000 (milliseconds) or "1 minute"', (millis) => millis >= 0)
   const windowParts = object("an object { limit, per }", { limit: whole, per: period }, ["limit", "per"])
+  const limits = {
+    maxAtOnce: whole,
+    maxPerSecond: (name, value) =>
+      number(
+        name,
+        value,
+        `a number greater than 0 (at least ${leastRate}), or Infinity for no limit`,
+        (value) => value >= leastRate
+      ),
+    maxBurst: whole,
+    windows: dictionary("an object of named windows, { name: { limit, per } }", windowParts)
+  } satisfies Checks
   return {
     period,
     /** The delay before a retry. */
@@ -104,19 +118,16 @@ export const times = (toMillis: ToMillis) => {
       'a finite duration, such as 500 (milliseconds) or "1 second"',
       (millis) => millis >= 0 && millis !== Infinity
     ),
-    /** A duration that may be zero or infinite. */
-    wait: time(toMillis, 'a duration, such as 60_000 (milliseconds) or "1 minute"', (millis) => millis >= 0),
-    limits: {
-      maxAtOnce: whole,
-      maxPerSecond: (name, value) =>
-        number(
-          name,
-          value,
-          `a number greater than 0 (at least ${leastRate}), or Infinity for no limit`,
-          (value) => value >= leastRate
-        ),
-      maxBurst: whole,
-      windows: dictionary("an object of named windows, { name: { limit, per } }", windowParts)
+    wait,
+    /** The limits that verbs and meters have. */
+    limits,
+    /** All limits of a meter. */
+    meterLimits: {
+      ...limits,
+      maxWaiting: count,
+      waitTimeout: wait,
+      overflow: (name, value) =>
+        kind('"refuse" or "dropOldest"', (value) => value === "refuse" || value === "dropOldest")(name, value)
     } satisfies Checks
   }
 }

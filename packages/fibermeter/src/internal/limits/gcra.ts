@@ -70,6 +70,11 @@ export class Gcra {
     return Math.max(Math.ceil(slot), this.starts.oldest(before) + this.window)
   }
 
+  /** The earliest instant at which a task can start after so many others. It may start later than that. */
+  dueAfter(before: number): number {
+    return Math.max(this.due(), Math.ceil(this.slot() + (before * second) / this.rate))
+  }
+
   /** Something waits now, for its slot alone (`"pacing"`) or for something else first (`"blocked"`); or nothing does. */
   setMode(mode: Mode, now: number): void {
     if (this.mode === "blocked") {

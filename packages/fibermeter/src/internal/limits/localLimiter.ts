@@ -55,7 +55,7 @@ export const named = ([name, { limit, per }]: readonly [string, WindowLimit]): N
 })
 
 /** What a task takes of that window. The window's name may be that of a property which all objects inherit. */
-const amountOf = (cost: Cost | undefined, name: string): number =>
+export const amountOf = (cost: Cost | undefined, name: string): number =>
   cost !== undefined && Object.hasOwn(cost, name) ? cost[name]! : 1
 
 /** The limits of one call, which no other call shares. */

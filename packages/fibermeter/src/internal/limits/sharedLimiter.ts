@@ -6,7 +6,10 @@
 import { sharing } from "../admission/sharing.ts"
 import type { Host } from "../runtime/host.ts"
 import { gcraOf, resizedGcra } from "./gcra.ts"
-import { LocalLimiter, named, nanosOf, windowsOf } from "./localLimiter.ts"
+import { WaitLimit } from "../admission/overload.ts"
+import type { WaitLimits } from "../admission/overload.ts"
+import type { Waiter } from "../admission/types.ts"
+import { amountOf, LocalLimiter, named, nanosOf, windowsOf } from "./localLimiter.ts"
 import type { Limits } from "./localLimiter.ts"
 
 /** All limits with their values in force. `per` is in milliseconds. */
@@ -23,8 +26,9 @@ export class SharedLimiter extends LocalLimiter {
   private burst: number
   private isResized = false
 
-  constructor(limits: Limits) {
+  constructor(limits: Limits & WaitLimits) {
     super(limits)
+    this.limitWaiting(limits)
     const { maxBurst = 1, maxPerSecond = Infinity } = limits
     this.rate = maxPerSecond
     this.burst = maxBurst
@@ -54,8 +58,31 @@ export class SharedLimiter extends LocalLimiter {
     return !this.isResized && this.closing === undefined && this.isIdle && past <= this.time.now
   }
 
-  /** Changes the limits that are given. What was taken before stays taken. */
-  resize(limits: Limits, host: Host): void {
+  override startsIn(waiter: Waiter, before: number): number {
+    if (!this.isTimed) return 0
+    this.updateTime(waiter.host)
+    const { now } = this.time
+    let at = Math.max(now, this.gcra?.dueAfter(before) ?? now)
+    for (const { name, window } of this.windows) {
+      // If waiters have costs of their own, nothing is known of their sum.
+      const amount = amountOf(waiter.cost, name) + (this.costsWaiting === 0 ? before : 0)
+      const windows = Math.max(0, Math.ceil(amount / window.limit) - 1)
+      const rest = Math.max(now, window.opensAt(amount - windows * window.limit, now))
+      at = Math.max(at, rest + windows * window.per)
+    }
+    return at - now
+  }
+
+  private limitWaiting(limits: WaitLimits): void {
+    const { maxWaiting, overflow, waitTimeout } = limits
+    if (maxWaiting === undefined && overflow === undefined && waitTimeout === undefined) return
+    this.waitLimit ??= new WaitLimit()
+    this.waitLimit.change(limits, this.waiters)
+  }
+
+  /** Changes the limits that are given. What was taken before stays taken, and what waits may wait as long as before. */
+  resize(limits: Limits & WaitLimits, host: Host): void {
+    this.limitWaiting(limits)
     const { maxAtOnce = this.capacity, maxBurst = this.burst, maxPerSecond = this.rate, windows } = limits
     this.updateTime(host)
     this.isResized = true
