@@ -1287,7 +1287,10 @@ export const layerConfig = <Self>(
   service: Context.Key<Self, Meter>,
   limits: LimitsConfig
 ): Layer.Layer<Self, Config.ConfigError> =>
-  Layer.effect(service, Effect.flatMap(unwrap(limits) as Effect.Effect<PatientLimits, Config.ConfigError>, make))
+  Layer.effect(
+    service,
+    Effect.flatMap(unwrap(limits) as Effect.Effect<PatientLimits, Config.ConfigError>, (read) => make(read))
+  )
 
 /** As `Config.unwrap`, which would load all of `effect/Config` and `effect/Schema` with this module. */
 const unwrap = (wrapped: unknown): Effect.Effect<unknown, Config.ConfigError> => {

@@ -26,6 +26,28 @@ export interface Limits {
   readonly windows?: { readonly [name: string]: Window | undefined } | undefined
 }
 
+/**
+ * The limits of a meter: beside those that verbs also have, limits on how many calls of `run` and of wrapped functions may
+ * wait, and for how long. A call that is refused rejects with an `OverloadedError`.
+ *
+ * The items of verbs are neither counted nor refused: a verb pulls an item only when it can wait for its start. Retries are
+ * not refused either.
+ */
+export interface MeterLimits extends Limits {
+  /** The most calls that wait at the same time: a whole number, at least 0. One more is refused at once. */
+  readonly maxWaiting?: number | undefined
+  /**
+   * How long a call may wait. It is refused at once if the rate and the windows cannot admit it in time, counting the calls
+   * that wait before it; otherwise when the time is up. The time that a task runs does not count.
+   */
+  readonly waitTimeout?: Period | undefined
+  /**
+   * Which call is refused if `maxWaiting` wait already: the one that comes (`"refuse"`, the default), or the one that has
+   * waited longest among those of the lowest priority (`"dropOldest"`).
+   */
+  readonly overflow?: "refuse" | "dropOldest" | undefined
+}
+
 /** A limit over a sliding window. */
 export interface Window {
   readonly limit: number

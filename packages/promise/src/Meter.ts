@@ -6,7 +6,7 @@
  */
 import type { amap } from "./amap.ts"
 import type { Disposal } from "./Disposal.ts"
-import type { Cancellation, Cost, Limits, Period } from "./Limits.ts"
+import type { Cancellation, Cost, MeterLimits, Period } from "./Limits.ts"
 import type { runAll } from "./runAll.ts"
 import type { runAny } from "./runAny.ts"
 import type { runOnEach } from "./runOnEach.ts"
@@ -80,7 +80,7 @@ export interface Meter extends Disposal {
    * Changes the given limits at once, also for tasks that already wait. `Infinity` lifts a limit. Running tasks continue.
    * Earlier starts count in a changed window as far as the old window still covered them.
    */
-  readonly resize: (limits: Limits) => void
+  readonly resize: (limits: MeterLimits) => void
   /** The state of the meter at this moment. */
   readonly snapshot: () => Snapshot
 }
@@ -142,7 +142,7 @@ export interface Snapshot {
  * and verbs, and of verbs that use it as their option `meter`. An option of a call takes precedence. Of several meters, the
  * first that has a default counts.
  */
-export interface MeterOptions extends Limits, TaskOptions {
+export interface MeterOptions extends MeterLimits, TaskOptions {
   /** The default of the option `priority`. */
   readonly priority?: number | undefined
 }
@@ -172,6 +172,11 @@ export interface RunOptions extends Cancellation, TaskOptions, Permits {
   readonly meter?: Meter | ReadonlyArray<Meter> | undefined
   /** What the task costs, by the names of the windows of its meters; a window that is not named costs 1. */
   readonly cost?: Cost | undefined
+  /**
+   * How long the task may wait for its start; a `waitTimeout` of a meter applies as well. The call rejects with an
+   * `OverloadedError` at once if the rate and the windows cannot admit it in time, otherwise when the time is up.
+   */
+  readonly waitTimeout?: Period | undefined
 }
 
 /** The options of a meter's `wrap`. They apply to each call of the function. */
@@ -184,6 +189,8 @@ export interface WrapOptions<in Args extends ReadonlyArray<any>> extends Cancell
   readonly meter?: Meter | ReadonlyArray<Meter> | undefined
   /** What a call costs, by its arguments. */
   readonly cost?: ((...args: Args) => Cost) | undefined
+  /** How long a call may wait for its start, as with `run`. */
+  readonly waitTimeout?: Period | undefined
 }
 
 /** The type of `f` if it returns a promise; otherwise the same function returning a promise. */

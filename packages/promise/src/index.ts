@@ -6,7 +6,7 @@
  */
 export { amap } from "./amap.ts"
 export { combineMeters, createKeyedMeter, createMeter } from "./createMeter.ts"
-export type { Cancellation, Cost, Limits, Period, Window } from "./Limits.ts"
+export type { Cancellation, Cost, Limits, MeterLimits, Period, Window } from "./Limits.ts"
 export type {
   KeyedMeter,
   Meter,
@@ -20,6 +20,7 @@ export type {
 } from "./Meter.ts"
 export type { AmapOptions, EachOptions, Options, RunAllOptions, RunAnyOptions } from "./Options.ts"
 export type { Outcome } from "./Outcome.ts"
+export { OverloadedError } from "./OverloadedError.ts"
 export type { Progress } from "./Progress.ts"
 export type { Results } from "./Results.ts"
 export type { Retry } from "./Retry.ts"

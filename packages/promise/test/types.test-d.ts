@@ -7,6 +7,7 @@ import type {
   EachOptions,
   ItemTask,
   Limits,
+  MeterLimits,
   Meter,
   MeterOptions,
   Options,
@@ -226,7 +227,9 @@ describe("options", () => {
     expectTypeOf<RunAnyOptions>().toExtend<Options>()
     expectTypeOf<Options>().toExtend<Limits>()
     expectTypeOf<keyof Limits>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst" | "windows">()
-    expectTypeOf<keyof Options>().toEqualTypeOf<keyof Limits | keyof RunOptions | "onProgress">()
+    expectTypeOf<keyof Options>().toEqualTypeOf<
+      keyof Limits | Exclude<keyof RunOptions, "waitTimeout"> | "onProgress"
+    >()
     expectTypeOf<keyof EachOptions>().toEqualTypeOf<keyof Options | "stopOnError">()
     expectTypeOf<keyof RunAllOptions>().toEqualTypeOf<keyof EachOptions | "settled">()
     expectTypeOf<keyof AmapOptions>().toEqualTypeOf<keyof RunAllOptions | "ordered" | "maxUnread">()
@@ -252,7 +255,17 @@ describe("meter.run", () => {
     const options: RunOptions = { signal, grace: 10, cost: { tokens: 5 }, timeout: "5 seconds", retry: { times: 2 } }
     expectTypeOf(meter.run(async () => 1, options)).toEqualTypeOf<Promise<number>>()
     expectTypeOf<keyof RunOptions>().toEqualTypeOf<
-      "signal" | "grace" | "cost" | "meter" | "timeout" | "releaseOnTimeout" | "retry" | "permits" | "priority" | "lane"
+      | "signal"
+      | "grace"
+      | "cost"
+      | "meter"
+      | "timeout"
+      | "releaseOnTimeout"
+      | "retry"
+      | "permits"
+      | "priority"
+      | "lane"
+      | "waitTimeout"
     >()
     expectTypeOf<keyof WrapOptions<[]>>().toEqualTypeOf<keyof RunOptions>()
     void meter.run(() => 1, { retry: { delay: (attempt, reason) => (reason === undefined ? attempt : "1 second") } })
@@ -463,8 +476,9 @@ describe("the named types", () => {
       "run" | "tryRun" | "wrap" | Verbs | Control | typeof Symbol.asyncDispose
     >()
     expectTypeOf<Parameters<typeof createMeter>>().toEqualTypeOf<[options: MeterOptions]>()
+    expectTypeOf<keyof MeterLimits>().toEqualTypeOf<keyof Limits | "maxWaiting" | "waitTimeout" | "overflow">()
     expectTypeOf<keyof MeterOptions>().toEqualTypeOf<
-      keyof Limits | "timeout" | "releaseOnTimeout" | "retry" | "priority"
+      keyof MeterLimits | "timeout" | "releaseOnTimeout" | "retry" | "priority"
     >()
   })
 })

@@ -2,7 +2,7 @@
  * A meter without the verbs.
  */
 import { admission, check } from "fibermeter/engine"
-import type { Limits, Period } from "../Limits.ts"
+import type { Limits, MeterLimits, Period } from "../Limits.ts"
 import type { Meter, MeterOptions, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "../Meter.ts"
 import { cancellationChecks, throwIfAborted } from "./signal.ts"
 import { host } from "./host.ts"
@@ -19,7 +19,10 @@ import { times } from "./times.ts"
 import type { Checked } from "./times.ts"
 
 /** Options of calls that a meter has defaults for. */
-type Defaults = Omit<MeterOptions, keyof Limits>
+type Defaults = Omit<MeterOptions, keyof MeterLimits>
+
+/** The limits of a meter, with durations of waits in milliseconds. */
+type CheckedLimits = Limits & admission.WaitLimits
 
 const noDefaults: Checked<Defaults> = {}
 
@@ -27,13 +30,16 @@ const defaultChecks = /* @__PURE__ */ once(
   () => ({ ...taskChecks(), priority: check.rank.priority }) satisfies check.Checks
 )
 
-const meterChecks = /* @__PURE__ */ once((): check.Checks => ({ ...times().limits, ...defaultChecks() }))
+const meterChecks = /* @__PURE__ */ once((): check.Checks => ({ ...times().meterLimits, ...defaultChecks() }))
 
 /** A copy of the limits of a meter. Throws if one is invalid. */
-const readLimits = (limits: unknown): Limits => accept(check.required(times().limits, limits)) as Limits
+const readLimits = (limits: unknown): CheckedLimits =>
+  accept(check.required(times().meterLimits, limits)) as CheckedLimits
 
 /** The limits and the defaults of a new meter. Throws if one is invalid. */
-export const readMeter = (options: unknown): { readonly limits: Limits; readonly defaults: Checked<Defaults> } => {
+export const readMeter = (
+  options: unknown
+): { readonly limits: CheckedLimits; readonly defaults: Checked<Defaults> } => {
   const limits = accept(check.required(meterChecks(), options))
   const defaults = Object.entries(limits).filter(([name]) => Object.hasOwn(defaultChecks(), name))
   return { limits, defaults: defaults.length === 0 ? noDefaults : Object.fromEntries(defaults) }
@@ -52,6 +58,7 @@ const runChecks = /* @__PURE__ */ once((): check.Checks => ({
   ...taskChecks(),
   ...check.rank,
   cost: check.anything,
+  waitTimeout: times().wait,
   meter: check.oneOrMore(meterCheck)
 }))
 
@@ -193,7 +200,7 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     for (const limiter of limiters) limiter.wake()
   }
 
-  readonly resize = (limits: Limits): void => {
+  readonly resize = (limits: MeterLimits): void => {
     const read = readLimits(limits)
     const [limiter, another] = this.limiters
     if (another !== undefined)

@@ -14,6 +14,11 @@ export const accept = <A>(read: A | check.Problem): A => {
 export const acceptCost = (limiters: admission.Reservation["limiters"], cost: unknown): Cost =>
   accept(check.cost(admission.namesOf(limiters), cost))
 
-/** The reason of a call whose start is refused: by a limiter, or by a signal that cannot be read. */
-export const refusal = (reason: Exclude<admission.Refusal, admission.Overloaded>): unknown =>
-  reason._tag === "Failure" ? reason.cause : new RangeError(admission.excessMessage(reason))
+/**
+ * The reason of a call whose start is refused: by a limiter, or by a signal that cannot be read. Not for a meter that is
+ * overloaded, which never refuses a verb.
+ */
+export const refusal = (reason: admission.Refusal): unknown =>
+  reason._tag === "Failure"
+    ? reason.cause
+    : new RangeError(admission.excessMessage(reason as admission.ExcessiveCost | admission.ExcessivePermits))

@@ -6,6 +6,7 @@
 import { admission, check, runtime } from "fibermeter/engine"
 import type { MeterTask, RunOptions } from "../Meter.ts"
 import type { Cost } from "../Limits.ts"
+import { OverloadedError } from "../OverloadedError.ts"
 import { aborted, listen, objectionOf, readReason, reasonOf } from "./signal.ts"
 import { Context } from "./context.ts"
 import { host } from "./host.ts"
@@ -35,7 +36,7 @@ const ignore = (result: unknown): void => {
   void Promise.resolve(result).then(undefined, () => {})
 }
 
-export class MeterRun<B> extends admission.AdmissionRequest implements Call {
+export class MeterRun<B> extends admission.CallRequest implements Call {
   declare protected readonly options: Checked<RunOptions>
   declare private readonly task: MeterTask<B>
   /**
@@ -80,6 +81,10 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
 
   get cost(): Cost | undefined {
     return this.options.cost
+  }
+
+  get waitTimeout(): number | undefined {
+    return this.options.waitTimeout
   }
 
   override get permits(): number {
@@ -162,7 +167,7 @@ export class MeterRun<B> extends admission.AdmissionRequest implements Call {
 
   protected override refused(cause: admission.Refusal): void {
     if (cause === aborted) this.abort(readReason(this.options.signal!))
-    else this.reject(refusal(cause))
+    else this.reject(cause._tag === "Overloaded" ? new OverloadedError(cause) : refusal(cause))
   }
 
   protected get isOver(): boolean {
@@ -400,6 +405,11 @@ export class GeneralMeterRun<B> extends MeterRun<B> {
       // The call is in the lists of its meters, and has to leave them.
       this.reject(error)
     }
+  }
+
+  /** The meter has accepted the call: its retries wait as long as it takes. */
+  override get isSheddable(): boolean {
+    return this.failures === 0
   }
 
   /** Between two attempts, the call waits from its caller's point of view. */
