@@ -10,7 +10,9 @@ import {
   runAnyRules,
   taskRankRules,
   verbRankRules,
-  verbRules
+  verbRules,
+  waitLimitRules,
+  waitTimeoutRule
 } from "../support/rules.ts"
 import type { Rule, Shown } from "../support/rules.ts"
 import { Source } from "../support/Source.ts"
@@ -44,7 +46,7 @@ const verb = (name: string, call: EntryPoint["call"], own: ReadonlyArray<Rule> =
 const forLimits = (
   name: string,
   call: (limits: unknown) => Effect.Effect<unknown, unknown>,
-  rules: ReadonlyArray<Rule> = limits
+  rules: ReadonlyArray<Rule> = [...limits, ...waitLimitRules([])]
 ): EntryPoint => ({
   name,
   call,
@@ -59,7 +61,7 @@ const forTask = (
 ): EntryPoint => ({
   name,
   call: (options, _, f) => call(options, f),
-  rules: taskRankRules,
+  rules: [...taskRankRules, waitTimeoutRule([])],
   unknown: ["meter", "maxAtOnce", "weights", "constructor"],
   needsOptions: false
 })
@@ -97,9 +99,10 @@ const entryPoints: ReadonlyArray<EntryPoint> = [
   forLimits("Meter.makeUnsafe", (limits) => Effect.sync(() => Meter.makeUnsafe(limits as {}))),
   forLimits("Meter.keyed", (limits) => untypedMeter.keyed(limits)),
   forLimits("Meter.keyedUnsafe", (limits) => Effect.sync(() => Meter.keyedUnsafe(limits as {}))),
-  forLimits("Meter.resize", (limits) => untypedMeter.resize(Meter.makeUnsafe({}), limits)),
+  forLimits("Meter.resize", (limits) => untypedMeter.resize(Meter.makeUnsafe({ maxWaiting: 1 }), limits)),
   forTask("Meter.metered", (options, f) => Meter.metered(effect(f), aMeter, options as {})),
   forTask("Meter.metered in a pipe", (options, f) => effect(f).pipe(Meter.metered(aMeter, options as {}))),
+  forTask("Meter.meteredIfAvailable", (options, f) => Meter.meteredIfAvailable(effect(f), aMeter, options as {})),
   forTask("Meter.acquire", (options, f) =>
     Effect.scoped(Effect.andThen(Meter.acquire(aMeter, options as {}), effect(f)))
   ),

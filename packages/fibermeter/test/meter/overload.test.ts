@@ -1,6 +1,6 @@
 /** Limits on waiting: `maxWaiting`, `waitTimeout`, `overflow`, and the error `Overloaded`. */
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Duration, Effect, Option, Semaphore } from "effect"
+import { Context, Duration, Effect, Exit, Fiber, Option, Semaphore } from "effect"
 import { Meter, runAll, runOnEach } from "../../src/index.ts"
 import { defectOf, errorOf, Log, names } from "../support/Log.ts"
 import { verbs } from "../support/verbs.ts"
@@ -195,6 +195,44 @@ describe("overflow: dropOldest", () => {
   })
 })
 
+it.each([false, true])("interrupted at each step, leaves nothing (fine: %s)", async (fine) => {
+  for (let at = 0; ; at++) {
+    const log = new Log({ fine })
+    const meter = Meter.makeUnsafe({ maxAtOnce: 1, maxWaiting: 2, waitTimeout: 5, overflow: "dropOldest" })
+    const program = Effect.forEach(
+      names(6),
+      (name, index) => Effect.delay(Effect.exit(Meter.metered(log.task(name, 3), meter)), index),
+      { concurrency: "unbounded" }
+    )
+    let fiber: Fiber.Fiber<unknown, unknown> | undefined
+    let steps = 0
+    let interrupted = false
+    const whole = log.world.start(
+      Effect.gen(function* () {
+        fiber = yield* Effect.forkChild(program)
+        return yield* Fiber.await(fiber)
+      })
+    )
+    await log.world.finish(whole, () => {
+      if (fiber === undefined || steps++ !== at || fiber.pollUnsafe() !== undefined) return
+      interrupted = true
+      fiber.interruptUnsafe()
+    })
+    log.expectRest()
+    const { running, waiting } = await log.world.value(Meter.snapshot(meter))
+    expect({ running, waiting }, `interrupted after step ${at}`).toEqual({ running: 0, waiting: 0 })
+    // As many may wait as before.
+    const after = await log.world.value(
+      Effect.forEach(names(4), () => Effect.exit(Meter.metered(Effect.sleep(1), meter)), { concurrency: "unbounded" })
+    )
+    expect(after.map(Exit.isSuccess), `interrupted after step ${at}`).toEqual([true, false, true, true])
+    if (!interrupted) {
+      expect(at).toBeGreaterThan(10)
+      break
+    }
+  }
+})
+
 describe("meters with limits on waiting", () => {
   it("by make, keyed and layer", async () => {
     const log = new Log()
@@ -241,16 +279,8 @@ describe("meters with limits on waiting", () => {
     log.expectRest()
   })
 
-  it.each<readonly [string, unknown, string]>([
-    ["maxWaiting", -1, "maxWaiting must be a whole number of at least 0, or Infinity, but is -1"],
-    ["maxWaiting", 1.5, "but is 1.5"],
-    ["maxWaiting", "1", 'but is "1"'],
-    ["waitTimeout", -1, "waitTimeout must be a duration, such as 60_000 (milliseconds)"],
-    ["waitTimeout", "soon", 'but is "soon"'],
-    ["overflow", "drop", 'overflow must be "refuse" or "dropOldest", but is "drop"'],
-    ["highWater", 5, "there is no option highWater. Did you mean maxWaiting?"]
-  ])("refuse an invalid limit: %s of %j", (name, value, message) => {
-    expect(() => Meter.makeUnsafe({ [name]: value })).toThrow(message)
+  it("are suggested for the names that other libraries use", () => {
+    expect(() => Meter.makeUnsafe({ highWater: 5 } as {})).toThrow("no option highWater. Did you mean maxWaiting?")
   })
 
   it("are no options of verbs", async () => {

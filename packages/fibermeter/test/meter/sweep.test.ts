@@ -63,13 +63,6 @@ const kinds: ReadonlyArray<Kind> = [
     }
   },
   {
-    name: "limits on waiting that refuse some calls",
-    make: () => {
-      const meter = Meter.makeUnsafe({ maxAtOnce: 1, maxWaiting: 2, waitTimeout: 5, overflow: "dropOldest" })
-      return { meter: () => meter, atOnce: 1 }
-    }
-  },
-  {
     name: "a pause for a time",
     make: () => {
       const meter = Meter.makeUnsafe({ maxAtOnce: 2 })

@@ -165,6 +165,37 @@ export const limitRules = (moreNotDurations: ReadonlyArray<Shown>): ReadonlyArra
   }
 ]
 
+/** How long a task may wait: an option of single tasks, and a limit of meters. */
+export const waitTimeoutRule = (moreNotDurations: ReadonlyArray<Shown>): Rule =>
+  rule("waitTimeout", {
+    wanted: 'a duration, such as 60_000 (milliseconds) or "1 minute"',
+    outOfRange: [...negativeDurations, tooLong],
+    wrongType: duration(moreNotDurations).wrongType,
+    accepted: [0, 0.5, 10, "1 second", Number.POSITIVE_INFINITY, undefined]
+  })
+
+/** The limits that only meters have. */
+export const waitLimitRules = (moreNotDurations: ReadonlyArray<Shown>): ReadonlyArray<Rule> => [
+  rule("maxWaiting", {
+    wanted: "a whole number of at least 0, or Infinity",
+    outOfRange: [...tooSmall, ...fractions],
+    wrongType: notNumbers,
+    accepted: [0, 1, 1000, Number.POSITIVE_INFINITY, undefined]
+  }),
+  waitTimeoutRule(moreNotDurations),
+  rule("overflow", {
+    wanted: '"refuse" or "dropOldest"',
+    wrongType: [
+      ["drop", '"drop"'],
+      ["", '""'],
+      [1, "1"],
+      [null, "null"],
+      [true, "true"]
+    ],
+    accepted: ["dropOldest", "refuse", undefined]
+  })
+]
+
 /** The options of the verbs that both packages check alike. All verbs know all of them, whether or not they use them. */
 export const verbRules: ReadonlyArray<Rule> = [
   rule("cost", { wanted: "a function", wrongType: notFunctions, accepted: [() => ({}), undefined] }),

@@ -171,13 +171,20 @@ const amapRules = [...verbRules, ...shared.amapRules]
 const runAnyRules = [...verbRules, ...shared.runAnyRules]
 
 /** The cost of one task is checked when its windows are known: by the tests of costs. */
-const singleRules: ReadonlyArray<Rule> = [...cancellationRules, ...retryRules, ...meterRules]
+const singleRules: ReadonlyArray<Rule> = [
+  ...cancellationRules,
+  ...retryRules,
+  ...meterRules,
+  shared.waitTimeoutRule(moreNotDurations)
+]
 const runRules = [...singleRules, ...shared.taskRankRules]
 const wrapRules = [
   ...singleRules,
   ...shared.verbRankRules,
   ...shared.verbRules.filter(({ option }) => option === "cost")
 ]
+
+const meterLimitRules = [...limitRules, ...shared.waitLimitRules(moreNotDurations)]
 
 /** Options that a meter has defaults for. */
 const defaultRules = [...retryRules, ...shared.taskRankRules.filter(({ option }) => option === "priority")]
@@ -226,6 +233,14 @@ const methodsFor = (name: string, of: (meter: Meter) => Meter): ReadonlyArray<En
       call: (task, options, meter) => (of(meter).run as Untyped)(task, options)
     },
     {
+      name: `tryRun of ${name}`,
+      reportsBy: "rejecting",
+      rules: runRules,
+      unknown,
+      optionsName: "options",
+      call: (task, options, meter) => (of(meter).tryRun as Untyped)(task, options)
+    },
+    {
       name: `wrap of ${name}`,
       reportsBy: "throwing",
       rules: wrapRules,
@@ -252,10 +267,10 @@ const takesLimits = (
 const keyed = createKeyedMeter<string>({})
 
 const limitEntryPoints: ReadonlyArray<EntryPoint> = [
-  takesLimits("createMeter", [...limitRules, ...defaultRules], (limits) => untyped.createMeter(limits)),
-  takesLimits("createKeyedMeter", [...limitRules, ...defaultRules], (limits) => untyped.createKeyedMeter(limits)),
-  takesLimits("resize of a meter", limitRules, (limits, meter) => (meter.resize as Untyped)(limits)),
-  takesLimits("resize of a key's meter", limitRules, (limits) => (keyed.for("a").resize as Untyped)(limits))
+  takesLimits("createMeter", [...meterLimitRules, ...defaultRules], (limits) => untyped.createMeter(limits)),
+  takesLimits("createKeyedMeter", [...meterLimitRules, ...defaultRules], (limits) => untyped.createKeyedMeter(limits)),
+  takesLimits("resize of a meter", meterLimitRules, (limits, meter) => (meter.resize as Untyped)(limits)),
+  takesLimits("resize of a key's meter", meterLimitRules, (limits) => (keyed.for("a").resize as Untyped)(limits))
 ]
 
 export const entryPoints: ReadonlyArray<EntryPoint> = [
