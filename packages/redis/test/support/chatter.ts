@@ -94,7 +94,8 @@ export class Chatter {
     const session = this.sessions[place]!
     this.current = undefined
     const again = session.last !== undefined && (session.lost || random.chance(0.02))
-    if (again && random.chance(0.9)) {
+    // Otherwise, a number that was refused leaves a gap, which a state that grows must not have.
+    if (again && (this.calm || random.chance(0.9))) {
       this.current = session
       return { type: "message", message: session.last!, time: this.time }
     }
