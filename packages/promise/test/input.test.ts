@@ -165,7 +165,10 @@ describe("an unknown option", () => {
     ["tries", "times"],
     ["tmies", "times"],
     ["delays", "delay"],
-    ["whlie", "while"]
+    ["whlie", "while"],
+    ["minTimeout", "delay"],
+    ["maxTimeout", "maxDelay"],
+    ["pause", "pauses"]
   ])("of retry: %s suggests %s", async (wrong, right) => {
     const error = await rejects(entryPoint("runAll over items"), { retry: { [wrong]: 5 } })
     expectError(error, TypeError, [`retry.${wrong}. Did you mean retry.${right}?`])

@@ -62,7 +62,8 @@ export class UnderMeter {
 const readOptions = (given: unknown): AllOptions => {
   const isUnderMeter = given instanceof UnderMeter
   const options = accept(check.options(checks(), isUnderMeter ? given.options : given)) as AllOptions
-  const meters = [...(isUnderMeter ? [given.meter] : []), ...metersOf(options.meter)]
+  const named = metersOf(options.meter)
+  const meters = isUnderMeter ? [given.meter, ...named] : named
   return meters.length === 0 ? options : { ...withDefaults(meters, options), meter: meters as ReadonlyArray<any> }
 }
 

@@ -36,5 +36,8 @@ export const limitersOf = (meters: ReadonlyArray<Pick<BaseMeter, "limiters">>): 
   admission.together(meters.map((meter) => () => meter.limiters))
 
 /** Options with the defaults of meters for those that are left out. Of several meters, the first that has a default counts. */
-export const withDefaults = <O extends object>(meters: ReadonlyArray<Pick<BaseMeter, "defaults">>, options: O): O =>
-  Object.assign({}, ...meters.map(({ defaults }) => defaults).toReversed(), options) as O
+export const withDefaults = <O extends object>(meters: ReadonlyArray<Pick<BaseMeter, "defaults">>, options: O): O => {
+  const copy = {}
+  for (let i = meters.length - 1; i >= 0; i--) Object.assign(copy, meters[i]!.defaults)
+  return Object.assign(copy, options)
+}

@@ -24,7 +24,8 @@ const otherNames: Readonly<Record<string, ReadonlyArray<string>>> = {
   timeout: ["expiration"],
   retry: ["retries"],
   times: ["retries", "tries", "attempts"],
-  delay: ["backoff"],
+  delay: ["backoff", "minTimeout"],
+  maxDelay: ["maxTimeout"],
   while: ["shouldRetry"]
 }
 
