@@ -1,4 +1,4 @@
-/** A line: first in, first out, either in constant time, however long it is. */
+/** A queue: first in, first out. Both take constant amortised time, however long it is. */
 export class Fifo<A> {
   private items: Array<A> = []
   private head = 0
@@ -12,15 +12,15 @@ export class Fifo<A> {
     this.items[this.tail++] = item
   }
 
-  /** The first; there has to be one. */
+  /** Removes the first item, which has to exist. */
   shift(): A {
     const item = this.items[this.head]!
     this.items[this.head++] = undefined!
     if (this.head === this.tail) {
-      // The array is used again, since most lines are empty most of the time. It is short: see below.
+      // The array is used again, since most queues are empty most of the time. It is short: see below.
       this.head = this.tail = 0
     } else if (this.head > fewItems && this.head * 2 > this.tail) {
-      // Half of it and more has been taken: what is copied was paid for by that.
+      // At least as many items have been removed as are copied.
       this.items = this.items.slice(this.head, this.tail)
       this.tail -= this.head
       this.head = 0
@@ -28,7 +28,7 @@ export class Fifo<A> {
     return item
   }
 
-  /** All of them, at most so many; and they are gone. */
+  /** Removes the first items, at most so many. */
   take(most: number): Array<A> {
     const taken: Array<A> = []
     while (taken.length < most && this.size > 0) taken.push(this.shift())
@@ -41,5 +41,5 @@ export class Fifo<A> {
   }
 }
 
-/** Places that are kept although nothing is in them. */
+/** Removed items whose entries are kept. */
 const fewItems = 1024

@@ -1,24 +1,23 @@
 /**
- * A line that its members can leave from anywhere in it, in constant time. Where nobody leaves but the first, `fifo.ts` is
- * simpler.
+ * A queue whose members can leave from any position, in constant time. If only the first one leaves, `fifo.ts` is simpler.
  *
- * It is an array with gaps, not members linked to each other: with a hundred thousand members linked both ways, a task that
- * waits took about twice as long, most of it in the garbage collector.
+ * It is an array with gaps and not a linked list: with a hundred thousand members linked both ways, a task that waits took
+ * about twice as long, most of it in the garbage collector.
  */
 
-/** What can stand in a line, in one at a time. */
+/** A member of one list at a time. */
 export interface WaitListEntry {
-  /** For its line: where it stands there. */
+  /** Its index in its list. */
   position: number
 }
 
-/** Gaps that are left alone, besides as many as there are members. */
+/** Gaps that are tolerated, besides as many as there are members. */
 const fewGaps = 256
 
 export class WaitList<A extends WaitListEntry> {
-  /** The members are from `head` to before `tail`, with gaps where some have left; all other places are empty. */
+  /** The members are from `head` to before `tail`, with gaps where some have left. */
   private entries: Array<A | undefined> = []
-  /** Where the first member stands, if there is one. */
+  /** The index of the first member, if there is one. */
   private head = 0
   private tail = 0
   size = 0
@@ -27,7 +26,7 @@ export class WaitList<A extends WaitListEntry> {
     return this.entries[this.head]
   }
 
-  /** All of them, in their order. */
+  /** All members, in their order. */
   get members(): ReadonlyArray<A> {
     return this.entries.filter((each) => each !== undefined)
   }
@@ -36,44 +35,44 @@ export class WaitList<A extends WaitListEntry> {
     return this.entries[member.position] === member
   }
 
-  /** Puts it behind all others. */
+  /** Adds a member behind all others. */
   add(member: A): void {
     member.position = this.tail
     this.entries[this.tail++] = member
     this.size++
   }
 
-  /** Takes it out, if it is there: its place may be another member's by now. Returns whether it was the first. */
+  /** Removes a member, if it is in the list. Returns whether it was the first. */
   remove(member: A): boolean {
     if (!this.has(member)) return false
     const wasFirst = member.position === this.head
-    const { entries: places } = this
-    places[member.position] = undefined
+    const { entries } = this
+    entries[member.position] = undefined
     this.size--
     if (this.size === 0) {
       this.head = this.tail = 0
-      if (places.length > fewGaps) this.entries = []
+      if (entries.length > fewGaps) this.entries = []
       return wasFirst
     }
-    // Each place that is left is passed once.
-    while (places[this.head] === undefined) this.head++
-    // At least as many have left as are moved.
+    // Each gap is passed once.
+    while (entries[this.head] === undefined) this.head++
+    // At least as many members have left as are moved.
     if (this.tail > 2 * this.size + fewGaps) this.closeUp()
     return wasFirst
   }
 
-  /** Moves all of them up, and so does away with the gaps. */
+  /** Moves all members up, which removes the gaps. */
   private closeUp(): void {
-    const { entries: places } = this
-    let at = 0
+    const { entries } = this
+    let end = 0
     for (let i = this.head; i < this.tail; i++) {
-      const each = places[i]
+      const each = entries[i]
       if (each === undefined) continue
-      each.position = at
-      places[at++] = each
+      each.position = end
+      entries[end++] = each
     }
-    places.length = at
+    entries.length = end
     this.head = 0
-    this.tail = at
+    this.tail = end
   }
 }

@@ -1,24 +1,23 @@
 /**
- * The arithmetic behind `maxPerSecond` and `maxBurst`: given what has started so far, when may the next task start?
- * It knows neither clocks nor fibers. All times are numbers of nanoseconds on one time line, and every decision
- * depends on the times passed in alone.
+ * The arithmetic of `maxPerSecond` and `maxBurst`: given the starts so far, when may the next task start? It knows neither
+ * clocks nor fibers. All times are nanoseconds on one time line, and decisions depend only on the times passed in.
  *
- * Two rules, and a start has to satisfy both:
+ * A start has to satisfy two rules:
  *
- * 1. **Even spread.** The generic cell rate algorithm (GCRA, ITU-T I.371, the virtual scheduling variant): starts are
- *    dealt slots one interval apart, and a slot that nobody waited for is not kept, except for `burst - 1` of them.
- * 2. **The window.** Start n falls at least R intervals after start n − R, with R = max(1, ⌊rate⌋, burst). This is
- *    what the limit promises; rule 1 alone, once it catches up lateness or allows bursts, would let more through.
+ * 1. **Even spread.** The generic cell rate algorithm (GCRA, ITU-T I.371, virtual scheduling), which is equivalent to a token
+ *    bucket: slots are one interval apart, and unused slots expire, except for `burst - 1` of them.
+ * 2. **The window.** Start n comes at least R intervals after start n − R, with R = max(1, ⌊rate⌋, burst). This is what the
+ *    limit promises. Rule 1 alone would admit more, since it catches up lateness and allows bursts.
  *
- * A start that comes late only because a timer or the event loop was late keeps its slot, so that the next ones catch
- * up, by `catchUp` at the most. What waited for something else (a permit, the reader) had no slot to keep: time in
- * which tasks are held back does not count at all, and earns no credit for a burst.
+ * A start that is late only because a timer or the event loop was late keeps its slot, so the next starts catch up, by
+ * `catchUp` at most. While the first waiter waits for something else (a permit, the reader), no time passes for the rate, and
+ * no credit for a burst accrues.
  */
 import { latestStart, resizedLog, StartLog } from "./startLog.ts"
 
 /**
- * Real lateness that is caught up. Stalls of 5 ms cost whole percents of the rate where less than that is caught up, and 0.2 %
- * with 6 ms. 10 ms are such a stall and a turn of our own (`eventLoop.ts`) on top.
+ * How much lateness is caught up. With stalls of 5 ms, catching up less than that costs whole percents of the rate, and 6 ms
+ * cost 0.2 %. 10 ms are such a stall and a turn of the event loop that is full of starts (`eventLoop.ts`).
  */
 export const catchUp = 10_000_000
 
@@ -28,13 +27,13 @@ const second = 1_000_000_000
 type Mode =
   /** Nothing waited: credit for a burst accrues. */
   | "idle"
-  /** The first in line waited for its slot alone. */
+  /** The first waiter waited for its slot alone. */
   | "pacing"
-  /** The first in line waited for something else. */
+  /** The first waiter waited for something else. */
   | "blocked"
 
 export class Gcra {
-  // Not all private, but for `resizedGcra` alone: a program without meters does not need it.
+  // Some members are public only for `resizedGcra`, which a program without meters does not need.
   readonly rate: number
   readonly burst: number
   readonly maxStarts: number
@@ -42,15 +41,15 @@ export class Gcra {
   readonly window: number
   starts: StartLog
   /**
-   * Where the starts would have been on a punctual event loop; only bursts need it. Without it, the window would
-   * deal a burst's starts one window later again as a burst, every window anew.
+   * When the starts would have come on a punctual event loop. Only bursts need it: without it, the starts of a burst would
+   * come one window later as a burst again, and so on.
    */
   nominal: StartLog | undefined
 
-  /** The next slot is `base + steps / rate`: multiplying, unlike adding up intervals, gathers no rounding errors. */
+  /** The next slot is `base + steps / rate`: a product, unlike a sum of intervals, accumulates no rounding errors. */
   base = -Infinity
   private steps = 0
-  /** No start may claim to have been due before this: the moment at which the first in line began to wait for its slot. */
+  /** When the first waiter began to wait for its slot. No start counts as due before this. */
   floor = -Infinity
   mode: Mode = "idle"
   since = -Infinity
@@ -64,7 +63,7 @@ export class Gcra {
     this.nominal = burst > 1 ? new StartLog(this.maxStarts) : undefined
   }
 
-  /** The earliest instant for the next start, or for the one after so many that start now; may lie in the past. */
+  /** The earliest instant of the next start, or of the one after `before` starts now. It can be in the past. */
   due(before = 0): number {
     const slot = this.slot() + (before * second) / this.rate
     return Math.max(Math.ceil(slot), this.starts.oldest(before) + this.window)
@@ -75,10 +74,10 @@ export class Gcra {
     return Math.max(this.due(), Math.ceil(this.slot() + (before * second) / this.rate))
   }
 
-  /** Something waits now, for its slot alone (`"pacing"`) or for something else first (`"blocked"`); or nothing does. */
+  /** The mode changes at `now`. */
   setMode(mode: Mode, now: number): void {
     if (this.mode === "blocked") {
-      // As if the time had not passed.
+      // As if no time had passed.
       if (this.slot() <= this.since) this.delay(now - this.since)
       else if (this.slot() < now) this.rebase(now, 0)
     } else if (this.mode === "idle" && mode !== "idle") {
@@ -90,14 +89,14 @@ export class Gcra {
     this.since = now
   }
 
-  /** Books a start at `now`, which is not before `due()`, and returns its number. The mode must be `"pacing"`. */
+  /** Records a start at `now`, which is not before `due()`, and returns its number. The mode must be `"pacing"`. */
   start(now: number): number {
     const late = now - Math.max(this.slot(), this.floor)
     if (late > catchUp) this.delay(late - catchUp)
-    // No later slot comes before this one, so what lies a window before it holds back none.
+    // No later slot comes before this one, so starts that are a window earlier restrict none.
     this.nominal?.push(Math.max(this.slot(), this.floor), this.slot() - this.window)
     if (++this.steps >= this.rate) {
-      // A second's worth of slots, for whole rates exactly: keeps `steps` small, hence the products exact.
+      // After the slots of one second, exactly for whole rates: `steps` stays small, so that the products are exact.
       this.base += (this.steps * second) / this.rate
       this.steps = 0
     }
@@ -106,14 +105,14 @@ export class Gcra {
   }
 
   /**
-   * The start of that number has been seen by its task at `time` at the latest. The limiter was checked before the task was
-   * called, this is noted after, so that windows hold for whatever instant in between the task itself reads.
+   * The task of that start has been called by `time`. The limit was checked before the call and is corrected after it, so
+   * windows hold for the start as the task itself sees it.
    */
   amend(number: number, time: number): void {
     this.starts.amend(number, time)
   }
 
-  /** Moves the time line. */
+  /** The time line has moved. */
   shift(delta: number): void {
     this.base += delta
     this.floor += delta
@@ -122,7 +121,7 @@ export class Gcra {
     this.nominal?.shift(delta)
   }
 
-  /** Even a punctual start would be too early for the window before this. */
+  /** Skips slots that would be too early for the window even on a punctual event loop. */
   skipTakenSlots(nominal: StartLog): void {
     const earliest = nominal.oldest() + this.window
     if (this.slot() < earliest) this.rebase(earliest, 0)
@@ -144,20 +143,20 @@ export class Gcra {
 }
 
 /**
- * A pace of another rate that goes on where that one is at `now`: the next slot comes one interval of the new rate
- * after the last start, and the starts that it remembers count in the new windows. Those are all that a new
- * window reaches, unless it is longer than the old one.
+ * Another rate that continues at `now` where that one is: the next slot comes one interval of the new rate after the last
+ * start, and the recorded starts count in the new windows. Those are all starts that a new window reaches, unless it is
+ * longer than the old one.
  */
 export const resizedGcra = (gcra: Gcra, rate: number, burst: number, now: number): Gcra => {
   const next = new Gcra(rate, burst)
   next.starts = resizedLog(gcra.starts, next.maxStarts)
-  // Starts that were dealt faster than this pace are to it what a burst is.
+  // Starts that came faster than the new rate are a burst to it.
   next.nominal = resizedLog(gcra.nominal ?? gcra.starts, next.maxStarts)
   next.base = latestStart(next.nominal) + second / rate
   next.mode = gcra.mode
   next.since = gcra.since
   if (gcra.mode !== "idle") {
-    // Under the new rate nobody has waited yet.
+    // Time waited under the old rate does not count.
     if (next.base < now) next.base = now
     next.floor = now
   }
@@ -165,6 +164,6 @@ export const resizedGcra = (gcra: Gcra, rate: number, burst: number, now: number
   return next
 }
 
-/** The pace of a rate that limits at all. */
+/** `undefined` for a rate that does not limit. */
 export const gcraOf = (rate: number, burst: number): Gcra | undefined =>
   rate === Infinity || burst === Infinity ? undefined : new Gcra(rate, burst)

@@ -1,19 +1,17 @@
 /**
- * The arithmetic of a sliding window: at most `limit` spent in any half-open window of length `per`, wherever it is
- * laid. Like `gcra.ts` it knows neither clocks nor fibers; all times are nanoseconds on one time line.
+ * The arithmetic of a sliding window: at most `limit` is spent in any half-open window of length `per`, at any offset. Like
+ * `gcra.ts` it knows neither clocks nor fibers. All times are nanoseconds on one time line.
  *
- * It is the sliding window log: what has been spent, and when, is kept for as long as a window can reach it. To spend
- * c at t is allowed if what was spent after t − per leaves room for it; then every window that ends at t holds, and each
- * window holds that ends where something was spent, hence all do.
+ * It is a sliding-window log: what was spent, and when, is kept for as long as a window can reach it. To spend c at t is
+ * allowed if what was spent after t − per leaves room for it. Then the window that ends at t holds, and so does each window
+ * that ends where something is spent, hence all windows.
  *
- * The log grows and shrinks with what a window reaches. It has at most `maxEntries` entries, three quarters of a
- * megabyte. Should it fill up, what is spent within a
- * 16,384th of the window shares an entry from then on, at the time of the latest of it. So it is taken to have been spent
- * later than it was and counts for longer, never for less: no more gets through, and a start waits at most that
- * 16,384th of the window too long.
+ * The log grows and shrinks with what a window reaches. It has at most `maxEntries` entries, three quarters of a megabyte. If
+ * it is full, what is spent within a 16,384th of the window shares an entry from then on, at the latest of its times. So it
+ * counts for longer, never for less: no limit is exceeded, and a start waits at most that 16,384th of the window too long.
  */
 const maxEntries = 32_768
-/** The length to begin with: V8 keeps 64 bytes inside of a typed array, and allocates more than that outside of its heap. */
+/** The initial length: V8 keeps 64 bytes inside of a typed array, and allocates more than that outside of its heap. */
 const minEntries = 8
 const slices = maxEntries / 2
 
@@ -23,16 +21,16 @@ export class SlidingWindow {
   /** The entries, oldest first, are at `head`, `head + 1`, …, modulo the length of these three. */
   private times = new Float64Array(minEntries)
   private costs = new Float64Array(minEntries)
-  /** The number of the first spending of each entry. */
+  /** The number of the first start of each entry. */
   private numbers = new Float64Array(minEntries)
   private head = 0
   private size = 0
   private count = 0
   private spent = 0
-  /** What is spent less than this apart shares an entry. */
+  /** What is spent within this time shares an entry. */
   private width = 0
   private lastBegan = -Infinity
-  /** The last answer of `opensAt` that took a search, and to what; `NaN` once it holds no longer. */
+  /** The last result of a search, and for which cost; `NaN` once it is out of date. */
   private searchedFor = NaN
   private found = -Infinity
 
@@ -41,11 +39,11 @@ export class SlidingWindow {
     this.per = per
   }
 
-  /** When that much may be spent if nothing is before; `-Infinity` for now. To be asked only for what the limit allows. */
+  /** When that much may be spent, at most the limit, if nothing is spent before; `-Infinity` for now. */
   opensAt(cost: number, now: number): number {
     this.expire(now)
     if (this.spent + cost <= this.limit) return -Infinity
-    // Whoever waits asks again and again, and only what is spent meanwhile could change the answer.
+    // A waiter asks repeatedly, and only what is spent meanwhile changes the answer.
     if (this.searchedFor !== cost) {
       this.searchedFor = cost
       this.found = this.search(this.spent + cost - this.limit)
@@ -59,7 +57,7 @@ export class SlidingWindow {
     return Math.max(0, this.limit - this.spent)
   }
 
-  /** Spends, and returns the number of this spending. */
+  /** Spends, and returns a number by which `amend` and `correct` find it. */
   spend(cost: number, now: number): number {
     this.spent += cost
     this.searchedFor = NaN
@@ -67,27 +65,27 @@ export class SlidingWindow {
     return this.count++
   }
 
-  /** The spending of that number came later than noted, by `time` at the latest. */
+  /** What has that number was spent later than recorded, by `time` at the latest. */
   amend(number: number, time: number): void {
-    let place = this.placeOf(number)
-    if (place < 0) return
-    // What one task starts before it has itself been seen to start is noted after it, and so must not come before it.
-    while (place < this.size && this.times[this.at(place)]! < time) this.times[this.at(place++)] = time
+    let position = this.positionOf(number)
+    if (position < 0) return
+    // What a task starts before its own start is confirmed is recorded after it, and so must not come before it.
+    while (position < this.size && this.times[this.at(position)]! < time) this.times[this.at(position++)] = time
     this.searchedFor = NaN
   }
 
-  /** The spending of that number was more, or less, than noted. What no window reaches any more is left as it is. */
+  /** What has that number was more, or less. What no window reaches any more stays as it is. */
   correct(number: number, by: number): void {
-    const place = this.placeOf(number)
-    if (place < 0) return
-    const entry = this.at(place)
+    const position = this.positionOf(number)
+    if (position < 0) return
+    const entry = this.at(position)
     const change = Math.max(by, -this.costs[entry]!)
     this.costs[entry]! += change
     this.spent += change
     this.searchedFor = NaN
   }
 
-  /** Changes the limit. What has been spent goes on counting, unless the old window has lost sight of it already. */
+  /** Changes the limit. What has been spent continues to count, unless the old window does not reach it any more. */
   resize(limit: number, per: number, now: number): void {
     this.expire(now)
     this.limit = limit
@@ -98,7 +96,7 @@ export class SlidingWindow {
   }
 
   shift(delta: number): void {
-    for (let place = 0; place < this.size; place++) this.times[this.at(place)]! += delta
+    for (let position = 0; position < this.size; position++) this.times[this.at(position)]! += delta
     this.lastBegan += delta
     this.searchedFor = NaN
   }
@@ -110,22 +108,22 @@ export class SlidingWindow {
       this.size--
       this.searchedFor = NaN
     }
-    // Costs may be fractions, whose sums come out a little off. Nothing spent is nothing.
+    // Sums of fractions have rounding errors.
     if (this.size === 0) this.spent = 0
-    // More entries have been dropped since the last copy than this one copies.
+    // At least as many entries have been dropped since the last copy as this one copies.
     if (this.size <= this.times.length / 8 && this.times.length > minEntries) this.unroll(this.times.length / 2)
   }
 
-  /** When so much of what was spent first will have gone out of the window. */
+  /** When so much of what was spent first will have left the window. */
   private search(toFree: number): number {
-    let place = 0
+    let position = 0
     let freed = this.costs[this.head]!
-    while (freed < toFree && place < this.size - 1) freed += this.costs[this.at(++place)]!
-    return this.times[this.at(place)]! + this.per
+    while (freed < toFree && position < this.size - 1) freed += this.costs[this.at(++position)]!
+    return this.times[this.at(position)]! + this.per
   }
 
-  /** The place of the entry with that spending; negative if it has gone. */
-  private placeOf(number: number): number {
+  /** The position of the entry with that number; negative if it has been dropped. */
+  private positionOf(number: number): number {
     let low = 0
     let high = this.size
     while (low < high) {
@@ -136,7 +134,7 @@ export class SlidingWindow {
     return low - 1
   }
 
-  /** Adds to the last entry where that is near enough, and otherwise an entry. */
+  /** Adds to the last entry if that is near enough, otherwise adds an entry. */
   private note(time: number, cost: number, number: number): void {
     if (this.size > 0 && time - this.lastBegan < this.width) {
       const last = this.at(this.size - 1)
@@ -157,11 +155,11 @@ export class SlidingWindow {
     else this.merge()
   }
 
-  /** Copies the entries to the beginning of arrays of that length. */
+  /** Copies the entries to the beginning of new arrays of that length. */
   private unroll(length: number): void {
     const copy = (from: Float64Array): Float64Array<ArrayBuffer> => {
       const to = new Float64Array(length)
-      for (let place = 0; place < this.size; place++) to[place] = from[this.at(place)]!
+      for (let position = 0; position < this.size; position++) to[position] = from[this.at(position)]!
       return to
     }
     const times = copy(this.times)
@@ -172,17 +170,18 @@ export class SlidingWindow {
     this.head = 0
   }
 
-  /** Lets entries be shared from now on, and shares those that are there. */
+  /** Merges entries, now and from now on. */
   private merge(): void {
     this.unroll(maxEntries)
     this.width = this.per / slices
     const { costs, numbers, size, times } = this
-    // Noted anew, none comes to lie behind where it was.
+    // Recorded anew, no entry moves back.
     this.size = 0
-    for (let place = 0; place < size; place++) this.note(times[place]!, costs[place]!, numbers[place]!)
+    for (let position = 0; position < size; position++)
+      this.note(times[position]!, costs[position]!, numbers[position]!)
   }
 
-  private at(place: number): number {
-    return (this.head + place) % this.times.length
+  private at(position: number): number {
+    return (this.head + position) % this.times.length
   }
 }

@@ -1,48 +1,47 @@
 /**
- * The times of the last starts, as far back as a sliding window reaches.
+ * The times of the last starts, as far back as a window reaches.
  *
- * "At most R starts in any half-open window of W" holds for every window, at any offset, exactly if start n falls no
- * earlier than start n − R plus W. So the only time needed from the past is that of one start: the one R before the next.
+ * "At most R starts in any half-open window of length W" holds for every window, at any offset, if and only if each start n
+ * comes no earlier than start n − R plus W. So a decision needs one time of the past: that of the start R before the next.
  *
- * The times are in a ring buffer that has the length the past needs, not the one the limit would allow: when it is full,
- * it first forgets what no window reaches any more, and then doubles or halves if it has to. A limit of 60,000 a second
- * that sees ten starts a second takes half a kilobyte, and each start still costs constant amortised time.
+ * The times are in a ring buffer. When it is full, it first drops what no window reaches any more, then doubles or halves if
+ * it has to. So its length follows the starts and not the limit: with a limit of 60,000 a second and ten starts a second it
+ * takes half a kilobyte. A start takes constant amortised time.
  *
- * Up to `maxSlots` starts each have a slot of their own. Beyond that, `perSlot` starts share one, which keeps the
- * latest of their times: the answer may then be later than the truth, never earlier, so no more than R get through,
- * while the memory stays at half a megabyte.
+ * Up to `maxSlots` starts have a slot each. Beyond that, `perSlot` starts share one, which has the latest of their times. The
+ * answer may then be later than the truth, but never earlier, so no limit is exceeded, and the memory stays at half a megabyte.
  */
 const maxSlots = 65_536
 
-/** The length to begin with: V8 keeps 64 bytes inside of a typed array, and allocates more than that outside of its heap. */
+/** The initial length: V8 keeps 64 bytes inside of a typed array, and allocates more than that outside of its heap. */
 const firstSlots = 8
 
-/** As many of the last slots are never forgotten: a limit that is resized may get a longer window. */
+/** How many of the last slots are never dropped: a limit that is resized can get a longer window. */
 const alwaysKept = 32
 
 export class StartLog {
-  // Not private, but for the functions below alone: a program without meters needs none of those.
+  // Some members are public only for the functions below, which a program without meters does not need.
   readonly maxStarts: number
   readonly perSlot: number
-  /** The length that is enough for any past: one slot more than R starts fill, which is the one being filled. */
+  /** The greatest length that is needed: as many slots as R starts fill, and one that is being filled. */
   private readonly maxLength: number
   /** The latest start of each slot; slot n is at n modulo the length. */
   slots: Float64Array
-  /** The slots that are remembered: from `first` on, before `end`. */
+  /** The slots that are kept: from `first` on, before `end`. */
   first = 0
   end = 0
   count = 0
 
-  constructor(places: number) {
-    this.maxStarts = places
-    this.perSlot = Math.ceil(places / maxSlots)
-    this.maxLength = Math.ceil(places / this.perSlot) + 1
+  constructor(maxStarts: number) {
+    this.maxStarts = maxStarts
+    this.perSlot = Math.ceil(maxStarts / maxSlots)
+    this.maxLength = Math.ceil(maxStarts / this.perSlot) + 1
     this.slots = new Float64Array(Math.min(firstSlots, this.maxLength))
   }
 
   /**
-   * The time of the start R before the next one, or before the one after so many more; `-Infinity` if there is none, or if
-   * it has been forgotten; `Infinity` if it is one of those to come.
+   * The time of the start R before the next one, or before the one after `before` more. `-Infinity` if there is none, or if
+   * it has been dropped; `Infinity` if it has not happened.
    */
   oldest(before = 0): number {
     const number = this.count + before - this.maxStarts
@@ -52,8 +51,8 @@ export class StartLog {
   }
 
   /**
-   * Notes a start and returns its number, by which `amend` can move it. Starts up to the time `forgettable` may be
-   * forgotten: no window reaches them any more.
+   * Records a start and returns its number, by which `amend` can move it. Starts up to the time `forgettable` may be
+   * dropped: no window reaches them any more.
    */
   push(time: number, forgettable: number): number {
     const number = this.count++
@@ -66,15 +65,15 @@ export class StartLog {
     return number
   }
 
-  /** Moves a start to a later time, if it is still remembered. */
+  /** Moves a start to a later time, if it has not been dropped. */
   amend(number: number, time: number): void {
     const slot = this.slotOf(number)
     if (slot < this.first) return
-    const place = slot % this.slots.length
-    if (time > this.slots[place]!) this.slots[place] = time
+    const index = slot % this.slots.length
+    if (time > this.slots[index]!) this.slots[index] = time
   }
 
-  /** Moves the whole past, for a clock whose zero has been moved. */
+  /** Moves all times, because the zero of the clock has been moved. */
   shift(delta: number): void {
     for (let i = 0; i < this.slots.length; i++) this.slots[i]! += delta
   }
@@ -107,10 +106,10 @@ export class StartLog {
 export const latestStart = ({ end, first, slots }: StartLog): number =>
   first === end ? -Infinity : slots[(end - 1) % slots.length]!
 
-/** The same past, as far as it is remembered, for another number of places. Starts keep their numbers. */
-export const resizedLog = (log: StartLog, places: number): StartLog => {
-  const next = new StartLog(places)
-  next.count = Math.max(0, log.count - Math.min(log.maxStarts, places), log.first * log.perSlot)
+/** The same starts, as far as they are kept, for another limit. Starts keep their numbers. */
+export const resizedLog = (log: StartLog, maxStarts: number): StartLog => {
+  const next = new StartLog(maxStarts)
+  next.count = Math.max(0, log.count - Math.min(log.maxStarts, maxStarts), log.first * log.perSlot)
   next.first = next.end = next.slotOf(next.count)
   while (next.count < log.count) next.push(log.slots[log.slotOf(next.count) % log.slots.length]!, -Infinity)
   return next

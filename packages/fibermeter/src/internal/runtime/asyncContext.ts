@@ -1,6 +1,6 @@
 /**
- * The async context (`AsyncLocalStorage`) of whoever waits: what ends a wait is often the end of somebody else's task,
- * in somebody else's context. Effect keeps the context of a fiber that waits; this does it for the starts of tasks.
+ * The async context (`AsyncLocalStorage`) of a waiter. What ends a wait is often the end of another caller's task, in the
+ * context of that caller. Effect preserves the context of a fiber that waits; this does it for the starts of tasks.
  */
 
 /** The part of Node's `AsyncResource` that is needed; Deno and Bun have it as well. */
@@ -19,16 +19,16 @@ interface AsyncHooks {
 const none: AsyncContext = { runInAsyncScope: (f, _, given) => f(given!) }
 
 /**
- * Reads off a resource the whole context that it was made in, where resources have that. Which of their properties it is
- * has no public name, and is found by trying. Node has it from version 24 on; before, a resource has the value of each
- * storage by itself, which here is no object.
+ * Finds the property of a resource that has the context in which it was made, if there is one. The property has no public
+ * name, so it is found by trying. Node has it from version 24 on. Before, a resource has the value of each storage by itself,
+ * which is no object here.
  */
 const findContextOf = (
   { AsyncLocalStorage }: AsyncHooks,
   capture: () => AsyncContext
 ): ((resource: AsyncContext) => unknown) | undefined => {
   const keys = Object.getOwnPropertySymbols(capture())
-  // A host that has none, as workerd, need not have all that is done next either.
+  // A host without any, such as workerd, may lack what follows, too.
   if (keys.length === 0) return undefined
   const storage = new AsyncLocalStorage()
   const [one, same] = storage.run(1, () => [capture(), capture()] as const)
@@ -42,17 +42,17 @@ const findContextOf = (
     })
 }
 
-/** How contexts are captured on this host. Where it has no such thing, nothing is done. */
+/** How contexts are captured on this host. On a host without them, nothing is done. */
 const findCapture = (): (() => AsyncContext) => {
-  // Asked of the process, not imported: this has to load in browsers as well.
+  // Read from the process, not imported: this module has to load in browsers as well.
   const { process } = globalThis as { process?: { getBuiltinModule?: (id: string) => AsyncHooks | undefined } }
   const hooks = process?.getBuiltinModule?.("node:async_hooks")
   if (hooks === undefined) return () => none
   const capture = (): AsyncContext => new hooks.AsyncResource("fibermeter")
   const contextOf = findContextOf(hooks, capture)
   if (contextOf === undefined) return capture
-  // Kept until the jobs that are queued by now are over, since a context can hold much. A `WeakRef` would need no such
-  // end, but to make one, or only to look at it, takes longer than all the rest of this.
+  // Kept only until the microtasks that are queued by now have run, since a context can hold much. A `WeakRef` would need no
+  // such end, but creating or reading one takes longer than all the rest.
   let last: AsyncContext | undefined
   const settled = Promise.resolve()
   const forget = (): void => {
@@ -70,12 +70,12 @@ const findCapture = (): (() => AsyncContext) => {
 let captureHere: (() => AsyncContext) | undefined
 
 /**
- * Captures the present context, by an `AsyncResource`: `AsyncLocalStorage.snapshot()` takes five times as long.
+ * Captures the current context, by an `AsyncResource`: `AsyncLocalStorage.snapshot()` takes five times as long.
  *
- * Waiters that are enqueued together have the same context, most of them. They share what was captured where it can be
- * told to be the same. That takes a quarter off the CPU time of 100,000 `run`s that wait (benchmark `overhead`, the line
- * against a bare queue) and 80 bytes off each. Where it cannot be told, each has its own.
+ * Most waiters that are enqueued together have the same context. They share one capture if it can be seen to be the same,
+ * which saves a quarter of the CPU time of 100,000 `run`s that wait (benchmark `overhead`, the line against a bare queue) and
+ * 80 bytes each. Otherwise each has its own.
  *
- * The host is asked at the first wait: programs that never wait need not load `async_hooks`.
+ * The host is asked at the first wait: programs that never wait do not load `async_hooks`.
  */
 export const captureContext = (): AsyncContext => (captureHere ??= findCapture())()

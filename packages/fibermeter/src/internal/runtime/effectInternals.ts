@@ -1,8 +1,8 @@
 /**
- * Everything that relies on what Effect does not document: fields that are in no interface, marks by which its values are
- * told, and what its step counter means. `effectInternals.test.ts` fails as soon as a version of Effect changes one of them.
+ * All that relies on undocumented parts of Effect: private fields, the marks of its values, the meaning of its step counter.
+ * `effectInternals.test.ts` fails if a version of Effect changes one of them.
  *
- * The facade uses part of this, so there is no code of Effect's here, only types.
+ * The facade uses a part of this module, so it imports no code of Effect, only types.
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
@@ -15,14 +15,14 @@ const exitId = "~effect/Exit" satisfies keyof Exit.Exit<unknown>
 // Not in the types of Effect.
 const durationId = "~effect/Duration"
 
-/** What a value of Effect's making has. */
+/** The marks of Effect's values. */
 interface Marked {
   readonly [effectId]?: unknown
   readonly [exitId]?: unknown
 }
 
-// Effect's own tests ask by `in`, along the prototypes each time, which takes longer than all the rest of a task that has
-// its result at once. A property that is read comes from the engine's cache.
+// Effect's own guards use `in`, which walks the prototypes each time and takes longer than all the rest of a task that has
+// its result at once. Reading a property uses the inline cache of the JavaScript engine.
 export const isExit = (value: unknown): boolean => (value as Marked | undefined | null)?.[exitId] === exitId
 export const isEffect = (value: unknown): boolean => (value as Marked | undefined | null)?.[effectId] !== undefined
 
@@ -32,7 +32,7 @@ export const isDuration = (value: object): value is Duration.Duration => duratio
 export const isUninterruptible = (fiber: Fiber.Fiber<any, any>): boolean =>
   (fiber as { readonly interruptible?: boolean }).interruptible === false
 
-/** How many permits a semaphore of Effect's has in all. Of another implementation nothing is known. */
+/** How many permits a semaphore of Effect has in all; `Infinity` for another implementation, of which nothing is known. */
 export const permitsOf = (semaphore: Semaphore.Semaphore): number => {
   const { permits } = semaphore as { readonly permits?: unknown }
   return typeof permits === "number" ? permits : Infinity

@@ -1,19 +1,19 @@
 /**
  * Event-loop yields.
  *
- * Tasks that resolve at once end in microtasks, and a run that starts the next task where the last one ended would
- * keep the event loop from timers, signals and I/O for as long as there are tasks. So each start, and whatever else a
- * program can do again and again without waiting, asks `overdue()` first. If the current turn of the event loop has lasted for
- * several milliseconds, it continues in a later turn, by `later()`.
+ * Tasks that resolve at once end in microtasks. A run that starts the next task where the last one ended would block timers,
+ * signals and I/O for as long as there are tasks. So each start, and whatever else a program can repeat without waiting, asks
+ * `overdue` first. If the current turn of the event loop has lasted for several milliseconds, it continues in a later turn, by
+ * `deferStart`.
  *
- * **Idle time is no turn.** No host says when a turn begins. When the budget seems spent, that may as well be the time in
- * which the program was idle. So the budget begins anew, and a marker is put into the host's queue: only if it is still
- * there when the budget is spent again, this is one long turn. A turn thus lasts two budgets at most, and nothing is
- * deferred in a turn that has just begun. It costs one entry of the queue in each budget of time, not one in each turn:
- * to mark every turn makes tasks that end in macrotasks 3 to 20 % slower (benchmark `overhead`).
+ * **Idle time is not a turn.** No host reports when a turn begins. When the budget seems spent, the program may have been idle.
+ * So the budget begins anew, and a marker is put into the host's queue: if it is still there when the budget is spent again,
+ * it has been one long turn. So a turn lasts at most two budgets, and nothing is deferred in a turn that has just begun. This
+ * costs one entry of the queue in each budget of time, not in each turn: marking every turn makes tasks that end in
+ * macrotasks 3 to 20 % slower (benchmark `overhead`).
  *
- * There is one event loop, hence this module's state is one for all: a thousand runs share the same few
- * milliseconds. What is measured is real time spent, not the program's time, so this alone asks no `Clock`.
+ * There is one event loop, so the state of this module is global: a thousand runs share the same few milliseconds. It
+ * measures real time and not the program's, so this module alone does not use the `Clock`.
  */
 import { captureContext } from "./asyncContext.ts"
 import type { Host } from "./host.ts"
@@ -22,13 +22,13 @@ import type { Host } from "./host.ts"
 const budget = 4
 
 /**
- * Starts between two looks at the clock, at most. So many slow tasks may follow cheap ones of the same call before the
- * next look; but a look may take as long as a task that resolves at once: with 16, `amap` and a meter's `run` took up to
- * half as long again (benchmark `overhead`).
+ * The most starts between two reads of the clock. As many slow tasks can follow cheap ones of the same call before the next
+ * read. But a read can take as long as a task that resolves at once: with 16, `amap` and a meter's `run` took up to half as
+ * long again (benchmark `overhead`).
  */
 const maxStride = 64
 
-/** What `budget` is, in starts, where the clock stands still while code runs: Cloudflare Workers, faked timers. */
+/** The budget in starts, where the clock stands still while code runs: Cloudflare Workers, fake timers. */
 const maxStarts = 16_384
 
 /** Looked up each time: what was there when this was loaded may have been a test's. */
@@ -40,12 +40,12 @@ let stride = 1
 let startsUntilCheck = 1
 let starts = 0
 let waiting = 0
-/** Whether there has been no later turn since the budget was last spent, as far as the host's queue shows. */
+/** Whether the marker is in the host's queue: there has been no later turn since the budget was last spent. */
 let isMarked = false
 
 /**
- * Counts a start. Says whether it should come in a later turn. Where time is a test's, starts alone are counted: how
- * fast the machine is must not decide at which of its instants something happens.
+ * Counts a start. Returns whether it should come in a later turn. With a test's clock, only starts count: the speed of the
+ * machine must not decide at which of its instants something happens.
  */
 export const overdue = (host: Host): boolean => --startsUntilCheck <= 0 && checkClock(host)
 
@@ -62,7 +62,7 @@ const checkClock = (host: Host): boolean => {
 
 const isSpentNow = (): boolean => {
   const now = real.performance.now()
-  // A test's clock was in use, and is gone.
+  // A test's clock was in use before.
   const isAnother = now < lastCheck
   if (now - lastCheck > budget / 4) stride = 1
   else if (stride < maxStride) stride *= 2
@@ -85,22 +85,19 @@ export const deferStart = (host: Host, resume: () => void): void => {
   const context = captureContext()
   waiting++
   host.defer(() => {
-    // All who wait may be called in the same turn, one after the other: each gets its share of it.
+    // All that wait may be called in the same turn, one after the other: each gets a share of it.
     const share = budget / waiting--
-    // This is known to be the beginning of a turn, so it is marked, once. Marked already, it may be so in the queue of a
-    // scheduler that is not used any more: then this marker takes the place of that one.
+    // A turn begins here, so it is marked, once. An older marker may be in the queue of a scheduler that is not used any
+    // more: this one replaces it.
     if (isMarked && waiting > 0) turnBegins(host.isLive, share)
     else mark(host, share)
-    // However small the share, one start comes of it.
+    // However small the share, it is enough for one start.
     startsUntilCheck = 2
     context.runInAsyncScope(resume)
   })
 }
 
-/**
- * To be called where a turn, or a budget of time, is known to begin, as when a timer fires. A test's clock says nothing of
- * how long that lasts.
- */
+/** To be called when a turn is known to begin, as when a timer fires. A test's clock does not show how long it lasts. */
 export const turnBegins = (isLive = true, share: number = budget): void => {
   lastCheck = isLive ? real.performance.now() : 0
   budgetEnds = lastCheck + share
@@ -108,13 +105,13 @@ export const turnBegins = (isLive = true, share: number = budget): void => {
   callBegins()
 }
 
-/** A turn has begun, whatever has become of the marker: it may have belonged to a request that has ended. */
+/** A turn begins, even if the marker is still queued: it may have belonged to a request that has ended. */
 export const freshTurn = (): void => {
   isMarked = false
   turnBegins()
 }
 
-/** A call begins. Its tasks may take longer than those before: their first one has the clock looked at. */
+/** A call begins. Its tasks may take longer than those before, so the clock is read at the first one. */
 export const callBegins = (): void => {
   stride = 1
   startsUntilCheck = 1

@@ -1,6 +1,5 @@
 /**
- * Where a call of core runs: the context its fibers get, the clock it lives by, and the event loop as its scheduler sees
- * it.
+ * The host of a call in core: the context of its fibers, its clock, and its scheduler's turns of the event loop.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -12,9 +11,9 @@ import type * as Engine from "./host.ts"
 
 const uninterruptible = { uninterruptible: true }
 
-/** Every waiter has one of these, most of which are never asked for a fiber: what can be made late, is. */
+/** Each waiter has one, and most never need a fiber. So what can be created later, is. */
 export class FiberHost implements Engine.Host {
-  // Why these are no fields: `request.ts`.
+  // Declared and assigned, not fields: see `AdmissionRequest`.
   declare readonly clock: Clock.Clock
   declare private readonly fiber: Fiber.Fiber<any, any>
   declare private readonly context: Context.Context<never>
@@ -33,18 +32,18 @@ export class FiberHost implements Engine.Host {
     return this.clock === liveClock
   }
 
-  /** Effect's timers are its own: nothing replaces them. */
+  /** Nothing replaces Effect's timers. */
   get timersEra(): number {
     return 0
   }
 
-  /** Starts a fiber at once; it runs until it first waits, and belongs to no other fiber. */
+  /** Starts a fiber at once, which runs until it first waits. It is a child of no other fiber. */
   fork<A, E>(effect: Effect.Effect<A, E, any>, isUninterruptible = false): Fiber.Fiber<A, E> {
     this.forkIn ??= Effect.runForkWith(this.context as Context.Context<any>)
     return isUninterruptible ? this.forkIn(effect, uninterruptible) : this.forkIn(effect)
   }
 
-  /** On a clock of Effect's: there is no other in core. */
+  /** `clock` is one of Effect: core has no other. */
   sleep(clock: Engine.Clock, nanos: number, f: () => void): Engine.Timer {
     const fiber = this.fork((clock as Clock.Clock).sleep(Duration.nanos(BigInt(Math.ceil(nanos)))))
     // A clock that does not wait must not turn repeated waits into an endless loop.
@@ -82,5 +81,5 @@ class FiberTimer implements Engine.Timer {
 /** The host of the calls that a fiber makes. */
 export const ofFiber = (fiber: Fiber.Fiber<any, any>): FiberHost => new FiberHost(fiber)
 
-/** The one kind of host that limiters of core meet: the facade cannot make those that ask for more than `Engine.Host`. */
+/** The host of all limiters in core. The facade has no limiters that need more than `Engine.Host`. */
 export const asFiberHost = (host: Engine.Host): FiberHost => host as FiberHost

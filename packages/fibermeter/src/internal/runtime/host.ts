@@ -1,7 +1,7 @@
 /**
- * What the engine asks of the place where it runs: the time, timers, and later turns of the event loop. Core answers
- * with Effect's clocks and fibers (`fiberHost.ts`), the facade with the timers of JavaScript itself. As in
- * all of the engine that the facade uses, there is no code of Effect's here.
+ * What the engine needs of its host: the time, timers, and later turns of the event loop. Core implements it with Effect's
+ * clocks and fibers (`fiberHost.ts`), the facade with JavaScript's timers. Like all of the engine that the facade uses, this
+ * module imports no code of Effect.
  */
 import { captureContext } from "./asyncContext.ts"
 
@@ -12,29 +12,29 @@ import { captureContext } from "./asyncContext.ts"
 export const isWorkers: boolean = "WebSocketPair" in globalThis
 
 export interface Clock {
-  /** Nanoseconds since a zero of the clock's own. Never goes back. */
+  /** Nanoseconds since an arbitrary zero. Never decreases. */
   monotonicTimeNanosUnsafe(): bigint
-  /** Milliseconds since 1970, as the wall clock has them. For dates alone: it may be set. */
+  /** Milliseconds since 1970, by the wall clock, which can be set: only for dates. */
   currentTimeMillisUnsafe(): number
 }
 
-/** A pending wait. */
+/** A pending timer. */
 export interface Timer {
-  /** Whether it will never fire, since the timers of the host have been replaced since. */
+  /** Whether it will never fire, because the timers of the host have been replaced. */
   readonly isLost: boolean
   cancel(): void
 }
 
-/** What looks again for what it can do. */
+/** What may be able to continue. */
 export interface Wakeable {
   wake(): void
 }
 
-/** A request for admission that waits, as far as the host has to know it. */
+/** A request for admission that waits, as the host sees it. */
 export interface Waiting {
   readonly isWaiting: boolean
   readonly limiters: ReadonlyArray<Wakeable & { readonly isShared: boolean }>
-  /** Gives up waiting. */
+  /** Stops waiting. */
   cancel(): void
 }
 
@@ -47,7 +47,7 @@ export interface Requests {
   enter(key: object): void
   /** The waiter begins to wait, in the present request. */
   wait(waiter: Waiting): void
-  /** Whether the waiter looks for room on timers of its own request. If so, it looks soon. */
+  /** Whether the waiter polls for room on timers of its own request. If so, it polls soon. */
   looksAgain(waiter: Waiting): boolean
   /** Whether `key` belongs to the present request, or to none. */
   isHere(key: object): boolean
@@ -77,7 +77,7 @@ export const inContext = (f: () => void): (() => void) => {
   return () => context.runInAsyncScope(f)
 }
 
-/** Calls `f` after that many milliseconds on the host's clock. Returns what calls it off. */
+/** Calls `f` after that many milliseconds on the host's clock. Returns what cancels that. */
 export const after = (host: Host, millis: number, f: () => void): (() => void) => {
   const timer = host.sleep(host.clock, millis * 1_000_000, host.isLive ? f : inContext(f))
   return () => timer.cancel()

@@ -1,25 +1,25 @@
 /**
- * A limiter's time: nanoseconds on the monotonic clock since a zero of its own, as plain numbers, since sums of bigints
- * are slow.
+ * The time of a limiter: nanoseconds on the monotonic clock since a zero of its own, as numbers, because arithmetic with
+ * bigints is slow.
  */
 import type { Clock } from "./host.ts"
 
-/** 52 days. At twice that, a number could no longer tell one nanosecond from the next. */
+/** 52 days. From twice that on, a number cannot represent each nanosecond. */
 const maxTime = 2 ** 52
 
 export class Timeline {
   clock: Clock | undefined
-  /** The time at the last `look`. */
+  /** The time at the last `update`. */
   now = 0
   private zero = BigInt(0)
   private readonly onShift: (delta: number) => void
 
-  /** `onShift` is called when zero has been moved: what was noted as time t is time t + delta from then on. */
+  /** `onShift` is called when the zero has been moved: what was recorded as t is t + delta from then on. */
   constructor(onShift: (delta: number) => void) {
     this.onShift = onShift
   }
 
-  /** Brings `now` up to date. Before the first `follow` there is no time to look at. */
+  /** Brings `now` up to date. Before the first `follow` it has no effect. */
   update(): void {
     if (this.clock === undefined) return
     this.now = Number(this.clock.monotonicTimeNanosUnsafe() - this.zero)
@@ -31,7 +31,7 @@ export class Timeline {
     }
   }
 
-  /** Goes by this clock from now on, as if it were the last one: a meter may outlive the clock that it began with. */
+  /** Uses this clock from now on, without a step in time. A meter may outlive the clock that it began with. */
   follow(clock: Clock): void {
     if (clock === this.clock) return
     this.update()
