@@ -185,7 +185,7 @@ call(
 )
 
 call(
-  "finish all tasks, then refuse new ones (with no tasks added in the meantime)",
+  "finish all tasks that were added, and refuse new ones",
   {
     theirs: async () => {
       const limiter = new Bottleneck({ maxConcurrent: 1 })
@@ -197,13 +197,46 @@ call(
     ours: async () => {
       const api = createMeter({ maxAtOnce: 1 })
       const all = ids.map((id) => api.run(() => getPage(id)))
-      await api.idle()
-      await api.close()
+      await api.drain()
       const late = await api.run(() => getPage(1)).catch(() => "refused")
       return [...(await Promise.all(all)), late]
     }
   },
   { gives: ["page 1", "page 2", "page 3", "refused"] }
+)
+
+call(
+  "refuse a task if too many wait",
+  {
+    theirs: async () => {
+      const limiter = new Bottleneck({ maxConcurrent: 1, highWater: 1, strategy: Bottleneck.strategy.OVERFLOW })
+      const outcomes = await Promise.allSettled(ids.map((id) => limiter.schedule(() => getPage(id))))
+      return outcomes.map(({ status }) => status)
+    },
+    ours: async () => {
+      const api = createMeter({ maxAtOnce: 1, maxWaiting: 1 })
+      const outcomes = await Promise.allSettled(ids.map((id) => api.run(() => getPage(id))))
+      return outcomes.map(({ status }) => status)
+    }
+  },
+  { gives: ["fulfilled", "fulfilled", "rejected"] }
+)
+
+call(
+  "drop the oldest task instead",
+  {
+    theirs: async () => {
+      const limiter = new Bottleneck({ maxConcurrent: 1, highWater: 1, strategy: Bottleneck.strategy.LEAK })
+      const outcomes = await Promise.allSettled(ids.map((id) => limiter.schedule(() => getPage(id))))
+      return outcomes.map(({ status }) => status)
+    },
+    ours: async () => {
+      const api = createMeter({ maxAtOnce: 1, maxWaiting: 1, overflow: "dropOldest" })
+      const outcomes = await Promise.allSettled(ids.map((id) => api.run(() => getPage(id))))
+      return outcomes.map(({ status }) => status)
+    }
+  },
+  { gives: ["fulfilled", "rejected", "fulfilled"] }
 )
 
 differs("A `reservoir` of 2, refreshed every 1000 ms, and a window of 2 per 1000 ms", {
@@ -266,37 +299,6 @@ differs("A `reservoir` that grows by `reservoirIncreaseAmount`", {
     async () => {
       const api = createMeter({ maxPerSecond: 2, maxBurst: 2 })
       expect(await value(starts((task) => api.run(task)))).toEqual([0, 0, 1000, 1500, 2000, 2500])
-    }
-  ]
-})
-
-differs("Waiting for the end while tasks are being added", {
-  theirs: [
-    "`stop({ dropWaitingJobs: false })` refuses new tasks, and resolves when all others have ended",
-    async () => {
-      const { lines, task } = diary()
-      const limiter = new Bottleneck({ maxConcurrent: 1 })
-      const first = limiter.schedule(() => task("first", 50))
-      await pass(10)
-      const stopped = limiter.stop({ dropWaitingJobs: false })
-      const late = limiter.schedule(() => task("late", 50)).catch((error: unknown) => error)
-      await value(stopped)
-      expect(await value(late)).toBeInstanceOf(Bottleneck.BottleneckError)
-      expect(await value(first)).toBe("page first")
-      expect(lines("starts")).toHaveLength(1)
-    }
-  ],
-  ours: [
-    "`idle()` also waits for tasks added in the meantime, and `close()` aborts running tasks: stop adding tasks first",
-    async () => {
-      const { lines, task } = diary()
-      const api = createMeter({ maxAtOnce: 1 })
-      void api.run(() => task("first", 50))
-      await pass(10)
-      const idle = api.idle()
-      void api.run(() => task("late", 50))
-      await value(idle)
-      expect(lines("ends")).toEqual(["50: first ends", "100: late ends"])
     }
   ]
 })
@@ -534,25 +536,23 @@ differs("Priorities", {
   ]
 })
 
-differs("A queue that grows too long", {
+differs("A task that is refused because too many wait", {
   theirs: [
-    "drops tasks by `highWater` and `strategy`",
+    "rejects with a `BottleneckError`",
     async () => {
       const limiter = new Bottleneck({ maxConcurrent: 1, highWater: 1, strategy: Bottleneck.strategy.OVERFLOW })
-      const outcomes = Promise.allSettled([1, 2, 3].map((id) => limiter.schedule(() => getPage(id))))
-      expect((await value(outcomes)).map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected"])
+      const outcomes = await value(Promise.allSettled(ids.map((id) => limiter.schedule(() => getPage(id)))))
+      expect(outcomes.at(-1)).toEqual({ status: "rejected", reason: expect.any(Bottleneck.BottleneckError) as Error })
     }
   ],
   ours: [
-    "is not limited: check `api.snapshot().waiting` before you add a task",
+    "rejects with an `OverloadedError`, which says after what time to try again, if that is known",
     async () => {
-      const api = createMeter({ maxAtOnce: 1 })
-      const get = async (id: number) => {
-        if (api.snapshot().waiting >= 1) throw new Error("too busy")
-        return api.run(() => getPage(id))
-      }
-      const outcomes = Promise.allSettled([1, 2, 3].map(get))
-      expect((await value(outcomes)).map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected"])
+      const api = createMeter({ maxPerSecond: 1, maxWaiting: 1 })
+      const outcomes = await value(Promise.allSettled(ids.map((id) => api.run(() => getPage(id)))))
+      expect(outcomes.at(-1)).toMatchObject({
+        reason: { name: "OverloadedError", reason: "queue-full", retryAfter: 1000 }
+      })
     }
   ]
 })
