@@ -1,10 +1,10 @@
 /**
- * A `Meter` says when tasks may start, and learns when they end. It is what the options `maxAtOnce` and `maxPerSecond`
- * stand for, as a value: made once, passed to many calls by their option `meter`, and then holding for all of them
- * together, as the limits of an API hold for a whole program.
+ * A `Meter` admits the start of tasks and is notified of their end. It has the limits that are options of the verbs, such as
+ * `maxAtOnce` and `maxPerSecond`, as a value. Calls that have the same meter as their option `meter` share its limits, as all
+ * of a program shares the limits of an API.
  *
- * A meter queues whoever asks, first come, first served. It does not run anything by itself, and needs no scope: what
- * nobody waits for costs nothing. It has nothing to do with OpenTelemetry's meters, which count.
+ * Waiters are served first come, first served, unless they have priorities or lanes. A meter runs no fiber and needs no scope.
+ * It is not related to OpenTelemetry's meters.
  *
  * @since 0.1.0
  */
@@ -58,7 +58,7 @@ export {
 } from "./internal/admission/errors.ts"
 
 /**
- * Admits the start of tasks and learns of their end. `E` is how admission itself can fail and `R` what it needs; both
+ * Admits the start of tasks and is notified of their end. `E` is how admission itself can fail and `R` what it needs; both
  * are `never` for all meters but those made by `fromSchedule`, and reach the types of the calls that use the meter.
  *
  * @category models
@@ -237,7 +237,7 @@ export const isMeter = (u: unknown): u is Meter<unknown, unknown> => hasLimiters
  * **Details**
  *
  * Dies with a `Cause.IllegalArgumentError` if a limit is not what it has to be. All limits of one meter are taken
- * together, in one step: nobody holds a place among `maxAtOnce` while waiting for `maxPerSecond`.
+ * together, in one step: no task holds a permit of `maxAtOnce` while it waits for `maxPerSecond`.
  *
  * @example
  * ```ts
@@ -363,8 +363,8 @@ const isSemaphore = (value: unknown): value is Semaphore.Semaphore =>
  *
  * **Details**
  *
- * The schedule's errors are errors of the meter, and what it needs is taken from whoever starts a task. A schedule
- * that comes to its end ends the meter: whoever asks for a start then fails with `ScheduleEnded`.
+ * The schedule's errors are errors of the meter, and its services are those of the caller that starts a task. When the
+ * schedule ends, the meter ends: all waiting and later requests fail with `ScheduleEnded`.
  *
  * **Gotchas**
  *
@@ -793,9 +793,8 @@ export const acquire: {
 )
 
 /**
- * Says, from inside a task, what it has really cost: replaces what it was booked with, window by window, as long as a
- * window still reaches its start. What was booked too much is free again at once; what was booked too little holds back
- * those that come next.
+ * Sets, from inside a task, its actual cost. It replaces what the task has taken from each window that still reaches its
+ * start. If it has taken too much, the rest is free at once; if too little, the next tasks wait for it.
  *
  * **When to use**
  *
@@ -833,12 +832,12 @@ export const correct = (cost: Cost): Effect.Effect<void> =>
   )
 
 /**
- * Holds back every start that the meter admits, for a duration or until `resume`. Tasks that run go on. Of several
- * pauses, the one that ends last counts.
+ * Delays all starts of the meter, for a duration or until `resume`. Tasks that run continue. Of several pauses, the one that
+ * ends last counts.
  *
  * **When to use**
  *
- * Use it where an API says that it wants to be left alone for a while, as by `Retry-After`.
+ * Use it when an API asks for a pause, as with `Retry-After`.
  *
  * @example
  * ```ts
@@ -914,11 +913,11 @@ export const resume = (meter: AnyMeter): Effect.Effect<void> =>
 
 /**
  * Changes limits of a meter made by `make`, `makeUnsafe` or `keyed`: those that are given, `Infinity` to lift one. It holds at
- * once, for those who wait already, too.
+ * once, also for the tasks that already wait.
  *
  * **Details**
  *
- * Tasks that run go on, even if there are more of them than the new `maxAtOnce`. What started before counts in the new
+ * Tasks that run continue, even if there are more of them than the new `maxAtOnce`. What started before counts in the new
  * windows as far as the old ones still reached it.
  *
  * Dies with a `Cause.IllegalArgumentError` for a limit that is not what it has to be, and for a meter of another kind.
@@ -985,7 +984,7 @@ export const resize: {
 )
 
 /**
- * How a meter stands.
+ * The state of a meter.
  *
  * @category models
  * @since 0.1.0
@@ -1018,14 +1017,14 @@ export interface Snapshot {
   /** How much may be spent now, window by window. */
   readonly room: Readonly<Record<string, number>>
   /**
-   * How long it takes at least until a task of cost 1 can start, if nobody waits before it: zero if it can now, infinite
+   * The least time until a task of cost 1 can start, if no other waits before it: zero if it can start now, infinite
    * if that depends on a task's end or on `resume`.
    */
   readonly nextStart: Duration.Duration
 }
 
 /**
- * How a meter stands at this moment. Of a meter that combines several, the busiest counts.
+ * The current state of a meter. Of a meter that combines several, the busiest counts.
  *
  * @example
  * ```ts
@@ -1054,8 +1053,7 @@ export const snapshot = (meter: AnyMeter): Effect.Effect<Snapshot> =>
   )
 
 /**
- * Waits until nothing runs or waits under the meter and no call of a verb uses it: for a program that ends, or a moment
- * to change what the meter stands for.
+ * Waits until no task runs or waits under the meter and no call of a verb uses it.
  *
  * @example
  * ```ts
@@ -1307,7 +1305,7 @@ const unwrap = (wrapped: unknown): Effect.Effect<unknown, Config.ConfigError> =>
  * @since 0.1.0
  */
 export interface Keyed<in K, out E = never> {
-  /** The meter of a key. It may be kept: it is the same for the same key, however long nobody has used it. */
+  /** The meter of a key. It may be kept: the same key has the same meter, however long it has not been used. */
   readonly for: (key: K) => Meter<E>
   /**
    * How many keys are in use, or were until less than their longest window ago. Reading it changes nothing; it takes

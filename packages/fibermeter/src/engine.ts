@@ -1,10 +1,9 @@
 /**
- * The engine below the verbs, for packages that offer them in another form than Effect's: `@fibermeter/promise` is
- * built on it. It is the same admission loop, limiters and checks as under `fibermeter` itself, with the carrying out of
- * tasks left open.
+ * The engine of the verbs, for packages that offer them in another form than Effects, such as `@fibermeter/promise`. It
+ * consists of the admission loop, limiters and checks that `fibermeter` uses, without the code that runs tasks as fibers.
  *
- * A call is a `Run`: it takes items from a `Source`, has its `Limiter`s admit them, has a `Worker` carry them out and hands
- * the outcomes to a `Collector`. How a task is carried out is the worker's affair alone.
+ * A call is a `Run`: it pulls items from a `Source`, asks its `Limiter`s to admit them, has a `Worker` run them, and passes the
+ * outcomes to a `Collector`. Only the worker knows how a task runs.
  *
  * **Gotchas**
  *

@@ -1,21 +1,21 @@
 /**
- * The limiters of a family of meters, one for each key that has been in use of late.
+ * The limiters of a family of meters, one for each key that was used recently.
  *
- * No timer looks after them: each use drops limiters that have become as good as new, beginning with the one that was not
- * used for longest. Each limiter is dropped once, so this takes constant amortised time, and bounded time at each use.
+ * There is no timer. Each use drops limiters that a new one would equal, beginning with the least recently used. Each limiter
+ * is dropped once, so this takes constant amortised time, and bounded time at each use.
  *
- * The order of use is a linked list, and not that of the `Map`: an engine leaves a gap in a `Map` for each entry that is
- * taken out, and steps over all gaps to find the first entry. With 100,000 keys in use that took 100 µs at each use.
+ * The order of use is a linked list and not that of the `Map`: JavaScript engines leave a gap in a `Map` for each removed
+ * entry, and skip all gaps to find the first entry. With 100,000 keys in use that took 100 µs at each use.
  */
 import type { SharedLimiter } from "../limits/sharedLimiter.ts"
 
-/** At each use at least so many are looked at: idle limiters go faster than new ones can come. */
+/** The least limiters that are checked at each use: idle ones are dropped faster than new ones can be added. */
 const minChecks = 2
 
-/** At each use at most so many are looked at, which takes about a tenth of a millisecond. */
+/** The most limiters that are checked at each use, which takes about a tenth of a millisecond. */
 const maxChecks = 512
 
-/** A key in use. The list of all is a ring: the one after the last is the family's own link, before the first. */
+/** A key in use. The list is a ring that begins and ends with the family's own link. */
 class Link<K, G> {
   readonly key: K
   readonly limiter: G
@@ -45,14 +45,14 @@ class Link<K, G> {
 export class KeyedLimiters<K, G extends SharedLimiter = SharedLimiter> {
   private readonly make: () => G
   private readonly links = new Map<K, Link<K, G>>()
-  /** Begins and ends the list, which is in the order of the last use, or of the last look at one that had to stay. */
+  /** Begins and ends the list, which is in the order of the last use, or of the last check of one that had to stay. */
   private readonly ends = new Link<K, G>(undefined!, undefined!)
 
   constructor(make: () => G) {
     this.make = make
   }
 
-  /** How many keys there are whose past still matters. */
+  /** How many keys there are whose limiters differ from new ones. */
   get size(): number {
     let size = 0
     for (const { limiter } of this.links.values()) if (!limiter.isAsNew()) size++
@@ -68,7 +68,7 @@ export class KeyedLimiters<K, G extends SharedLimiter = SharedLimiter> {
       link.remove()
     }
     this.dropIdle()
-    // Added only now, so that what is asked for is not dropped, or looked at.
+    // Added only now, so that it is neither dropped nor checked.
     link.addBefore(this.ends)
     return link.limiter
   }

@@ -1,5 +1,5 @@
 /**
- * What a `Meter` is inside.
+ * The internals of a `Meter`.
  */
 import * as Predicate from "effect/Predicate"
 import * as check from "../input/validate.ts"
@@ -8,8 +8,8 @@ import type { Limiter } from "../admission/limiter.ts"
 export const TypeId = "~fibermeter/Meter"
 
 /**
- * What only the meters of this copy of the package have. Copies that a program has loaded twice have an order of waiters
- * each, so a waiter for meters of both would be admitted by neither's rule.
+ * Only the meters of this copy of the package have it. Two loaded copies number the turns of their waiters separately, so a
+ * waiter for meters of both would have no place in a common order.
  */
 export const CopyId: unique symbol = Symbol(TypeId)
 
@@ -19,7 +19,7 @@ export interface WithLimiters {
 
 export const hasLimiters = (u: unknown): u is WithLimiters => Predicate.hasProperty(u, CopyId)
 
-/** Whether a value is a meter, be it one that another copy of the package has made. */
+/** Whether a value is a meter, of this copy of the package or another. */
 export const isAnyMeter = (u: unknown): boolean => Predicate.hasProperty(u, TypeId)
 
 /** Reads an argument or option that is a meter. */
@@ -30,5 +30,5 @@ export const meterCheck: check.Checks[string] = (name, value) => {
   return new check.Problem("type", `${name} ${reason}`)
 }
 
-/** The limiters of what is known to be a meter. */
+/** The limiters of a value that is known to be a meter. */
 export const limitersOf = (meter: object): ReadonlyArray<Limiter> => (meter as WithLimiters).limiters

@@ -1,5 +1,5 @@
 /**
- * How limiters stand, in numbers.
+ * The state of limiters, in numbers.
  */
 import { capacityOf } from "../admission/limiter.ts"
 import type { Limiter } from "../admission/limiter.ts"
@@ -18,7 +18,7 @@ export interface Snapshot {
   readonly draining: boolean
   readonly free: number
   readonly room: Readonly<Record<string, number>>
-  /** Nanoseconds until a task of cost 1 may start, if nobody waits before it. */
+  /** Nanoseconds until a task of cost 1 can start, if no other waits before it. */
   readonly opensIn: number
 }
 
