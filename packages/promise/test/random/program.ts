@@ -22,7 +22,7 @@ export type VerbName = "runOnEach" | "runAll" | "runAny" | "amap"
 
 export interface CallPlan {
   readonly verb: VerbName | "run"
-  /** Its meters by number, each once, in the order in which they are given. `run` takes the first. */
+  /** Its meters by number, each once, in the order in which they are given. */
   readonly meters: ReadonlyArray<number>
   /** The first meter's own method is called, and the others are given as an option. */
   readonly asMethod: boolean

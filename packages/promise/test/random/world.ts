@@ -422,9 +422,9 @@ class World {
 
   private begin(plan: CallPlan, held: ReadonlyArray<number>, passed: AbortSignal | undefined): CallRecord | undefined {
     const highest = this.program.isOrdered ? Math.max(-1, ...held) : -1
-    const numbers = [...new Set(plan.meters.map((number) => number % this.accounts.length))]
-      .filter((number) => number > highest)
-      .slice(0, plan.verb === "run" ? 1 : undefined)
+    const numbers = [...new Set(plan.meters.map((number) => number % this.accounts.length))].filter(
+      (number) => number > highest
+    )
     if (plan.verb === "run" && numbers.length === 0) return undefined
     const accounts = numbers.map((number) => this.accounts[number]!)
     const call = new CallRecord(this.calls.length, plan, accounts, passed)
@@ -450,8 +450,10 @@ class World {
   }
 
   private beginRun(call: CallRecord, holds: ReadonlyArray<number>): Promise<unknown> {
-    return call.accounts[0]!.meter.run((context) => this.attempt(call, call.tasks[0]!, context, holds), {
+    const [first, ...others] = call.accounts.map(({ meter }) => meter)
+    return first!.run((context) => this.attempt(call, call.tasks[0]!, context, holds), {
       ...this.optionsOf(call),
+      ...(others.length === 0 ? {} : { meter: others }),
       cost: call.namedHere(call.plan.cost)
     })
   }
@@ -643,10 +645,9 @@ class World {
     if (verb !== "run" || task.attempts > 0) return
     for (const earlier of this.calls) {
       if (earlier === call) return
-      const { leastLimit } = call.accounts[0]!
-      if (earlier.plan.verb === "run" && earlier.accounts[0] === call.accounts[0] && earlier.isWaiting) {
-        if (earlier.costAt(earlier.accounts[0]!) <= leastLimit) this.report(`${call} starts before ${earlier}`)
-      }
+      if (earlier.plan.verb !== "run" || !earlier.isWaiting || !hasSameMeters(earlier, call)) continue
+      const isPossible = earlier.accounts.every((account) => earlier.costAt(account) <= account.leastLimit)
+      if (isPossible) this.report(`${call} starts before ${earlier}`)
     }
   }
 
@@ -752,7 +753,9 @@ class World {
         if (state === "running" && startedAt + timeout <= now()) this.report(`${call} has timed out and not ended`)
       }
     }
-    if (call.isCleared && verb === "run" && call.tasks[0]!.attempts === 0) this.report(`${call} was cleared and waits`)
+    // A meter that has room does not end a call that waits for another one.
+    const isCleared = call.isCleared && call.accounts.length === 1
+    if (isCleared && verb === "run" && call.tasks[0]!.attempts === 0) this.report(`${call} was cleared and waits`)
     if (call.isWaiting && !this.mayBeKeptWaiting(call)) this.report(`${call} waits although its meters have room`)
   }
 
@@ -823,3 +826,6 @@ interface Context {
 
 /** Executes the program under virtual time; throws a `Violation`. */
 export const execute = (program: Program): Promise<void> => new World(program).execute()
+
+const hasSameMeters = (a: CallRecord, b: CallRecord): boolean =>
+  a.accounts.length === b.accounts.length && a.accounts.every((account) => b.accounts.includes(account))
