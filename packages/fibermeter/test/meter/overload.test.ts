@@ -1,6 +1,7 @@
 /** Limits on waiting: `maxWaiting`, `waitTimeout`, `overflow`, and the error `Overloaded`. */
 import { describe, expect, it } from "@effect/vitest"
 import { Context, Duration, Effect, Exit, Fiber, Option, Semaphore } from "effect"
+import fc from "fast-check"
 import { Meter, runAll, runOnEach } from "../../src/index.ts"
 import { defectOf, errorOf, Log, names } from "../support/Log.ts"
 import { verbs } from "../support/verbs.ts"
@@ -231,6 +232,69 @@ it.each([false, true])("interrupted at each step, leaves nothing (fine: %s)", as
       break
     }
   }
+})
+
+/** What becomes of calls that arrive at these milliseconds, under one start each 100 ms. The queue is a list. */
+const model = (
+  arrivals: ReadonlyArray<number>,
+  { maxWaiting, overflow, waitTimeout }: { maxWaiting: number; overflow: string; waitTimeout: number }
+): ReadonlyArray<string> => {
+  const outcomes: Array<string> = []
+  const queue: Array<number> = []
+  let next = 0
+  const startUntil = (time: number): void => {
+    for (; queue.length > 0 && next <= time; next += 100) outcomes[queue.shift()!] = `starts ${next}`
+  }
+  for (const [index, at] of arrivals.entries()) {
+    startUntil(at)
+    const wait = next + queue.length * 100 - at
+    if (queue.length === 0 && next <= at) {
+      outcomes[index] = `starts ${at}`
+      next = at + 100
+    } else if (waitTimeout === 0 || wait > waitTimeout) {
+      outcomes[index] = `wait-timeout ${at}, again after ${wait - waitTimeout}`
+    } else if (queue.length < maxWaiting) {
+      queue.push(index)
+    } else if (overflow === "refuse" || queue.length === 0) {
+      outcomes[index] = `queue-full ${at}, again after ${next - at}`
+    } else {
+      outcomes[queue.shift()!] = `queue-full ${at}, again after ${next - at}`
+      queue.push(index)
+    }
+  }
+  startUntil(Infinity)
+  return outcomes
+}
+
+const modelRuns = 300
+
+it("random arrivals under a rate have the outcomes of the model", { timeout: 60_000 }, async () => {
+  const limits = fc.record({
+    maxWaiting: fc.integer({ min: 0, max: 4 }),
+    overflow: fc.constantFrom("refuse" as const, "dropOldest" as const),
+    waitTimeout: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 500 }), fc.constant(10_000))
+  })
+  // Small steps make queues, large ones let them empty.
+  const steps = fc.array(fc.oneof(fc.integer({ min: 0, max: 40 }), fc.integer({ min: 0, max: 300 })), { maxLength: 15 })
+  await fc.assert(
+    fc.asyncProperty(limits, steps, async (limits, steps) => {
+      let at = 0
+      const arrivals = steps.map((step) => (at += step))
+      const log = new Log()
+      const one = call(log, Meter.makeUnsafe({ maxPerSecond: 10, ...limits }), {}, 0)
+      await log.play(...arrivals.map((at, index) => [at, one(`${index}`)] as const))
+      const ends = new Map(log.ends.map((end) => end.split(" ") as [string, string]))
+      const outcomes = arrivals.map((_, index) => {
+        const refused = refusalOf(log, `${index}`) as [string, Option.Option<number>] | undefined
+        const end = ends.get(`${index}`)
+        if (refused === undefined) return `starts ${end}`
+        return `${refused[0]} ${end}, again after ${Option.getOrUndefined(refused[1])}`
+      })
+      expect(outcomes).toEqual(model(arrivals, limits))
+      log.expectRest()
+    }),
+    { numRuns: modelRuns }
+  )
 })
 
 describe("meters with limits on waiting", () => {

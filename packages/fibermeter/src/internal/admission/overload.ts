@@ -119,11 +119,11 @@ export const beforeWaiting = (call: Call): Refusal | boolean => {
   for (const limiter of limiters) limiter.wake()
   const full = limiters.filter(isFull)
   if (full.some((limiter) => limiter.waitLimit!.victim(priority) === undefined)) {
-    return refusal("queue-full", Math.max(...full.map(nextLeaves)))
+    return refusal("queue-full", Math.max(...full.map((limiter) => nextLeaves(limiter, call))))
   }
   for (const limiter of full) {
     // It may have been the same call at several limiters.
-    if (isFull(limiter)) limiter.waitLimit!.victim(priority)!.refuse(refusal("queue-full", nextLeaves(limiter)))
+    if (isFull(limiter)) limiter.waitLimit!.victim(priority)!.refuse(refusal("queue-full", nextLeaves(limiter, call)))
   }
   return true
 }
@@ -173,9 +173,12 @@ const startOf = (call: Call): number => {
   )
 }
 
-/** In how many milliseconds a call leaves the queue; `Infinity` if that depends on the end of a task, or on another limiter. */
-const nextLeaves = (limiter: Limiter): number => {
-  const first = limiter.queue.first ?? limiter.sets?.first?.first
+/**
+ * In how many milliseconds a waiter leaves the queue, or if there is none, the call could start itself; `Infinity` if that
+ * depends on the end of a task, or on another limiter.
+ */
+const nextLeaves = (limiter: Limiter, call: Call): number => {
+  const first = limiter.waiting === 0 ? call : (limiter.queue.first ?? limiter.sets?.first?.first)
   if (first === undefined || limiter.permitsInUse >= limiter.capacity) return Infinity
   const opensIn = limiter.opensIn(first.host)
   return Math.max(opensIn, limiter.startsIn(first, 0)) / 1_000_000

@@ -105,8 +105,13 @@ export abstract class AdmissionRequest implements Waiter {
   private waitOr(closed: Limiter): boolean {
     const refusal = this.beforeWaiting()
     if (refusal === true) return this.requestStart()
-    if (refusal === false) this.enqueue(closed)
-    else this.refused(refusal)
+    if (refusal === false) {
+      this.enqueue(closed)
+      return false
+    }
+    // The limiters have been asked as for a waiter, which is not going to come.
+    this.rest()
+    this.refused(refusal)
     return false
   }
 
