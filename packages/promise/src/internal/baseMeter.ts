@@ -146,7 +146,7 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     throwIfAborted(signal)
     for (let i = 0; i < limiters.length; i++) limiters[i]!.throwIfRefusing()
     // A call in many nested ones starts in a microtask, and not now.
-    if (isTry && (isTooDeep() || new MeterRun(limiters, task, copy, ignore).wouldWait())) return undefined
+    if (isTry && (isTooDeep() || new MeterRun(limiters, task, copy, undefined).wouldWait())) return undefined
     const isSimple = limiters.length === 1 && retry === undefined && (options.grace ?? 0) === 0
     const Run = isSimple ? MeterRun : GeneralMeterRun
     const promise = new Promise<B>(keepSettle)
@@ -214,7 +214,5 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     return { ...state, closed: limiters.some((limiter) => limiter.isClosed), nextStart: opensIn / 1_000_000 }
   }
 }
-
-const ignore = (): void => {}
 
 const aborted = (message: string): DOMException => new DOMException(message, "AbortError")

@@ -53,12 +53,12 @@ export class MeterRun<B> extends admission.CallRequest implements Call {
   /** Removes the listener from the caller's signal. */
   declare protected unlisten: (() => void) | undefined
 
-  /** `limiters` as `inOrder` returns them. */
+  /** `limiters` as `inOrder` returns them. Without `settle`, the request can only be asked whether it would wait. */
   constructor(
     limiters: ReadonlyArray<MeterLimiter>,
     task: MeterTask<B>,
     options: Checked<RunOptions>,
-    settle: Settle<B>
+    settle: Settle<B> | undefined
   ) {
     super(limiters)
     this.task = task
