@@ -31,7 +31,7 @@ class Attempt extends Context {
   }
 }
 
-/** Instead of what settles a promise that nobody has: its rejection would be unhandled. */
+/** Replaces the function that settles a promise which the caller does not have, since its rejection would be unhandled. */
 const ignore = (result: unknown): void => {
   void Promise.resolve(result).then(undefined, () => {})
 }

@@ -1,10 +1,9 @@
 /**
- * The items of a call whose task has failed and is to be attempted again: those whose delay has not passed yet, and those
- * that are due.
+ * The items of a call that wait for a retry: those whose delay has not passed yet, and those that are due.
  */
 import { runtime } from "fibermeter/engine"
 
-/** An item that is to be attempted again. */
+/** An item that waits for a retry. */
 export interface PendingRetry<out A> {
   readonly item: A
   readonly index: number
