@@ -19,6 +19,7 @@ import type { Line, Scale, Suite } from "./lib/suite.ts"
 import { http } from "./suites/http.ts"
 import { load } from "./suites/load.ts"
 import { memory } from "./suites/memory.ts"
+import { overload } from "./suites/overload.ts"
 import { overhead } from "./suites/overhead.ts"
 import { pacing } from "./suites/pacing.ts"
 import { scaling } from "./suites/scaling.ts"
@@ -26,7 +27,18 @@ import { profiles } from "./suites/profile.ts"
 import { size } from "./suites/size.ts"
 import { soak } from "./suites/soak.ts"
 
-const suites: ReadonlyArray<Suite<any>> = [load, size, http, overhead, scaling, profiles, memory, pacing, soak]
+const suites: ReadonlyArray<Suite<any>> = [
+  load,
+  size,
+  http,
+  overload,
+  overhead,
+  scaling,
+  profiles,
+  memory,
+  pacing,
+  soak
+]
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

@@ -12,6 +12,10 @@ export const median = (values: ReadonlyArray<number>): number => {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
+/** The value below which that part of the values lies. */
+export const quantile = (values: ReadonlyArray<number>, part: number): number =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(part * values.length))]!
+
 export const spreadOf = (values: ReadonlyArray<number>): Spread => ({
   median: median(values),
   min: Math.min(...values),
