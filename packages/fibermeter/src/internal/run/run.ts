@@ -183,6 +183,8 @@ export class Run<A, B, F> {
   private readonly limiters: ReadonlyArray<Limiter>
   /** Those of meters. */
   private readonly shared: ReadonlyArray<Limiter>
+  /** Whether there are any. Checked first where each task comes by: without meters, nothing can drain. */
+  private readonly hasMeters: boolean
   /** None if there is no limiter. */
   private readonly request: RunRequest | undefined
   /** The caller's async context, where a start may be caused from another one. */
@@ -233,6 +235,7 @@ export class Run<A, B, F> {
     this.maxAtOnce = own.maxAtOnce
     this.limiters = inOrder(own.limiters, shared)
     this.shared = shared
+    this.hasMeters = shared.length > 0
     this.fixedUnread = maxUnread ?? (this.limiters.length === 0 ? 2 * own.maxAtOnce : undefined)
     this.isBounded = this.fixedUnread !== Infinity
     this.request = this.limiters.length === 0 ? undefined : new RunRequest(this, this.limiters, worker.inside)
@@ -315,7 +318,8 @@ export class Run<A, B, F> {
     } while (this.pumpAgain)
     this.isPumping = false
     if (!this.isPostponed && request?.isWaiting === false) request.rest()
-    if (this.phase === "open" && (this.input === "exhausted" || this.closing !== undefined)) this.endIfDone()
+    if (this.phase === "open" && (this.input === "exhausted" || (this.hasMeters && this.closing !== undefined)))
+      this.endIfDone()
     if (this.isFlushing) this.collector.flush!()
   }
 
@@ -410,7 +414,7 @@ export class Run<A, B, F> {
     const next = this.source.next()
     if (next === Next.pending) return this.follow()
     if (next === Next.item) {
-      if (this.closing !== undefined) {
+      if (this.hasMeters && this.closing !== undefined) {
         this.input = "surplus"
         return false
       }
