@@ -62,16 +62,17 @@ await declarations.close()
 writeFileSync(join(dist, "index.d.cts"), declared[0].code)
 
 const program = await rolldown({ ...strict, cwd: facade, input: join(facade, "src/index.ts") })
+const minify = {
+  compress: false,
+  mangle: false,
+  codegen: false,
+  mangleProps: { include: new RegExp(`^(?:${privateNames(declared[0].code).join("|")})$`) }
+}
 const one: OutputOptions = {
   ...written,
   codeSplitting: false,
   // Nothing else is minified: that is for the programs that use this, and here it has to be read.
-  minify: {
-    compress: false,
-    mangle: false,
-    codegen: false,
-    mangleProps: { include: new RegExp(`^(?:${privateNames(declared[0].code).join("|")})$`) }
-  }
+  minify
 }
 const { output } = await program.write({
   ...one,
@@ -79,7 +80,15 @@ const { output } = await program.write({
   // As the packages are called: the files themselves are not published.
   sourcemapPathTransform: (path) => path.replace(/^(\.\.\/)+/, "").replace(/^src\//, "promise/src/")
 })
-await program.write({ ...one, file: join(dist, "index.cjs"), format: "cjs", exports: "named", sourcemap: false })
+// Without white space, so that an install stays small: Node loads the other file, by `require`, too.
+await program.write({
+  ...one,
+  minify: { ...minify, codegen: true },
+  file: join(dist, "index.cjs"),
+  format: "cjs",
+  exports: "named",
+  sourcemap: false
+})
 await program.close()
 refuseForeign(output[0])
 

@@ -25,8 +25,8 @@ const core: ReadonlyArray<readonly [call: string, name: string, shown: string]> 
   ["meter.pipe(Meter.acquire({ cost: { a: 1 } }))", "acquire", "options?: "],
   ["Meter.pause(meter, 5)", "pause", "(meter: Meter.AnyMeter, duration?: "],
   ["meter.pipe(Meter.pause(5))", "pause", "(duration?: "],
-  ["Meter.resize(meter, {})", "resize", "(meter: Meter.AnyMeter, limits: Meter.Limits)"],
-  ["meter.pipe(Meter.resize({}))", "resize", "(limits: Meter.Limits)"]
+  ["Meter.resize(meter, {})", "resize", "(meter: Meter.AnyMeter, limits: Meter.MeterLimits)"],
+  ["meter.pipe(Meter.resize({}))", "resize", "(limits: Meter.MeterLimits)"]
 ]
 
 const facade: ReadonlyArray<readonly [call: string, name: string, shown: string]> = [

@@ -294,6 +294,20 @@ it("waiters of a shared meter that start in one turn yield, and check again on a
   expect(ended - began).toBeLessThan(1.3 * (1000 - before))
 })
 
+it("a request that looks while a test has faked the timers continues to look", async () => {
+  const meter = lib.createMeter({ maxAtOnce: 1 })
+  await inRequest(1, () => void meter.run(task("a", 30)))
+  await inRequest(2, () => void meter.run(task("b", 1)))
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] })
+  await pass(5)
+  vi.useRealTimers()
+  await pass(100)
+  expect(starts.map(([name, where]) => [name, where])).toEqual([
+    ["a", 1],
+    ["b", 2]
+  ])
+})
+
 it("a retry without a delay is on a timer of its request", async () => {
   let attempts = 0
   const fail = (): void => {

@@ -19,10 +19,14 @@ import { runtime } from "fibermeter/engine"
 import { isFake } from "./isFake.ts"
 
 interface Globals {
+  readonly Date: { readonly now: () => number }
   readonly setTimeout: (f: () => void, millis: number) => unknown
 }
 
 const globals = globalThis as unknown as Globals
+
+/** As they were when this module was loaded: a timer that a test has taken away would leave a request without looks. */
+const { Date: date, setTimeout: timeout } = globals
 
 /** The longest interval between two polls of a waiter, in milliseconds. */
 const maxDelay = 20
@@ -98,13 +102,13 @@ class Home {
   }
 
   private poll(): void {
-    globals.setTimeout(() => this.look(), this.delay)
+    timeout(() => this.look(), this.delay)
     this.delay = Math.min(2 * this.delay, maxDelay)
   }
 
   private look(): void {
     runtime.freshTurn()
-    const now = Date.now()
+    const now = date.now()
     if (now - lastPoll >= maxDelay) {
       lastPoll = now
       polls++
@@ -176,7 +180,7 @@ export const eventually = (register: (resolve: () => void) => void): Promise<voi
     // Keeps the request alive.
     const look = (): void => {
       if (isOver) resolve()
-      else globals.setTimeout(look, maxDelay)
+      else timeout(look, maxDelay)
     }
     look()
   })

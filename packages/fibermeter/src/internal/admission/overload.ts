@@ -114,7 +114,7 @@ export const beforeWaiting = (call: Call): Refusal | boolean => {
     const startsIn = startOf(call)
     if (timeout === 0 || startsIn > timeout) return refusal("wait-timeout", retryIn(limiters, startsIn - timeout))
   }
-  if (!limiters.some(isFull)) return false
+  if (!isAnyFull(limiters)) return false
   // Those whose timer is due in this very instant start first.
   for (const limiter of limiters) limiter.wake()
   const full = limiters.filter(isFull)
@@ -130,7 +130,8 @@ export const beforeWaiting = (call: Call): Refusal | boolean => {
 
 /** The call waits from now on. */
 export const waits = (call: Call): void => {
-  for (const { waitLimit } of call.limiters) waitLimit?.add(call)
+  const { limiters } = call
+  for (let i = 0; i < limiters.length; i++) limiters[i]!.waitLimit?.add(call)
   const timeout = timeoutOf(call)
   if (timeout === Infinity) return
   timers.set(
@@ -145,15 +146,26 @@ export const waits = (call: Call): void => {
 
 /** The call waits no longer. */
 export const waitsNoLonger = (call: Call): void => {
-  for (const { waitLimit } of call.limiters) waitLimit?.remove(call)
+  const { limiters } = call
+  for (let i = 0; i < limiters.length; i++) limiters[i]!.waitLimit?.remove(call)
   const cancelTimer = timers.get(call)
   if (cancelTimer === undefined) return
   timers.delete(call)
   cancelTimer()
 }
 
-const timeoutOf = ({ limiters, waitTimeout = Infinity }: Call): number =>
-  limiters.reduce((least, { waitLimit }) => Math.min(least, waitLimit?.waitTimeout ?? Infinity), waitTimeout)
+// Loops by index: these run for each call that waits, and most meters have no limits on waiting.
+
+const timeoutOf = ({ limiters, waitTimeout = Infinity }: Call): number => {
+  let least = waitTimeout
+  for (let i = 0; i < limiters.length; i++) least = Math.min(least, limiters[i]!.waitLimit?.waitTimeout ?? Infinity)
+  return least
+}
+
+const isAnyFull = (limiters: ReadonlyArray<Limiter>): boolean => {
+  for (let i = 0; i < limiters.length; i++) if (isFull(limiters[i]!)) return true
+  return false
+}
 
 const isFull = ({ callsWaiting, waitLimit }: Limiter): boolean =>
   waitLimit !== undefined && callsWaiting >= waitLimit.maxWaiting
