@@ -82,7 +82,10 @@ export class AdmissionModel {
   /** The longest time for which each meter stayed closed to a waiter that was first there. */
   readonly longestClosed: Array<number>
   now = 0
-  /** Room kept for two waiters has ended in the same instant. The rule does not specify which of them is checked first. */
+  /**
+   * Room kept for two waiters, or permits kept at two meters, ended in the same instant. The rule does not specify which of
+   * them is checked first.
+   */
   hasTie = false
   private readonly meters: ReadonlyArray<Meter>
   private readonly breach: Breach
@@ -273,10 +276,12 @@ export class AdmissionModel {
     if (meter.pausedUntil > this.now || free <= 0 || first.permits <= free) return undefined
     if (meter.short?.waiter !== first) {
       meter.short = { waiter: first, since: this.now, until: this.now + 1_000_000, ended }
+      this.noteTie(meter.short.until, meter)
       this.at(meter.short.until, () => this.look(index))
     } else if (meter.short.ended !== ended) {
       meter.short.until = this.now + Math.max(1_000_000, Math.ceil((this.now - meter.short.since) / 2))
       meter.short.ended = ended
+      this.noteTie(meter.short.until, meter)
       this.at(meter.short.until, () => this.look(index))
     }
     if (meter.short.until > this.now) return undefined
@@ -308,7 +313,7 @@ export class AdmissionModel {
     if (keeps === "never") return
     const time = Math.max(1_000_000, Math.ceil(queue.closedFor / 2))
     const until = keeps === "for ever" ? Infinity : this.now + time
-    this.hasTie ||= this.meters.some(({ kept }) => kept.some((each) => each.until === until && each.queue !== queue))
+    this.noteTie(until, undefined, queue)
     for (const index of open) {
       const meter = this.meters[index]!
       const kept = { queue, until }
@@ -316,6 +321,15 @@ export class AdmissionModel {
       // Not if it has been replaced: where both would end in the same instant, the order of the set is that of the later.
       if (until !== Infinity) this.at(until, () => meter.kept.includes(kept) && this.look(index))
     }
+  }
+
+  /** Room is kept until then, at that meter alone or for that queue. */
+  private noteTie(until: number, at: Meter | undefined, queue?: Queue): void {
+    this.hasTie ||= this.meters.some(
+      (meter) =>
+        meter.kept.some((each) => each.until === until && each.queue !== queue) ||
+        (meter !== at && meter.short?.until === until)
+    )
   }
 
   private stopKeeping(queue: Queue): void {
