@@ -97,6 +97,30 @@ describe("Meter.drain", () => {
     log.expectRest()
   })
 
+  it("rejects calls from inside tasks of other meters", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 1 })
+    const other = Meter.makeUnsafe({ maxAtOnce: 1 })
+    const inner = Meter.metered(log.task("inner"), meter)
+    await log.play(
+      [0, drain(log, meter)],
+      [5, log.named("metered", Meter.metered(inner, other))],
+      [
+        10,
+        log.named(
+          "verb",
+          Meter.metered(
+            runAll(["a"], () => inner, { meter }),
+            other
+          )
+        )
+      ]
+    )
+    for (const name of ["metered", "verb"]) expect(defectOf(log.exit(name)), name).toBeInstanceOf(Meter.Closed)
+    expect(log.starts).toEqual([])
+    log.expectRest()
+  })
+
   it.each(verbs.filter(({ name }) => name !== "runAny"))(
     "$name with an endless source starts the item at hand, pulls one more, closes the source and dies",
     async ({ run }) => {
