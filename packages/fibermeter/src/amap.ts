@@ -165,7 +165,7 @@ const pull = <A, B, E>(call: Arguments<A, B, E>, scope: Scope.Scope) => {
 
   const wait = Effect.withFiber((fiber) =>
     Effect.callback<Chunk, E | Cause.Done>((onNext) => {
-      // An operator may pull in a fiber of its own, which goes on for some steps after the finalizer has run. Nothing would end
+      // An operator may pull in a fiber of its own, which runs for some steps after the finalizer has run. Nothing would end
       // what starts then.
       if (run === undefined && isClosed) return onNext(Cause.done())
       const reading = run === undefined ? begin(fiber) : continueRun(run)

@@ -31,7 +31,7 @@ describe("rates", () => {
     expect(table.say("a").visit).toBe(150 * ms + 100 * ms)
   })
 
-  it("a burst is granted at once after an idle time, and then the pace goes on", () => {
+  it("a burst is granted at once after an idle time, and then the pace continues", () => {
     const table = new Table(rate(100, 3))
     expect(slots(table.say("a", { demand: [demand(1, 5)] }).grants)).toEqual([0, 0, 0, 10 * ms, 20 * ms])
     table.now = 25 * ms

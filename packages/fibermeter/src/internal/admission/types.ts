@@ -1,7 +1,7 @@
 /**
  * The contracts of admission.
  *
- * - A `Waiter` is a request for admission, as limiters see it: what it needs, how it ranks, and how it is told.
+ * - A `Waiter` is a request for admission, as limiters see it: what it needs, how it ranks, and how it is admitted or refused.
  * - A `Limit` is what decides: when a request may start, what a start takes, and what its end gives back. `Limiter` puts a
  *   queue before a limit; `LocalLimiter`, `SemaphoreLimiter`, `ScheduleLimiter` and `ExternalLimiter` are the limits there are.
  * - An `ExternalLimit` is a limit that comes from another package, as one whose grants arrive from a store.
