@@ -380,6 +380,41 @@ describe("kept room", () => {
   })
 })
 
+describe("room that was kept and bound no waiter", () => {
+  // Found by random programs. From 28 to 29, a permit of `a` is kept for "late". It binds no waiter, so nothing is checked
+  // when that ends. What ends at 30 frees a permit of `c`, which is due to "early".
+  it("does not change in which order the limiters of a task are checked when it ends", async () => {
+    const log = new Log()
+    const d = Meter.makeUnsafe({ maxAtOnce: 3 })
+    const c = Meter.makeUnsafe({ maxAtOnce: 4 })
+    const b = Meter.makeUnsafe({ maxAtOnce: 5 })
+    const a = Meter.makeUnsafe({ maxAtOnce: 3 })
+    await log.play(
+      [1, Meter.metered(log.task("b", 32), b)],
+      [2, Meter.metered(log.task("b and c", 34), Meter.all(b, c))],
+      [4, Meter.metered(log.task("b, c and d", 36), Meter.all(b, c, d), { permits: 2 })],
+      [6, Meter.metered(log.task("a, b and d", 24), Meter.all(a, b, d))],
+      [8, Meter.metered(log.task("early", 17), Meter.all(a, b, d))],
+      [9, Meter.metered(log.task("a and c", 50), Meter.all(a, c))],
+      [25, Meter.metered(log.task("for d alone", 5), d)],
+      [27, Meter.metered(log.task("large", 5), Meter.all(a, b), { permits: 3 })],
+      [28, Meter.metered(log.task("late", 5), Meter.all(a, c, d))]
+    )
+    expect(log.starts).toEqual([
+      "b 1",
+      "b and c 2",
+      "b, c and d 4",
+      "a, b and d 6",
+      "a and c 9",
+      "early 30",
+      "for d alone 40",
+      "late 40",
+      "large 59"
+    ])
+    log.expectRest()
+  })
+})
+
 describe("room that is kept for weeks", () => {
   it.effect("is kept until its time, also where a meter begins to count its time anew", () =>
     Effect.gen(function* () {

@@ -124,13 +124,17 @@ export class LimiterSets {
     this.kept.push({ set, until: limiter.time.now + nanos })
   }
 
-  /** Room that is kept at several limiters ends at all of them at once. They are checked in the order of the set. */
+  /**
+   * Room that is kept at several limiters ends at all of them at once. They are checked in the order of the set. If it ended
+   * earlier, there is nothing to check: where it bound a first waiter, that limiter has a timer of its own. To check them
+   * nevertheless would give what has just been released to a limiter of this set before the first in rank is asked.
+   */
   endExpiredRoom(): void {
     const { time } = this.limiter
     time.update()
     const ended = this.kept.filter(({ until }) => until <= time.now)
     for (const { set } of ended) set.releaseRoom()
-    for (const { set } of ended) set.recheck()
+    for (const { set, until } of ended) if (until === time.now) set.recheck()
   }
 
   releaseRoom(set: SetQueue): void {
