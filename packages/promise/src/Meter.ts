@@ -143,6 +143,8 @@ export interface Snapshot {
  * first that has a default counts.
  */
 export interface MeterOptions extends MeterLimits, TaskOptions {
+  /** What messages on diagnostics channels call the meter. */
+  readonly name?: string | undefined
   /** The default of the option `priority`. */
   readonly priority?: number | undefined
 }

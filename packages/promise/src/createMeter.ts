@@ -77,7 +77,7 @@ export const combineMeters = (first: Meter, ...others: ReadonlyArray<Meter>): Me
  */
 export const createKeyedMeter = <K>(options: MeterOptions): KeyedMeter<K> => {
   const { defaults, limits } = readMeter(options)
-  const limiters = new admission.KeyedLimiters<K, MeterLimiter>(() => new MeterLimiter(limits))
+  const limiters = new admission.KeyedLimiters<K, MeterLimiter>((key) => new MeterLimiter(limits, key))
   return {
     for: (key) => new MeterWithVerbs(() => [limiters.of(key)], defaults),
     get size() {

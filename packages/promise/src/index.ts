@@ -6,6 +6,14 @@
  */
 export { amap } from "./amap.ts"
 export { combineMeters, createKeyedMeter, createMeter } from "./createMeter.ts"
+export type {
+  EndMessage,
+  EnqueueMessage,
+  MeterMessage,
+  PauseMessage,
+  RefuseMessage,
+  StartMessage
+} from "./Diagnostics.ts"
 export type { Cancellation, Cost, Limits, MeterLimits, Period, Window } from "./Limits.ts"
 export type {
   KeyedMeter,

@@ -196,6 +196,20 @@ export const waitLimitRules = (moreNotDurations: ReadonlyArray<Shown>): Readonly
   })
 ]
 
+export const nameRule: Rule = rule("name", {
+  wanted: "a string that is not empty",
+  outOfRange: [["", '""']],
+  wrongType: [
+    [5, "5"],
+    [null, "null"],
+    [true, "true"],
+    [Symbol("api"), "Symbol(api)"],
+    [["api"], "an array"],
+    [() => "api", "a function"]
+  ],
+  accepted: ["api", undefined]
+})
+
 /** The options of the verbs that both packages check alike. All verbs know all of them, whether or not they use them. */
 export const verbRules: ReadonlyArray<Rule> = [
   rule("cost", { wanted: "a function", wrongType: notFunctions, accepted: [() => ({}), undefined] }),

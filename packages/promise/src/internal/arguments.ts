@@ -13,6 +13,7 @@ import { host } from "./host.ts"
 import { limitersOf, meterCheck, metersOf, withDefaults } from "./meterOption.ts"
 import { afterLoosely } from "./looseTimer.ts"
 import type { Call as MeterCall, MeterLimiter } from "./meterLimiter.ts"
+import { observing } from "./observation.ts"
 import { Settling } from "./outcomes.ts"
 import type { CallCollector } from "./outcomes.ts"
 import { PromiseWorker } from "./promiseWorker.ts"
@@ -133,7 +134,7 @@ export const makeRun = <A, B>(
   const retries = retry === undefined ? undefined : new Retries(retry, pausable, (): boolean => run.phase !== "open")
   const limiters = [...own.limiters, ...shared]
   const worker = new PromiseWorker<A, B>({
-    task,
+    task: meter === undefined ? task : observing(task),
     signal,
     weigh: cost === undefined ? undefined : (item, index) => acceptCost(limiters, cost(item, index)),
     permits,

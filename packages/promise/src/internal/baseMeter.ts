@@ -6,6 +6,7 @@ import type { Limits, MeterLimits, Period } from "../Limits.ts"
 import type { Meter, MeterOptions, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "../Meter.ts"
 import { cancellationChecks, throwIfAborted } from "./signal.ts"
 import { host } from "./host.ts"
+import { publishMessages } from "./diagnostics.ts"
 import type { MeterLimiter } from "./meterLimiter.ts"
 import { accept, acceptCost } from "./errors.ts"
 import { isTooDeep } from "./nestingDepth.ts"
@@ -19,7 +20,7 @@ import { times } from "./times.ts"
 import type { Checked } from "./times.ts"
 
 /** Options of calls that a meter has defaults for. */
-type Defaults = Omit<MeterOptions, keyof MeterLimits>
+type Defaults = Omit<MeterOptions, keyof MeterLimits | "name">
 
 /** The limits of a meter, with durations of waits in milliseconds. */
 type CheckedLimits = Limits & admission.WaitLimits
@@ -30,7 +31,11 @@ const defaultChecks = /* @__PURE__ */ once(
   () => ({ ...taskChecks(), priority: check.rank.priority }) satisfies check.Checks
 )
 
-const meterChecks = /* @__PURE__ */ once((): check.Checks => ({ ...times().meterLimits, ...defaultChecks() }))
+const meterChecks = /* @__PURE__ */ once((): check.Checks => ({
+  ...times().meterLimits,
+  ...defaultChecks(),
+  name: check.name
+}))
 
 /** A copy of the limits of a meter. Throws if one is invalid. */
 const readLimits = (limits: unknown): CheckedLimits =>
@@ -39,8 +44,9 @@ const readLimits = (limits: unknown): CheckedLimits =>
 /** The limits and the defaults of a new meter. Throws if one is invalid. */
 export const readMeter = (
   options: unknown
-): { readonly limits: CheckedLimits; readonly defaults: Checked<Defaults> } => {
+): { readonly limits: CheckedLimits & Pick<MeterOptions, "name">; readonly defaults: Checked<Defaults> } => {
   const limits = accept(check.required(meterChecks(), options))
+  publishMessages()
   const defaults = Object.entries(limits).filter(([name]) => Object.hasOwn(defaultChecks(), name))
   return { limits, defaults: defaults.length === 0 ? noDefaults : Object.fromEntries(defaults) }
 }

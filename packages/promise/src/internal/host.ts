@@ -9,6 +9,7 @@
 import { runtime } from "fibermeter/engine"
 import { defer } from "./defer.ts"
 import { isFake } from "./isFake.ts"
+import { observation } from "./observation.ts"
 import { requests } from "./requests.ts"
 
 /** The globals that time depends on. */
@@ -109,6 +110,10 @@ class TimersHost implements runtime.Host, runtime.Clock {
 
   constructor() {
     this.choose()
+  }
+
+  get observer(): runtime.Observer | undefined {
+    return observation.observer
   }
 
   monotonicTimeNanosUnsafe(): bigint {

@@ -2,7 +2,10 @@
  * The limiter of a meter. It has a list of the calls that use it, so that `clear` and `close` can end them.
  */
 import { admission, data } from "fibermeter/engine"
+import type { runtime } from "fibermeter/engine"
+import type { MeterOptions } from "../Meter.ts"
 import { refusal } from "./errors.ts"
+import { observation } from "./observation.ts"
 import type { Rejection } from "./rejection.ts"
 import { eventually, requests } from "./requests.ts"
 
@@ -13,6 +16,8 @@ export interface Call extends data.WaitListEntry {
   abort(reason: unknown): void
 }
 
+const closedRefusal = { _tag: "Closed", reason: "closed" }
+
 export class MeterLimiter extends admission.SharedLimiter {
   /** The reason, once the meter is closed. */
   private closed: Rejection | undefined
@@ -20,6 +25,18 @@ export class MeterLimiter extends admission.SharedLimiter {
   private readonly activeCalls = new data.WaitList<Call>()
   private onEmpty: Array<() => void> | undefined
   private isClearing = false
+  readonly name: string | undefined
+  /** Of a family of meters. */
+  readonly key: unknown
+
+  constructor(
+    limits: ConstructorParameters<typeof admission.SharedLimiter>[0] & Pick<MeterOptions, "name">,
+    key?: unknown
+  ) {
+    super(limits)
+    this.name = limits.name
+    this.key = key
+  }
 
   override get isShared(): boolean {
     return true
@@ -35,8 +52,25 @@ export class MeterLimiter extends admission.SharedLimiter {
 
   /** As `throwIfClosed`, for a new call, which is also refused while the meter drains. */
   throwIfRefusing(): void {
+    if (this.closed !== undefined || this.closing !== undefined) {
+      observation.observer?.leaves({ limiters: [this] }, closedRefusal)
+    }
     this.throwIfClosed()
     if (this.closing !== undefined) throw refusal(this.closing)
+  }
+
+  override pause(host: runtime.Host, nanos: number): void {
+    super.pause(host, nanos)
+    this.paused(nanos / 1_000_000)
+  }
+
+  override resume(): void {
+    super.resume()
+    this.paused(0)
+  }
+
+  private paused(duration: number): void {
+    observation.observer?.publish("pause", [this], { duration })
   }
 
   enterCall(call: Call): void {

@@ -12,6 +12,7 @@ import { Context } from "./context.ts"
 import { host } from "./host.ts"
 import type { Call, MeterLimiter } from "./meterLimiter.ts"
 import { enter, isTooDeep, leave } from "./nestingDepth.ts"
+import { observation } from "./observation.ts"
 import { plainPromise } from "./plainPromise.ts"
 import { refusal } from "./errors.ts"
 import type { Rejection } from "./rejection.ts"
@@ -251,7 +252,8 @@ export class MeterRun<B> extends admission.CallRequest implements Call {
     let promise: PromiseLike<B> | undefined
     try {
       this.register()
-      result = this.task(attempt)
+      const { observer } = observation
+      result = observer?.isStarting === true ? observer.call(this.task, [attempt], attempt) : this.task(attempt)
       leave(depth)
       if (check.isThenable(result)) promise = plainPromise(result)
     } catch (reason) {

@@ -189,6 +189,8 @@ const meterLimitRules = [...limitRules, ...shared.waitLimitRules(moreNotDuration
 /** Options that a meter has defaults for. */
 const defaultRules = [...retryRules, ...shared.taskRankRules.filter(({ option }) => option === "priority")]
 
+const meterOptionRules = [...meterLimitRules, ...defaultRules, shared.nameRule]
+
 // --- the entry points ------------------------------------------------------------------------------------------------
 
 export const items = [1, 2, 3]
@@ -267,8 +269,8 @@ const takesLimits = (
 const keyed = createKeyedMeter<string>({})
 
 const limitEntryPoints: ReadonlyArray<EntryPoint> = [
-  takesLimits("createMeter", [...meterLimitRules, ...defaultRules], (limits) => untyped.createMeter(limits)),
-  takesLimits("createKeyedMeter", [...meterLimitRules, ...defaultRules], (limits) => untyped.createKeyedMeter(limits)),
+  takesLimits("createMeter", meterOptionRules, (limits) => untyped.createMeter(limits)),
+  takesLimits("createKeyedMeter", meterOptionRules, (limits) => untyped.createKeyedMeter(limits)),
   takesLimits("resize of a meter", meterLimitRules, (limits, meter) => (meter.resize as Untyped)(limits)),
   takesLimits("resize of a key's meter", meterLimitRules, (limits) => (keyed.for("a").resize as Untyped)(limits))
 ]

@@ -87,10 +87,7 @@ export abstract class AdmissionRequest implements Waiter {
    */
   requestStart(): boolean {
     const objection = this.objection()
-    if (objection !== undefined) {
-      this.refused(objection)
-      return false
-    }
+    if (objection !== undefined) return this.turnAway(objection)
     const limiters = this.limiters
     for (let i = 0; i < limiters.length; i++) {
       const limiter = limiters[i]!
@@ -111,6 +108,12 @@ export abstract class AdmissionRequest implements Waiter {
     }
     // The limiters have been asked as for a waiter, which is not going to come.
     this.rest()
+    return this.turnAway(refusal)
+  }
+
+  /** Refuses a request that does not wait. */
+  private turnAway(refusal: Refusal): false {
+    this.host.observer?.leaves(this, refusal)
     this.refused(refusal)
     return false
   }
@@ -195,12 +198,13 @@ export abstract class AdmissionRequest implements Waiter {
     const { permits } = this
     // First all of them change: a waiter that needs several must not be checked in between.
     for (let i = 0; i < limiters.length; i++) limiters[i]!.end(permits)
+    this.host.observer?.ends(this)
     for (let i = 0; i < limiters.length; i++) limiters[i]!.afterEnd()
   }
 
   /** Stops waiting. */
   cancel(): void {
-    if (this.isWaiting) this.dequeue()?.recheck()
+    if (this.isWaiting) this.leave()?.recheck()
   }
 
   admit(): void {
@@ -211,7 +215,7 @@ export abstract class AdmissionRequest implements Waiter {
   }
 
   refuse(refusal: Refusal): void {
-    const left = this.dequeue()
+    const left = this.leave(refusal)
     this.refused(refusal)
     left?.recheck()
   }
@@ -224,8 +228,10 @@ export abstract class AdmissionRequest implements Waiter {
     this.onWait()
     if (limiters.length === 1) closed.enqueue(this)
     else queueOf(limiters, this.permits).add(this, closed)
+    // It may have been admitted or refused already.
+    if (this.isWaiting) this.host.observer?.waits(this)
     if (inside === undefined) return
-    // It may have been admitted already, and each of these may refuse it.
+    // Each of these may refuse it.
     for (let i = 0; i < limiters.length && this.isWaiting; i++) limiters[i]!.addNested(this, inside)
   }
 
@@ -237,12 +243,13 @@ export abstract class AdmissionRequest implements Waiter {
     if (this.inside !== undefined) for (const limiter of this.limiters) limiter.removeNested(this)
   }
 
-  /** Leaves its queue. Returns the queue if that may admit others. */
-  private dequeue(): { recheck(): void } | undefined {
+  /** Leaves its queue without a start. Returns the queue if that may admit others. */
+  private leave(refusal?: Refusal): { recheck(): void } | undefined {
     const limiters = this.limiters
     const queue = limiters.length === 1 ? limiters[0]! : queueOf(limiters, this.permits)
     const wasFirst = queue.remove(this)
     this.stopWaiting()
+    this.host.observer?.leaves(this, refusal)
     return wasFirst ? queue : undefined
   }
 
@@ -257,5 +264,6 @@ export abstract class AdmissionRequest implements Waiter {
       if (this.entries === none) this.entries = []
       this.entries[i] = entry
     }
+    this.host.observer?.starts(this)
   }
 }

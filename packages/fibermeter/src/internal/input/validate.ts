@@ -269,6 +269,14 @@ export const rankByItem = {
   lane: (_, value) => value
 } satisfies Checks
 
+/** A name of a meter. */
+export const name: Reader = (name, value) =>
+  kind(
+    "a string that is not empty",
+    (value) => typeof value === "string",
+    (value) => value !== ""
+  )(name, value)
+
 /** For an option that is checked later. */
 export const anything: Reader = (_, value) => value
 

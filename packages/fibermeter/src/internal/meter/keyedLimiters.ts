@@ -43,12 +43,12 @@ class Link<K, G> {
 }
 
 export class KeyedLimiters<K, G extends SharedLimiter = SharedLimiter> {
-  private readonly make: () => G
+  private readonly make: (key: K) => G
   private readonly links = new Map<K, Link<K, G>>()
   /** Begins and ends the list, which is in the order of the last use, or of the last check of one that had to stay. */
   private readonly ends = new Link<K, G>(undefined!, undefined!)
 
-  constructor(make: () => G) {
+  constructor(make: (key: K) => G) {
     this.make = make
   }
 
@@ -62,7 +62,7 @@ export class KeyedLimiters<K, G extends SharedLimiter = SharedLimiter> {
   of(key: K): G {
     let link = this.links.get(key)
     if (link === undefined) {
-      link = new Link(key, this.make())
+      link = new Link(key, this.make(key))
       this.links.set(key, link)
     } else {
       link.remove()

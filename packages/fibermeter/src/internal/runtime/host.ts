@@ -57,7 +57,24 @@ export interface Requests {
   sendWaiter(waiter: Waiting, limiter: Wakeable): void
 }
 
+/**
+ * Follows the requests for admission of a host: for metrics, spans and messages. Called when all limiters of the request have
+ * changed, so what it calls may use them.
+ */
+export interface Observer {
+  /** The request waits from now on. */
+  waits(request: Waiting): void
+  /** The request leaves without a start. Without a refusal, its caller has cancelled it. */
+  leaves(request: Waiting, refusal: { readonly _tag: string } | undefined): void
+  /** A start has been taken for the request. Its task is called in this step. */
+  starts(request: Waiting): void
+  /** A task of the request has ended. */
+  ends(request: Waiting): void
+}
+
 export interface Host {
+  /** `undefined` as long as nothing has to be observed: a request then costs no more than a look at this. */
+  readonly observer?: Observer | undefined
   /** Only where events belong to requests. */
   readonly requests?: Requests | undefined
   readonly clock: Clock
