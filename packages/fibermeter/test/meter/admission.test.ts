@@ -4,11 +4,12 @@
  */
 import { isDeepStrictEqual } from "node:util"
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Fiber } from "effect"
+import { Cause, Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import fc from "fast-check"
 import { Meter } from "../../src/index.ts"
-import { AdmissionModel, type Breach, type ModelChange, type ModelTask } from "../support/admissionModel.ts"
+import { AdmissionModel } from "../support/admissionModel.ts"
+import type { Breach, ModelChange, ModelTask, ModelWaitLimits } from "../support/admissionModel.ts"
 import { Log } from "../support/Log.ts"
 import { World } from "../support/World.ts"
 
@@ -18,10 +19,11 @@ interface Program {
   readonly limits: ReadonlyArray<number>
   readonly tasks: ReadonlyArray<ModelTask>
   readonly changes: ReadonlyArray<ModelChange>
+  readonly waits?: ReadonlyArray<ModelWaitLimits>
 }
 
-const modelled = ({ changes, limits, tasks }: Program, breach?: Breach): AdmissionModel => {
-  const model = new AdmissionModel(limits, breach)
+const modelled = ({ changes, limits, tasks, waits }: Program, breach?: Breach): AdmissionModel => {
+  const model = new AdmissionModel(limits, breach, waits)
   for (const [n, task] of tasks.entries()) model.add(String(n), task)
   for (const change of changes) model.change(change)
   return model.run()
@@ -30,18 +32,35 @@ const modelled = ({ changes, limits, tasks }: Program, breach?: Breach): Admissi
 /** By default the same programs in each run; others by `RANDOM_SEED=7 vitest run …`. */
 const seed = { seed: Number(process.env["RANDOM_SEED"] ?? 20_261_127) }
 
-/** Plays a program on real meters and gives the start of each task. A program that hangs is an error. */
-const play = async ({ changes, limits, tasks }: Program): Promise<ReadonlyMap<string, number>> => {
+interface Outcomes {
+  readonly starts: ReadonlyMap<string, number>
+  readonly refusals: ReadonlyMap<string, string>
+}
+
+const reasonOf = (exit: Exit.Exit<unknown, unknown>): string | undefined => {
+  if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return undefined
+  const error = Cause.squash(exit.cause)
+  return error instanceof Meter.Overloaded ? error.reason : error instanceof Meter.Closed ? "closed" : String(error)
+}
+
+/** Plays a program on real meters and gives the start of each task, or why it was refused. A program that hangs is an error. */
+const play = async ({ changes, limits, tasks, waits = [] }: Program): Promise<Outcomes> => {
   const world = new World()
   const starts = new Map<string, number>()
+  const refusals = new Map<string, string>()
+  const waitLimits = ({ waitTimeout, ...limits }: ModelWaitLimits = {}): Meter.MeterLimits => ({
+    ...limits,
+    waitTimeout: waitTimeout === undefined ? undefined : Duration.nanos(BigInt(waitTimeout))
+  })
   // A set lists the youngest first, and so does the model.
   const meters = limits
+    .map((maxAtOnce, index) => ({ maxAtOnce, ...waitLimits(waits[index]) }))
     .toReversed()
-    .map((maxAtOnce) => Meter.makeUnsafe({ maxAtOnce }))
+    .map((options): Meter.Meter<any> => Meter.makeUnsafe(options))
     .toReversed()
   const nanos = (n: number) => Effect.sleep(Duration.nanos(BigInt(n)))
-  const run = (name: string, task: Omit<ModelTask, "at">): Effect.Effect<unknown> => {
-    const { inside, lane, lasts, meters: used, permits, priority } = task
+  const run = (name: string, task: Omit<ModelTask, "at">): Effect.Effect<unknown, unknown> => {
+    const { inside, lane, lasts, meters: used, permits, priority, waitTimeout } = task
     const body = inside === undefined ? nanos(lasts) : Effect.andThen(nanos(inside.after), run(`${name}.`, inside))
     // Listed in another order for every other task.
     const listed = name.length % 2 === 0 ? used : used.toReversed()
@@ -49,12 +68,20 @@ const play = async ({ changes, limits, tasks }: Program): Promise<ReadonlyMap<st
       Effect.sync(() => starts.set(name, Number(world.now))),
       body
     )
-    return Meter.metered(noting, Meter.all(...listed.map((index) => meters[index]!)), { lane, permits, priority })
+    const meter = Meter.all(...listed.map((index) => meters[index]!))
+    const timeout = waitTimeout === undefined ? undefined : Duration.nanos(BigInt(waitTimeout))
+    return Meter.metered(noting, meter, { lane, permits, priority, waitTimeout: timeout })
   }
   const calls = tasks.map((task, n) =>
     Effect.gen(function* () {
       yield* nanos(task.at)
-      const fiber = yield* Effect.forkChild(run(String(n), task), { startImmediately: true })
+      const noting = Effect.onExit(run(String(n), task), (exit) =>
+        Effect.sync(() => {
+          const reason = reasonOf(exit)
+          if (reason !== undefined) refusals.set(String(n), `${reason} ${world.now}`)
+        })
+      )
+      const fiber = yield* Effect.forkChild(noting, { startImmediately: true })
       if (task.leavesAt !== undefined) {
         yield* nanos(Math.max(0, task.leavesAt - task.at))
         if (!starts.has(String(n))) fiber.interruptUnsafe()
@@ -62,8 +89,9 @@ const play = async ({ changes, limits, tasks }: Program): Promise<ReadonlyMap<st
       yield* Fiber.await(fiber)
     })
   )
-  const controls = changes.map(({ at, maxAtOnce, meter: index, pauses }) => {
+  const controls = changes.map(({ at, drains, maxAtOnce, meter: index, pauses }) => {
     const meter = meters[index]!
+    if (drains === true) return Effect.andThen(nanos(at), Meter.drain(meter))
     const change =
       pauses === undefined ? Meter.resize(meter, { maxAtOnce }) : Meter.pause(meter, Duration.nanos(BigInt(pauses)))
     return Effect.andThen(nanos(at), change)
@@ -72,10 +100,10 @@ const play = async ({ changes, limits, tasks }: Program): Promise<ReadonlyMap<st
   const left = await world.value(Effect.forEach(meters, Meter.snapshot))
   expect(left.map(({ running, waiting }) => running + waiting)).toEqual(limits.map(() => 0))
   expect(world.fibersLive + world.timersLeft + world.stepsLeft).toBe(0)
-  return starts
+  return { starts, refusals }
 }
 
-const sorted = (starts: ReadonlyMap<string, number>) => [...starts].toSorted(([a], [b]) => (a < b ? -1 : 1))
+const sorted = (starts: ReadonlyMap<string, unknown>) => [...starts].toSorted(([a], [b]) => (a < b ? -1 : 1))
 
 // Random programs. Times are drawn to the nanosecond and not shrunk, so that next to never two things happen at the same
 // instant: in which order they do then is not part of the rule.
@@ -159,7 +187,7 @@ describe("random programs with permits, priorities and lanes", () => {
       fc.asyncProperty(ranked(isNested), async (given) => {
         const model = modelled(given)
         expect(model.waiting).toBe(0)
-        const starts = await play(given)
+        const { starts } = await play(given)
         if (model.hasTie) return
         expect(sorted(starts)).toEqual(sorted(model.starts))
         const plain = given.tasks.map(({ at, lasts, meters }) => ({ at, lasts, meters }))
@@ -172,12 +200,66 @@ describe("random programs with permits, priorities and lanes", () => {
   })
 })
 
+/** Meters with limits on waiting, some of which are drained. */
+const overloaded: fc.Arbitrary<Program> = fc
+  .record({
+    given: ranked(false),
+    waits: fc.array(
+      fc.record(
+        {
+          maxWaiting: fc.nat({ max: 5 }),
+          waitTimeout: fc.integer({ min: 1, max: 50 }).map((ms) => ms * milli),
+          overflow: fc.constantFrom("refuse", "dropOldest")
+        },
+        { requiredKeys: [] }
+      ),
+      { minLength: most, maxLength: most }
+    ),
+    timeouts: fc.infiniteStream(
+      fc.option(
+        fc.integer({ min: 0, max: 40 }).map((ms) => ms * milli),
+        { nil: undefined, freq: 2 }
+      )
+    ),
+    drains: fc.array(fc.record({ at: time(150), meter: fc.nat({ max: most - 1 }), drains: fc.constant(true) }), {
+      maxLength: 2
+    })
+  })
+  .map(({ drains, given, timeouts, waits }) => ({
+    ...given,
+    tasks: given.tasks.map((task) => ({ ...task, waitTimeout: timeouts.next().value })),
+    changes: [...given.changes, ...drains] as ReadonlyArray<ModelChange>,
+    waits
+  }))
+
+describe("random programs with limits on waiting and drains", () => {
+  it("start or refuse every task at the instant that the rules predict, and lose none", async () => {
+    const seen = new Set<string>()
+    await fc.assert(
+      fc.asyncProperty(overloaded, async (given) => {
+        const model = modelled(given)
+        expect(model.waiting).toBe(0)
+        const { refusals, starts } = await play(given)
+        const settled = new Set([...starts.keys(), ...refusals.keys()])
+        const left = given.tasks.flatMap(({ leavesAt }, n) => (leavesAt === undefined ? [] : [String(n)]))
+        expect(new Set([...settled, ...left]).size, "tasks accounted for").toBe(given.tasks.length)
+        if (model.hasTie) return
+        expect(sorted(starts)).toEqual(sorted(model.starts))
+        expect(sorted(refusals)).toEqual(sorted(model.refusals))
+        for (const reason of refusals.values()) seen.add(reason.split(" ")[0]!)
+      }),
+      { numRuns: 300, ...seed }
+    )
+    expect([...seen].toSorted()).toEqual(["closed", "queue-full", "wait-timeout"])
+  })
+})
+
 describe("random programs of four meters", () => {
   it("start every task at the instant that the rule predicts", async () => {
     await fc.assert(
       fc.asyncProperty(program(false), async (given) => {
         const model = modelled(given)
-        const starts = await play(given)
+        const { starts } = await play(given)
         if (!model.hasTie) expect(sorted(starts)).toEqual(sorted(model.starts))
       }),
       { numRuns: 150, ...seed }
@@ -189,7 +271,7 @@ describe("random programs of four meters", () => {
       fc.asyncProperty(program(true), async (given) => {
         const model = modelled(given)
         expect(model.waiting).toBe(0)
-        const starts = await play(given)
+        const { starts } = await play(given)
         if (!model.hasTie) expect(sorted(starts)).toEqual(sorted(model.starts))
       }),
       { numRuns: 150, ...seed }

@@ -1,7 +1,8 @@
 /**
  * The rule by which waiters are admitted to several meters, as `setQueue.ts` states it, on plain lists: slow, and short
  * enough to be compared with the statement line by line. Meters limit how many permits are in use, and can be paused and
- * resized. `queueModel.ts` has the order of waiters for the same meters. All times are nanoseconds.
+ * resized; they can limit how many tasks wait and for how long (`overload.ts`), and be drained. `queueModel.ts` has the order of
+ * waiters for the same meters. All times are nanoseconds.
  */
 import { QueueModel } from "./queueModel.ts"
 
@@ -17,14 +18,23 @@ export interface ModelTask {
   readonly permits?: number
   readonly priority?: number
   readonly lane?: string | undefined
+  readonly waitTimeout?: number | undefined
 }
 
 export interface ModelChange {
   readonly at: number
   readonly meter: number
-  /** The new limit, or a pause of that length. */
+  /** The new limit, or a pause of that length, or the beginning of a drain. */
   readonly maxAtOnce?: number
   readonly pauses?: number
+  readonly drains?: true
+}
+
+/** The limits on waiting of a meter. */
+export interface ModelWaitLimits {
+  readonly maxWaiting?: number
+  readonly waitTimeout?: number
+  readonly overflow?: "refuse" | "dropOldest"
 }
 
 interface Waiter {
@@ -35,8 +45,11 @@ interface Waiter {
   readonly lane: unknown
   readonly started: () => void
   readonly queue: Queue
+  readonly arrival: number
   rank: number
 }
+
+type Refusal = "queue-full" | "wait-timeout" | "closed"
 
 /** The waiters for the same meters; of several meters, those that need as many permits. */
 class Queue extends QueueModel<Waiter> {
@@ -53,6 +66,8 @@ class Queue extends QueueModel<Waiter> {
 }
 
 interface Meter {
+  readonly waits: ModelWaitLimits
+  isDraining: boolean
   maxAtOnce: number
   inUse: number
   ended: number
@@ -77,6 +92,8 @@ export interface Breach {
 export class AdmissionModel {
   /** When each task started, by its number; what is inside of task 3 is "3.", and inside of that "3..". */
   readonly starts = new Map<string, number>()
+  /** Why and when each task was refused that did not start. */
+  readonly refusals = new Map<string, string>()
   /** How long each task waited. */
   readonly waits = new Map<string, number>()
   /** The longest time for which each meter stayed closed to a waiter that was first there. */
@@ -94,10 +111,12 @@ export class AdmissionModel {
   private events: Array<Event> = []
   private readonly closedSince = new Map<Meter, { readonly waiter: Waiter; readonly at: number }>()
 
-  constructor(limits: ReadonlyArray<number>, breach: Breach = {}) {
+  constructor(limits: ReadonlyArray<number>, breach: Breach = {}, waits: ReadonlyArray<ModelWaitLimits> = []) {
     this.breach = breach
     this.longestClosed = limits.map(() => 0)
-    this.meters = limits.map((maxAtOnce) => ({
+    this.meters = limits.map((maxAtOnce, index) => ({
+      waits: waits[index] ?? {},
+      isDraining: false,
       maxAtOnce,
       inUse: 0,
       ended: 0,
@@ -116,9 +135,10 @@ export class AdmissionModel {
     this.at(task.at, () => this.arrive(name, task, () => {}))
   }
 
-  change({ at, maxAtOnce, meter: index, pauses }: ModelChange): void {
+  change({ at, drains, maxAtOnce, meter: index, pauses }: ModelChange): void {
     const meter = this.meters[index]!
     this.at(at, () => {
+      if (drains === true) meter.isDraining = true
       if (maxAtOnce !== undefined) meter.maxAtOnce = maxAtOnce
       if (pauses !== undefined) {
         meter.pausedUntil = Math.max(meter.pausedUntil, at + pauses)
@@ -180,7 +200,7 @@ export class AdmissionModel {
   }
 
   private arrive(name: string, task: ModelTask, ended: () => void): void {
-    const { inside, lane, lasts, leavesAt, meters, permits = 1, priority = 0 } = task
+    const { inside, lane, lasts, leavesAt, meters, permits = 1, priority = 0, waitTimeout = Infinity } = task
     const arrived = this.now
     const started = (): void => {
       this.starts.set(name, this.now)
@@ -199,11 +219,28 @@ export class AdmissionModel {
       })
     }
     const queue = this.queueOf(meters, permits)
-    const waiter: Waiter = { name, meters, permits, priority, lane, started, queue, rank: ++this.arrivals }
+    const arrival = ++this.arrivals
+    const waiter: Waiter = { name, meters, permits, priority, lane, started, queue, arrival, rank: arrival }
+    const timeouts = meters.map((index) => this.meters[index]!.waits.waitTimeout ?? Infinity)
+    this.ask(waiter, leavesAt, this.now + Math.min(waitTimeout, ...timeouts))
+  }
+
+  /** It starts, waits, or is refused. */
+  private ask(waiter: Waiter, leavesAt: number | undefined, refusedAt: number): void {
+    const { meters, permits, queue, started } = waiter
+    if (meters.some((index) => this.meters[index]!.isDraining)) return this.refuse(waiter, "closed")
     const closed = meters.find((index) => this.firstAt(index) !== undefined || !this.isOpen(index, waiter))
     if (closed === undefined) {
       for (const index of meters) this.meters[index]!.inUse += permits
       return started()
+    }
+    if (refusedAt <= this.now) return this.refuse(waiter, "wait-timeout")
+    const full = meters.filter((index) => this.isFull(index))
+    if (full.some((index) => this.victim(index, waiter) === undefined)) return this.refuse(waiter, "queue-full")
+    if (full.length > 0) {
+      // It may be the same at several meters.
+      for (const index of full) if (this.isFull(index)) this.refuse(this.victim(index, waiter)!, "queue-full")
+      return this.ask(waiter, leavesAt, refusedAt)
     }
     const isAlone = queue.members.length === 0
     queue.add(waiter)
@@ -212,11 +249,39 @@ export class AdmissionModel {
     const isPassing = meters.length === 1 && this.meters[closed]!.short !== undefined
     if (queue.first === waiter || isPassing) for (const index of meters) this.look(index)
     if (leavesAt !== undefined) this.at(Math.max(leavesAt, this.now), () => this.leave(waiter))
+    if (refusedAt < Infinity) this.at(refusedAt, () => this.isWaiting(waiter) && this.refuse(waiter, "wait-timeout"))
+  }
+
+  private isWaiting(waiter: Waiter): boolean {
+    return waiter.queue.members.includes(waiter)
+  }
+
+  /** All that wait and need that meter, in the order of their arrival. */
+  private waitersOf(index: number): ReadonlyArray<Waiter> {
+    const all = [...this.queues.values()].flatMap(({ members, meters }) => (meters.includes(index) ? members : []))
+    return all.toSorted((a, b) => a.arrival - b.arrival)
+  }
+
+  private isFull(index: number): boolean {
+    return this.waitersOf(index).length >= (this.meters[index]!.waits.maxWaiting ?? Infinity)
+  }
+
+  /** Which one is refused in place of a newcomer: the oldest of the lowest priority, unless that is higher. */
+  private victim(index: number, { priority }: Waiter): Waiter | undefined {
+    if (this.meters[index]!.waits.overflow !== "dropOldest") return undefined
+    const waiters = this.waitersOf(index)
+    const lowest = Math.min(...waiters.map((each) => each.priority))
+    return lowest > priority ? undefined : waiters.find((each) => each.priority === lowest)
+  }
+
+  private refuse(waiter: Waiter, reason: Refusal): void {
+    this.refusals.set(waiter.name, `${reason} ${this.now}`)
+    this.leave(waiter)
   }
 
   private leave(waiter: Waiter): void {
     const { queue } = waiter
-    if (!queue.members.includes(waiter)) return
+    if (!this.isWaiting(waiter)) return
     const wasFirst = queue.first === waiter
     queue.remove(waiter)
     this.removed(queue, wasFirst)
