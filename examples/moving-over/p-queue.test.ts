@@ -1,7 +1,7 @@
 /** The p-queue section of the guide. */
 import { beforeEach, expect } from "vitest"
 import PQueue from "p-queue"
-import { createMeter, runOnEach } from "@fibermeter/promise"
+import { createMeter, createWorkQueue, runOnEach } from "@fibermeter/promise"
 import {
   aroundTheEnd,
   diary,
@@ -227,6 +227,31 @@ call(
     }
   },
   { gives: ["page 2", "page 3", "page 1"] }
+)
+
+call(
+  "run tasks that add tasks",
+  {
+    theirs: async () => {
+      const visit = async (id: number) => {
+        save(await getPage(id))
+        if (id < 3) void queue.add(() => visit(id + 1))
+      }
+      void queue.add(() => visit(1))
+      await queue.onIdle()
+      return saved.splice(0)
+    },
+    ours: async () => {
+      const pages = createWorkQueue([1])
+      const visit = async (id: number) => {
+        save(await getPage(id))
+        if (id < 3) pages.add(id + 1)
+      }
+      await runOnEach(pages, visit, { maxAtOnce: 2 })
+      return saved.splice(0)
+    }
+  },
+  { gives: ["page 1", "page 2", "page 3"] }
 )
 
 differs("A task that has timed out and ignores its signal", {

@@ -14,6 +14,8 @@ export type {
   RefuseMessage,
   StartMessage
 } from "./Diagnostics.ts"
+export { createWorkQueue, WorkQueueEndedError } from "./createWorkQueue.ts"
+export type { WorkQueue, WorkQueueOptions } from "./createWorkQueue.ts"
 export type { Cancellation, Cost, Limits, MeterLimits, Period, Window } from "./Limits.ts"
 export type {
   KeyedMeter,

@@ -1,6 +1,6 @@
 /** The verbs as one table: each runs `f` on items and passes what its caller gets to `read`. */
 import { Effect, Stream } from "effect"
-import { amap, type Meter, type Options, runAll, runAny, runOnEach } from "../../src/index.ts"
+import { amap, type Items, type Meter, type Options, runAll, runAny, runOnEach } from "../../src/index.ts"
 
 /** Meters as the tables use them: they may fail with anything, and need nothing. */
 export type TestMeters = Meter.Meter<unknown> | ReadonlyArray<Meter.Meter<unknown>>
@@ -9,7 +9,7 @@ export type TestOptions = Options<TestMeters, any, Meter.Cost>
 export interface Verb {
   readonly name: "runOnEach" | "runAll" | "amap" | "amap ordered" | "runAny"
   readonly run: <A, B, E, R>(
-    items: Iterable<A> | Stream.Stream<A, E, R>,
+    items: Items<A, E, R>,
     f: (item: A, index: number) => Effect.Effect<B, E, R>,
     options?: TestOptions,
     read?: (result: B) => void

@@ -145,7 +145,9 @@ export const makeRun = <A, B>(
     retries,
     isSettling: collector instanceof Settling
   })
-  const source = check.isAsyncIterable(items) ? new AsyncSource(items) : calls.ofIterable(items, toRejection)
+  const source =
+    calls.sourceIn<A>(items) ??
+    (check.isAsyncIterable(items) ? new AsyncSource(items) : calls.ofIterable(items, toRejection))
   const run = new RetryingRun(host(), source, own, shared, worker, collector, maxUnread)
   const abort = (reason: unknown): void => {
     // A failure or a winner has decided the call, and stands. The end of the last task has not: the last progress report

@@ -38,6 +38,7 @@ export class RetryingRun<A, B> extends calls.Run<A, B, Rejection> {
     this.timedOut++
     this.countFailure(index, failure)
     this.proceed()
+    this.itemEnded()
   }
 
   /** An attempt that had timed out has settled. */

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import type * as Fiber from "effect/Fiber"
 import type { AnyMeter, Cost, Meters } from "../../Meter.ts"
+import type { Items } from "../../Items.ts"
 import type { AmapOptions, RunAnyOptions } from "../../Options.ts"
 import type { Progress } from "../../Progress.ts"
 import { accept, attempt } from "../input/accept.ts"
@@ -27,7 +28,7 @@ import { reportOn, sizeOf } from "./progress.ts"
 import { ranking } from "../run/ranking.ts"
 import { Run } from "../run/run.ts"
 import type { Collector } from "../run/run.ts"
-import { ofIterable } from "../source/source.ts"
+import { hasSource, ofIterable, sourceIn } from "../source/source.ts"
 import type { Source } from "../source/source.ts"
 import { StreamSource } from "../source/streamSource.ts"
 
@@ -55,7 +56,7 @@ interface Mapping<A, B, E> {
 
 /** The arguments of a verb, checked. */
 export interface Arguments<A, B, E> extends Mapping<A, B, E> {
-  readonly items: Iterable<A> | Stream.Stream<A, E, any>
+  readonly items: Items<A, E, any>
 }
 
 const readMapping = (f: unknown, options: unknown): Mapping<any, any, any> => {
@@ -64,10 +65,10 @@ const readMapping = (f: unknown, options: unknown): Mapping<any, any, any> => {
   return { f: f as TaskFunction<any, any, any>, options: copy }
 }
 
-const isItems = (items: unknown): items is Iterable<any> | Stream.Stream<any, any, any> =>
-  Stream.isStream(items) || (check.isIterable(items) && !Effect.isEffect(items))
+const isItems = (items: unknown): items is Items<any, any, any> =>
+  Stream.isStream(items) || (check.isIterable(items) && !Effect.isEffect(items)) || hasSource(items)
 
-const readItems = (items: unknown): Iterable<any> | Stream.Stream<any, any, any> => {
+const readItems = (items: unknown): Items<any, any, any> => {
   if (isItems(items)) return items
   const wanted = "an Iterable or a Stream"
   return accept<never>(check.notItems(Effect.isEffect(items) ? `${wanted}, and an Effect is neither` : wanted, items))
@@ -128,9 +129,8 @@ export const makeRun = <A, B, E>(
   maxUnread: number | undefined,
   onEnd: (run: Run<A, B, Cause.Cause<E>>) => void
 ): Run<A, B, Cause.Cause<E>> => {
-  const source: Source<A, Cause.Cause<E>> = Stream.isStream(items)
-    ? new StreamSource(items, host)
-    : ofIterable(items, Cause.die)
+  const source: Source<A, Cause.Cause<E>> = sourceIn<A>(items) ??
+  (Stream.isStream(items) ? new StreamSource(items, host) : ofIterable(items as Iterable<A>, Cause.die))
   // A race interrupts its losers even if its caller cannot be interrupted. The other verbs are as interruptible as their
   // callers, like those of Effect.
   const isShielded = isUninterruptible(fiber) && !(collector instanceof Any)

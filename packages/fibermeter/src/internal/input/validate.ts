@@ -353,3 +353,6 @@ const hasIterator = (value: unknown, symbol: symbol): boolean =>
   typeof value === "object" && value !== null && typeof (value as Record<symbol, unknown>)[symbol] === "function"
 
 export const notItems = (wanted: string, value: unknown): Problem => bad("type", "items", wanted, value)
+
+/** The problem with what a work queue cannot begin with. */
+export const notSeeds = (value: unknown): Problem => bad("type", "the seeds", "an Iterable", value)

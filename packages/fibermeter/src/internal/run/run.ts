@@ -174,6 +174,8 @@ export class Run<A, B, F> {
   private successes = 0
   private failures = 0
   private readonly source: Source<A, F>
+  /** Whether the source wants to know when an item is done. Looked up once, as `isFlushing`. */
+  private readonly isTold: boolean
   protected input: Input = "none"
   private readonly collector: Collector<B, F>
   /** Whether the collector has a `flush`. Looked up once: a lookup of a missing method is slow. */
@@ -223,6 +225,7 @@ export class Run<A, B, F> {
   ) {
     this.host = host
     this.source = source
+    this.isTold = source.settled !== undefined
     source.onReady = () => {
       // A source that is being closed may answer, too.
       if (this.input === "pending") this.input = "none"
@@ -325,6 +328,8 @@ export class Run<A, B, F> {
 
   /** Whether a start needs nothing more but its admission by the limiters. */
   private mayStart(): boolean {
+    // Other calls could start what this one would hold.
+    if (this.isTold && this.running >= this.maxAtOnce) return false
     if (this.phase !== "open" || !this.hasItem() || this.running >= this.maxAtOnce) return false
     return !overdue(this.host) || this.postpone()
   }
@@ -418,9 +423,9 @@ export class Run<A, B, F> {
         this.input = "surplus"
         return false
       }
-      this.weigh(this.source.item, this.started)
-      // The source or `weigh` may have ended the call.
+      // The source may have ended the call, and so may `weigh`.
       this.input = this.phase === "open" ? "item" : "none"
+      this.weigh(this.source.item, this.started)
       return this.input === "item"
     }
     this.input = "exhausted"
@@ -501,12 +506,22 @@ export class Run<A, B, F> {
       this.stop()
     }
     this.release()
+    this.itemEnded()
   }
 
   failed(index: number, failure: F): void {
     this.running--
     this.countFailure(index, failure)
     this.release()
+    this.itemEnded()
+  }
+
+  /**
+   * Tells the source. Called last: that can end the source, and so the call. A source of a call that has stopped is going to
+   * be closed.
+   */
+  protected itemEnded(): void {
+    if (this.isTold && this.phase === "open") this.source.settled!()
   }
 
   /** Counts a failure of a task, which may decide the call. */
@@ -588,7 +603,10 @@ export class Run<A, B, F> {
     this.phase = "cancelling"
     this.request?.cancel()
     this.request?.rest()
-    if (this.input === "item") this.input = "none"
+    if (this.input === "item" || this.input === "surplus") {
+      this.input = "none"
+      this.source.giveBack?.(this.source.item)
+    }
     // A task that ends by this, or a listener that calls this run, finds a phase in which it does not continue the end.
     for (const task of this.tasks.members) task.cancel()
     this.phase = "settling"

@@ -29,7 +29,29 @@ export interface Source<out A, out F> {
    * `onClosed` at once or later, with a failure if closing has failed.
    */
   close(onClosed: (failure?: F) => void): void
+  /** The work on an item is over, while the call goes on: its task has ended, and is not retried. */
+  settled?(): void
+  /** The call ends early, and has not started the task of the item. Called before `close`. */
+  giveBack?(item: A): void
 }
+
+/**
+ * Items with a source of their own, such as a work queue. The copies of this package that a program has loaded can share them.
+ *
+ * Its name is not a constant, because bundlers keep a class whose computed names they cannot evaluate.
+ */
+export interface WithSource<out A> {
+  readonly "~fibermeter/source": () => Source<A, never>
+}
+
+const ownSource: keyof WithSource<unknown> = "~fibermeter/source"
+
+export const hasSource = (items: unknown): items is WithSource<unknown> =>
+  typeof items === "object" && items !== null && ownSource in items
+
+/** The source of items that have one of their own. */
+export const sourceIn = <A>(items: unknown): Source<A, never> | undefined =>
+  (items as Partial<WithSource<A>>)[ownSource]?.()
 
 /** The result of an iterator, checked as `for…of` does: an iterator whose results are no objects would never end. */
 export const resultOf = <A>(result: IteratorResult<A>): IteratorResult<A> => {
