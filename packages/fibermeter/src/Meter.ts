@@ -25,7 +25,7 @@ import type * as Semaphore from "effect/Semaphore"
 import { accept, attempt } from "./internal/input/accept.ts"
 import { times } from "./internal/call/verbCall.ts"
 import * as check from "./internal/input/validate.ts"
-import { Closed, refusalOf } from "./internal/admission/errors.ts"
+import { closed } from "./internal/admission/errors.ts"
 import type { ExcessiveCost, ExcessivePermits, Overloaded, ScheduleEnded } from "./internal/admission/errors.ts"
 import { FiberRequest, yieldBefore } from "./internal/admission/fiberRequest.ts"
 import type { Ask } from "./internal/admission/fiberRequest.ts"
@@ -43,6 +43,7 @@ import { CurrentTask, throwIfClosed } from "./internal/admission/taskScope.ts"
 import { catchUp, gcraOf } from "./internal/limits/gcra.ts"
 import { retryAfter as readRetryAfter } from "./internal/input/retryAfter.ts"
 import { ScheduleLimiter } from "./internal/limits/scheduleLimiter.ts"
+import { MeterMetrics, NamedLimiter } from "./internal/meter/namedLimiter.ts"
 import { SharedLimiter } from "./internal/limits/sharedLimiter.ts"
 import { SemaphoreLimiter } from "./internal/limits/semaphoreLimiter.ts"
 import { snapshotOf } from "./internal/meter/snapshot.ts"
@@ -165,8 +166,23 @@ export interface MeterLimits extends Limits {
   readonly overflow?: "refuse" | "dropOldest" | undefined
 }
 
-/** Limits without those on waiting. */
-type PatientLimits = Limits & { readonly maxWaiting?: undefined; readonly waitTimeout?: undefined }
+/**
+ * The name of a meter, for metrics and spans.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Naming {
+  /**
+   * Names the meter in Effect's metrics `fibermeter_running`, `fibermeter_waiting`, `fibermeter_started`,
+   * `fibermeter_refused` and `fibermeter_wait_time`, as their attribute `meter`, and in the spans `fibermeter.wait` and
+   * `fibermeter.run` of each task, as their attribute `fibermeter.meter`. A meter without a name has neither.
+   */
+  readonly name?: string | undefined
+}
+
+/** The options of a meter without limits on waiting. */
+type PatientLimits = Limits & Naming & { readonly maxWaiting?: undefined; readonly waitTimeout?: undefined }
 
 /**
  * A limit over any window of time of that length.
@@ -192,6 +208,15 @@ type CheckedLimits = Limits & WaitLimits
 
 const readLimits = (limits: unknown): CheckedLimits =>
   accept(check.required(times.meterLimits, limits)) as CheckedLimits
+
+const optionChecks: check.Checks = { ...times.meterLimits, name: check.name }
+
+/** A function that makes limiters for a meter, or for a family of meters. */
+const readOptions = (options: unknown): (() => SharedLimiter) => {
+  const limits = accept(check.required(optionChecks, options)) as CheckedLimits & Naming
+  const metrics = limits.name === undefined ? undefined : new MeterMetrics(limits.name)
+  return () => (metrics === undefined ? new SharedLimiter(limits) : new NamedLimiter(limits, metrics))
+}
 
 /** The limiters of what has to be a meter, to be asked for at each use. */
 const readMeter = (meter: unknown): (() => ReadonlyArray<Limiter>) => {
@@ -278,15 +303,12 @@ export const make: {
    * @category constructors
    * @since 0.1.0
    */
-  (limits: MeterLimits): Effect.Effect<Meter<Overloaded>>
-} = (limits: MeterLimits): Effect.Effect<Meter> =>
+  (limits: MeterLimits & Naming): Effect.Effect<Meter<Overloaded>>
+} = (limits: MeterLimits & Naming): Effect.Effect<Meter> =>
   Effect.map(
-    attempt(() => readLimits(limits)),
-    ofLimits
+    attempt(() => readOptions(limits)),
+    (make) => ofLimiters([make()])
   )
-
-/** A new meter each time. */
-const ofLimits = (limits: CheckedLimits): Meter => ofLimiters([new SharedLimiter(limits)])
 
 /**
  * Makes a meter outside of Effect, for instance as a constant of a module. Throws a `Cause.IllegalArgumentError` if a
@@ -319,8 +341,8 @@ export const makeUnsafe: {
    * @category constructors
    * @since 0.1.0
    */
-  (limits: MeterLimits): Meter<Overloaded>
-} = (limits: MeterLimits): Meter => ofLimits(readLimits(limits))
+  (limits: MeterLimits & Naming): Meter<Overloaded>
+} = (limits: MeterLimits & Naming): Meter => ofLimiters([readOptions(limits)()])
 
 /**
  * Makes a meter of an Effect `Semaphore`: each task holds one of its permits while it runs.
@@ -1150,8 +1172,6 @@ export const drain = (meter: AnyMeter): Effect.Effect<void> =>
     }
   )
 
-const closed = refusalOf(Cause.die(new Closed()))
-
 /**
  * How long a server asks to be left alone for, by its `Retry-After`: in seconds, or a date, which is compared with the
  * `Clock`. `None` if it does not ask.
@@ -1222,7 +1242,7 @@ export const retryAfter = (source: unknown): Effect.Effect<Option.Option<Duratio
  */
 export const layer = <Self, E extends Overloaded = never>(
   service: Context.Key<Self, Meter<E>>,
-  limits: [E] extends [never] ? Limits : MeterLimits
+  limits: ([E] extends [never] ? Limits : MeterLimits) & Naming
 ): Layer.Layer<Self> => Layer.effect(service, make(limits as PatientLimits))
 
 /**
@@ -1232,13 +1252,13 @@ export const layer = <Self, E extends Overloaded = never>(
  * @since 0.1.0
  */
 export type LimitsConfig =
-  | Config.Config<Limits>
-  | ({ readonly [K in Exclude<keyof Limits, "windows">]?: Config.Config<Limits[K]> | undefined } & {
-      readonly windows?:
-        | Config.Config<Limits["windows"]>
-        | { readonly [name: string]: Config.Wrap<Window> | undefined }
-        | undefined
-    })
+  | Config.Config<Limits & Naming>
+  | ({ readonly [K in Exclude<keyof Limits, "windows">]?: Config.Config<Limits[K]> | undefined } & Naming & {
+        readonly windows?:
+          | Config.Config<Limits["windows"]>
+          | { readonly [name: string]: Config.Wrap<Window> | undefined }
+          | undefined
+      })
 
 /**
  * A layer that gives a whole program one meter, as a service, with limits from the program's configuration.
@@ -1360,11 +1380,11 @@ export const keyed: {
    * @category constructors
    * @since 0.1.0
    */
-  <K>(limits: MeterLimits): Effect.Effect<Keyed<K, Overloaded>>
-} = <K>(limits: MeterLimits): Effect.Effect<Keyed<K>> =>
+  <K>(limits: MeterLimits & Naming): Effect.Effect<Keyed<K, Overloaded>>
+} = <K>(limits: MeterLimits & Naming): Effect.Effect<Keyed<K>> =>
   Effect.map(
-    attempt(() => readLimits(limits)),
-    (read) => keyedBy<K>(read)
+    attempt(() => readOptions(limits)),
+    (make) => keyedBy<K>(make)
   )
 
 /**
@@ -1401,12 +1421,12 @@ export const keyedUnsafe: {
    * @category constructors
    * @since 0.1.0
    */
-  <K>(limits: MeterLimits): Keyed<K, Overloaded>
-} = <K>(limits: MeterLimits): Keyed<K> => keyedBy(readLimits(limits))
+  <K>(limits: MeterLimits & Naming): Keyed<K, Overloaded>
+} = <K>(limits: MeterLimits & Naming): Keyed<K> => keyedBy(readOptions(limits))
 
 /** A new family each time. */
-const keyedBy = <K>(limits: CheckedLimits): Keyed<K> => {
-  const limiters = new KeyedLimiters<K>(() => new SharedLimiter(limits))
+const keyedBy = <K>(make: () => SharedLimiter): Keyed<K> => {
+  const limiters = new KeyedLimiters<K>(make)
   return {
     for: (key) => ofLimitersAtUse(() => [limiters.of(key)]),
     get size() {
@@ -1438,6 +1458,6 @@ const requestOf = (fiber: Fiber.Fiber<any, any>, { limiters: limitersOf, options
   const ask: Ask =
     cost === undefined ? (options ?? noAsk) : { ...options, cost: accept(check.cost(namesOf(limiters), cost)) }
   const request = new FiberRequest(fiber, limiters, ask)
-  throwIfClosed(limiters, request.inside)
+  throwIfClosed(request)
   return request
 }

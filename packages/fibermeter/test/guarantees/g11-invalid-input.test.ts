@@ -11,6 +11,7 @@ import {
   taskRankRules,
   verbRankRules,
   verbRules,
+  nameRule,
   waitLimitRules,
   waitTimeoutRule
 } from "../support/rules.ts"
@@ -72,6 +73,8 @@ const limits = limitRules([]).map((each) =>
     : each
 )
 
+const optionRules: ReadonlyArray<Rule> = [...limits, ...waitLimitRules([]), nameRule]
+
 const aMeter = Meter.makeUnsafe({})
 const notMeters: ReadonlyArray<Shown> = [
   [{ maxAtOnce: 1 }, "an object"],
@@ -95,10 +98,10 @@ const meterRules: ReadonlyArray<Rule> = [
 const effect = (f: Untyped): Effect.Effect<unknown> => Effect.suspend(() => f(1, 0))
 
 const entryPoints: ReadonlyArray<EntryPoint> = [
-  forLimits("Meter.make", (limits) => untypedMeter.make(limits)),
-  forLimits("Meter.makeUnsafe", (limits) => Effect.sync(() => Meter.makeUnsafe(limits as {}))),
-  forLimits("Meter.keyed", (limits) => untypedMeter.keyed(limits)),
-  forLimits("Meter.keyedUnsafe", (limits) => Effect.sync(() => Meter.keyedUnsafe(limits as {}))),
+  forLimits("Meter.make", (limits) => untypedMeter.make(limits), optionRules),
+  forLimits("Meter.makeUnsafe", (limits) => Effect.sync(() => Meter.makeUnsafe(limits as {})), optionRules),
+  forLimits("Meter.keyed", (limits) => untypedMeter.keyed(limits), optionRules),
+  forLimits("Meter.keyedUnsafe", (limits) => Effect.sync(() => Meter.keyedUnsafe(limits as {})), optionRules),
   forLimits("Meter.resize", (limits) => untypedMeter.resize(Meter.makeUnsafe({ maxWaiting: 1 }), limits)),
   forTask("Meter.metered", (options, f) => Meter.metered(effect(f), aMeter, options as {})),
   forTask("Meter.metered in a pipe", (options, f) => effect(f).pipe(Meter.metered(aMeter, options as {}))),

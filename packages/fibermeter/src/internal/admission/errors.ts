@@ -132,3 +132,6 @@ export const causeOf = (refusal: Refusal): Cause.Cause<any> => {
 
 /** A refusal with a cause. */
 export const refusalOf = (cause: Cause.Cause<any>): Refusal => ({ _tag: "Failure", cause })
+
+/** How a call is refused once a meter drains. */
+export const closed: Refusal = /* @__PURE__ */ refusalOf(Cause.die(new Closed()))

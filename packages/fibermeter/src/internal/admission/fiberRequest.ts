@@ -98,7 +98,8 @@ export class FiberRequest extends CallRequest {
    * Makes the task known to the effect, where that has a use for it. By hand what `provideService` and another `onExit` would
    * do, in a third of the time.
    */
-  provideTask<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+  provideTask<A, E, R>(of: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const effect = this.host.observer?.trace(of, this.limiters) ?? of
     const hasUse = capacityOf(this.limiters) < Infinity || this.isTimed
     if (!hasUse) return effect
     const task = new TaskScope(this.reservation(), this.inside)

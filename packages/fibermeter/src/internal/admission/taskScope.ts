@@ -16,7 +16,8 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import { Closed, Deadlock, refusalOf } from "./errors.ts"
+import { closed, Closed, Deadlock, refusalOf } from "./errors.ts"
+import type { FiberHost } from "../runtime/fiberHost.ts"
 import type { Limiter } from "./limiter.ts"
 import type { Reservable, Reservation } from "./reservation.ts"
 import type { Inside, Nesting, Waiter } from "./types.ts"
@@ -130,8 +131,16 @@ export const withTask = <A, E, R>(effect: Effect.Effect<A, E, R>, holder: TaskSc
     return Effect.provideService(effect, CurrentTask, holder)
   })
 
+/** A call that is about to ask for starts. */
+interface Asking extends Pick<Waiter, "limiters"> {
+  readonly host: FiberHost
+  readonly inside: Caller | undefined
+}
+
 /** Throws if one of the limiters accepts no more calls, unless the call is made inside of a task that it has admitted. */
-export const throwIfClosed = (limiters: ReadonlyArray<Limiter>, caller: Caller | undefined): void => {
-  const isClosed = limiters.some((limiter) => limiter.closing !== undefined && caller?.holds(limiter) !== true)
-  if (isClosed) throw new Closed()
+export const throwIfClosed = (call: Asking): void => {
+  const { host, inside, limiters } = call
+  if (!limiters.some((limiter) => limiter.closing !== undefined && inside?.holds(limiter) !== true)) return
+  host.observer?.leaves(call, closed)
+  throw new Closed()
 }

@@ -141,7 +141,7 @@ export const makeRun = <A, B, E>(
   const own = LocalLimiter.forCall(options, permits)
   // Between two reads, the fiber that reads a stream may be doing something else.
   const inside = callerIn(fiber, !(collector instanceof Feed))
-  throwIfClosed(shared, inside)
+  throwIfClosed({ limiters: shared, host, inside })
   const worker = new FiberWorker({
     f,
     weigh: cost === undefined ? undefined : checkedCost(cost, [...own.limiters, ...shared]),
@@ -151,6 +151,7 @@ export const makeRun = <A, B, E>(
     parent: fiber.id,
     inside,
     isUninterruptible: isShielded,
+    meters: shared,
     // Needed to find deadlocks, and nested calls while a meter drains.
     knowsHolding: capacityOf(shared) < Infinity || shared.some((limiter) => limiter.isTimed)
   })

@@ -58,6 +58,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   private readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
   private readonly host: FiberHost
   private readonly isUninterruptible: boolean
+  private readonly meters: ReadonlyArray<object>
   /** Whether tasks know the permits that they hold, even if they hold nothing that they could correct. */
   private readonly knowsHolding: boolean
 
@@ -70,6 +71,8 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     readonly parent: number
     readonly inside: Caller | undefined
     readonly isUninterruptible: boolean
+    /** The limiters of the meters that the call uses. */
+    readonly meters: ReadonlyArray<object>
     readonly knowsHolding: boolean
   }) {
     this.f = options.f
@@ -80,6 +83,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     this.parent = options.parent
     this.inside = options.inside
     this.isUninterruptible = options.isUninterruptible
+    this.meters = options.meters
     this.knowsHolding = options.knowsHolding
   }
 
@@ -101,6 +105,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   private fork(run: Run<A, B, Cause.Cause<E>>, effect: Effect.Effect<B, E, any>, index: number): void {
     // `f` may have ended the call.
     if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
+    effect = this.host.observer?.trace(effect, this.meters) ?? effect
     if (this.knowsHolding || run.isWeighed) effect = withTask(effect, new TaskScope(run.holding(), this.inside))
     const fiber = this.host.fork(effect, this.isUninterruptible)
     const exit = fiber.pollUnsafe()

@@ -9,6 +9,19 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Engine from "./host.ts"
 
+/** Also follows the tasks of requests. */
+export interface FiberObserver extends Engine.Observer {
+  /** The effect of a task that these limiters admit. */
+  trace<A, E, R>(effect: Effect.Effect<A, E, R>, limiters: ReadonlyArray<object>): Effect.Effect<A, E, R>
+}
+
+let observer: FiberObserver | undefined
+
+/** Observes the requests of all fibers from now on. */
+export const observeWith = (made: FiberObserver): void => {
+  observer = made
+}
+
 const uninterruptible = { uninterruptible: true }
 
 /** Each waiter has one, and most never need a fiber. So what can be created later, is. */
@@ -16,7 +29,7 @@ export class FiberHost implements Engine.Host {
   // Declared and assigned, not fields: see `AdmissionRequest`.
   declare readonly clock: Clock.Clock
   declare private readonly fiber: Fiber.Fiber<any, any>
-  declare private readonly context: Context.Context<never>
+  declare readonly context: Context.Context<never>
   declare private forkIn: ReturnType<typeof Effect.runForkWith<any>> | undefined
 
   constructor(fiber: Fiber.Fiber<any, any>) {
@@ -25,6 +38,10 @@ export class FiberHost implements Engine.Host {
     this.context = context
     this.clock = Context.get(context, Clock.Clock)
     this.forkIn = undefined
+  }
+
+  get observer(): FiberObserver | undefined {
+    return observer
   }
 
   /** Whether its clock shows real time, rather than a test's. */

@@ -32,6 +32,7 @@ export interface Wakeable {
 
 /** A request for admission that waits, as the host sees it. */
 export interface Waiting {
+  readonly host: Host
   readonly isWaiting: boolean
   readonly limiters: ReadonlyArray<Wakeable & { readonly isShared: boolean }>
   /** Stops waiting. */
@@ -65,7 +66,7 @@ export interface Observer {
   /** The request waits from now on. */
   waits(request: Waiting): void
   /** The request leaves without a start. Without a refusal, its caller has cancelled it. */
-  leaves(request: Waiting, refusal: { readonly _tag: string } | undefined): void
+  leaves(request: Pick<Waiting, "host" | "limiters">, refusal: { readonly _tag: string } | undefined): void
   /** A start has been taken for the request. Its task is called in this step. */
   starts(request: Waiting): void
   /** A task of the request has ended. */
