@@ -16,6 +16,14 @@ export interface MeterPlan {
   readonly maxBurst?: number | undefined
   /** A window: by the name of `w` in meters of even numbers, of `v` in the others. */
   readonly window?: { readonly limit: number; readonly per: number } | undefined
+  /** Limits on waiting. */
+  readonly waits?: WaitPlan | undefined
+}
+
+export interface WaitPlan {
+  readonly maxWaiting?: number | undefined
+  readonly waitTimeout?: number | undefined
+  readonly overflow?: "refuse" | "dropOldest" | undefined
 }
 
 export type VerbName = "runOnEach" | "runAll" | "runAny" | "amap"
@@ -33,7 +41,14 @@ export interface CallPlan {
   readonly maxAtOnce: number | undefined
   /** What a task costs in a window, where one of the meters has it. */
   readonly cost: Amounts
+  readonly permits: number
+  readonly priority: number
+  readonly lane: string | undefined
+  /** Of `run`. */
+  readonly waitTimeout: number | undefined
   readonly timeout: number | undefined
+  /** A task that has timed out holds no permit any more, even if it runs on. */
+  readonly releaseOnTimeout: boolean
   readonly retry: { readonly times: number; readonly delay: number } | undefined
   readonly grace: number
   readonly hasSignal: boolean
@@ -80,6 +95,7 @@ export type Control =
   | { readonly do: "resize"; readonly meter: number; readonly to: MeterPlan }
   | { readonly do: "clear"; readonly meter: number }
   | { readonly do: "close"; readonly meter: number }
+  | { readonly do: "drain"; readonly meter: number }
   | { readonly do: "idle"; readonly meter: number }
 
 export type Step = { readonly at: number } & ({ readonly do: "call"; readonly call: CallPlan } | Control)
@@ -103,7 +119,19 @@ const seldom = fc.integer({ min: 0, max: 5 }).map((n) => n === 5)
 
 const window = fc.record({ limit: fc.integer({ min: 2, max: 5 }), per: fc.constantFrom(20, 50, 100) })
 
-const meterPlan: fc.Arbitrary<MeterPlan> = fc.oneof(
+const waits: fc.Arbitrary<WaitPlan | undefined> = fc.option(
+  fc.record(
+    {
+      maxWaiting: fc.nat({ max: 3 }),
+      waitTimeout: fc.constantFrom(0, 5, 20),
+      overflow: fc.constantFrom("refuse", "dropOldest")
+    },
+    { requiredKeys: [] }
+  ),
+  { nil: undefined, freq: 2 }
+)
+
+const limitsPlan: fc.Arbitrary<MeterPlan> = fc.oneof(
   { arbitrary: fc.record({ maxAtOnce: fc.integer({ min: 1, max: 3 }) }), weight: 3 },
   { arbitrary: fc.record({ maxAtOnce: fc.integer({ min: 1, max: 3 }), window }), weight: 1 },
   { arbitrary: fc.record({ window }), weight: 1 },
@@ -116,6 +144,10 @@ const meterPlan: fc.Arbitrary<MeterPlan> = fc.oneof(
     weight: 1
   }
 )
+
+const meterPlan: fc.Arbitrary<MeterPlan> = fc
+  .tuple(limitsPlan, waits)
+  .map(([limits, waiting]) => (waiting === undefined ? limits : { ...limits, waits: waiting }))
 
 const control: fc.Arbitrary<Control> = fc.oneof(
   fc.record({ do: fc.constant("abort" as const), call: fc.nat({ max: 7 }) }),
@@ -133,6 +165,7 @@ const control: fc.Arbitrary<Control> = fc.oneof(
   }),
   fc.record({ do: fc.constant("clear" as const), meter }),
   fc.record({ do: fc.constant("close" as const), meter }),
+  fc.record({ do: fc.constant("drain" as const), meter }),
   fc.record({ do: fc.constant("idle" as const), meter })
 )
 
@@ -173,7 +206,12 @@ const callPlan = (depth: number): fc.Arbitrary<CallPlan> =>
     source: fc.constantFrom("array", "array", "generator", "async generator", "functions"),
     maxAtOnce: rarely(fc.integer({ min: 1, max: 3 })),
     cost: fc.record({ w: fc.constantFrom(1, 1, 1, 2, 3), v: fc.constantFrom(1, 1, 1, 2, 3) }),
+    permits: fc.constantFrom(1, 1, 1, 1, 2, 3),
+    priority: fc.constantFrom(0, 0, 0, 1, -1),
+    lane: fc.constantFrom(undefined, undefined, undefined, "a", "b"),
+    waitTimeout: rarely(fc.constantFrom(0, 5, 15)),
     timeout: rarely(fc.constantFrom(5, 15)),
+    releaseOnTimeout: fc.boolean(),
     retry: rarely(fc.record({ times: fc.integer({ min: 1, max: 2 }), delay: fc.constantFrom(0, 5, 20) })),
     grace: fc.constantFrom(0, 0, 10, Infinity),
     hasSignal: fc.boolean(),
@@ -212,7 +250,12 @@ const defaults: { readonly task: TaskPlan; readonly call: CallPlan } = {
     source: "array",
     maxAtOnce: undefined,
     cost: { w: 1, v: 1 },
+    permits: 1,
+    priority: 0,
+    lane: undefined,
+    waitTimeout: undefined,
     timeout: undefined,
+    releaseOnTimeout: false,
     retry: undefined,
     grace: 0,
     hasSignal: false,

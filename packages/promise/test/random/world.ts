@@ -13,11 +13,11 @@
  */
 import { getEventListeners } from "node:events"
 import { vi } from "vitest"
-import { amap, createMeter, runAll, runAny, runOnEach } from "../../src/index.ts"
-import type { Limits, Meter } from "../../src/index.ts"
+import { amap, createMeter, OverloadedError, runAll, runAny, runOnEach } from "../../src/index.ts"
+import type { Meter, MeterLimits } from "../../src/index.ts"
 import { isTimeoutError, now } from "../support.ts"
 import { windowNames } from "./program.ts"
-import type { Amounts, CallPlan, Control, MeterPlan, Program, Step, TaskPlan, WindowName } from "./program.ts"
+import type { Amounts, CallPlan, Control, MeterPlan, Program, Step, TaskPlan, WaitPlan, WindowName } from "./program.ts"
 
 const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
 
@@ -31,7 +31,12 @@ class Account {
   burst: number
   window: { limit: number; per: number } | undefined
   leastLimit: number
+  leastAtOnce: number
+  readonly waits: WaitPlan
+  isDraining = false
   running = 0
+  /** The permits of the tasks that run. */
+  permitsInUse = 0
   started = 0
   /** What counts in the window, as far as any window has reached it since. */
   spent: Array<Spent> = []
@@ -51,6 +56,13 @@ class Account {
     this.burst = plan.maxBurst ?? 1
     this.window = plan.window
     this.leastLimit = plan.window?.limit ?? Infinity
+    this.leastAtOnce = this.maxAtOnce
+    this.waits = plan.waits ?? {}
+  }
+
+  /** Whether it can be known that a task is not going to start soon. */
+  get isTimed(): boolean {
+    return this.rate !== Infinity || this.hasWindow
   }
 
   expire(): void {
@@ -70,11 +82,11 @@ class Account {
     return this.pausedUntil > now()
   }
 
-  /** Why a task of that cost must not start now, if so. */
-  objection(cost: number): string | undefined {
+  /** Why a task of that cost and with so many permits must not start now, if so. */
+  objection(cost: number, permits: number): string | undefined {
     if (this.closed !== undefined) return "is closed"
     if (this.isPaused) return "is paused"
-    if (this.running >= this.maxAtOnce) return `runs ${this.running} of ${this.maxAtOnce}`
+    if (this.permitsInUse + permits > this.maxAtOnce) return `uses ${this.permitsInUse} of ${this.maxAtOnce} permits`
     if (this.room < cost) return `has room for ${this.room} of ${cost}`
     const most = Math.max(1, Math.floor(this.rate), this.burst)
     const before = this.paced.at(-most)
@@ -85,6 +97,7 @@ class Account {
   resize(to: MeterPlan): void {
     this.expire()
     if (to.maxAtOnce !== undefined) this.maxAtOnce = to.maxAtOnce
+    this.leastAtOnce = Math.min(this.leastAtOnce, this.maxAtOnce)
     if (to.maxPerSecond !== undefined) {
       this.rate = to.maxPerSecond
       this.paced = []
@@ -96,8 +109,9 @@ class Account {
     this.meter.resize(this.limitsOf(this.hasWindow ? to : { ...to, window: undefined }))
   }
 
-  private limitsOf({ maxAtOnce, maxBurst, maxPerSecond, window }: MeterPlan): Limits {
+  private limitsOf({ maxAtOnce, maxBurst, maxPerSecond, waits, window }: MeterPlan): MeterLimits {
     return {
+      ...waits,
       ...(maxAtOnce === undefined ? {} : { maxAtOnce }),
       ...(maxPerSecond === undefined ? {} : { maxPerSecond }),
       ...(maxBurst === undefined ? {} : { maxBurst }),
@@ -139,6 +153,9 @@ class CallRecord {
   readonly plan: CallPlan
   readonly accounts: ReadonlyArray<Account>
   readonly tasks: ReadonlyArray<TaskRecord>
+  readonly begunAt = now()
+  /** One of its meters was being drained when it was called. */
+  readonly isTooLate: boolean
   readonly controller: AbortController | undefined
   readonly signal: AbortSignal | undefined
   promise: Promise<unknown> | undefined
@@ -165,6 +182,7 @@ class CallRecord {
     this.number = number
     this.plan = plan
     this.accounts = accounts
+    this.isTooLate = accounts.some(({ isDraining }) => isDraining)
     this.tasks = (plan.verb === "run" ? plan.tasks.slice(0, 1) : plan.tasks).map((each, i) => new TaskRecord(each, i))
     this.controller = signal === undefined && plan.hasSignal ? new AbortController() : undefined
     this.signal = signal ?? this.controller?.signal
@@ -196,6 +214,41 @@ class CallRecord {
     return Object.fromEntries(names.map((name) => [name, amounts[name]]))
   }
 
+  get isDrained(): boolean {
+    return this.accounts.some(({ isDraining }) => isDraining)
+  }
+
+  /** How long it may wait. */
+  get waitTimeout(): number {
+    const { verb, waitTimeout = Infinity } = this.plan
+    if (verb !== "run") return Infinity
+    return Math.min(waitTimeout, ...this.accounts.map(({ waits }) => waits.waitTimeout ?? Infinity))
+  }
+
+  /** Whether its one task has never started: only then it may be refused because of overload. */
+  get isNew(): boolean {
+    return this.plan.verb === "run" && this.tasks[0]!.attempts === 0
+  }
+
+  get isPlain(): boolean {
+    const { lane, permits, priority } = this.plan
+    return lane === undefined && permits === 1 && priority === 0
+  }
+
+  /** Why one of its tasks must not start now at that meter, if so. */
+  objectionAt(account: Account): string | undefined {
+    return account.objection(this.costAt(account), this.plan.permits)
+  }
+
+  /** Whether a task needs more than its meters have ever allowed. */
+  get isExcessive(): boolean {
+    const { maxAtOnce = Infinity, permits, verb } = this.plan
+    return (
+      (verb !== "run" && permits > maxAtOnce) ||
+      this.accounts.some((account) => account.leastLimit < this.costAt(account) || account.leastAtOnce < permits)
+    )
+  }
+
   get isAborted(): boolean {
     return this.signal?.aborted === true
   }
@@ -206,7 +259,8 @@ class CallRecord {
 
   /** Whether nothing has ended or decided it, so that an abort has to make it reject. */
   get isOpen(): boolean {
-    if (this.isOver || this.isCleared || this.isDecided || this.isClosed) return false
+    if (this.isOver || this.isCleared || this.isDecided || this.isClosed || this.isDrained || this.isExcessive)
+      return false
     if (this.failures === "end it" && this.tasks.some((each) => this.stateOf(each) === "unknown")) return false
     const isGoingOn = this.tasks.some(({ state }) => state !== "ended" && state !== "unknown")
     // Failures that are collected decide it when the last task has ended.
@@ -220,9 +274,10 @@ class CallRecord {
 
   /** The most tasks that may be started and not read. */
   get maxUnread(): number {
-    const { maxAtOnce = Infinity, maxUnread, verb } = this.plan
+    const { maxAtOnce = Infinity, maxUnread, permits, verb } = this.plan
     if (verb !== "amap") return Infinity
-    return maxUnread ?? 2 * Math.min(maxAtOnce, ...this.accounts.map((account) => account.maxAtOnce))
+    const most = Math.min(maxAtOnce, ...this.accounts.map((account) => account.maxAtOnce))
+    return maxUnread ?? 2 * Math.max(1, Math.floor(most / permits))
   }
 
   stateOf({ startedAt, state }: TaskRecord): TaskRecord["state"] {
@@ -251,7 +306,9 @@ class CallRecord {
 
   /** Whether one of its tasks waits for nothing but its meters. */
   get isWaiting(): boolean {
-    const { maxAtOnce = Infinity, verb } = this.plan
+    const { maxAtOnce = Infinity, permits, verb } = this.plan
+    // A verb pulls nothing more while one of its meters drains.
+    if (this.isDrained && verb !== "run") return false
     const states = this.tasks.map((each) => this.stateOf(each))
     // What `clear` has not ended it may have.
     if (
@@ -265,7 +322,7 @@ class CallRecord {
     if (!states.includes("not started") || this.isDecided) return false
     // In order, a failure may count as unread until all before it have been read.
     const unread = this.plan.ordered ? this.started - this.read : this.unread
-    return (verb === "run" || this.running < maxAtOnce) && unread < this.maxUnread
+    return (verb === "run" || (this.running + 1) * permits <= maxAtOnce) && unread < this.maxUnread
   }
 
   toString(): string {
@@ -399,6 +456,12 @@ class World {
         for (const call of this.calls) call.noteUnread()
         return
       }
+      case "drain": {
+        account.isDraining = true
+        for (const call of this.calls) if (call.accounts.includes(account)) call.hasToReject = false
+        this.closings.push(account.meter.drain())
+        return
+      }
       case "idle": {
         this.closings.push(account.meter.idle())
         return
@@ -440,9 +503,13 @@ class World {
   }
 
   private optionsOf(call: CallRecord): object {
-    const { grace, retry, timeout } = call.plan
+    const { grace, lane, permits, priority, releaseOnTimeout, retry, timeout } = call.plan
     return {
       grace,
+      ...(permits === 1 ? {} : { permits }),
+      ...(priority === 0 ? {} : { priority }),
+      ...(lane === undefined ? {} : { lane }),
+      ...(timeout === undefined || !releaseOnTimeout ? {} : { releaseOnTimeout }),
       ...(retry === undefined ? {} : { retry }),
       ...(timeout === undefined ? {} : { timeout }),
       ...(call.signal === undefined ? {} : { signal: call.signal })
@@ -454,6 +521,7 @@ class World {
     return first!.run((context) => this.attempt(call, call.tasks[0]!, context, holds), {
       ...this.optionsOf(call),
       ...(others.length === 0 ? {} : { meter: others }),
+      ...(call.plan.waitTimeout === undefined ? {} : { waitTimeout: call.plan.waitTimeout }),
       cost: call.namedHere(call.plan.cost)
     })
   }
@@ -546,20 +614,36 @@ class World {
     task.value = undefined
     task.startedAt = now()
     call.running++
+    const { permits, releaseOnTimeout, retry, timeout = Infinity } = call.plan
     const spent: Array<Spent> = []
     for (const account of call.accounts) {
       account.running++
+      account.permitsInUse += permits
       account.started++
       account.paced.push(now())
       const entry = { name: account.windowName, at: now(), cost: call.costAt(account) }
       if (account.hasWindow) account.spent.push(entry)
       spent.push(entry)
     }
-    const end = (hasFailed: boolean): void => {
+    let isReleased = false
+    const release = (): void => {
+      if (isReleased) return
+      isReleased = true
       call.running--
-      for (const account of call.accounts) account.running--
+      for (const account of call.accounts) {
+        account.running--
+        account.permitsInUse -= permits
+      }
+    }
+    // A task that was cancelled before does not time out.
+    const releaseInTime = (): void => {
+      if (!context.signal.aborted) release()
+    }
+    const timer = releaseOnTimeout && timeout < Infinity ? setTimeout(releaseInTime, timeout) : undefined
+    const end = (hasFailed: boolean): void => {
+      clearTimeout(timer)
+      release()
       if (attempt !== task.attempts) return
-      const { retry, timeout = Infinity } = call.plan
       if (task.startedAt + timeout <= now()) task.state = "unknown"
       else task.state = hasFailed && attempt <= (retry?.times ?? 0) ? "between attempts" : "ended"
       if (!hasFailed || task.state !== "ended") return
@@ -631,12 +715,14 @@ class World {
   }
 
   private checkStart(call: CallRecord, task: TaskRecord): void {
-    const { maxAtOnce = Infinity, retry, verb } = call.plan
+    const { maxAtOnce = Infinity, permits, retry, verb } = call.plan
+    if (call.isTooLate) this.report(`${call} starts although its meter was being drained`)
     for (const [i, account] of call.accounts.entries()) {
-      const objection = account.objection(call.costAt(account))
+      const objection = call.objectionAt(account)
       if (objection !== undefined) this.report(`${call} starts task ${task.index} although its meter ${i} ${objection}`)
     }
-    if (verb !== "run" && call.running >= maxAtOnce) this.report(`${call} runs ${call.running + 1} at once`)
+    if (verb !== "run" && (call.running + 1) * permits > maxAtOnce)
+      this.report(`${call} runs ${call.running + 1} at once`)
     if (call.outcome !== undefined) this.report(`${call} starts task ${task.index} after its end`)
     if (call.isAborted) this.report(`${call} starts task ${task.index} after its abort`)
     if (call.hasLeft) this.report(`${call} starts task ${task.index} after its reader has left`)
@@ -646,8 +732,9 @@ class World {
     for (const earlier of this.calls) {
       if (earlier === call) return
       if (earlier.plan.verb !== "run" || !earlier.isWaiting || !hasSameMeters(earlier, call)) continue
-      const isPossible = earlier.accounts.every((account) => earlier.costAt(account) <= account.leastLimit)
-      if (isPossible) this.report(`${call} starts before ${earlier}`)
+      // Lanes and priorities change the order of all that wait for these meters.
+      if (this.calls.some((each) => !each.isPlain && hasSameMeters(each, call))) return
+      if (!earlier.isExcessive) this.report(`${call} starts before ${earlier}`)
     }
   }
 
@@ -702,7 +789,15 @@ class World {
     if (call.isAborted && reason === call.signal!.reason) return true
     if (call.accounts.some(({ reasons }) => reasons.has(reason))) return true
     if (ofTasks(reason)) return true
-    if (reason instanceof RangeError) return call.accounts.some((account) => account.leastLimit < call.costAt(account))
+    if (reason instanceof RangeError) return call.isExcessive
+    if (reason instanceof OverloadedError) {
+      const limits = call.accounts.map(({ waits }) => waits)
+      if (!call.isNew) return false
+      return reason.reason === "queue-full"
+        ? limits.some(({ maxWaiting }) => maxWaiting !== undefined)
+        : call.waitTimeout <= now() - call.begunAt || call.accounts.some(({ isTimed }) => isTimed)
+    }
+    if (call.isDrained && reason instanceof DOMException) return reason.message === "the meter has been closed"
     if (!(reason instanceof AggregateError) || call.failures !== "are collected") return false
     return reason.errors.length > 0 && reason.errors.every(ofTasks)
   }
@@ -722,13 +817,16 @@ class World {
     }
     same("running", running, account.running)
     same("started", started, account.started)
-    same("free", free, Math.max(0, account.maxAtOnce - account.running))
+    same("free", free, Math.max(0, account.maxAtOnce - account.permitsInUse))
+    const { maxWaiting = Infinity } = account.waits
+    const waiting = this.calls.filter((call) => call.isWaiting && call.isNew && call.accounts.includes(account)).length
+    if (waiting > maxWaiting) this.report(`meter ${i}: ${waiting} calls wait, and ${maxWaiting} may`)
     if (account.hasWindow) same("room", room[account.windowName]!, Math.max(0, account.room))
     if (
       nextStart > 0 &&
       account.closed === undefined &&
       account.rate === Infinity &&
-      account.objection(1) === undefined
+      account.objection(1, 1) === undefined
     ) {
       this.report(`meter ${i} is open, and says that it opens in ${nextStart}`)
     }
@@ -756,12 +854,15 @@ class World {
     // A meter that has room does not end a call that waits for another one.
     const isCleared = call.isCleared && call.accounts.length === 1
     if (isCleared && verb === "run" && call.tasks[0]!.attempts === 0) this.report(`${call} was cleared and waits`)
+    if (call.isWaiting && call.isNew && now() > call.begunAt + call.waitTimeout) {
+      this.report(`${call} waits longer than its waitTimeout`)
+    }
     if (call.isWaiting && !this.mayBeKeptWaiting(call)) this.report(`${call} waits although its meters have room`)
   }
 
   private mayBeKeptWaiting(call: CallRecord): boolean {
     return call.accounts.some((account) => {
-      if (account.objection(call.costAt(account)) !== undefined) return true
+      if (call.objectionAt(account) !== undefined) return true
       if (account.rate !== Infinity && account.meter.snapshot().nextStart > 0) return true
       // One before it may need more room in the window, or several meters.
       return this.calls.some(
@@ -769,7 +870,7 @@ class World {
           other !== call &&
           other.outcome === undefined &&
           other.accounts.includes(account) &&
-          ((account.hasWindow && other.costAt(account) > 1) || other.accounts.length > 1)
+          ((account.hasWindow && other.costAt(account) > 1) || other.plan.permits > 1 || other.accounts.length > 1)
       )
     })
   }
@@ -779,9 +880,12 @@ class World {
     for (const call of this.calls) {
       if (call.outcome !== undefined) continue
       if (this.program.isOrdered) this.report(`${call} has not ended`)
-      const isHeldUp = call.accounts.some(({ maxAtOnce, running }) => running >= maxAtOnce)
+      const { permits } = call.plan
+      const isHeldUp = call.accounts.some(({ maxAtOnce, permitsInUse }) => permitsInUse + permits > maxAtOnce)
       if (call.isWaiting && !isHeldUp) this.report(`${call} waits in the end although its meters have room`)
-      const mayWait = isHeldUp && call.tasks.some(({ state }) => state !== "running" && state !== "ended")
+      // A task that has timed out may wait for its next attempt while it still runs.
+      const states = call.tasks.map((each) => call.stateOf(each))
+      const mayWait = isHeldUp && states.some((state) => state !== "running" && state !== "ended")
       if (call.running === 0 && !mayWait) this.report(`${call} hangs`)
     }
     this.check()
