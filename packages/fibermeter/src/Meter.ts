@@ -35,12 +35,16 @@ import { CopyId, limitersOf, isAnyMeter, hasLimiters, meterCheck, TypeId } from 
 import type { WithLimiters } from "./internal/meter/meterLimiters.ts"
 import { correct as correctHolding } from "./internal/admission/reservation.ts"
 import type { WaitLimits } from "./internal/admission/overload.ts"
-import type { Cost } from "./internal/admission/reservation.ts"
+import type { Cost, Reservation } from "./internal/admission/reservation.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
+import type { FiberHost } from "./internal/runtime/fiberHost.ts"
 import { KeyedLimiters } from "./internal/meter/keyedLimiters.ts"
+import { reconcile as reconcileWindows } from "./internal/meter/reconcile.ts"
 import { nanosOf } from "./internal/limits/localLimiter.ts"
 import { CurrentTask, throwIfClosed } from "./internal/admission/taskScope.ts"
 import { catchUp, gcraOf } from "./internal/limits/gcra.ts"
+import { rateLimitsOf as readRateLimits } from "./internal/input/rateLimits.ts"
+import { reportCheck } from "./internal/input/report.ts"
 import { retryAfter as readRetryAfter } from "./internal/input/retryAfter.ts"
 import { ScheduleLimiter } from "./internal/limits/scheduleLimiter.ts"
 import { MeterMetrics, NamedLimiter } from "./internal/meter/namedLimiter.ts"
@@ -704,6 +708,22 @@ export const meteredIfAvailable: {
 )
 
 /**
+ * A permit that `acquire` has acquired. It is released when its scope is closed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Permit {
+  /** Sets the actual cost of the work, as `Meter.correct` does inside a task. */
+  readonly correct: (cost: Cost) => Effect.Effect<void>
+  /**
+   * Tightens a window to what a server has reported, as `Meter.reconcile` does inside a task: starts after this permit was
+   * acquired are not in the report.
+   */
+  readonly reconcile: (report: Report) => Effect.Effect<void>
+}
+
+/**
  * Acquires a permit of a meter for the lifetime of the current scope: waits until the meter admits the start, and
  * releases it when the scope is closed.
  *
@@ -720,8 +740,8 @@ export const meteredIfAvailable: {
  * **Gotchas**
  *
  * A scope that lives as long as the program holds the permit for that long. What has been acquired is not a task:
- * `correct` does not apply to it, and waiting for a permit that its own scope holds hangs instead of failing with
- * `Deadlock`.
+ * `Meter.correct` does not apply to it, but `correct` of the permit does, and waiting for a permit that its own scope holds
+ * hangs instead of failing with `Deadlock`.
  *
  * @see {@link metered} for a single effect
  *
@@ -771,7 +791,7 @@ export const acquire: {
    */
   <const O extends TaskOptions = {}>(
     options?: O
-  ): <E, R>(meter: Meter<E, R>) => Effect.Effect<void, E | TaskError<O>, R | Scope.Scope>
+  ): <E, R>(meter: Meter<E, R>) => Effect.Effect<Permit, E | TaskError<O>, R | Scope.Scope>
   /**
    * Acquires a permit of the meter for the lifetime of the current scope: waits until the meter admits the start, and
    * releases it when the scope is closed.
@@ -797,8 +817,8 @@ export const acquire: {
   <E, R, const O extends TaskOptions = {}>(
     meter: Meter<E, R>,
     options?: O
-  ): Effect.Effect<void, E | TaskError<O>, R | Scope.Scope>
-} = /* @__PURE__ */ dual(startsWithMeter, (meter: unknown, options?: unknown): Effect.Effect<void, any, any> =>
+  ): Effect.Effect<Permit, E | TaskError<O>, R | Scope.Scope>
+} = /* @__PURE__ */ dual(startsWithMeter, (meter: unknown, options?: unknown): Effect.Effect<Permit, any, any> =>
   reading(
     () => readStart(meter, options),
     (start, fiber) => {
@@ -809,10 +829,23 @@ export const acquire: {
       const admitted = Effect.onExit(request.admission, (exit) =>
         Exit.isSuccess(exit) ? Scope.addFinalizer(scope, release) : Effect.sync(() => void request.end())
       )
-      return yieldBefore(fiber, admitted)
+      return Effect.map(yieldBefore(fiber, admitted), () => permitOf(request.reservation()))
     }
   )
 )
+
+const permitOf = (taken: Reservation): Permit => ({
+  correct: (cost) =>
+    reading(
+      () => accept(check.cost(namesOf(taken.limiters), check.copyOfCost(cost))),
+      (amounts) => Effect.sync(() => correctHolding(taken, amounts))
+    ),
+  reconcile: (report) =>
+    reading(
+      () => readReport(report),
+      (read, fiber) => Effect.sync(() => reconcileWith(taken, read, ofFiber(fiber)))
+    )
+})
 
 /**
  * Sets, from inside a task, its actual cost. It replaces what the task has taken from each window that still reaches its
@@ -852,6 +885,143 @@ export const correct = (cost: Cost): Effect.Effect<void> =>
       return Effect.die(new Cause.IllegalArgumentError(`${message}: ${names.join(", ")}`))
     }
   )
+
+/**
+ * What a server has reported of a quota that a window stands for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Report {
+  /** The name of the window. */
+  readonly window: string
+  /** How much may still be spent, after the request that this is the answer to: a number of at least 0. */
+  readonly remaining: number
+  /** In which time the quota is reset. Until then the report counts. A plain number is in milliseconds. */
+  readonly resetAfter: Duration.Input
+  /**
+   * When the request was sent: an instant of `Clock.monotonicTimeNanos`. Starts after it are not in the report, and are
+   * subtracted. Default: inside a task of the meter, the start of the task. Elsewhere nothing is subtracted, and earlier
+   * reports remain in force.
+   */
+  readonly sentAt?: bigint | undefined
+  /** Whether the report is ignored if there is no such window. Default: `false`. */
+  readonly optional?: boolean | undefined
+}
+
+type CheckedReport = Report & { readonly resetAfter: number }
+
+const isInstant = (value: unknown): value is bigint => typeof value === "bigint"
+
+const checkReport = /* @__PURE__ */ reportCheck(
+  times.delay,
+  /* @__PURE__ */ check.kind("an instant of Clock.monotonicTimeNanos", isInstant)
+)
+
+const readReport = (report: unknown): CheckedReport => accept(checkReport("report", report)) as CheckedReport
+
+const reconcileWith = (
+  reported: Parameters<typeof reconcileWindows>[0],
+  { sentAt, ...report }: CheckedReport,
+  host: FiberHost
+): void => {
+  const age = sentAt === undefined ? undefined : Number(host.clock.monotonicTimeNanosUnsafe() - sentAt)
+  if (age !== undefined && age < 0)
+    throw new Cause.IllegalArgumentError(
+      "report.sentAt must be an instant of Clock.monotonicTimeNanos that is not to come"
+    )
+  accept(reconcileWindows(reported, { ...report, age }, host))
+}
+
+/**
+ * Tightens a window of a meter to what a server reports, until the server resets it.
+ *
+ * **When to use**
+ *
+ * Use it where a quota is also used by others: other processes, other programs with the same key. `rateLimitsOf` reads the
+ * reports from the headers of a response.
+ *
+ * **Details**
+ *
+ * The window never gets wider than its own limit: as long as the report counts, a task needs room in both. Inside a task of the
+ * meter, the report is taken for the answer to that task's request. Tasks that have started since are subtracted, since the
+ * server may not have counted them, and their corrections are taken into account. The report replaces those that had arrived
+ * before the task started; of reports whose requests overlapped, the strictest counts. Elsewhere, `sentAt` says when the
+ * request was sent; without it, the strictest of all reports counts that have not ended.
+ *
+ * Of a meter that combines several, each that has such a window is tightened. Dies with a `Cause.IllegalArgumentError` if
+ * there is none, unless the report is `optional`, and for an invalid report.
+ *
+ * **Gotchas**
+ *
+ * The limits in the options of a verb cannot be tightened: make a meter of them.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * const program = Effect.gen(function* () {
+ *   const api = yield* Meter.make({ windows: { requests: { limit: 500, per: "1 minute" } } })
+ *   const request = Effect.succeed({ headers: { "x-ratelimit-remaining": "41", "x-ratelimit-reset": "30" } })
+ *   const reconciled = Effect.gen(function* () {
+ *     const response = yield* request
+ *     for (const report of yield* Meter.rateLimitsOf(response)) yield* Meter.reconcile(api, report)
+ *   })
+ *   yield* Meter.metered(reconciled, api)
+ *   return (yield* Meter.snapshot(api)).room
+ * })
+ *
+ * await Effect.runPromise(program) // => { requests: 41 }
+ * ```
+ *
+ * @category control
+ * @since 0.1.0
+ */
+export const reconcile: {
+  /**
+   * Tightens a window of the piped meter to what a server reports, until the server resets it.
+   *
+   * **Details**
+   *
+   * The window never gets wider than its own limit. Inside a task of the meter, tasks that have started since are subtracted.
+   * Dies with a `Cause.IllegalArgumentError` for an invalid report, and if there is no such window, unless the report is
+   * `optional`.
+   *
+   * @category control
+   * @since 0.1.0
+   */
+  (report: Report): (meter: AnyMeter) => Effect.Effect<void>
+  /**
+   * Tightens a window of a meter to what a server reports, until the server resets it.
+   *
+   * **Details**
+   *
+   * The window never gets wider than its own limit. Inside a task of the meter, tasks that have started since are subtracted.
+   * Dies with a `Cause.IllegalArgumentError` for an invalid report, and if there is no such window, unless the report is
+   * `optional`.
+   *
+   * @category control
+   * @since 0.1.0
+   */
+  (meter: AnyMeter, report: Report): Effect.Effect<void>
+} = /* @__PURE__ */ dual(2, (meter: unknown, report: unknown): Effect.Effect<void> =>
+  reading(
+    () => ({ limitersOf: readMeter(meter), report: readReport(report) }),
+    ({ limitersOf, report }, fiber) => {
+      const limiters = limitersOf()
+      const entries = limiters.map((limiter) => {
+        for (let each = fiber.getRef(CurrentTask); each !== undefined; each = each.caller?.task) {
+          const position = each.limiters.indexOf(limiter)
+          if (position >= 0) return each.entries[position]
+        }
+        return undefined
+      })
+      reconcileWith({ limiters, entries }, report, ofFiber(fiber))
+      return Effect.void
+    }
+  )
+)
 
 /**
  * Delays all starts of the meter, for a duration or until `resume`. Tasks that run continue. Of several pauses, the one that
@@ -1213,6 +1383,54 @@ export const retryAfter = (source: unknown): Effect.Effect<Option.Option<Duratio
   Effect.clockWith((clock) => {
     const millis = readRetryAfter(source, clock.currentTimeMillisUnsafe())
     return Effect.succeed(millis === undefined ? Option.none() : Option.some(Duration.millis(millis)))
+  })
+
+/**
+ * What a response says is left of a quota: a report for `reconcile`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RateLimit extends Report {
+  /** The name that the server has for the quota; `"requests"` if it has none. */
+  readonly window: string
+  readonly remaining: number
+  readonly resetAfter: Duration.Duration
+  /** A server may report more quotas than a meter has windows. */
+  readonly optional: true
+}
+
+/**
+ * What a response says is left of the server's quotas, as reports for `reconcile`. Empty if it says nothing, or nothing that
+ * can be read.
+ *
+ * **Details**
+ *
+ * Reads `RateLimit` and `RateLimit-Policy` (the IETF draft, all its versions), `X-RateLimit-Remaining` and
+ * `X-RateLimit-Reset`, also with the name of a quota behind them, as OpenAI sends them, and `anthropic-ratelimit-*`. Quotas
+ * have the names that the server gives them: `requests` and `tokens` for OpenAI; also `input-tokens` and `output-tokens` for
+ * Anthropic. A quota without a name, as GitHub's, is called `requests`. If a window has another name, rename the report.
+ *
+ * `source` may be a response of Effect's `HttpClient` or of `fetch`, its headers, or an error that has one of them as
+ * `response`, `headers` or `cause`. Resets that are dates are compared with the `Clock`.
+ *
+ * @example
+ * ```ts
+ * import { Duration, Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * const headers = { "anthropic-ratelimit-tokens-remaining": "52000", "anthropic-ratelimit-tokens-reset": "2026-01-01T00:00:00Z" }
+ *
+ * await Effect.runPromise(Meter.rateLimitsOf({ headers })) // => [{ window: "tokens", remaining: 52_000, resetAfter: Duration.zero, optional: true }]
+ * ```
+ *
+ * @category control
+ * @since 0.1.0
+ */
+export const rateLimitsOf = (source: unknown): Effect.Effect<ReadonlyArray<RateLimit>> =>
+  Effect.clockWith((clock) => {
+    const limits = readRateLimits(source, clock.currentTimeMillisUnsafe())
+    return Effect.succeed(limits.map((limit) => ({ ...limit, resetAfter: Duration.millis(limit.resetAfter) })))
   })
 
 /**

@@ -320,16 +320,18 @@ describe("Meter", () => {
     expectTypeOf(effect.pipe(Meter.metered(strange))).toEqualTypeOf<
       Effect.Effect<Date, MeterError, TaskService | MeterService>
     >()
-    expectTypeOf(Meter.acquire(plain)).toEqualTypeOf<Effect.Effect<void, never, Scope.Scope>>()
-    expectTypeOf(Meter.acquire(strange)).toEqualTypeOf<Effect.Effect<void, MeterError, MeterService | Scope.Scope>>()
+    expectTypeOf(Meter.acquire(plain)).toEqualTypeOf<Effect.Effect<Meter.Permit, never, Scope.Scope>>()
+    expectTypeOf(Meter.acquire(strange)).toEqualTypeOf<
+      Effect.Effect<Meter.Permit, MeterError, MeterService | Scope.Scope>
+    >()
     expectTypeOf(strange.pipe(Meter.acquire())).toEqualTypeOf<
-      Effect.Effect<void, MeterError, MeterService | Scope.Scope>
+      Effect.Effect<Meter.Permit, MeterError, MeterService | Scope.Scope>
     >()
     expectTypeOf(plain.pipe(Meter.acquire({ cost: { calls: 2 } }))).toEqualTypeOf<
-      Effect.Effect<void, Meter.ExcessiveCost, Scope.Scope>
+      Effect.Effect<Meter.Permit, Meter.ExcessiveCost, Scope.Scope>
     >()
     expectTypeOf(Meter.acquire(plain, { cost: { calls: 2 } })).toEqualTypeOf<
-      Effect.Effect<void, Meter.ExcessiveCost, Scope.Scope>
+      Effect.Effect<Meter.Permit, Meter.ExcessiveCost, Scope.Scope>
     >()
   })
 

@@ -63,6 +63,24 @@ export type Period =
 /** What a task costs, by the names of windows. A window that is not named costs 1. */
 export type Cost = Readonly<Record<string, number>>
 
+/** What a server has reported of a quota that a window stands for. */
+export interface WindowReport {
+  /** The name of the window. */
+  readonly window: string
+  /** How much may still be spent, after the request that this is the answer to: a number of at least 0. */
+  readonly remaining: number
+  /** In which time the quota is reset. Until then the report counts. A number is in milliseconds. */
+  readonly resetAfter: Period
+  /**
+   * When the request was sent: an instant of `performance.now()`. Starts after it are not in the report, and are subtracted.
+   * Default: in the context of a task, the start of the task. On a meter, nothing is subtracted, and earlier reports remain in
+   * force.
+   */
+  readonly sentAt?: number | undefined
+  /** Whether the report is ignored if there is no such window, instead of throwing a `TypeError`. Default: `false`. */
+  readonly optional?: boolean | undefined
+}
+
 /** How a call can be cancelled. */
 export interface Cancellation {
   /**

@@ -6,7 +6,7 @@
  */
 import type { amap } from "./amap.ts"
 import type { Disposal } from "./Disposal.ts"
-import type { Cancellation, Cost, MeterLimits, Period } from "./Limits.ts"
+import type { Cancellation, Cost, MeterLimits, Period, WindowReport } from "./Limits.ts"
 import type { runAll } from "./runAll.ts"
 import type { runAny } from "./runAny.ts"
 import type { runOnEach } from "./runOnEach.ts"
@@ -81,6 +81,13 @@ export interface Meter extends Disposal {
    * Earlier starts count in a changed window as far as the old window still covered them.
    */
   readonly resize: (limits: MeterLimits) => void
+  /**
+   * Tightens a window to what a server reports, as `reconcile` in the context of a task does. With `sentAt`, starts after that
+   * instant are subtracted, since the server may not have counted them, and the report replaces those that had arrived before
+   * it. Without, the strictest of all reports counts that have not ended. Of several meters, each with such a window is
+   * tightened. Throws a `TypeError` if there is none.
+   */
+  readonly reconcile: (report: WindowReport) => void
   /** The state of the meter at this moment. */
   readonly snapshot: () => Snapshot
 }
@@ -202,4 +209,4 @@ export type Wrapped<F extends (...args: any) => unknown> =
     : (this: ThisParameterType<F>, ...args: Parameters<F>) => Promise<Awaited<ReturnType<F>>>
 
 /** A task for the `run` of a meter. */
-export type MeterTask<B> = (context: Pick<TaskContext, "signal" | "correct">) => B | PromiseLike<B>
+export type MeterTask<B> = (context: Pick<TaskContext, "signal" | "correct" | "reconcile">) => B | PromiseLike<B>

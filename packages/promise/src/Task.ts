@@ -1,7 +1,7 @@
 /**
  * Tasks and items.
  */
-import type { Cost } from "./Limits.ts"
+import type { Cost, WindowReport } from "./Limits.ts"
 
 /** What a task is called with. */
 export interface TaskContext {
@@ -17,6 +17,16 @@ export interface TaskContext {
    * free at once. If it was more, later tasks wait for it.
    */
   readonly correct: (cost: Cost) => void
+  /**
+   * Tightens a window of the task's meters to what a server reports in its answer to the task (see `rateLimitsOf`), until the
+   * server resets it. A window never gets wider than its own limit. Tasks that started after this one are subtracted, since
+   * the server may not have counted them. A report replaces those that had arrived before the task started; of others, the
+   * strictest counts.
+   *
+   * Throws a `TypeError` if no meter of the task has such a window, or the task has no meter: the limits in the options of a
+   * verb cannot be tightened.
+   */
+  readonly reconcile: (report: WindowReport) => void
 }
 
 /** The items of a call: any iterable or async iterable, finite or not. */

@@ -16,7 +16,7 @@ export type {
 } from "./Diagnostics.ts"
 export { createWorkQueue, WorkQueueEndedError } from "./createWorkQueue.ts"
 export type { WorkQueue, WorkQueueOptions } from "./createWorkQueue.ts"
-export type { Cancellation, Cost, Limits, MeterLimits, Period, Window } from "./Limits.ts"
+export type { Cancellation, Cost, Limits, MeterLimits, Period, Window, WindowReport } from "./Limits.ts"
 export type {
   KeyedMeter,
   Meter,
@@ -34,6 +34,8 @@ export { OverloadedError } from "./OverloadedError.ts"
 export type { Progress } from "./Progress.ts"
 export type { Results } from "./Results.ts"
 export type { Retry } from "./Retry.ts"
+export { rateLimitsOf } from "./rateLimitsOf.ts"
+export type { RateLimit } from "./rateLimitsOf.ts"
 export { retryAfter } from "./retryAfter.ts"
 export { runAll } from "./runAll.ts"
 export { runAny } from "./runAny.ts"

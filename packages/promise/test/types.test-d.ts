@@ -466,12 +466,12 @@ describe("the named types", () => {
       (item: number, context: TaskContext) => string | PromiseLike<string>
     >()
     expectTypeOf<Task<string>>().toEqualTypeOf<(context: TaskContext) => string | PromiseLike<string>>()
-    expectTypeOf<keyof TaskContext>().toEqualTypeOf<"index" | "signal" | "correct">()
+    expectTypeOf<keyof TaskContext>().toEqualTypeOf<"index" | "signal" | "correct" | "reconcile">()
   })
 
   it("show nothing of Effect", () => {
     type Verbs = "runOnEach" | "runAll" | "amap" | "runAny"
-    type Control = "pause" | "resume" | "resize" | "snapshot" | "idle" | "clear" | "close" | "drain"
+    type Control = "pause" | "resume" | "resize" | "snapshot" | "idle" | "clear" | "close" | "drain" | "reconcile"
     expectTypeOf<keyof Meter>().toEqualTypeOf<
       "run" | "tryRun" | "wrap" | Verbs | Control | typeof Symbol.asyncDispose
     >()

@@ -2,7 +2,7 @@
  * A meter without the verbs.
  */
 import { admission, check } from "fibermeter/engine"
-import type { Limits, MeterLimits, Period } from "../Limits.ts"
+import type { Limits, MeterLimits, Period, WindowReport } from "../Limits.ts"
 import type { Meter, MeterOptions, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "../Meter.ts"
 import { cancellationChecks, throwIfAborted } from "./signal.ts"
 import { host } from "./host.ts"
@@ -16,6 +16,7 @@ import { limitersOf, meterCheck, metersOf, withDefaults } from "./meterOption.ts
 import { GeneralMeterRun, MeterRun } from "./meterRun.ts"
 import type { Settle } from "./settle.ts"
 import { once } from "./once.ts"
+import { reconcile } from "./reconcile.ts"
 import { times } from "./times.ts"
 import type { Checked } from "./times.ts"
 
@@ -213,6 +214,8 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
       throw new TypeError("a meter made by combineMeters has no limits of its own: resize its parts")
     limiter!.resize(read, host())
   }
+
+  readonly reconcile = (report: WindowReport): void => reconcile(this, report)
 
   readonly snapshot = (): Snapshot => {
     const { limiters } = this

@@ -3,7 +3,7 @@
  * one context per task, so its properties are declared and assigned: class fields take twice as long to create.
  */
 import { admission } from "fibermeter/engine"
-import type { Cost } from "../Limits.ts"
+import type { Cost, WindowReport } from "../Limits.ts"
 import type { TaskContext } from "../Task.ts"
 import { acceptCost } from "./errors.ts"
 import type { Rejection } from "./rejection.ts"
@@ -30,6 +30,15 @@ export class Context implements TaskContext {
     const reservation = this.reservation ?? noReservation
     return (cost) => {
       admission.correct(reservation, acceptCost(reservation.limiters, cost))
+    }
+  }
+
+  get reconcile(): (report: WindowReport) => void {
+    const { reservation } = this
+    return (report) => {
+      const reconcile = reservation?.limiters.find(({ reconciler }) => reconciler)?.reconciler
+      if (reconcile === undefined) throw new TypeError("reconcile needs a window of a meter")
+      reconcile(reservation!, report)
     }
   }
 

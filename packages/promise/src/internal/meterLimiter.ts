@@ -6,6 +6,7 @@ import type { runtime } from "fibermeter/engine"
 import type { MeterOptions } from "../Meter.ts"
 import { refusal } from "./errors.ts"
 import { observation } from "./observation.ts"
+import { reconcile } from "./reconcile.ts"
 import type { Rejection } from "./rejection.ts"
 import { eventually, requests } from "./requests.ts"
 
@@ -40,6 +41,11 @@ export class MeterLimiter extends admission.SharedLimiter {
 
   override get isShared(): boolean {
     return true
+  }
+
+  /** Where contexts of tasks find it: a program without meters does not load it. */
+  get reconciler(): typeof reconcile {
+    return reconcile
   }
 
   get isClosed(): boolean {

@@ -13,6 +13,8 @@ export interface Reservable {
   correct(entry: unknown, cost: Cost): void
   /** To be called when the limiter may have opened. */
   wake(): void
+  /** In the facade, where its meter is one that can do this: reconciles windows with what a server has reported. */
+  readonly reconciler?: (reservation: Reservation, report: unknown) => void
 }
 
 export interface Reservation {

@@ -6,7 +6,7 @@
 
 /** Milliseconds from `now`, itself in milliseconds since 1970; `undefined` without a valid header. */
 export const retryAfter = (source: unknown, now: number): number | undefined => {
-  const millis = search(source, now, 0)
+  const millis = search(source, (headers) => ofHeaders(headers, now))
   return Number.isFinite(millis) ? millis : undefined
 }
 
@@ -16,18 +16,18 @@ const places = ["headers", "response", "cause"] as const
 /** Deep enough for an error whose cause has a response. Also ends the search in a circle of causes. */
 const maxDepth = 4
 
-/** `NaN` for a header that is invalid. */
-const search = (source: unknown, now: number, depth: number): number | undefined => {
+/** What `read` finds in the headers that are in the source. */
+export const search = <A>(source: unknown, read: (headers: object) => A | undefined, depth = 0): A | undefined => {
   if (typeof source !== "object" || source === null || depth > maxDepth) return undefined
-  const found = attempt(() => ofHeaders(source, now))
+  const found = attempt(() => read(source))
   if (found !== undefined) return found
   for (const place of places) {
-    const millis = search(
+    const inside = search(
       attempt(() => (source as Record<string, unknown>)[place]),
-      now,
+      read,
       depth + 1
     )
-    if (millis !== undefined) return millis
+    if (inside !== undefined) return inside
   }
   return undefined
 }
@@ -41,6 +41,7 @@ const attempt = <A>(read: () => A): A | undefined => {
   }
 }
 
+/** `NaN` for a header that is invalid. */
 const ofHeaders = (source: object, now: number): number | undefined => {
   const millis = header(source, "retry-after-ms")
   if (millis !== undefined && isNumber(millis)) return Number(millis)

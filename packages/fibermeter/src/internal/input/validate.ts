@@ -64,7 +64,7 @@ export const count: Reader = (name, value) =>
   number(name, value, "a whole number of at least 0, or Infinity", (value) => isWhole(value, 0))
 
 /** An amount of a cost. Limited, so that sums are finite: two amounts of 1e308 would make a window's room `NaN`. */
-const amount: Reader = (name, value) => {
+export const amount: Reader = (name, value) => {
   const read = number(name, value, "a finite number of at least 0", (value) => value >= 0 && value !== Infinity)
   if (read instanceof Problem) return read
   const most = Number.MAX_SAFE_INTEGER

@@ -26,7 +26,7 @@ export interface Limits {
 }
 
 /** What a start has taken. */
-interface ReservationEntry {
+export interface ReservationEntry {
   /** The number of the start at the rate. */
   readonly start: number
   readonly spent: ReadonlyArray<Spending>
@@ -49,10 +49,13 @@ export const nanosOf = (time: Duration.Input): number => Math.ceil((time as numb
 export const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
   Object.entries(windows).filter((each): each is [string, WindowLimit] => each[1] !== undefined)
 
-export const named = ([name, { limit, per }]: readonly [string, WindowLimit]): NamedWindow => ({
-  name,
-  window: new SlidingWindow(limit, nanosOf(per))
-})
+/** A limiter's windows, by a class of windows. */
+export const namedBy =
+  <W extends SlidingWindow>(Window: new (limit: number, per: number) => W) =>
+  ([name, { limit, per }]: readonly [string, WindowLimit]): { readonly name: string; readonly window: W } => ({
+    name,
+    window: new Window(limit, nanosOf(per))
+  })
 
 /** What a task takes of that window. The window's name may be that of a property which all objects inherit. */
 export const amountOf = (cost: Cost | undefined, name: string): number =>
@@ -73,11 +76,14 @@ export class LocalLimiter extends Limiter {
   /** The time of the last start. */
   protected lastStart = -Infinity
 
-  constructor({ maxAtOnce = Infinity, maxBurst = 1, maxPerSecond = Infinity, windows }: Limits) {
+  constructor(
+    { maxAtOnce = Infinity, maxBurst = 1, maxPerSecond = Infinity, windows }: Limits,
+    Window = SlidingWindow
+  ) {
     super()
     this.capacity = maxAtOnce
     this.gcra = gcraOf(maxPerSecond, maxBurst)
-    this.windows = windowsOf(windows).map(named)
+    this.windows = windowsOf(windows).map(namedBy(Window))
   }
 
   /**

@@ -9,8 +9,9 @@ import { gcraOf, resizedGcra } from "./gcra.ts"
 import { WaitLimit } from "../admission/overload.ts"
 import type { WaitLimits } from "../admission/overload.ts"
 import type { Waiter } from "../admission/types.ts"
-import { amountOf, LocalLimiter, named, nanosOf, windowsOf } from "./localLimiter.ts"
-import type { Limits } from "./localLimiter.ts"
+import { amountOf, LocalLimiter, namedBy, nanosOf, windowsOf } from "./localLimiter.ts"
+import type { Limits, ReservationEntry } from "./localLimiter.ts"
+import { ReportedWindow } from "./reportedWindow.ts"
 
 /** All limits with their values in force. `per` is in milliseconds. */
 export interface CurrentLimits {
@@ -20,14 +21,27 @@ export interface CurrentLimits {
   readonly windows: Readonly<Record<string, { readonly limit: number; readonly per: number }>>
 }
 
+/** What a server has reported of one of its windows, checked. */
+export interface Report {
+  readonly window: string
+  readonly remaining: number
+  /** In milliseconds. */
+  readonly resetAfter: number
+  /** How many nanoseconds ago the request was sent, if that is known. */
+  readonly age: number | undefined
+}
+
+const named = /* @__PURE__ */ namedBy(ReportedWindow)
+
 export class SharedLimiter extends LocalLimiter {
   override readonly sharing = sharing
+  declare protected readonly windows: Array<ReturnType<typeof named>>
   private rate: number
   private burst: number
   private isResized = false
 
   constructor(limits: Limits & WaitLimits) {
-    super(limits)
+    super(limits, ReportedWindow)
     this.limitWaiting(limits)
     const { maxBurst = 1, maxPerSecond = Infinity } = limits
     this.rate = maxPerSecond
@@ -54,7 +68,11 @@ export class SharedLimiter extends LocalLimiter {
   isAsNew(): boolean {
     this.time.update()
     const reach = Math.max(this.gcra?.window ?? 0, ...this.windows.map(({ window }) => window.per))
-    const past = Math.max(this.lastStart + reach, this.pausedUntil)
+    const past = Math.max(
+      this.lastStart + reach,
+      this.pausedUntil,
+      ...this.windows.map(({ window }) => window.reportedUntil)
+    )
     return !this.isResized && this.closing === undefined && this.isIdle && past <= this.time.now
   }
 
@@ -71,6 +89,19 @@ export class SharedLimiter extends LocalLimiter {
       at = Math.max(at, rest + windows * window.per)
     }
     return at - now
+  }
+
+  /**
+   * Tightens the window of that name to what a server has reported. `entry` is what the task has taken that got the report, if
+   * it is known. `wake` has to be called afterwards: a later report may leave more than an earlier one.
+   */
+  reconcile(entry: unknown, { age, remaining, resetAfter, window: reported }: Report, host: Host): void {
+    this.updateTime(host)
+    const { now } = this.time
+    const own = (entry as ReservationEntry | undefined)?.spent.find(({ name }) => name === reported)?.number
+    const sentAt = age === undefined ? undefined : now - age
+    for (const { name, window } of this.windows)
+      if (name === reported) window.reconcile(remaining, now + nanosOf(resetAfter), now, own, sentAt)
   }
 
   private limitWaiting(limits: WaitLimits): void {

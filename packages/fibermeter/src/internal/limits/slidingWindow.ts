@@ -18,15 +18,16 @@ const slices = maxEntries / 2
 export class SlidingWindow {
   limit: number
   per: number
+  // Protected is what `ReportedWindow` reads.
   /** The entries, oldest first, are at `head`, `head + 1`, …, modulo the length of these three. */
-  private times = new Float64Array(minEntries)
-  private costs = new Float64Array(minEntries)
+  protected times = new Float64Array(minEntries)
+  protected costs = new Float64Array(minEntries)
   /** The number of the first start of each entry. */
-  private numbers = new Float64Array(minEntries)
+  protected numbers = new Float64Array(minEntries)
   private head = 0
-  private size = 0
+  protected size = 0
   private count = 0
-  private spent = 0
+  protected spent = 0
   /** What is spent within this time shares an entry. */
   private width = 0
   private lastBegan = -Infinity
@@ -101,7 +102,7 @@ export class SlidingWindow {
     this.searchedFor = NaN
   }
 
-  private expire(now: number): void {
+  protected expire(now: number): void {
     while (this.size > 0 && this.times[this.head]! + this.per <= now) {
       this.spent -= this.costs[this.head]!
       this.head = this.at(1)
@@ -181,7 +182,7 @@ export class SlidingWindow {
       this.note(times[position]!, costs[position]!, numbers[position]!)
   }
 
-  private at(position: number): number {
+  protected at(position: number): number {
     return (this.head + position) % this.times.length
   }
 }
