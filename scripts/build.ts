@@ -57,9 +57,11 @@ const declarations = await rolldown({
   // The declarations are there already, and the generator is never asked.
   plugins: [withoutHeaders(), dts({ dtsOnly: true, generator: "oxc", tsconfig: false, sourcemap: false })]
 })
-const { output: declared } = await declarations.write({ file: join(dist, "index.d.ts"), format: "es" })
+const { output: declared } = await declarations.write({ file: join(dist, "index.d.cts"), format: "es" })
 await declarations.close()
-writeFileSync(join(dist, "index.d.cts"), declared[0].code)
+// The types are the same for both, and are published once: an ES module may export those of a CommonJS module, but not the
+// other way round.
+writeFileSync(join(dist, "index.d.ts"), 'export * from "./index.cjs"\n')
 
 const program = await rolldown({ ...strict, cwd: facade, input: join(facade, "src/index.ts") })
 const minify = {
@@ -80,10 +82,11 @@ const { output } = await program.write({
   // As the packages are called: the files themselves are not published.
   sourcemapPathTransform: (path) => path.replace(/^(\.\.\/)+/, "").replace(/^src\//, "promise/src/")
 })
-// Without white space, so that an install stays small: Node loads the other file, by `require`, too.
+// Minified, so that an install stays small: only tools that cannot load ES modules, such as Jest, read this file. Node loads
+// the other one, by `require`, too.
 await program.write({
   ...one,
-  minify: { ...minify, codegen: true },
+  minify: { ...minify, codegen: true, compress: true, mangle: true },
   file: join(dist, "index.cjs"),
   format: "cjs",
   exports: "named",

@@ -99,7 +99,7 @@ const packages: ReadonlyArray<Check> = [
   {
     name: "the types of @fibermeter/promise stand by themselves",
     run: async () => {
-      const leaks = foreignTypes(join(unpacked, "promise/dist/index.d.ts"))
+      const leaks = foreignTypes(join(unpacked, "promise/dist/index.d.cts"))
       return outcome(leaks.length === 0, leaks.join("\n"))
     }
   },
