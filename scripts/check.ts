@@ -35,6 +35,7 @@ interface Check {
 
 const root = join(import.meta.dirname, "..")
 const reports = join(root, ".check")
+const siteFolder = join(root, "site")
 const scratch = await mkdtemp(join(tmpdir(), "fibermeter-trial-"))
 /** What is published of both packages, unpacked where `effect` is found as it is from the sources. */
 const unpacked = join(reports, "published")
@@ -72,7 +73,19 @@ const tests: ReadonlyArray<Check> = [
     {},
     hasRedis ? "" : "without those of the script for Redis, which need redis-server: apt-get install redis-server"
   ),
-  vitest("tests of types, documentation, examples and scripts", ["types", "docs", "examples", "scripts"])
+  vitest("tests of types, documentation, examples, scripts and the site's playground", [
+    "types",
+    "docs",
+    "examples",
+    "scripts",
+    "site"
+  ])
+]
+
+/** The build fails on dead links. */
+const site: ReadonlyArray<Check> = [
+  command("the site: types of its components", ["pnpm", "run", "types"], siteFolder),
+  command("the site: its pages, without dead links", ["pnpm", "run", "build"], siteFolder)
 ]
 
 const packing: ReadonlyArray<Check> = Object.entries(tarballs).flatMap(([name, tarball]) => [
@@ -415,6 +428,7 @@ const outcomes = [
   ...(await runAll(sources, width)),
   // One at a time: some of these watch the clock, and each uses every core by itself.
   ...(await runAll(tests, 1)),
+  ...(await runAll(site, width)),
   ...(await runAll(packing, 1)),
   ...(await runAll(packages, width)),
   ...(await runAll(installing, 1)),

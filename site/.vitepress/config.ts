@@ -1,0 +1,93 @@
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { defineConfig } from "vitepress"
+
+interface Page {
+  readonly text: string
+  readonly link: string
+}
+
+/** Written by `prepare.ts`. */
+const pages = join(import.meta.dirname, "../.pages")
+const contents = JSON.parse(readFileSync(join(pages, "contents.json"), "utf8")) as {
+  readonly recipes: ReadonlyArray<Page>
+  readonly guides: ReadonlyArray<Page>
+}
+
+const titles: Readonly<Record<string, string>> = {
+  "/promise/guide": "Guide",
+  "/effect/guide": "Guide",
+  "/redis/": "Running on Redis",
+  "/benchmarks": "Benchmarks"
+}
+const guides = (prefix: string): Array<Page> =>
+  contents.guides
+    .filter(({ link }) => link.startsWith(prefix))
+    .map(({ link, text }) => ({ text: titles[link] ?? text, link }))
+
+const description =
+  "Run many async tasks with limits on how many run at once and how many start per second, with real cancellation."
+
+/** The folder below which the site is served. */
+const base = (process.env["SITE_BASE"] as `/${string}/` | undefined) ?? "/"
+
+export default defineConfig({
+  title: "fibermeter",
+  description,
+  lang: "en",
+  base,
+  head: [["link", { rel: "icon", type: "image/svg+xml", href: `${base}favicon.svg` }]],
+  srcDir: ".pages",
+  cleanUrls: true,
+  // Examples are marked `ts no-run` or `ts continues` for the tests.
+  markdown: { theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" } },
+  vite: {
+    build: { target: "es2022", chunkSizeWarningLimit: 1500 },
+    worker: { format: "es" }
+  },
+  themeConfig: {
+    search: { provider: "local" },
+    outline: [2, 3],
+    nav: [
+      { text: "Playground", link: "/playground" },
+      { text: "Getting started", link: "/getting-started" },
+      { text: "Recipes", link: contents.recipes[0]?.link ?? "/recipes/" },
+      { text: "API", link: "/api/promise/", activeMatch: "^/api/" }
+    ],
+    sidebar: [
+      {
+        text: "Start",
+        items: [
+          { text: "Getting started", link: "/getting-started" },
+          { text: "Playground", link: "/playground" },
+          { text: "Concepts", link: "/concepts" },
+          { text: "Both packages side by side", link: "/side-by-side" },
+          { text: "How it works", link: "/how-it-works" }
+        ]
+      },
+      { text: "Promises", items: guides("/promise/") },
+      { text: "Effect", items: guides("/effect/") },
+      { text: "Recipes", items: [...contents.recipes] },
+      { text: "Running on Redis", items: guides("/redis/") },
+      {
+        text: "More",
+        items: [
+          { text: "Testing your code", link: "/testing-your-code" },
+          { text: "Moving over", link: "/moving-over" },
+          { text: "aiometer's examples", link: "/aiometer" },
+          { text: "Benchmarks", link: "/benchmarks" }
+        ]
+      },
+      {
+        text: "API",
+        collapsed: true,
+        items: [
+          { text: "@fibermeter/promise", link: "/api/promise/" },
+          { text: "fibermeter", link: "/api/fibermeter/" },
+          { text: "@fibermeter/redis", link: "/api/redis/" }
+        ]
+      }
+    ],
+    footer: { message: "MIT license" }
+  }
+})
