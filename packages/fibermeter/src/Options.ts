@@ -1,6 +1,7 @@
 /**
  * The options of the verbs.
  */
+import type * as Duration from "effect/Duration"
 import type { Cost, ExcessiveCost, ExcessivePermits, Limits, Meters } from "./Meter.ts"
 import type { Progress } from "./Progress.ts"
 
@@ -95,4 +96,10 @@ export interface RunAnyOptions<
    * (`"settled"`).
    */
   readonly until?: "success" | "settled" | undefined
+  /**
+   * Staggers the starts: after a start, the next one is requested when this time has passed, or as soon as a task has failed,
+   * whichever comes first. A plain number is in milliseconds. Limits apply in addition. `Infinity`: only after a failure.
+   * Default: 0, all at once.
+   */
+  readonly stagger?: Duration.Input | undefined
 }

@@ -4,6 +4,7 @@ import type * as Effect from "effect/Effect"
 import { dualVerb, execute, ofEffects } from "./internal/call/verbCall.ts"
 import type { Arguments } from "./internal/call/verbCall.ts"
 import { Any } from "./internal/results/any.ts"
+import { Staggered } from "./internal/results/staggered.ts"
 import type { AnyFunction, Meant } from "./internal/call/wrongCall.ts"
 import type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 import type { Cost, Meters, MeterServices, VerbMeterError } from "./Meter.ts"
@@ -27,7 +28,8 @@ type NoneError<T> = T extends readonly [unknown, ...ReadonlyArray<unknown>] ? ne
  *
  * The call fails only if all tasks fail: then with all their causes, defects and interruptions included, in the order of
  * the input. With `until: "settled"`, the first task to end decides, even if it fails. If there is no task at all, the call
- * fails with a `Cause.NoSuchElementError`.
+ * fails with a `Cause.NoSuchElementError`. With `stagger`, tasks start one after the other: the next one after that time, or
+ * as soon as a task has failed.
  *
  * **Gotchas**
  *
@@ -185,7 +187,12 @@ export const runAny: {
 const race = (call: Exit.Exit<Arguments<any, any, any>>): Effect.Effect<any, any, any> =>
   execute(
     call,
-    ({ options }) => new Any<unknown, Cause.Cause<unknown>>(options.until === "settled"),
+    ({ options }): Any<unknown, Cause.Cause<unknown>> => {
+      const untilSettled = options.until === "settled"
+      // Read as milliseconds.
+      const stagger = (options.stagger as number | undefined) ?? 0
+      return stagger > 0 ? new Staggered(untilSettled, stagger) : new Any(untilSettled)
+    },
     ({ failures, winner }) => {
       if (winner !== undefined) return Exit.succeed(winner.value)
       if (failures.length === 0) return Exit.fail(new Cause.NoSuchElementError("runAny was given no tasks"))

@@ -265,7 +265,7 @@ describe("options", () => {
       keyof Meter.Limits | "meter" | "cost" | "permits" | "priority" | "lane" | "onProgress"
     >()
     expectTypeOf<keyof AmapOptions>().toEqualTypeOf<keyof Options | "ordered" | "maxUnread">()
-    expectTypeOf<keyof RunAnyOptions>().toEqualTypeOf<keyof Options | "until">()
+    expectTypeOf<keyof RunAnyOptions>().toEqualTypeOf<keyof Options | "until" | "stagger">()
     expectTypeOf<keyof Meter.Limits>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst" | "windows">()
   })
 

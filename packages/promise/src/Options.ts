@@ -1,7 +1,7 @@
 /**
  * The options of the verbs.
  */
-import type { Cancellation, Cost, Limits } from "./Limits.ts"
+import type { Cancellation, Cost, Limits, Period } from "./Limits.ts"
 import type { Meter, Permits } from "./Meter.ts"
 import type { Progress } from "./Progress.ts"
 import type { TaskOptions } from "./TaskOptions.ts"
@@ -70,4 +70,10 @@ export interface RunAnyOptions<in A = any> extends Options<A> {
    * (`"settled"`).
    */
   readonly until?: "success" | "settled" | undefined
+  /**
+   * Staggers the starts: after a start, the next one is requested when this time has passed, or as soon as a task has failed
+   * (a retried task not before its last attempt), whichever comes first. Limits apply in addition. `Infinity`: only after a
+   * failure. Default: 0, all at once.
+   */
+  readonly stagger?: Period | undefined
 }

@@ -12,7 +12,8 @@ import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
  *
  * Failures are tolerated until all tasks have failed: then the promise rejects with an `AggregateError` whose `errors`
  * are what they threw, in input order. It also does so if there are no tasks. With `until: "settled"` the
- * first task to settle decides, and its rejection is the promise's own. Rejects with a `RangeError` or `TypeError` if an
+ * first task to settle decides, and its rejection is the promise's own. With `stagger`, tasks start one after the other.
+ * Rejects with a `RangeError` or `TypeError` if an
  * option is invalid.
  *
  * @example
@@ -75,7 +76,10 @@ export const runAny: {
   execute(
     () => (typeof second === "function" ? ofItems(input, second, third) : ofTasks(input, second)),
     ({ options }) => {
-      const collector = new calls.Any<never, Rejection>(options.until === "settled")
+      const { stagger = 0, until } = options
+      const untilSettled = until === "settled"
+      const collector: calls.Any<never, Rejection> =
+        stagger > 0 ? new calls.Staggered(untilSettled, stagger) : new calls.Any(untilSettled)
       return { collector, result: () => resultOf(collector) }
     }
   )

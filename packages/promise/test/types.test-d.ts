@@ -233,7 +233,7 @@ describe("options", () => {
     expectTypeOf<keyof EachOptions>().toEqualTypeOf<keyof Options | "stopOnError">()
     expectTypeOf<keyof RunAllOptions>().toEqualTypeOf<keyof EachOptions | "settled">()
     expectTypeOf<keyof AmapOptions>().toEqualTypeOf<keyof RunAllOptions | "ordered" | "maxUnread">()
-    expectTypeOf<keyof RunAnyOptions>().toEqualTypeOf<keyof Options | "until">()
+    expectTypeOf<keyof RunAnyOptions>().toEqualTypeOf<keyof Options | "until" | "stagger">()
   })
 })
 

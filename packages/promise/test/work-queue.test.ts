@@ -162,6 +162,13 @@ it("amap: leaving the loop early leaves the items that were not started", async 
   expect(await rest(queue)).toEqual([3, 4])
 })
 
+it("a call that ends early does not end the queue, even if it is empty", async () => {
+  const queue = createWorkQueue([0])
+  expect(await rejection(runOnEach(queue, () => Promise.reject("failed")))).toBe("failed")
+  queue.add(0)
+  expect(await rest(queue)).toEqual([0])
+})
+
 it("amap: the reader cannot add, because the task has ended", async () => {
   const queue = createWorkQueue([0])
   const results = amap(queue, async (n) => n, { maxUnread: 1 })

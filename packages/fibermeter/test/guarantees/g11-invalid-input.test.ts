@@ -114,12 +114,12 @@ const entryPoints: ReadonlyArray<EntryPoint> = [
   verb("runAll over effects", (options, _, f) => untyped.runAll([effect(f)], options)),
   verb("runAll over a record", (options, _, f) => untyped.runAll({ a: effect(f) }, options)),
   verb("amap", (options, items, f) => Stream.runDrain(untyped.amap(items, f, options)), amapRules),
-  verb("runAny over items", (options, items, f) => untyped.runAny(items, f, options), runAnyRules),
-  verb("runAny over effects", (options, _, f) => untyped.runAny([effect(f)], options), runAnyRules),
+  verb("runAny over items", (options, items, f) => untyped.runAny(items, f, options), runAnyRules([])),
+  verb("runAny over effects", (options, _, f) => untyped.runAny([effect(f)], options), runAnyRules([])),
   verb("runOnEach in a pipe", (options, items, f) => untyped.runOnEach(f, options)(items)),
   verb("runAll in a pipe", (options, items, f) => untyped.runAll(f, options)(items)),
   verb("amap in a pipe", (options, items, f) => Stream.runDrain(untyped.amap(f, options)(items)), amapRules),
-  verb("runAny in a pipe", (options, items, f) => untyped.runAny(f, options)(items), runAnyRules)
+  verb("runAny in a pipe", (options, items, f) => untyped.runAny(f, options)(items), runAnyRules([]))
 ]
 
 const messageOf = (exit: Exit.Exit<unknown, unknown>): string => {

@@ -165,14 +165,18 @@ export const limitRules = (moreNotDurations: ReadonlyArray<Shown>): ReadonlyArra
   }
 ]
 
-/** How long a task may wait: an option of single tasks, and a limit of meters. */
-export const waitTimeoutRule = (moreNotDurations: ReadonlyArray<Shown>): Rule =>
-  rule("waitTimeout", {
+/** A length of time that may be 0. */
+export const waitRule = (option: string, moreNotDurations: ReadonlyArray<Shown>): Rule =>
+  rule(option, {
     wanted: 'a duration, such as 60_000 (milliseconds) or "1 minute"',
     outOfRange: [...negativeDurations, tooLong],
     wrongType: duration(moreNotDurations).wrongType,
     accepted: [0, 0.5, 10, "1 second", Number.POSITIVE_INFINITY, undefined]
   })
+
+/** How long a task may wait: an option of single tasks, and a limit of meters. */
+export const waitTimeoutRule = (moreNotDurations: ReadonlyArray<Shown>): Rule =>
+  waitRule("waitTimeout", moreNotDurations)
 
 /** The limits that only meters have. */
 export const waitLimitRules = (moreNotDurations: ReadonlyArray<Shown>): ReadonlyArray<Rule> => [
@@ -264,7 +268,8 @@ export const amapRules: ReadonlyArray<Rule> = [
   rule("ordered", { wanted: "true or false", wrongType: notBooleans, accepted: [true, false, undefined] })
 ]
 
-export const runAnyRules: ReadonlyArray<Rule> = [
+export const runAnyRules = (moreNotDurations: ReadonlyArray<Shown>): ReadonlyArray<Rule> => [
+  waitRule("stagger", moreNotDurations),
   rule("until", {
     wanted: '"success" or "settled"',
     wrongType: [

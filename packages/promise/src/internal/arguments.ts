@@ -46,6 +46,7 @@ const checks = /* @__PURE__ */ once((): check.Checks => ({
   cost: check.anyFunction,
   meter: check.oneOrMore(meterCheck),
   settled: check.boolean,
+  stagger: times().wait,
   stopOnError: check.boolean
 }))
 
@@ -148,7 +149,8 @@ export const makeRun = <A, B>(
   const source =
     calls.sourceIn<A>(items) ??
     (check.isAsyncIterable(items) ? new AsyncSource(items) : calls.ofIterable(items, toRejection))
-  const run = new RetryingRun(host(), source, own, shared, worker, collector, maxUnread)
+  const paced = collector.pace?.(source, host()) ?? source
+  const run = new RetryingRun(host(), paced, own, shared, worker, collector, maxUnread)
   const abort = (reason: unknown): void => {
     // A failure or a winner has decided the call, and stands. The end of the last task has not: the last progress report
     // may still abort the call.

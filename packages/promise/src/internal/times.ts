@@ -10,7 +10,7 @@ export const times = /* @__PURE__ */ once(() => check.times(check.plainMillis))
 
 /** Options as the checks return them: durations in milliseconds. */
 export type Checked<O> = {
-  readonly [K in keyof O]: K extends "grace" | "timeout" | "maxDelay" | "waitTimeout"
+  readonly [K in keyof O]: K extends "grace" | "timeout" | "maxDelay" | "stagger" | "waitTimeout"
     ? number | undefined
     : K extends "retry"
       ? Checked<Retry> | undefined

@@ -15,7 +15,8 @@ import {
   problemIn,
   rule,
   tooLong,
-  tooSmall
+  tooSmall,
+  waitRule
 } from "../../../fibermeter/test/support/rules.ts"
 import type { Rule, Shown } from "../../../fibermeter/test/support/rules.ts"
 import { createKeyedMeter, createMeter } from "../../src/index.ts"
@@ -60,12 +61,7 @@ const cancellationRules: ReadonlyArray<Rule> = [
     ],
     accepted: [new AbortController().signal, undefined]
   }),
-  rule("grace", {
-    wanted: 'a duration, such as 60_000 (milliseconds) or "1 minute"',
-    outOfRange: [...negativeDurations, tooLong],
-    wrongType: duration(moreNotDurations).wrongType,
-    accepted: [0, 0.5, 10, "1 second", Number.POSITIVE_INFINITY, undefined]
-  })
+  waitRule("grace", moreNotDurations)
 ]
 
 /** A task that succeeds needs none of its retries. */
@@ -168,7 +164,7 @@ const verbRules: ReadonlyArray<Rule> = [
 ]
 
 const amapRules = [...verbRules, ...shared.amapRules]
-const runAnyRules = [...verbRules, ...shared.runAnyRules]
+const runAnyRules = [...verbRules, ...shared.runAnyRules(moreNotDurations)]
 
 /** The cost of one task is checked when its windows are known: by the tests of costs. */
 const singleRules: ReadonlyArray<Rule> = [

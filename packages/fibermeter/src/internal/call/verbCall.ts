@@ -45,7 +45,8 @@ const checks: check.Checks = {
   ...check.verb,
   ...check.rankByItem,
   cost: check.anyFunction,
-  meter: check.oneOrMore(meterCheck)
+  meter: check.oneOrMore(meterCheck),
+  stagger: times.wait
 }
 
 /** The arguments of a verb beside its items, checked. */
@@ -155,7 +156,8 @@ export const makeRun = <A, B, E>(
     // Needed to find deadlocks, and nested calls while a meter drains.
     knowsHolding: capacityOf(shared) < Infinity || shared.some((limiter) => limiter.isTimed)
   })
-  const run = new Run(host, source, own, shared, worker, collector, maxUnread)
+  const paced = collector.pace?.(source, host) ?? source
+  const run = new Run(host, paced, own, shared, worker, collector, maxUnread)
   run.onEnd = () => onEnd(run)
   if (onProgress !== undefined) {
     const report = (progress: Progress): void => {

@@ -26,6 +26,7 @@ const otherNames: Readonly<Record<string, ReadonlyArray<string>>> = {
   times: ["retries", "tries", "attempts"],
   delay: ["backoff", "minTimeout"],
   maxDelay: ["maxTimeout"],
+  stagger: ["hedge", "hedgeAfter", "hedgeDelay", "hedging"],
   while: ["shouldRetry"]
 }
 

@@ -73,6 +73,8 @@ export interface Worker<A, B, F> {
 export interface Collector<in B, in F> {
   succeeded(index: number, value: B): boolean
   failed(index: number, failure: F): boolean
+  /** Replaces the source of the call. */
+  pace?<A, G>(source: Source<A, G>, host: Host): Source<A, G>
   /** How many results, since the last call of this method, will never be read because their tasks gave none. */
   readonly takeSkipped?: (() => number) | undefined
   /** Called when the run can start nothing more for now: delivers the results that have been collected. */
