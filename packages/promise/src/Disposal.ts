@@ -8,5 +8,11 @@ type AsyncDispose = SymbolConstructor extends { readonly asyncDispose: symbol }
   ? SymbolConstructor["asyncDispose"]
   : never
 
+/** The key of `Symbol.dispose`, likewise. */
+type Dispose = SymbolConstructor extends { readonly dispose: symbol } ? SymbolConstructor["dispose"] : never
+
+/** `Disposable`, where the program's `lib` has it; otherwise an empty type. */
+export type SyncDisposal = { readonly [K in Dispose]: () => void }
+
 /** `AsyncDisposable`, where the program's `lib` has it; otherwise an empty type. */
 export type Disposal = { readonly [K in AsyncDispose]: () => Promise<void> }

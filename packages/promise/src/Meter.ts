@@ -5,7 +5,7 @@
  * of types leave nothing in the published code.
  */
 import type { amap } from "./amap.ts"
-import type { Disposal } from "./Disposal.ts"
+import type { Disposal, SyncDisposal } from "./Disposal.ts"
 import type { Cancellation, Cost, MeterLimits, Period, WindowReport } from "./Limits.ts"
 import type { runAll } from "./runAll.ts"
 import type { runAny } from "./runAny.ts"
@@ -41,6 +41,11 @@ export interface Meter extends Disposal {
    * `retry`, wait as usual. Rejects as `run` does, also if the meter is closed.
    */
   readonly tryRun: <B>(task: MeterTask<B>, options?: RunOptions) => Promise<B> | undefined
+  /**
+   * Acquires a permit when the meter admits it, for work that does not end with a function: the reading of a stream, a
+   * connection. It counts as a running task until it is released. Rejects as `run` does.
+   */
+  readonly acquire: (options?: AcquireOptions) => Promise<Permit>
   /**
    * Returns a function like `f`. Each call of it is a task of the meter: it runs when the meter admits it, with the same
    * `this` and arguments, and returns a promise. If it is cancelled by `signal`, `timeout` or the end of the meter, the
@@ -186,6 +191,38 @@ export interface RunOptions extends Cancellation, TaskOptions, Permits {
    * `OverloadedError` at once if the rate and the windows cannot admit it in time, otherwise when the time is up.
    */
   readonly waitTimeout?: Period | undefined
+}
+
+/**
+ * The options of a meter's `acquire`. Of the defaults of the meter, `timeout`, `releaseOnTimeout` and `retry` do not apply:
+ * there is no task.
+ */
+export interface AcquireOptions extends Omit<RunOptions, "grace" | "signal" | keyof TaskOptions> {
+  /** Cancels the wait when it aborts. Afterwards, it aborts the `signal` of the permit, which remains to be released. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * A permit that `acquire` has acquired, with the permits of `maxAtOnce` that its options say. `using` and `await using` release
+ * it at the end of the block.
+ *
+ * Release each permit. One that is garbage-collected is released then, with a warning (`process.emitWarning`, or
+ * `console.warn`); but that may take any time, or never happen.
+ *
+ * @since 0.1.0
+ */
+export interface Permit extends Disposal, SyncDisposal {
+  /** Releases the permit. Later calls have no effect. */
+  readonly release: () => void
+  /**
+   * Aborted when the `signal` of the options aborts, or the meter is closed. Pass it to what the permit was acquired for, and
+   * release the permit when that has ended.
+   */
+  readonly signal: AbortSignal
+  /** Replaces the cost by what it really was, as `correct` does in the context of a task. */
+  readonly correct: (cost: Cost) => void
+  /** Tightens a window to what a server reports, as `reconcile` does in the context of a task. */
+  readonly reconcile: (report: WindowReport) => void
 }
 
 /** The options of a meter's `wrap`. They apply to each call of the function. */

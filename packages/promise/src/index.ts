@@ -18,10 +18,12 @@ export { createWorkQueue, WorkQueueEndedError } from "./createWorkQueue.ts"
 export type { WorkQueue, WorkQueueOptions } from "./createWorkQueue.ts"
 export type { Cancellation, Cost, Limits, MeterLimits, Period, Window, WindowReport } from "./Limits.ts"
 export type {
+  AcquireOptions,
   KeyedMeter,
   Meter,
   MeterOptions,
   MeterTask,
+  Permit,
   Permits,
   RunOptions,
   Snapshot,

@@ -86,6 +86,27 @@ it("a task that waits is enqueued, started and ended, with its times", async () 
   ])
 })
 
+it("a permit is a task from its start to its release", async () => {
+  const published = record()
+  const api = createMeter({ name: "api", maxAtOnce: 1 })
+  const first = await value(api.acquire())
+  const second = api.acquire({ permits: 1, lane: "a" })
+  await pass(10)
+  first.release()
+  const { release } = await value(second)
+  await pass(5)
+  void api.close()
+  release()
+  await flush()
+  expect(published.all).toEqual([
+    ["start", { ...meter, id: 0, at: 0, waitTime: undefined }],
+    ["enqueue", { ...meter, id: 1, at: 0, permits: 1, priority: 0, lane: "a", cost: undefined }],
+    ["start", { ...meter, id: 1, at: 10, waitTime: 10 }],
+    ["end", { ...meter, id: 0, at: 10, runTime: 10, outcome: "success", error: undefined }],
+    ["end", { ...meter, id: 1, at: 15, runTime: 5, outcome: "cancelled", error: undefined }]
+  ])
+})
+
 it("a meter needs no name", async () => {
   const published = record()
   await value(createMeter({}).run(() => 1))

@@ -473,7 +473,7 @@ describe("the named types", () => {
     type Verbs = "runOnEach" | "runAll" | "amap" | "runAny"
     type Control = "pause" | "resume" | "resize" | "snapshot" | "idle" | "clear" | "close" | "drain" | "reconcile"
     expectTypeOf<keyof Meter>().toEqualTypeOf<
-      "run" | "tryRun" | "wrap" | Verbs | Control | typeof Symbol.asyncDispose
+      "run" | "tryRun" | "acquire" | "wrap" | Verbs | Control | typeof Symbol.asyncDispose
     >()
     expectTypeOf<Parameters<typeof createMeter>>().toEqualTypeOf<[options: MeterOptions]>()
     expectTypeOf<keyof MeterLimits>().toEqualTypeOf<keyof Limits | "maxWaiting" | "waitTimeout" | "overflow">()

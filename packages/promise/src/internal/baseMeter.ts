@@ -3,7 +3,17 @@
  */
 import { admission, check } from "fibermeter/engine"
 import type { Limits, MeterLimits, Period, WindowReport } from "../Limits.ts"
-import type { Meter, MeterOptions, MeterTask, RunOptions, Snapshot, Wrapped, WrapOptions } from "../Meter.ts"
+import type {
+  AcquireOptions,
+  Meter,
+  MeterOptions,
+  MeterTask,
+  Permit,
+  RunOptions,
+  Snapshot,
+  Wrapped,
+  WrapOptions
+} from "../Meter.ts"
 import { cancellationChecks, throwIfAborted } from "./signal.ts"
 import { host } from "./host.ts"
 import { publishMessages } from "./diagnostics.ts"
@@ -14,6 +24,7 @@ import { eventually } from "./requests.ts"
 import { taskChecks } from "./retryPolicy.ts"
 import { limitersOf, meterCheck, metersOf, withDefaults } from "./meterOption.ts"
 import { GeneralMeterRun, MeterRun } from "./meterRun.ts"
+import { PermitRun } from "./permitRun.ts"
 import type { Settle } from "./settle.ts"
 import { once } from "./once.ts"
 import { reconcile } from "./reconcile.ts"
@@ -60,13 +71,18 @@ const keepSettle = (resolve: Settle<any>): void => {
   settle = resolve
 }
 
-const runChecks = /* @__PURE__ */ once((): check.Checks => ({
-  ...cancellationChecks(),
-  ...taskChecks(),
+const acquireChecks = /* @__PURE__ */ once((): check.Checks => ({
+  signal: cancellationChecks().signal,
   ...check.rank,
   cost: check.anything,
   waitTimeout: times().wait,
   meter: check.oneOrMore(meterCheck)
+}))
+
+const runChecks = /* @__PURE__ */ once((): check.Checks => ({
+  ...acquireChecks(),
+  ...cancellationChecks(),
+  ...taskChecks()
 }))
 
 const wrapChecks = /* @__PURE__ */ once((): check.Checks => ({
@@ -114,6 +130,14 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     }
   }
 
+  readonly acquire = (options?: AcquireOptions): Promise<Permit> => {
+    try {
+      return this.start<Permit>(undefined, this.readOptions<RunOptions>(acquireChecks(), options))!
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
   readonly wrap = <F extends (...args: any) => unknown>(f: F, given?: WrapOptions<Parameters<F>>): Wrapped<F> => {
     const options = this.readOptions<WrapOptions<Parameters<F>>>(wrapChecks(), given)
     accept(check.notFunction("what is wrapped", "a function", f))
@@ -138,11 +162,11 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
   }
 
   /**
-   * Runs a task with checked options, except for the cost. With `isTry`, returns `undefined` if the task would have to wait.
+   * Runs a task, or acquires a permit, with checked options, except for the cost. With `isTry`, returns `undefined` if the task would have to wait.
    * Throws if a meter is closed or the signal aborted.
    */
   private start<B>(
-    task: MeterTask<B>,
+    task: MeterTask<B> | undefined,
     options: Checked<RunOptions>,
     hasCost = options.cost !== undefined,
     isTry = false
@@ -153,14 +177,14 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     throwIfAborted(signal)
     for (let i = 0; i < limiters.length; i++) limiters[i]!.throwIfRefusing()
     // A call in many nested ones starts in a microtask, and not now.
-    if (isTry && (isTooDeep() || new MeterRun(limiters, task, copy, undefined).wouldWait())) return undefined
+    if (isTry && (isTooDeep() || new MeterRun(limiters, task!, copy, undefined).wouldWait())) return undefined
     const isSimple = limiters.length === 1 && retry === undefined && (options.grace ?? 0) === 0
-    const Run = isSimple ? MeterRun : GeneralMeterRun
+    const Run = task === undefined ? PermitRun : isSimple ? MeterRun : GeneralMeterRun
     const promise = new Promise<B>(keepSettle)
     const settleIt = settle!
     // Otherwise it would be kept in memory until the next call.
     settle = undefined
-    const run = new Run<B>(limiters, task, copy, settleIt)
+    const run = new (Run as typeof MeterRun)<B>(limiters, task!, copy, settleIt)
     try {
       run.begin()
     } catch (error) {

@@ -23,7 +23,7 @@ import { TimeLimit } from "./timeLimit.ts"
 import type { Checked } from "./times.ts"
 
 /** The context of one attempt, with its timeout. There is one per task, so its properties are declared and assigned. */
-class Attempt extends Context {
+export class Attempt extends Context {
   declare timeLimit: TimeLimit | undefined
 
   constructor(reservation?: admission.Reservation) {
@@ -33,7 +33,7 @@ class Attempt extends Context {
 }
 
 /** Replaces the function that settles a promise which the caller does not have, since its rejection would be unhandled. */
-const ignore = (result: unknown): void => {
+export const ignore = (result: unknown): void => {
   void Promise.resolve(result).then(undefined, () => {})
 }
 
@@ -44,11 +44,11 @@ export class MeterRun<B> extends admission.CallRequest implements Call {
    * Settles the promise; `undefined` afterwards. It also rejects, by resolving with a rejected promise. The promise's own
    * `reject` would be one more object per waiter for the garbage collector.
    */
-  declare private settle: Settle<B> | undefined
+  declare protected settle: Settle<B> | undefined
   /** The caller's async context, while the task waits for admission. */
   declare private asyncContext: runtime.AsyncContext | undefined
   /** The attempt that runs and has not timed out. */
-  declare private attempt: Attempt | undefined
+  declare protected attempt: Attempt | undefined
   /** Whether what the last attempt held has been released. */
   declare private isReleased: boolean
   /** Removes the listener from the caller's signal. */
@@ -244,7 +244,7 @@ export class MeterRun<B> extends admission.CallRequest implements Call {
     super.release()
   }
 
-  private call(): void {
+  protected call(): void {
     const attempt = this.isWeighed ? new Attempt(this.reservation()) : new Attempt()
     this.attempt = attempt
     const depth = enter()
@@ -288,7 +288,7 @@ export class MeterRun<B> extends admission.CallRequest implements Call {
     )
   }
 
-  private attemptSucceeded(value: B): void {
+  protected attemptSucceeded(value: B): void {
     // A request that has waited long is in the old generation of the heap, and would keep the attempt there.
     this.attempt = undefined
     this.hasSettled()

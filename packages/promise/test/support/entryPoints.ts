@@ -166,6 +166,14 @@ const verbRules: ReadonlyArray<Rule> = [
 const amapRules = [...verbRules, ...shared.amapRules]
 const runAnyRules = [...verbRules, ...shared.runAnyRules(moreNotDurations)]
 
+/** Options of a call that takes part in admission, but runs no task. */
+const acquireRules: ReadonlyArray<Rule> = [
+  ...cancellationRules.filter(({ option }) => option === "signal"),
+  ...meterRules,
+  shared.waitTimeoutRule(moreNotDurations),
+  ...shared.taskRankRules
+]
+
 /** The cost of one task is checked when its windows are known: by the tests of costs. */
 const singleRules: ReadonlyArray<Rule> = [
   ...cancellationRules,
@@ -237,6 +245,14 @@ const methodsFor = (name: string, of: (meter: Meter) => Meter): ReadonlyArray<En
       unknown,
       optionsName: "options",
       call: (task, options, meter) => (of(meter).tryRun as Untyped)(task, options)
+    },
+    {
+      name: `acquire of ${name}`,
+      reportsBy: "rejecting",
+      rules: acquireRules,
+      unknown: [...unknown, "grace", "timeout", "retry", "releaseOnTimeout"],
+      optionsName: "options",
+      call: async (_, options, meter) => (await of(meter).acquire(options as never)).release()
     },
     {
       name: `wrap of ${name}`,
