@@ -43,7 +43,7 @@ it("are released with a warning, and the next ones are admitted", async () => {
 })
 
 it("are reported by the console where the process has no warnings", async () => {
-  const { emitWarning } = process
+  const emitWarning = process.emitWarning.bind(process)
   const warn = vi.spyOn(console, "warn").mockReturnValue()
   const meter = createMeter({ maxAtOnce: 1 })
   try {
