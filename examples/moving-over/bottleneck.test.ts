@@ -1,9 +1,11 @@
 /** The bottleneck section of the guide. */
 import { AsyncLocalStorage } from "node:async_hooks"
+import { subscribe } from "node:diagnostics_channel"
 import { setImmediate } from "node:timers/promises"
 import { beforeEach, expect } from "vitest"
 import Bottleneck from "bottleneck"
 import { createKeyedMeter, createMeter, runAll } from "@fibermeter/promise"
+import type { StartMessage } from "@fibermeter/promise"
 import { diary, failure, getPage, ids, mostAtOnce, signal, stalled, starts, waitWhenSetBack } from "./support/cast.ts"
 import { call, differs } from "./support/rows.ts"
 import { pass, rejection, useRealTime, useVirtualTime, value } from "./support/time.ts"
@@ -570,6 +572,37 @@ differs("When the system clock is set back by an hour, the next start", {
     async () => {
       const api = createMeter({ maxPerSecond: 1 })
       expect(await waitWhenSetBack((task) => api.run(task))).toBe(1000)
+    }
+  ]
+})
+
+differs("Observing the tasks of all limiters", {
+  theirs: [
+    "needs a listener at each: `received`, `queued`, `scheduled`, `executing`, `done` and others",
+    async () => {
+      const limiter = new Bottleneck({ maxConcurrent: 1 })
+      const heard: Array<string> = []
+      for (const name of ["received", "queued", "scheduled", "executing", "done"] as const) {
+        limiter.on(name as "done", () => heard.push(name))
+      }
+      await value(limiter.schedule(() => getPage(1)))
+      expect(heard).toEqual(["received", "queued", "scheduled", "executing", "done"])
+    }
+  ],
+  ours: [
+    "needs a subscriber to diagnostics channels, whose messages have the name of the meter and the time waited",
+    async () => {
+      const heard: Array<unknown> = []
+      subscribe("fibermeter:start", (message) => {
+        const { name, waitTime } = message as StartMessage
+        heard.push([name, waitTime])
+      })
+      const [users, orders] = ["users", "orders"].map((name) => createMeter({ name, maxAtOnce: 1 }))
+      await value(Promise.all([users!.run(() => getPage(1)), orders!.run(() => getPage(1))]))
+      expect(heard).toEqual([
+        ["users", undefined],
+        ["orders", undefined]
+      ])
     }
   ]
 })

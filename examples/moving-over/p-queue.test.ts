@@ -1,4 +1,5 @@
 /** The p-queue section of the guide. */
+import { subscribe } from "node:diagnostics_channel"
 import { beforeEach, expect } from "vitest"
 import PQueue from "p-queue"
 import { createMeter, createWorkQueue, runOnEach } from "@fibermeter/promise"
@@ -461,8 +462,13 @@ differs("Observing the tasks", {
     }
   ],
   ours: [
-    "uses promises, `snapshot()`, and the `onProgress` of a call",
+    "uses promises, `snapshot()`, the `onProgress` of a call, and messages on diagnostics channels",
     async () => {
+      const heard: Array<string> = []
+      for (const name of ["enqueue", "start", "end"]) subscribe(`fibermeter:${name}`, () => heard.push(name))
+      const api = createMeter({ maxAtOnce: 1 })
+      await value(Promise.all([api.run(() => getPage(1)), api.run(() => getPage(2))]))
+      expect(heard).toEqual(["start", "enqueue", "end", "start", "end"])
       const told: Array<number> = []
       await value(runOnEach([1, 2, 3], getPage, { onProgress: ({ succeeded }) => void told.push(succeeded) }))
       expect(told.at(-1)).toBe(3)

@@ -67,3 +67,12 @@ export interface PauseMessage extends MeterMessage {
   /** For how long: `Infinity` until `resume`, 0 for `resume`. */
   readonly duration: number
 }
+
+/** The messages of each channel. */
+export interface MeterChannels {
+  readonly "fibermeter:enqueue": EnqueueMessage
+  readonly "fibermeter:start": StartMessage
+  readonly "fibermeter:end": EndMessage
+  readonly "fibermeter:refuse": RefuseMessage
+  readonly "fibermeter:pause": PauseMessage
+}

@@ -9,6 +9,7 @@ export { combineMeters, createKeyedMeter, createMeter } from "./createMeter.ts"
 export type {
   EndMessage,
   EnqueueMessage,
+  MeterChannels,
   MeterMessage,
   PauseMessage,
   RefuseMessage,

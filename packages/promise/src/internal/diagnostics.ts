@@ -9,7 +9,7 @@ import type { admission, runtime } from "fibermeter/engine"
 import type { EndMessage } from "../Diagnostics.ts"
 import type { Context } from "./context.ts"
 import { observation } from "./observation.ts"
-import type { About, Event, Messages, Observer, Task } from "./observation.ts"
+import type { About, Event, Observer, Task } from "./observation.ts"
 import { plainPromise } from "./plainPromise.ts"
 
 /** The part of a channel that is needed. What a subscriber throws is an uncaught exception, and does not come here. */
@@ -76,7 +76,7 @@ class Publisher implements Observer {
 
   leaves(
     request: Pick<runtime.Waiting, "limiters">,
-    refusal?: { readonly _tag: string; readonly reason?: Messages["refuse"]["reason"] }
+    refusal?: { readonly _tag: string; readonly reason?: About<"refuse">["reason"] }
   ): void {
     if (!this.isActive) return
     // A failure is one of the caller's signal.

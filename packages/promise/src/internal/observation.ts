@@ -3,28 +3,13 @@
  * load that.
  */
 import type { runtime } from "fibermeter/engine"
-import type {
-  EndMessage,
-  EnqueueMessage,
-  MeterMessage,
-  PauseMessage,
-  RefuseMessage,
-  StartMessage
-} from "../Diagnostics.ts"
+import type { MeterChannels, MeterMessage } from "../Diagnostics.ts"
 import type { Context } from "./context.ts"
 
-export interface Messages {
-  readonly enqueue: EnqueueMessage
-  readonly start: StartMessage
-  readonly end: EndMessage
-  readonly refuse: RefuseMessage
-  readonly pause: PauseMessage
-}
-
-export type Event = keyof Messages
+export type Event = keyof MeterChannels extends `fibermeter:${infer E}` ? E : never
 
 /** What a message says beside the meter and the time. */
-export type About<E extends Event> = Omit<Messages[E], keyof MeterMessage>
+export type About<E extends Event> = Omit<MeterChannels[`fibermeter:${E}`], keyof MeterMessage>
 
 export type Task<Args extends ReadonlyArray<any>, B> = (...args: Args) => B | PromiseLike<B>
 
