@@ -26,8 +26,17 @@ export interface Options<
   /**
    * A meter, or several, whose limits this call shares with all others that use them, in addition to the call's own limits.
    * With several, a task starts when all of them admit it, and takes from all in the same step.
+   *
+   * Or a function that returns the meters of an item, at least one. It is called once for each item, when it is pulled. Items
+   * whose meters are closed do not delay others, and items of the same meters start in input order. If it throws, or returns
+   * something else, the call dies with that error.
    */
-  readonly meter?: M | undefined
+  readonly meter?: M | ((item: A, index: number) => M) | undefined
+  /**
+   * Where `meter` is a function: the most items that have been pulled and wait for their start, a whole number, at least 1.
+   * While that many wait, no further item is pulled. Default: 1000.
+   */
+  readonly maxPending?: number | undefined
   /**
    * The cost of a task, by the names of windows, those of its meters included. A window that is not named costs 1. A task
    * that costs more than the limit of a window fails the call with `Meter.ExcessiveCost`. A task can correct its cost with

@@ -104,6 +104,44 @@ const limits: ReadonlyArray<Limit> = [
   }
 ]
 
+/** Meters of the items of a call, two of which may run at once; a hundred milliseconds lie between two starts. */
+const limitsByItem: ReadonlyArray<Limit> = [
+  {
+    name: "a meter per item",
+    make: () => {
+      const all = Meter.makeUnsafe({ maxAtOnce: 2, maxPerSecond: 10 })
+      const keys = Meter.keyedUnsafe<number>({ maxAtOnce: 1 })
+      const meter = (_: unknown, index: number) => [all, keys.for(index % 2)]
+      return {
+        options: { meter },
+        after: async (world, starts) => {
+          await unharmed(all, 2, ms(100))(world, starts)
+          for (const key of [0, 1]) await unharmed(keys.for(key), 1, 0n)(world, [])
+        }
+      }
+    }
+  },
+  {
+    name: "a meter per item beside limits of its own",
+    make: () => {
+      const keys = Meter.keyedUnsafe<number>({ maxAtOnce: 1, maxPerSecond: 10 })
+      const meter = (_: unknown, index: number) => keys.for(index % 2)
+      return {
+        options: { meter, maxAtOnce: 1, maxPerSecond: 10, maxPending: 2 },
+        after: async (world) => {
+          for (const key of [0, 1]) expect((await world.value(Meter.snapshot(keys.for(key)))).running).toBe(0)
+          await world.value(Effect.sleep(1000))
+          expect(keys.size, "keys in use").toBe(0)
+        }
+      }
+    }
+  }
+]
+
+/** The meters of options that have meters, or those of the other limits. */
+const listed = (options: TestOptions): ReadonlyArray<Meter.Meter<unknown>> =>
+  [(options.meter as TestMeters | undefined) ?? Meter.makeUnsafe(options as Meter.Limits)].flat()
+
 /** Takes a fresh run to its end once for every step it has, and interrupts it after that step. */
 const sweep = async (
   fine: boolean | number,
@@ -171,7 +209,7 @@ const taking = (index: number, atOnce: boolean): Effect.Effect<number> =>
     : Effect.onExit(Effect.as(Effect.sleep(130 + index * 7), index), () => Effect.sleep(5))
 
 describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
-  describe.each(limits)("under $name", (limit) => {
+  describe.each([...limits, ...limitsByItem])("under $name", (limit) => {
     it.each(verbs)("$name releases everything", async (verb) => {
       await sweep(fine, (world) => {
         const { after, options } = limit.make()
@@ -215,11 +253,13 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
         }
       })
     })
+  })
 
+  describe.each(limits)("under $name", (limit) => {
     it("Meter.metered releases everything", async () => {
       await sweep(fine, (world) => {
         const { after, options } = limit.make()
-        const meters: ReadonlyArray<Meter.Meter<unknown>> = [options.meter ?? Meter.makeUnsafe(options)].flat()
+        const meters = listed(options)
         const spy = new Spy(world.clock)
         const metered = (index: number) =>
           meters.reduceRight<Effect.Effect<number, unknown>>(
@@ -240,7 +280,7 @@ describe.each(grains)("interrupted at every $grain step", ({ fine }) => {
     it("Meter.acquire releases everything", async () => {
       await sweep(fine, (world) => {
         const { after, options } = limit.make()
-        const meters: ReadonlyArray<Meter.Meter<unknown>> = [options.meter ?? Meter.makeUnsafe(options)].flat()
+        const meters = listed(options)
         const spy = new Spy(world.clock)
         // A start counts from the step after the last meter was acquired, before the task's own first step.
         const granted: Array<bigint> = []

@@ -149,6 +149,40 @@ describe("runAll", () => {
   })
 })
 
+describe("a meter per item", () => {
+  it("brings the errors and services of all meters that the function can return", () => {
+    const meter = (item: number) => (item > 1 ? strange : plain)
+    const both = (item: number, index: number) => [strange, plain].slice(item + index)
+    type All<A> = Effect.Effect<A, TaskError | MeterError, TaskService | MeterService>
+    expectTypeOf(runOnEach(numbers, task, { meter })).toEqualTypeOf<All<void>>()
+    expectTypeOf(runAll(numbers, task, { meter: both, maxPending: 3 })).toEqualTypeOf<All<Array<Date>>>()
+    expectTypeOf(pipe(numbers, runAll(task, { meter: both }))).toEqualTypeOf<All<Array<Date>>>()
+    expectTypeOf(amap(numbers, task, { meter })).toEqualTypeOf<
+      Stream.Stream<Date, TaskError | MeterError, TaskService | MeterService>
+    >()
+    expectTypeOf(runAny(numbers, task, { meter: () => plain })).toEqualTypeOf<
+      Effect.Effect<Date, TaskError | Cause.NoSuchElementError, TaskService>
+    >()
+    expectTypeOf(runAll([Effect.succeed(1)], { meter: () => [plain, strange] })).toEqualTypeOf<
+      Effect.Effect<[number], MeterError, MeterService>
+    >()
+  })
+
+  it("is a function of the item and its index", () => {
+    void runOnEach(numbers, task, {
+      meter: (item, index) => {
+        expectTypeOf(item).toEqualTypeOf<number>()
+        expectTypeOf(index).toEqualTypeOf<number>()
+        return plain
+      }
+    })
+    // @ts-expect-error: a meter
+    void runOnEach(numbers, task, { meter: () => undefined })
+    // @ts-expect-error: a function of numbers
+    void runOnEach(numbers, task, { meter: (item: string) => (item === "" ? plain : strange) })
+  })
+})
+
 describe("amap", () => {
   it("is a stream of results", () => {
     expectTypeOf(amap(numbers, task)).toEqualTypeOf<Stream.Stream<Date, TaskError, TaskService>>()
@@ -262,7 +296,7 @@ describe("options", () => {
     // @ts-expect-error: the name is maxAtOnce
     void Meter.make({ concurrency: 3 })
     expectTypeOf<keyof Options>().toEqualTypeOf<
-      keyof Meter.Limits | "meter" | "cost" | "permits" | "priority" | "lane" | "onProgress"
+      keyof Meter.Limits | "meter" | "maxPending" | "cost" | "permits" | "priority" | "lane" | "onProgress"
     >()
     expectTypeOf<keyof AmapOptions>().toEqualTypeOf<keyof Options | "ordered" | "maxUnread">()
     expectTypeOf<keyof RunAnyOptions>().toEqualTypeOf<keyof Options | "until" | "stagger">()

@@ -11,8 +11,17 @@ export interface Options<in A = any> extends Limits, Cancellation, TaskOptions, 
   /**
    * A meter, or several, shared with other calls. The limits of the call itself apply in addition. With several meters, a
    * task starts when all of them admit it, and takes from all of them in the same step.
+   *
+   * Or a function that returns the meters of an item, at least one. It is called once for each item, when it is pulled. Items
+   * whose meters are closed do not delay others, and items of the same meters start in input order. If it throws, or returns
+   * something else, the call fails with that error. Defaults that these meters have for calls, such as `retry`, do not apply.
    */
-  readonly meter?: Meter | ReadonlyArray<Meter> | undefined
+  readonly meter?: Meter | ReadonlyArray<Meter> | ((item: A, index: number) => Meter | ReadonlyArray<Meter>) | undefined
+  /**
+   * Where `meter` is a function: the most items that have been pulled and wait for their start, a whole number, at least 1.
+   * While that many wait, no further item is pulled. Default: 1000.
+   */
+  readonly maxPending?: number | undefined
   /**
    * What a task costs, by the names of windows, including those of its meters. A window that is not named costs 1. If a
    * task costs more than the limit of a window, the call rejects with a `RangeError`. The task can change its cost by

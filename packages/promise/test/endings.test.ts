@@ -431,11 +431,13 @@ describe("a throw in the library's own code after a task has been admitted: time
   type Waiter = (meter: Meter) => Promise<unknown>
   const run: Waiter = (meter) => meter.run(task, { timeout: 10 })
   const verb: Waiter = (meter) => runAll([task, task], { meter, timeout: 10 })
+  const byItem: Waiter = (meter) => runAll([task, task], { meter: () => meter, timeout: 10 })
   it.each<readonly [string, (meter: Meter, task: () => unknown) => Promise<unknown>, Waiter]>([
     ["run", (meter, task) => meter.run(task), run],
     ["run with grace", (meter, task) => meter.run(task, { grace: 10 }), run],
     ["runAll", (meter, task) => runAll([task], { meter }), run],
-    ["runAll, of a verb", (meter, task) => runAll([task], { meter }), verb]
+    ["runAll, of a verb", (meter, task) => runAll([task], { meter }), verb],
+    ["runAll with a meter per item, of the same", (meter, task) => runAll([task], { meter: () => meter }), byItem]
   ])("of a waiter that the end of %s admits: each permit comes back once", async (_, call, wait) => {
     const meter = createMeter({ maxAtOnce: 1 })
     let waiter = watch<unknown>(task())
@@ -469,6 +471,7 @@ describe("tasks that call each other through a meter, a few thousand deep", () =
     ["run with retries", (meter, deeper) => meter.run(deeper, { retry: { times: 0 } })],
     ["runOnEach", (meter, deeper) => runOnEach([0], deeper, { meter })],
     ["runAll", (meter, deeper) => runAll([deeper], { meter })],
+    ["runAll with a meter per item", (meter, deeper) => runAll([deeper], { meter: () => meter })],
     ["amap", (meter, deeper) => amap([0], deeper, { meter }).next()],
     ["runAny", (meter, deeper) => runAny([deeper], { meter })]
   ]

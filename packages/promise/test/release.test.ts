@@ -12,7 +12,8 @@ const thrown = new Error("thrown after the release")
 it.each<readonly [string, (meter: ReturnType<typeof createMeter>, task: () => unknown) => Promise<unknown>]>([
   ["run", (meter, task) => meter.run(task)],
   ["run with grace", (meter, task) => meter.run(task, { grace: 10 })],
-  ["runAll", (meter, task) => runAll([task], { meter })]
+  ["runAll", (meter, task) => runAll([task], { meter })],
+  ["runAll with a meter per item", (meter, task) => runAll([task], { meter: () => meter })]
 ])("%s", async (_, call) => {
   for (const task of [
     () => 1,

@@ -220,6 +220,18 @@ describe("options", () => {
     void runOnEach(numbers, () => {}, { signal: new AbortController() })
     // @ts-expect-error -- a meter, not limits
     void runOnEach(numbers, () => {}, { meter: { maxAtOnce: 1 } })
+    void runOnEach(numbers, () => {}, {
+      meter: (item, index) => {
+        expectTypeOf(item).toEqualTypeOf<number>()
+        expectTypeOf(index).toEqualTypeOf<number>()
+        return [meter, meter]
+      },
+      maxPending: 5
+    })
+    // @ts-expect-error -- a meter
+    void runOnEach(numbers, () => {}, { meter: () => undefined })
+    // @ts-expect-error -- a single task has its meters
+    void meter.run(() => 1, { meter: () => meter })
   })
 
   it("build on each other", () => {
@@ -228,7 +240,7 @@ describe("options", () => {
     expectTypeOf<Options>().toExtend<Limits>()
     expectTypeOf<keyof Limits>().toEqualTypeOf<"maxAtOnce" | "maxPerSecond" | "maxBurst" | "windows">()
     expectTypeOf<keyof Options>().toEqualTypeOf<
-      keyof Limits | Exclude<keyof RunOptions, "waitTimeout"> | "onProgress"
+      keyof Limits | Exclude<keyof RunOptions, "waitTimeout"> | "maxPending" | "onProgress"
     >()
     expectTypeOf<keyof EachOptions>().toEqualTypeOf<keyof Options | "stopOnError">()
     expectTypeOf<keyof RunAllOptions>().toEqualTypeOf<keyof EachOptions | "settled">()

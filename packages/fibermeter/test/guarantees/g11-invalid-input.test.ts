@@ -5,6 +5,7 @@ import { amap, Meter, runAll, runAny, runOnEach } from "../../src/index.ts"
 import {
   amapRules,
   limitRules,
+  maxPendingRule,
   problemIn,
   rule,
   runAnyRules,
@@ -84,7 +85,12 @@ const notMeters: ReadonlyArray<Shown> = [
   [null, "null"]
 ]
 const meterRules: ReadonlyArray<Rule> = [
-  rule("meter", { wanted: "a Meter", wrongType: notMeters, accepted: [aMeter, [aMeter, Meter.makeUnsafe({})], []] }),
+  maxPendingRule,
+  rule("meter", {
+    wanted: "a Meter",
+    wrongType: notMeters,
+    accepted: [aMeter, [aMeter, Meter.makeUnsafe({})], [], () => aMeter, () => [aMeter]]
+  }),
   {
     ...rule("meter[1]", {
       wanted: "a Meter",

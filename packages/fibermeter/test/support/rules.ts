@@ -263,6 +263,8 @@ export const verbRankRules: ReadonlyArray<Rule> = [
   rule("lane", { wanted: "", wrongType: [], accepted: [...lanes, () => "a"] })
 ]
 
+export const maxPendingRule = rule("maxPending", { ...atLeastOne, accepted: [...atLeastOne.accepted, undefined] })
+
 export const amapRules: ReadonlyArray<Rule> = [
   rule("maxUnread", { ...atLeastOne, accepted: [...atLeastOne.accepted, undefined] }),
   rule("ordered", { wanted: "true or false", wrongType: notBooleans, accepted: [true, false, undefined] })

@@ -2,6 +2,7 @@
  * From the arguments of a verb to its run.
  */
 import { admission, calls, check, runtime } from "fibermeter/engine"
+import type { Meter } from "../Meter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { Progress } from "../Progress.ts"
 import type { TaskContext } from "../Task.ts"
@@ -44,7 +45,7 @@ const checks = /* @__PURE__ */ once((): check.Checks => ({
   ...cancellationChecks(),
   ...taskChecks(),
   cost: check.anyFunction,
-  meter: check.oneOrMore(meterCheck),
+  meter: check.functionOr(check.oneOrMore(meterCheck)),
   settled: check.boolean,
   stagger: times().wait,
   stopOnError: check.boolean
@@ -61,12 +62,21 @@ export class UnderMeter {
   }
 }
 
+type MeterOfItem = (item: unknown, index: number) => unknown
+
 const readOptions = (given: unknown): AllOptions => {
   const isUnderMeter = given instanceof UnderMeter
   const options = accept(check.options(checks(), isUnderMeter ? given.options : given)) as AllOptions
-  const named = metersOf(options.meter)
-  const meters = isUnderMeter ? [given.meter, ...named] : named
-  return meters.length === 0 ? options : { ...withDefaults(meters, options), meter: meters as ReadonlyArray<any> }
+  const { meter } = options
+  const under = isUnderMeter ? [given.meter] : []
+  const isByItem = typeof meter === "function"
+  const meters = isByItem ? under : [...under, ...metersOf(meter)]
+  if (meters.length === 0 && !isByItem) return options
+  const ofItem = (item: unknown, index: number): ReadonlyArray<BaseMeter> => [
+    ...under,
+    ...metersOf(accept(check.forItem(meterCheck, index, (meter as MeterOfItem)(item, index))) as Meter)
+  ]
+  return { ...withDefaults(meters, options), meter: (isByItem ? ofItem : meters) as any }
 }
 
 /** The arguments of a verb that were given as `(items, task, options?)`. Throws if something is wrong with them. */
@@ -126,18 +136,33 @@ export const makeRun = <A, B>(
   maxUnread: number | undefined,
   onSignal: (reason: unknown) => void = () => {}
 ): Begun<A, B> => {
-  const { cost, grace = 0, meter, onProgress, permits = 1, retry, signal } = options
+  const { cost, grace = 0, maxAtOnce, maxPending, meter, onProgress, ordered, permits = 1, retry, signal } = options
   const total = onProgress === undefined ? undefined : calls.sizeOf(items)
-  const shared = limitersOf(metersOf(meter))
+  const meters: calls.ItemMeters | undefined =
+    typeof meter === "function"
+      ? {
+          limitersOf: (item, index) => {
+            const limiters = limitersOf(meter(item, index) as any)
+            for (const limiter of limiters) if (limiter.isClosed) limiter.throwIfRefusing()
+            return limiters
+          },
+          maxPending,
+          isOrdered: ordered === true,
+          enter: (limiter, isWaiting) => enter(limiter as MeterLimiter, isWaiting)
+        }
+      : undefined
+  const shared = limitersOf(meters === undefined ? metersOf(meter as Meter) : [])
   for (const limiter of shared) limiter.throwIfRefusing()
-  const own = admission.LocalLimiter.forCall(options, permits, retry !== undefined && shared.length === 0)
+  const needsLimiter = meters === undefined ? retry !== undefined && shared.length === 0 : maxAtOnce !== undefined
+  const own = admission.LocalLimiter.forCall(options, permits, needsLimiter)
   const pausable = shared.length > 0 ? shared : own.limiters
   const retries = retry === undefined ? undefined : new Retries(retry, pausable, (): boolean => run.phase !== "open")
-  const limiters = [...own.limiters, ...shared]
+  const known = [...own.limiters, ...shared]
   const worker = new PromiseWorker<A, B>({
     task: meter === undefined ? task : observing(task),
     signal,
-    weigh: cost === undefined ? undefined : (item, index) => acceptCost(limiters, cost(item, index)),
+    itemMeters: meters,
+    weigh: cost === undefined ? undefined : (item, index, limiters = known) => acceptCost(limiters, cost(item, index)),
     permits,
     rank: calls.ranking(options, (value) => accept(check.rank.priority("priority", value)) as number),
     grace,
@@ -157,16 +182,18 @@ export const makeRun = <A, B>(
     if (!run.isDecided) worker.callerReason ??= { reason }
     run.abort()
   }
-  // One per meter, because an entry can be in one list at a time.
-  const entries = shared.map((limiter): readonly [MeterLimiter, MeterCall] => [
-    limiter,
-    { abort, isWaitingAt: (at) => run.isWaitingAt(at), position: 0 }
-  ])
-  for (const [limiter, entry] of entries) limiter.enterCall(entry)
+  /** Lists the call at a meter. Returns what ends that. */
+  const enter = (limiter: MeterLimiter, isWaitingAt: MeterCall["isWaitingAt"]): (() => void) => {
+    // One per meter, because an entry can be in one list at a time.
+    const entry = { abort, isWaitingAt, position: 0 }
+    limiter.enterCall(entry)
+    return () => limiter.endCall(entry)
+  }
+  const leave = shared.map((limiter) => enter(limiter, (at) => run.isWaitingAt(at)))
   let thrown: Rejection | undefined
   let unlisten: (() => void) | undefined
   run.onEnd = () => {
-    for (const [limiter, entry] of entries) limiter.endCall(entry)
+    for (const each of leave) each()
     const unclosed = retries?.close()
     onEnd(worker.callerReason ?? run.failure ?? thrown ?? collector.rejection, unclosed)
   }

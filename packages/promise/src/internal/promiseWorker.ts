@@ -17,7 +17,7 @@ import { aborted, objectionOf } from "./signal.ts"
 import { TimeLimit } from "./timeLimit.ts"
 
 /** Returns the cost of an item. Throws if the caller's function returns something else. */
-export type Weigh<A> = (item: A, index: number) => admission.Cost
+export type Weigh<A> = (item: A, index: number, limiters?: ReadonlyArray<admission.Limiter>) => admission.Cost
 
 export type AnyTask<A, B> = (item: A, context: TaskContext) => B | PromiseLike<B>
 
@@ -43,6 +43,7 @@ class PendingTask<A, B> extends calls.RunningTask {
 
 export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
   readonly grace: number
+  readonly itemMeters: calls.ItemMeters | undefined
   readonly weigh: Weigh<A> | undefined
   readonly permits: number
   readonly rank: ((item: A, index: number) => calls.Rank) | undefined
@@ -61,6 +62,7 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
   constructor(options: {
     readonly task: AnyTask<A, B>
     readonly signal: AbortSignal | undefined
+    readonly itemMeters: calls.ItemMeters | undefined
     readonly weigh: Weigh<A> | undefined
     readonly permits: number
     readonly rank: ((item: A, index: number) => calls.Rank) | undefined
@@ -72,6 +74,7 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
   }) {
     this.task = options.task
     this.signal = options.signal
+    this.itemMeters = options.itemMeters
     this.weigh = options.weigh
     this.permits = options.permits
     this.rank = options.rank
@@ -93,7 +96,7 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
 
   /** `failures` is how many attempts at the task have failed before this one. */
   start(run: RetryingRun<A, B>, item: A, index: number, failures = 0): void {
-    const context = run.isWeighed ? new Context(index, run.holding()) : new Context(index)
+    const context = run.isWeighed(index) ? new Context(index, run.holding(index)) : new Context(index)
     const depth = enter()
     let result: B | PromiseLike<B>
     let promise: PromiseLike<B> | undefined
@@ -112,12 +115,12 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     promise.then(
       (value) => {
         run.untrack(pending)
-        if (pending.timeLimit?.end() === false) this.settledLate(run)
+        if (pending.timeLimit?.end() === false) this.settledLate(run, index)
         else this.succeeded(run, item, index, value)
       },
       (reason) => {
         run.untrack(pending)
-        if (pending.timeLimit?.end() === false) this.settledLate(run)
+        if (pending.timeLimit?.end() === false) this.settledLate(run, index)
         else this.failed(run, item, index, failures, reason)
       }
     )
@@ -144,7 +147,7 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
   }
 
   private failed(run: RetryingRun<A, B>, item: A, index: number, failures: number, reason: unknown): void {
-    const failure = this.decide(run, item, failures, reason)
+    const failure = this.decide(run, item, index, failures, reason)
     if (failure.delay === undefined) return run.failed(index, failure)
     run.retry(item, index, failures + 1, failure.delay)
   }
@@ -163,27 +166,28 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
         run.untrack(pending)
         return this.failed(run, item, context.index, failures, error)
       }
-      const failure = this.decide(run, item, failures, error)
+      const failure = this.decide(run, item, context.index, failures, error)
       if (failure.delay === undefined) run.failedBeforeEnd(context.index, failure)
       else run.retryBeforeEnd(item, context.index, failures + 1, failure.delay)
     })
   }
 
   /** A task that had timed out has settled. */
-  private settledLate(run: RetryingRun<A, B>): void {
-    if (!this.releasesOnTimeout) run.settledLate()
+  private settledLate(run: RetryingRun<A, B>, index: number): void {
+    if (!this.releasesOnTimeout) run.settledLate(index)
   }
 
   /** How the task has failed, unless there is a next attempt after a delay. */
   private decide(
     run: RetryingRun<A, B>,
     item: A,
+    index: number,
     failures: number,
     reason: unknown
   ): TaskRejection<A> & { readonly delay?: number | undefined } {
     if (this.retries === undefined || run.phase !== "open") return { reason, item }
     try {
-      return { reason, item, delay: this.retries.delayBefore(failures + 1, reason) }
+      return { reason, item, delay: this.retries.delayBefore(failures + 1, reason, run.metersAt(index)) }
     } catch (error) {
       return { reason: error, item }
     }

@@ -56,16 +56,19 @@ export class Retries {
     this.schedule = retry.schedule?.[Symbol.iterator]()
   }
 
-  /** Milliseconds from this failure to the attempt of that number (1 is the first retry); `undefined` for no retry. */
-  delayBefore(attempt: number, reason: unknown): number | undefined {
+  /**
+   * Milliseconds from this failure to the attempt of that number (1 is the first retry); `undefined` for no retry. `limiters`
+   * are those of the task, unless all tasks have the same.
+   */
+  delayBefore(attempt: number, reason: unknown, limiters = this.limiters): number | undefined {
     try {
-      return this.decide(attempt, reason)
+      return this.decide(attempt, reason, limiters)
     } catch (error) {
       throw withCause(error, reason)
     }
   }
 
-  private decide(attempt: number, reason: unknown): number | undefined {
+  private decide(attempt: number, reason: unknown, limiters: ReadonlyArray<admission.Limiter>): number | undefined {
     const { maxDelay, times: most = this.schedule === undefined ? 2 : Infinity } = this.retry
     if (attempt > most || !this.isRetryable(reason, attempt)) return undefined
     if (this.schedule !== undefined && !this.reaches(attempt)) return undefined
@@ -75,14 +78,14 @@ export class Retries {
     const asked = calls.retryAfter(reason, host().clock.currentTimeMillisUnsafe()) ?? 0
     const pause = Math.min(asked, maxDelay ?? hour)
     // The functions above may have ended the call.
-    if (pause > 0 && !this.hasEnded()) this.pause(pause)
+    if (pause > 0 && !this.hasEnded()) this.pause(pause, limiters)
     return Math.max(pause, Math.min(backoff, maxDelay ?? Infinity))
   }
 
-  private pause(millis: number): void {
+  private pause(millis: number, limiters: ReadonlyArray<admission.Limiter>): void {
     const { pauses } = this.retry
-    const limiters = pauses === undefined ? this.limiters : (pauses as unknown as BaseMeter).limiters
-    limiters.at(-1)!.pause(host(), Math.ceil(millis * 1_000_000))
+    const paused = pauses === undefined ? limiters : (pauses as unknown as BaseMeter).limiters
+    paused.at(-1)!.pause(host(), Math.ceil(millis * 1_000_000))
   }
 
   private isRetryable(reason: unknown, attempt: number): boolean {

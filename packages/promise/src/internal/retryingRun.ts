@@ -13,7 +13,7 @@ import type { Rejection } from "./rejection.ts"
 import { RetryQueue } from "./retryQueue.ts"
 
 export class RetryingRun<A, B> extends calls.Run<A, B, Rejection> {
-  declare protected readonly worker: PromiseWorker<A, B>
+  declare readonly worker: PromiseWorker<A, B>
   /** Created for the first retry: most calls have none. */
   private retries: RetryQueue<A> | undefined
   /** Tasks that have timed out and not settled. They are among those that run. */
@@ -23,7 +23,7 @@ export class RetryingRun<A, B> extends calls.Run<A, B, Rejection> {
   retry(item: A, index: number, attempts: number, delay: number): void {
     this.schedule(item, index, attempts, delay)
     this.running--
-    this.release()
+    this.release(index)
   }
 
   /** An attempt has timed out and not settled. The next one may start after so many milliseconds. */
@@ -42,16 +42,17 @@ export class RetryingRun<A, B> extends calls.Run<A, B, Rejection> {
   }
 
   /** An attempt that had timed out has settled. */
-  settledLate(): void {
+  settledLate(index: number): void {
     this.timedOut--
     this.running--
-    this.release()
+    this.release(index)
   }
 
   private schedule(item: A, index: number, attempts: number, delay: number): void {
     // The callbacks that decide on a retry may have ended the call.
     if (this.phase !== "open") return
     this.retries ??= new RetryQueue()
+    this.items?.backOff(index)
     this.retries.add(this.host, { item, index, attempts }, delay, () => this.pump())
   }
 
@@ -93,7 +94,7 @@ export class RetryingRun<A, B> extends calls.Run<A, B, Rejection> {
     const retry = this.retries?.current
     if (retry === undefined) return super.startTask()
     this.retries!.start()
-    this.worker.start(this, retry.item, retry.index, retry.attempts)
+    this.starter.start(this, retry.item, retry.index, retry.attempts)
   }
 
   override stop(): void {

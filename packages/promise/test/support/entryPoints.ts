@@ -125,19 +125,21 @@ const retryRules: ReadonlyArray<Rule> = [
 ]
 
 const aMeter = createMeter({})
+const meterRule = rule("meter", {
+  wanted: "a Meter made by createMeter",
+  wrongType: [
+    [{ maxAtOnce: 1 }, "an object"],
+    [createKeyedMeter({}), "an object"],
+    [{ ...aMeter }, "an object"],
+    [5, "5"],
+    ["meter", '"meter"'],
+    [null, "null"]
+  ],
+  accepted: [aMeter, [aMeter, createMeter({ maxPerSecond: 10 })], [], undefined]
+})
+
 const meterRules: ReadonlyArray<Rule> = [
-  rule("meter", {
-    wanted: "a Meter made by createMeter",
-    wrongType: [
-      [{ maxAtOnce: 1 }, "an object"],
-      [createKeyedMeter({}), "an object"],
-      [{ ...aMeter }, "an object"],
-      [5, "5"],
-      ["meter", '"meter"'],
-      [null, "null"]
-    ],
-    accepted: [aMeter, [aMeter, createMeter({ maxPerSecond: 10 })], [], undefined]
-  }),
+  meterRule,
   {
     ...rule("meter[1]", {
       wanted: "a Meter made by createMeter",
@@ -157,7 +159,10 @@ const verbRules: ReadonlyArray<Rule> = [
   ...cancellationRules,
   ...retryRules,
   ...shared.verbRules,
-  ...meterRules,
+  ...meterRules.filter((each) => each !== meterRule),
+  // Functions of the item, too.
+  { ...meterRule, accepted: [...meterRule.accepted, () => aMeter, () => [aMeter]] },
+  shared.maxPendingRule,
   ...shared.verbRankRules,
   rule("settled", { wanted: "true or false", wrongType: notBooleans, accepted: [false, true, undefined] }),
   rule("stopOnError", { wanted: "true or false", wrongType: notBooleans, accepted: [true, undefined] })

@@ -37,7 +37,7 @@ export abstract class Limiter implements Limit, Reservable {
   /** Identifies the limiter, and is the order in which a set lists its limiters. */
   readonly serial: number = limitersMade++
   abstract readonly capacity: number
-  readonly canKeep: boolean = true
+  canKeep: boolean = true
   abstract readonly isTimed: boolean
   abstract readonly names: Iterable<string>
   /** Whether several calls may use it. */
@@ -75,8 +75,8 @@ export abstract class Limiter implements Limit, Reservable {
 
   /** The waiters that need this limiter alone. */
   readonly queue = new WaiterQueue()
-  /** What only limiters have that calls share; `undefined` in the limiter of one call. */
-  readonly sharing: Sharing | undefined
+  /** What only limiters have that can have several waiters; `undefined` in the limiter of one call. */
+  sharing: Sharing | undefined
   /** What it knows of waiters that need other limiters as well. Created for the first of them. */
   sets: LimiterSets | undefined
   /** What it knows of a first waiter that lacks permits. Created for the first of them. */

@@ -41,7 +41,7 @@ export abstract class AdmissionRequest implements Waiter {
   /** What the next task costs. */
   abstract readonly cost: Cost | undefined
   abstract readonly inside: Inside | undefined
-  declare readonly limiters: ReadonlyArray<Limiter>
+  declare limiters: ReadonlyArray<Limiter>
   /** What the limiters returned for the last start. */
   declare private entries: Array<unknown>
   declare rank: number

@@ -1,7 +1,10 @@
 /**
- * What only limiters have that several calls share: waiters that need other limiters as well, lanes, priorities, and waiters
- * that lack permits. The limiter of a single call has one waiter at most, and does without.
+ * What only limiters have that several calls share: waiters that need other limiters as well, lanes, priorities, waiters
+ * that lack permits, and the items of one call that wait each at its own limiters. The limiter of a single call has one
+ * waiter at most, and does without.
  */
+import { ItemRequests } from "./itemRequests.ts"
+import type { ItemCall, ItemMeters } from "./itemRequests.ts"
 import type { Limiter } from "./limiter.ts"
 import { RankedQueue } from "./rankedQueue.ts"
 import { setQueueOf } from "./setQueue.ts"
@@ -15,10 +18,13 @@ export interface Sharing {
   readonly rankedQueue: () => RankedQueue
   /** See `Shortage`. */
   readonly admitSmaller: (limiter: Limiter, first: Waiter) => boolean
+  /** The requests of a call whose items have meters of their own. */
+  readonly itemRequests: (call: ItemCall, meters: ItemMeters) => ItemRequests
 }
 
 export const sharing: Sharing = {
   setQueue: setQueueOf,
   rankedQueue: () => new RankedQueue(),
-  admitSmaller: (limiter, first) => (limiter.shortage ??= new Shortage(limiter)).admitSmaller(first)
+  admitSmaller: (limiter, first) => (limiter.shortage ??= new Shortage(limiter)).admitSmaller(first),
+  itemRequests: (call, meters) => new ItemRequests(call, meters, sharing)
 }

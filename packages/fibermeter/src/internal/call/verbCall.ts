@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import type * as Fiber from "effect/Fiber"
-import type { AnyMeter, Cost, Meters } from "../../Meter.ts"
+import type { Cost, Meters } from "../../Meter.ts"
 import type { Items } from "../../Items.ts"
 import type { AmapOptions, RunAnyOptions } from "../../Options.ts"
 import type { Progress } from "../../Progress.ts"
@@ -17,6 +17,7 @@ import { Any } from "../results/any.ts"
 import { Feed } from "../results/feed.ts"
 import { isUninterruptible } from "../runtime/effectInternals.ts"
 import { FiberWorker } from "../run/fiberWorker.ts"
+import type { ItemMeters } from "../admission/itemRequests.ts"
 import { capacityOf, namesOf, limitersTogether } from "../admission/limiter.ts"
 import type { Limiter } from "../admission/limiter.ts"
 import { limitersOf, meterCheck } from "../meter/meterLimiters.ts"
@@ -45,7 +46,7 @@ const checks: check.Checks = {
   ...check.verb,
   ...check.rankByItem,
   cost: check.anyFunction,
-  meter: check.oneOrMore(meterCheck),
+  meter: check.functionOr(check.oneOrMore(meterCheck)),
   stagger: times.wait
 }
 
@@ -104,19 +105,20 @@ export const ofEffects = (effects: () => unknown, options: unknown): Exit.Exit<A
     items: readItems(effects())
   }))
 
-/** The limiters of the meters that a call uses, which it shares with other calls. */
-const sharedLimiters = ({ meter }: AllOptions): ReadonlyArray<Limiter> => {
-  const meters: ReadonlyArray<Meters> = meter === undefined ? [] : Array.isArray(meter) ? meter : [meter]
-  return limitersTogether(meters.map((each) => () => limitersOf(each as AnyMeter)))
-}
+/** The limiters of meters, which a call shares with other calls. */
+const sharedLimiters = (meter: Meters): ReadonlyArray<Limiter> =>
+  limitersTogether([meter].flat().map((each) => () => limitersOf(each)))
 
-type Weigh = (item: any, index: number) => Cost
-
-/** The option `cost`, whose results are checked each time. */
-const checkedCost =
-  (cost: Weigh, limiters: ReadonlyArray<Limiter>): Weigh =>
-  (item, index) =>
-    accept(check.cost(namesOf(limiters), cost(item, index)))
+/** The meters of each item, where the option is a function, whose results are checked each time. */
+const itemMeters = ({ maxPending, meter, ordered }: AllOptions): ItemMeters | undefined =>
+  typeof meter === "function"
+    ? {
+        limitersOf: (item, index) =>
+          sharedLimiters(accept(check.forItem(meterCheck, index, meter(item, index))) as Meters),
+        maxPending,
+        isOrdered: ordered === true
+      }
+    : undefined
 
 /**
  * Makes the run of a call, without starting it. `onEnd` is called once, when nothing of the call is left. The default of
@@ -137,15 +139,22 @@ export const makeRun = <A, B, E>(
   const isShielded = isUninterruptible(fiber) && !(collector instanceof Any)
   const { cost, onProgress, permits } = options
   const total = onProgress === undefined ? undefined : sizeOf(items)
-  const shared = sharedLimiters(options)
+  const meters = itemMeters(options)
+  const shared = meters === undefined ? sharedLimiters((options.meter as Meters | undefined) ?? []) : []
   // After those, so that it is the youngest: `request.ts` relies on it.
-  const own = LocalLimiter.forCall(options, permits)
+  const own = LocalLimiter.forCall(options, permits, meters !== undefined)
   // Between two reads, the fiber that reads a stream may be doing something else.
   const inside = callerIn(fiber, !(collector instanceof Feed))
   throwIfClosed({ limiters: shared, host, inside })
+  const known = [...own.limiters, ...shared]
   const worker = new FiberWorker({
     f,
-    weigh: cost === undefined ? undefined : checkedCost(cost, [...own.limiters, ...shared]),
+    itemMeters: meters,
+    // The results of the caller's function are checked each time.
+    weigh:
+      cost === undefined
+        ? undefined
+        : (item, index, limiters = known) => accept(check.cost(namesOf(limiters), cost(item, index))),
     permits,
     rank: ranking(options, (value) => accept(check.rank.priority("priority", value)) as number),
     host,
@@ -154,7 +163,7 @@ export const makeRun = <A, B, E>(
     isUninterruptible: isShielded,
     meters: shared,
     // Needed to find deadlocks, and nested calls while a meter drains.
-    knowsHolding: capacityOf(shared) < Infinity || shared.some((limiter) => limiter.isTimed)
+    knowsHolding: meters !== undefined || capacityOf(shared) < Infinity || shared.some((limiter) => limiter.isTimed)
   })
   const paced = collector.pace?.(source, host) ?? source
   const run = new Run(host, paced, own, shared, worker, collector, maxUnread)

@@ -160,6 +160,18 @@ export const oneOrMore =
   (name, value) =>
     Array.isArray(value) ? elements(name, value, reader) : reader(name, value)
 
+/**
+ * What a function returned for an item that gives a meter or several. Only `reader` knows what a meter is. At least one, as
+ * its limiters bring the code for items with meters of their own (`itemRequests.ts`).
+ */
+export const forItem = (reader: Reader, index: number, value: unknown): unknown => {
+  handled(value)
+  const name = `the meter of items[${index}]`
+  if (Array.isArray(value) && value.length === 0)
+    return new Problem("type", `${name} must be a Meter, but the list is empty`)
+  return oneOrMore(reader)(name, value)
+}
+
 /** An iterable. Arrays are copied, and their elements checked; elements of other iterables are checked when they are used. */
 export const iterable =
   (reader: Reader): Reader =>
@@ -244,6 +256,7 @@ export const cost = (names: ReadonlySet<string>, value: unknown): Readonly<Recor
 
 /** The options of all verbs, beside limits and meters. A verb accepts also those that it has no use for. */
 export const verb = {
+  maxPending: whole,
   maxUnread: whole,
   onProgress: anyFunction,
   ordered: boolean,

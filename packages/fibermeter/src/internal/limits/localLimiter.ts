@@ -88,13 +88,13 @@ export class LocalLimiter extends Limiter {
 
   /**
    * A call's own limits. No other call waits for them, so if time does not matter, the call counts by itself.
-   * `permits` is what each task needs, of which the count is then a multiple. `isPausable` asks for a limiter all the same.
+   * `permits` is what each task needs, of which the count is then a multiple. `needsLimiter` asks for a limiter all the same.
    */
-  static forCall(limits: Limits, permits = 1, isPausable = false): OwnLimits {
+  static forCall(limits: Limits, permits = 1, needsLimiter = false): OwnLimits {
     const { maxAtOnce = Infinity, maxPerSecond = Infinity, windows } = limits
     const isTimed = maxPerSecond !== Infinity || windowsOf(windows).length > 0
     // A limiter refuses the task that needs more permits than there are.
-    return isTimed || isPausable || permits > maxAtOnce
+    return isTimed || needsLimiter || permits > maxAtOnce
       ? { maxAtOnce: Infinity, limiters: [new LocalLimiter(limits)] }
       : { maxAtOnce: Math.floor(maxAtOnce / permits), limiters: [] }
   }

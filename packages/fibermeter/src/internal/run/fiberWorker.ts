@@ -9,6 +9,8 @@ import { handled } from "../input/validate.ts"
 import { causeOf } from "../admission/errors.ts"
 import { isEffect, isExit } from "../runtime/effectInternals.ts"
 import type { FiberHost } from "../runtime/fiberHost.ts"
+import type { ItemMeters } from "../admission/itemRequests.ts"
+import type { Limiter } from "../admission/limiter.ts"
 import type { Cost } from "../admission/reservation.ts"
 import type { Rank } from "./ranking.ts"
 import { TaskScope, withTask } from "../admission/taskScope.ts"
@@ -47,7 +49,8 @@ class FiberTask<A, B, E> extends RunningTask {
 export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   /** A call ends when all of its fibers have ended. */
   readonly grace = Infinity
-  readonly weigh: ((item: A, index: number) => Cost) | undefined
+  readonly itemMeters: ItemMeters | undefined
+  readonly weigh: ((item: A, index: number, limiters?: ReadonlyArray<Limiter>) => Cost) | undefined
   readonly permits: number | undefined
   readonly rank: ((item: A, index: number) => Rank) | undefined
   /** The id of the fiber that makes the call. */
@@ -64,7 +67,8 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
 
   constructor(options: {
     readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
-    readonly weigh: ((item: A, index: number) => Cost) | undefined
+    readonly itemMeters: ItemMeters | undefined
+    readonly weigh: ((item: A, index: number, limiters?: ReadonlyArray<Limiter>) => Cost) | undefined
     readonly permits: number | undefined
     readonly rank: ((item: A, index: number) => Rank) | undefined
     readonly host: FiberHost
@@ -76,6 +80,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
     readonly knowsHolding: boolean
   }) {
     this.f = options.f
+    this.itemMeters = options.itemMeters
     this.weigh = options.weigh
     this.permits = options.permits
     this.rank = options.rank
@@ -105,8 +110,9 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   private fork(run: Run<A, B, Cause.Cause<E>>, effect: Effect.Effect<B, E, any>, index: number): void {
     // `f` may have ended the call.
     if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
-    effect = this.host.observer?.trace(effect, this.meters) ?? effect
-    if (this.knowsHolding || run.isWeighed) effect = withTask(effect, new TaskScope(run.holding(), this.inside))
+    effect = this.host.observer?.trace(effect, run.metersAt(index) ?? this.meters) ?? effect
+    if (this.knowsHolding || run.isWeighed(index))
+      effect = withTask(effect, new TaskScope(run.holding(index), this.inside))
     const fiber = this.host.fork(effect, this.isUninterruptible)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return settle(run, index, exit)

@@ -8,6 +8,9 @@
  * caller.
  *
  * A call has one item at hand, one pull of its source and one admission request at a time. Its phases are in `Phase`.
+ *
+ * Where each item has meters of its own, each item has a request of its own, too, and those that wait let others start:
+ * `itemRequests.ts` has them. To the loop here, an item that waits there is a task that runs.
  */
 import { captureContext } from "../runtime/asyncContext.ts"
 import type { AsyncContext } from "../runtime/asyncContext.ts"
@@ -21,6 +24,7 @@ import type { Host } from "../runtime/host.ts"
 import type { OwnLimits } from "../limits/localLimiter.ts"
 import { WaitList } from "../data/waitList.ts"
 import type { WaitListEntry } from "../data/waitList.ts"
+import type { ItemCall, ItemMeters, ItemRequest, ItemRequests } from "../admission/itemRequests.ts"
 import type { Refusal } from "../admission/refusal.ts"
 import { Next } from "../source/source.ts"
 import type { Source } from "../source/source.ts"
@@ -45,17 +49,23 @@ export abstract class RunningTask implements WaitListEntry {
 export interface Worker<A, B, F> {
   /**
    * Calls the task. Its outcome is reported by `run.succeeded` or `run.failed`, within this call or later. A task that ends
-   * later is registered with `run.track`, and `run.untrack` comes before the report.
+   * later is registered with `run.track`, and `run.untrack` comes before the report. `failures` is how many attempts at the
+   * task have failed before this one.
    */
-  start(run: Run<A, B, F>, item: A, index: number): void
+  start(run: Run<A, B, F>, item: A, index: number, failures?: number): void
   /** How the call fails if a task fails while the call is ending. `first` is how it has failed so far, if it has. */
   combine(first: F | undefined, later: F): F | undefined
   /** Why no task may start now, if so, beside what the limiters say. */
   objection?(): Refusal | undefined
   /** The failure of a call whose start is refused; `undefined` if the refusal is not a failure. */
   refused(refusal: Refusal): F | undefined
-  /** The cost of an item; left out where that is 1 of everything. A throw is a failure, made by `crash`. */
-  readonly weigh: ((item: A, index: number) => Cost) | undefined
+  /** The meters of each item; left out where all items have the same. */
+  readonly itemMeters?: ItemMeters | undefined
+  /**
+   * The cost of an item; left out where that is 1 of everything. `limiters` are those of the item, if it has meters of its own.
+   * A throw is a failure, made by `crash`.
+   */
+  readonly weigh: ((item: A, index: number, limiters?: ReadonlyArray<Limiter>) => Cost) | undefined
   /** The permits that each task holds; left out where that is 1. */
   readonly permits?: number | undefined
   /** The rank of an item's request; left out where all are alike. A throw is a failure, made by `crash`. */
@@ -157,7 +167,7 @@ class RunRequest extends AdmissionRequest {
   }
 }
 
-export class Run<A, B, F> {
+export class Run<A, B, F> implements ItemCall {
   readonly host: Host
   phase: Phase = "open"
   /** How the call fails; a call can also end early without a failure. */
@@ -169,45 +179,49 @@ export class Run<A, B, F> {
 
   /** The permits that each task holds. */
   readonly permits: number
-  protected readonly worker: Worker<A, B, F>
-  protected running = 0
+  readonly worker: Worker<A, B, F>
+  /** What starts the tasks: the worker, or where items have meters of their own, what asks those first. */
+  protected starter: Pick<Worker<A, B, F>, "start">
+  running = 0
   /** Items whose task has started. */
-  private started = 0
+  started = 0
   private successes = 0
   private failures = 0
-  private readonly source: Source<A, F>
+  readonly source: Source<A, F>
   /** Whether the source wants to know when an item is done. Looked up once, as `isFlushing`. */
   private readonly isTold: boolean
-  protected input: Input = "none"
+  input: Input = "none"
   private readonly collector: Collector<B, F>
   /** Whether the collector has a `flush`. Looked up once: a lookup of a missing method is slow. */
   private readonly isFlushing: boolean
   /** The call's own limit on how many tasks run, where it has no other limit: it then needs no limiter. */
   private readonly maxAtOnce: number
-  private readonly limiters: ReadonlyArray<Limiter>
+  readonly limiters: ReadonlyArray<Limiter>
   /** Those of meters. */
   private readonly shared: ReadonlyArray<Limiter>
-  /** Whether there are any. Checked first where each task comes by: without meters, nothing can drain. */
+  /** Whether there are meters. Checked first where each task comes by: without meters, nothing can drain. */
   private readonly hasMeters: boolean
   /** None if there is no limiter. */
-  private readonly request: RunRequest | undefined
+  private request: RunRequest | ItemRequests | undefined
+  /** The same, where items have meters of their own. Made for the first item. */
+  protected items: ItemRequests | undefined
   /** The caller's async context, where a start may be caused from another one. */
   private readonly context: AsyncContext | undefined
   /** `maxUnread`, if it cannot change with the limits of a limiter. */
   private readonly fixedUnread: number | undefined
-  /** Whether the number of unread results can be limited. */
+  /** Whether something may forbid the next pull: the number of unread results, or that of items that wait. */
   private readonly isBounded: boolean
   private unread = 0
   /** The tasks that did not end within the call that started them. */
   private readonly tasks = new WaitList<RunningTask>()
-  private isPumping = false
+  isPumping = false
   private pumpAgain = false
   /** Whether what the last task to start held has been released. */
   private isReleased = false
   /** The next start waits for a later turn of the event loop. */
   private isPostponed = false
-  /** The next pull waits for back-pressure to end. */
-  private isHeldBack = false
+  /** The next pull waits for back-pressure to end, or the next start does. */
+  isHeldBack = false
   /** Whether changes of the limiters are reported to this run, because it waits for something else. */
   private isFollowing = false
   /** A result has decided the call, or the caller has abandoned it: failures do not count any more. */
@@ -234,18 +248,22 @@ export class Run<A, B, F> {
       this.pump()
     }
     this.worker = worker
+    this.starter = worker
     this.permits = worker.permits ?? 1
     this.collector = collector
     this.isFlushing = collector.flush !== undefined
     this.maxAtOnce = own.maxAtOnce
     this.limiters = inOrder(own.limiters, shared)
     this.shared = shared
-    this.hasMeters = shared.length > 0
+    const isByItem = worker.itemMeters !== undefined
+    this.hasMeters = isByItem || shared.length > 0
     this.fixedUnread = maxUnread ?? (this.limiters.length === 0 ? 2 * own.maxAtOnce : undefined)
-    this.isBounded = this.fixedUnread !== Infinity
-    this.request = this.limiters.length === 0 ? undefined : new RunRequest(this, this.limiters, worker.inside)
+    this.isBounded = isByItem || this.fixedUnread !== Infinity
+    this.request =
+      isByItem || this.limiters.length === 0 ? undefined : new RunRequest(this, this.limiters, worker.inside)
+    this.items = undefined
     for (const limiter of this.limiters) limiter.addCall()
-    this.context = shared.length === 0 ? undefined : captureContext()
+    this.context = this.hasMeters ? captureContext() : undefined
     callBegins()
   }
 
@@ -265,10 +283,13 @@ export class Run<A, B, F> {
     return this.fixedUnread ?? 2 * this.capacity
   }
 
-  /** Whether tasks spend amounts of windows, which they can correct. */
-  get isWeighed(): boolean {
+  /** Whether the task of that index, which is just being started, spends amounts of windows, which it can correct. */
+  isWeighed(index: number): boolean {
     // Once a task, and most calls have no limiter.
-    return this.request !== undefined && this.limiters.some((limiter) => limiter.isWeighed)
+    return (
+      this.request !== undefined &&
+      (this.items?.limitersAt(index) ?? this.limiters).some((limiter) => limiter.isWeighed)
+    )
   }
 
   /** Whether a failure or a result has decided how the call ends. */
@@ -276,21 +297,28 @@ export class Run<A, B, F> {
     return this.isWon || this.failure !== undefined
   }
 
-  /** What the task holds that is just being started. Only where there is a limiter. */
-  holding(): Reservation {
-    return this.request!.reservation()
+  /** What the task of that index holds, which is just being started. Only where there is a limiter. */
+  holding(index: number): Reservation {
+    return this.request!.reservation(index)
   }
 
   /** `total` is the number of items, where that is known. */
   counts(total: number | undefined): Counts {
-    const waiting = total === undefined ? Number(this.input === "item") : Math.max(0, total - this.started)
+    const pending = this.items?.pending ?? 0
+    const started = this.started - pending
+    const waiting = total === undefined ? pending + Number(this.input === "item") : Math.max(0, total - started)
     return {
-      started: this.started,
-      running: this.running,
+      started,
+      running: this.running - pending,
       waiting,
       succeeded: this.successes,
       failed: this.failures
     }
+  }
+
+  /** The limiters of the meters of an item that has meters of its own. */
+  metersAt(index: number): ReadonlyArray<Limiter> | undefined {
+    return this.items?.metersAt(index)
   }
 
   /** Whether a task waits for admission by the limiter. */
@@ -313,15 +341,15 @@ export class Run<A, B, F> {
   }
 
   private startAll(): void {
-    const { request } = this
     this.isPumping = true
     do {
       this.pumpAgain = false
       // A call waits for one thing at a time.
-      if (this.isPostponed || request?.isWaiting === true) break
-      while (this.mayStart() && request?.requestStart() !== false) this.start()
+      if (this.isPostponed || this.request?.isWaiting === true) break
+      while (this.mayStart() && this.request?.requestStart() !== false) this.start()
     } while (this.pumpAgain)
     this.isPumping = false
+    const { request } = this
     if (!this.isPostponed && request?.isWaiting === false) request.rest()
     if (this.phase === "open" && (this.input === "exhausted" || (this.hasMeters && this.closing !== undefined)))
       this.endIfDone()
@@ -346,13 +374,14 @@ export class Run<A, B, F> {
     return false
   }
 
-  /** The limiters have admitted the item that waited. */
-  admitted(): void {
+  /** The limiters have admitted the item that waited; `waiter` if it has limiters of its own. */
+  admitted(waiter?: ItemRequest): void {
     const isNested = this.isPumping
     // The request serves one start at a time: what this start causes waits until it is done.
     this.isPumping = true
     try {
-      this.start()
+      if (waiter === undefined) this.start()
+      else this.launch(waiter)
     } catch {
       // `startFailed` ends the call. The limiter that has admitted this must not be interrupted.
       return
@@ -374,28 +403,35 @@ export class Run<A, B, F> {
   /** This and what it calls runs once a task, so what few tasks need is elsewhere. */
   private start(): void {
     // To take from a limiter may have ended the call.
-    if (this.phase !== "open") return this.request?.release()
+    if (this.phase !== "open") return this.request?.release(this.started)
     this.running++
-    const ended = this.successes + this.failures
-    this.isReleased = false
-    try {
-      this.startTask()
-    } catch (error) {
-      void Promise.resolve().then(() => this.startFailed(error, ended))
-      throw error
-    }
+    this.launch(undefined)
     this.request?.started()
   }
 
+  /** Starts the task of the item at hand, or of one that has waited at its own meters. */
+  private launch(waiter: ItemRequest | undefined): void {
+    const ended = this.successes + this.failures
+    this.isReleased = false
+    try {
+      if (waiter === undefined) this.startTask()
+      else waiter.begin()
+    } catch (error) {
+      const index = (waiter ?? this.items?.starting)?.index ?? -1
+      void Promise.resolve().then(() => this.startFailed(error, ended, index))
+      throw error
+    }
+  }
+
   /** There was no room on the stack between the admission of a task and its end. What had not been done is done now. */
-  private startFailed(error: unknown, ended: number): void {
+  private startFailed(error: unknown, ended: number, index: number): void {
     this.isPumping = false
     this.fail(this.worker.crash(error))
     if (ended === this.successes + this.failures) {
       this.running--
       this.failures++
     }
-    if (!this.isReleased) this.release()
+    if (!this.isReleased) this.release(index)
     else this.proceed()
   }
 
@@ -403,7 +439,7 @@ export class Run<A, B, F> {
   protected startTask(): void {
     this.input = "none"
     this.unread++
-    this.worker.start(this, this.source.item, this.started++)
+    this.starter.start(this, this.source.item, this.started++)
   }
 
   // Items and back-pressure
@@ -437,10 +473,11 @@ export class Run<A, B, F> {
 
   /** Sets the cost and the rank of the next start. */
   protected weigh(item: A, index: number): void {
-    const { rank, weigh } = this.worker
-    if (weigh === undefined && rank === undefined) return
+    const { itemMeters: meters, rank, weigh } = this.worker
+    if (meters === undefined && weigh === undefined && rank === undefined) return
     try {
-      const cost = weigh?.(item, index)
+      const limiters = meters && this.limitersOf(meters, item, index)
+      const cost = weigh?.(item, index, limiters)
       const ranked = rank?.(item, index) ?? plainRank
       if (this.request === undefined) return
       this.request.cost = cost
@@ -450,9 +487,24 @@ export class Run<A, B, F> {
     }
   }
 
-  /** Whether one more result could be read. */
+  /** The limiters of an item that has meters of its own. Those of the first one bring what asks them. */
+  private limitersOf(meters: ItemMeters, item: A, index: number): ReadonlyArray<Limiter> {
+    // A retry has the same as the first attempt.
+    const known = this.items?.limitersAt(index)
+    if (known !== undefined) return known
+    const limiters = meters.limitersOf(item, index)
+    this.request = this.starter = this.items ??= limiters[0]!.sharing!.itemRequests(this, meters)
+    return this.items.add(index, limiters)
+  }
+
+  /** Whether one more item could wait, and one more result could be read. */
   protected mayPull(): boolean {
-    return !this.isBounded || this.unread < this.maxUnread || this.hasSkipped()
+    return !this.isBounded || (this.items?.isFull !== true && this.isReadable())
+  }
+
+  /** Whether one more result could be read. */
+  isReadable(): boolean {
+    return this.unread < this.maxUnread || this.hasSkipped()
   }
 
   private hasSkipped(): boolean {
@@ -484,7 +536,7 @@ export class Run<A, B, F> {
       // A nested call is part of the task that it is made in.
       if (limiter.closing !== undefined && this.worker.inside?.holds(limiter) !== true) return limiter.closing
     }
-    return undefined
+    return this.items?.closing
   }
 
   /** So many results have been read. */
@@ -507,14 +559,14 @@ export class Run<A, B, F> {
       this.isWon = true
       this.stop()
     }
-    this.release()
+    this.release(index)
     this.itemEnded()
   }
 
   failed(index: number, failure: F): void {
     this.running--
     this.countFailure(index, failure)
-    this.release()
+    this.release(index)
     this.itemEnded()
   }
 
@@ -534,15 +586,15 @@ export class Run<A, B, F> {
   }
 
   /** Releases what a task held that has ended. Called last, so that a call that the outcome ends starts nothing more. */
-  protected release(): void {
+  protected release(index: number): void {
     // Before the call, which may throw: to release twice would break a limit.
     this.isReleased = true
-    this.request?.release()
+    this.request?.release(index)
     this.proceed()
   }
 
   /** Starts more tasks, or continues with the end of the call. */
-  protected proceed(): void {
+  proceed(): void {
     if (this.phase === "open") this.pump()
     else this.settle()
   }

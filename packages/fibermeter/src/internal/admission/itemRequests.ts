@@ -1,0 +1,397 @@
+/**
+ * The requests of a call whose items have meters of their own: one for each item that has been pulled and has not ended.
+ * `Run` has the loop; to it, an item that waits here is a task that runs.
+ *
+ * - **Order.** Each item is a waiter for its own meters and the call's own limits, as a single task with these meters would
+ *   be. So items of the same meters start in input order, and an item whose meters are closed does not hold up others.
+ * - **The call's own limits** keep no room: an item whose meters are closed does not take permits from other items of the call.
+ *   In a set with meters only the meters keep room, which suffices for the bound (`setQueue.ts`).
+ * - **How far the source is read.** At most `maxPending` items wait. While that many do, the source is not pulled.
+ * - **Back-pressure.** Where results are read in the order of the items, an item counts as unread from its pull: the reader waits
+ *   for the first of them, which then needs no more room. Otherwise it counts from its start, and the room for an unread
+ *   result is one more limit (`UnreadLimiter`).
+ *
+ * An item holds on to its limiters until its task has ended for good, so that a family of meters does not drop the limiter of
+ * a key between two attempts.
+ *
+ * The first item's limiters bring this module: see `Sharing`. A program whose items have no meters of their own does not load it.
+ */
+import { inOrder, Limiter } from "./limiter.ts"
+import { AdmissionRequest } from "./request.ts"
+import type { Host } from "../runtime/host.ts"
+import type { Refusal } from "./refusal.ts"
+import type { Cost, Reservation } from "./reservation.ts"
+import type { Sharing } from "./sharing.ts"
+import type { Inside } from "./types.ts"
+
+/** The most items that wait at their meters, unless the call says otherwise. */
+const defaultPending = 1000
+
+/** The meters of the items of a call, as its options say. */
+export interface ItemMeters {
+  /** The limiters of an item's meters, at least one. Called once for each item. A throw is a failure of the call. */
+  limitersOf(item: any, index: number): ReadonlyArray<Limiter>
+  /** The most items that may wait. */
+  readonly maxPending: number | undefined
+  /** Whether results are read in the order of the items. */
+  readonly isOrdered: boolean
+  /** The call has its first item at that limiter. Returns a function that is called when the last one has ended. */
+  enter?(limiter: Limiter, isWaiting: () => boolean): () => void
+}
+
+/** How a request ranks. */
+interface Ranked {
+  readonly priority: number
+  readonly lane: unknown
+}
+
+/** A call, as its requests see it: a `Run`. */
+export interface ItemCall {
+  readonly host: Host
+  readonly phase: string
+  readonly permits: number
+  /** Its own limiters. */
+  readonly limiters: ReadonlyArray<Limiter>
+  readonly worker: {
+    start(call: any, item: any, index: number, failures?: number): void
+    readonly inside?: Inside | undefined
+  }
+  readonly source: { giveBack?(item: any): void }
+  readonly maxUnread: number
+  running: number
+  started: number
+  input: string
+  isHeldBack: boolean
+  /** Whether one more result could be read. */
+  isReadable(): boolean
+  read(results: number): void
+  inContext(f: () => void): void
+  objection(): Refusal | undefined
+  admitted(waiter: ItemRequest): void
+  refused(refusal: Refusal): void
+}
+
+/** Refuses waiters of a call that has stopped. */
+const cancelled: Refusal = { _tag: "Failure", cause: undefined }
+
+/** One for each item, so its properties are declared and assigned. */
+export class ItemRequest extends AdmissionRequest {
+  declare readonly index: number
+  /** The limiters of the item's meters, in the order of the meters. */
+  declare readonly meters: ReadonlyArray<Limiter>
+  declare item: unknown
+  declare cost: Cost | undefined
+  declare ranked: Ranked | undefined
+  /** How many attempts have failed. */
+  declare failures: number
+  /** Whether an attempt has been asked for that has not started. */
+  declare isPending: boolean
+  /** Whether the item waits for the time of its next attempt. */
+  declare isBackingOff: boolean
+  /** Attempts that have started, and whose permits have not been released. More than one, if the first has timed out. */
+  declare attempts: number
+  declare private readonly requests: ItemRequests
+
+  constructor(requests: ItemRequests, index: number, meters: ReadonlyArray<Limiter>, limiters: ReadonlyArray<Limiter>) {
+    super(limiters)
+    this.requests = requests
+    this.index = index
+    this.meters = meters
+    this.item = undefined
+    this.cost = undefined
+    this.ranked = undefined
+    this.failures = 0
+    this.isPending = false
+    this.isBackingOff = false
+    this.attempts = 0
+  }
+
+  get host(): Host {
+    return this.requests.call.host
+  }
+
+  /**
+   * Whether the tasks around the call are blocked is not known: while this waits, the task of an item with other meters may end
+   * the call.
+   */
+  get inside(): undefined {
+    return undefined
+  }
+
+  override get permits(): number {
+    return this.requests.call.permits
+  }
+
+  override get priority(): number {
+    return this.ranked!.priority
+  }
+
+  override get lane(): unknown {
+    return this.ranked!.lane
+  }
+
+  override objection(): Refusal | undefined {
+    const { call } = this.requests
+    if (call.phase !== "open") return cancelled
+    return call.objection() ?? super.objection()
+  }
+
+  begin(): void {
+    this.requests.begin(this)
+  }
+
+  protected override admitted(): void {
+    const { call } = this.requests
+    call.inContext(() => call.admitted(this))
+  }
+
+  protected override refused(refusal: Refusal): void {
+    const { call } = this.requests
+    if (call.phase === "open") call.inContext(() => call.refused(refusal))
+  }
+}
+
+/** Room for one more unread result, where items of a call count as unread from their start. */
+class UnreadLimiter extends Limiter {
+  readonly capacity = Infinity
+  readonly isTimed = false
+  readonly names: Iterable<string> = []
+  override readonly canKeep = false
+  private readonly call: ItemCall
+
+  constructor(call: ItemCall, sharing: Sharing) {
+    super()
+    this.call = call
+    this.sharing = sharing
+  }
+
+  /** A slow reader delays no other call: as with a pause, the time does not count for kept room. */
+  override opensForWaiter(): number {
+    this.isHeldBack = !this.call.isReadable()
+    if (this.isHeldBack) this.call.isHeldBack = true
+    return this.opensAt()
+  }
+
+  opensAt(): number {
+    return this.nextOpening()
+  }
+
+  nextOpening(): number {
+    return this.isHeldBack ? Infinity : -Infinity
+  }
+
+  take(): undefined {
+    return undefined
+  }
+}
+
+/** That a call uses a limiter. */
+interface Use {
+  items: number
+  readonly leave: (() => void) | undefined
+}
+
+export class ItemRequests {
+  readonly call: ItemCall
+  /** What the next item costs, and how it ranks. */
+  cost: Cost | undefined
+  ranked: Ranked | undefined
+  /** Items that have been pulled, or are due again, and have not started. */
+  pending = 0
+  /** The item that is being started, unless it has waited. Stays if there is no room on the stack. */
+  starting: ItemRequest | undefined
+  /** How a meter refuses calls that drains, if an item has one: the call finishes what it has pulled, and pulls no more. */
+  closing: Refusal | undefined
+  /** No further item can be asked for by this one request after another: each has its own. */
+  readonly isWaiting = false
+  private readonly meters: ItemMeters
+  private readonly maxPending: number
+  private readonly unread: UnreadLimiter | undefined
+  /** The call's own limiters, the one for unread results included. */
+  private readonly own: ReadonlyArray<Limiter>
+  /** By index. */
+  private readonly requests = new Map<number, ItemRequest>()
+  private readonly uses = new Map<Limiter, Use>()
+  /** Limiters that have admitted an item since the last call of `rest`. */
+  private readonly asked = new Set<Limiter>()
+
+  constructor(call: ItemCall, meters: ItemMeters, sharing: Sharing) {
+    this.call = call
+    this.meters = meters
+    this.maxPending = meters.maxPending ?? defaultPending
+    this.unread = meters.isOrdered || call.maxUnread === Infinity ? undefined : new UnreadLimiter(call, sharing)
+    this.own = this.unread === undefined ? call.limiters : [this.unread, ...call.limiters]
+    for (const limiter of call.limiters) {
+      limiter.sharing = sharing
+      limiter.canKeep = false
+    }
+  }
+
+  get isFull(): boolean {
+    return this.pending >= this.maxPending
+  }
+
+  limitersAt(index: number): ReadonlyArray<Limiter> | undefined {
+    return this.requests.get(index)?.limiters
+  }
+
+  /** The limiters of the meters of an item that has not ended, in the order of the meters. */
+  metersAt(index: number): ReadonlyArray<Limiter> {
+    return this.requests.get(index)!.meters
+  }
+
+  /** An item has been pulled, whose meters have these limiters. Returns those of its request. */
+  add(index: number, limiters: ReadonlyArray<Limiter>): ReadonlyArray<Limiter> {
+    // The last one counts where a limiter is listed twice.
+    const meters = Array.from(new Set(limiters.toReversed())).toReversed()
+    for (const limiter of meters) this.enter(limiter)
+    const request = new ItemRequest(this, index, meters, inOrder(this.own, meters))
+    this.requests.set(index, request)
+    return request.limiters
+  }
+
+  private enter(limiter: Limiter): void {
+    const use = this.uses.get(limiter)
+    if (use !== undefined) {
+      use.items++
+      return
+    }
+    limiter.addCall()
+    const leave = this.meters.enter?.(limiter, () => this.isWaitingAt(limiter))
+    this.uses.set(limiter, { items: 1, leave })
+  }
+
+  /** Nothing is left of an item. */
+  private end(request: ItemRequest): void {
+    this.requests.delete(request.index)
+    for (const limiter of request.meters) {
+      const use = this.uses.get(limiter)!
+      if (--use.items > 0) continue
+      this.uses.delete(limiter)
+      use.leave?.()
+      limiter.removeCall()
+    }
+  }
+
+  private endIfOver(request: ItemRequest): void {
+    if (request.attempts === 0 && !request.isPending && !request.isBackingOff) this.end(request)
+  }
+
+  isWaitingAt(limiter: Limiter): boolean {
+    for (const request of this.requests.values()) {
+      if (!request.meters.includes(limiter)) continue
+      if (request.isBackingOff || request.isWaitingAt(limiter)) return true
+    }
+    return false
+  }
+
+  /** The loop may always go on: what has to wait does so by itself. */
+  requestStart(): boolean {
+    return true
+  }
+
+  started(): void {}
+
+  /** Starts the task of an item as soon as its limiters admit it. Takes the place of the worker's `start`. */
+  start(_call: unknown, item: unknown, index: number, failures = 0): void {
+    const request = this.requests.get(index)!
+    request.item = item
+    request.cost = this.cost
+    request.ranked = this.ranked
+    request.failures = failures
+    request.isBackingOff = false
+    this.starting = request
+    if (failures > 0) {
+      // Its result has room already.
+      if (this.unread !== undefined) request.limiters = inOrder(this.call.limiters, request.meters)
+    } else {
+      this.closing = this.closingOf(request)
+      if (this.closing !== undefined) return this.refuseStart(request, this.closing)
+      if (this.unread !== undefined) this.call.read(1)
+    }
+    request.isPending = true
+    this.pending++
+    if (request.requestStart()) this.begin(request)
+    this.starting = undefined
+  }
+
+  private closingOf({ meters }: ItemRequest): Refusal | undefined {
+    const { inside } = this.call.worker
+    // A nested call is part of the task that it is made in.
+    return meters.find((limiter) => limiter.closing !== undefined && inside?.holds(limiter) !== true)?.closing
+  }
+
+  /** The task of an item that has been pulled does not start, because a meter drains. */
+  private refuseStart(request: ItemRequest, closing: Refusal): void {
+    const { call } = this
+    call.host.observer?.leaves(request, closing)
+    this.end(request)
+    call.running--
+    call.started--
+    call.input = "surplus"
+    call.read(1)
+  }
+
+  /** Starts the task of an item that has been admitted. */
+  begin(request: ItemRequest): void {
+    const { call } = this
+    const { failures, index, item } = request
+    request.isPending = false
+    this.pending--
+    request.attempts++
+    request.item = undefined
+    if (failures === 0 && this.unread !== undefined) call.read(-1)
+    for (const limiter of request.limiters) this.asked.add(limiter)
+    call.worker.start(call, item, index, failures)
+    request.started()
+  }
+
+  /** What the task of that index holds, which is just being started. */
+  reservation(index: number): Reservation {
+    return this.requests.get(index)!.reservation()
+  }
+
+  /** The item will be attempted again, after some time. */
+  backOff(index: number): void {
+    this.requests.get(index)!.isBackingOff = true
+  }
+
+  /** An attempt of the item has ended, or if there was no room on the stack for it, may not have begun. */
+  release(index: number): void {
+    const request = this.requests.get(index)
+    if (request === undefined || request.attempts === 0) return
+    request.attempts--
+    // Before the release, which may throw, or start what ends the call.
+    this.endIfOver(request)
+    request.release()
+  }
+
+  /** The call can start nothing more for now. */
+  rest(): void {
+    if (this.asked.size > 0) {
+      const asked = Array.from(this.asked)
+      this.asked.clear()
+      for (const limiter of asked) limiter.restIfEmpty()
+    }
+    this.unread?.wake()
+  }
+
+  /** The call has stopped: nothing waits any more. */
+  cancel(): void {
+    // The last to arrive leaves first: it is the first of no queue, so nothing is checked for its sake.
+    const { call } = this
+    const notStarted: Array<unknown> = []
+    for (const request of Array.from(this.requests.values()).toReversed()) {
+      request.isBackingOff = false
+      if (request.isPending) {
+        request.isPending = false
+        this.pending--
+        call.running--
+        if (request.failures === 0) notStarted.push(request.item)
+        request.cancel()
+      }
+      this.endIfOver(request)
+    }
+    for (const item of notStarted.toReversed()) call.source.giveBack?.(item)
+  }
+}
