@@ -156,7 +156,7 @@ class ResultIterator<A, B> implements Results<B> {
       begun = makeRun(
         this.call,
         this.collector,
-        (rejection, unclosed) => this.end(rejection ?? unclosed),
+        (rejection, unclosed) => this.end(rejection ?? this.collector.rejection ?? unclosed),
         maxUnread,
         (reason) => this.drop(reason)
       )

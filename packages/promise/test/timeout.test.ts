@@ -41,6 +41,19 @@ describe.each(verbs)("$name", (verb) => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it("the TimeoutError names the index of the item", async () => {
+    const p = probe((i) => ({
+      ms: i === 1 ? 1000 : 10,
+      ...(verb.verb === "runAny" ? { rejects: { reason: "no" } } : {})
+    }))
+    const outcome = await settle(verb.call([5, 6, 7], p, { timeout: 100 }).promise)
+    const reason = outcome.status === "rejected" && outcome.reason
+    const error = reason instanceof AggregateError ? reason.errors[1] : reason
+    // The race until one settles is over before.
+    const message = "the task at index 1 has taken longer than its timeout of 100 ms"
+    expect(error).toEqual(verb.failsFast && verb.verb === "runAny" ? "no" : expect.objectContaining({ message }))
+  })
+
   it("so does a task that ignores its signal, at that instant; what it does later has no effect", async () => {
     const p = probe(() => ({ ms: 1000, deaf: true, rejects: { reason: "late" } }))
     const outcome = await settle(verb.call([0], p, { timeout: "0.1 seconds" }).promise)

@@ -195,7 +195,7 @@ export const makeRun = <A, B>(
   run.onEnd = () => {
     for (const each of leave) each()
     const unclosed = retries?.close()
-    onEnd(worker.callerReason ?? run.failure ?? thrown ?? collector.rejection, unclosed)
+    onEnd(worker.callerReason ?? run.failure ?? thrown, unclosed)
   }
   const begin = (): void => {
     // The run is in the lists of its meters, and has to leave them even if this throws.

@@ -275,7 +275,7 @@ export class MeterRun<B> extends admission.CallRequest implements Call {
   }
 
   private followFor(millis: number, promise: PromiseLike<B>, attempt: Attempt): void {
-    const timeLimit = new TimeLimit(millis, (error) => {
+    const timeLimit = new TimeLimit(millis, undefined, (error) => {
       this.attempt = undefined
       attempt.abort(error)
       if (this.options.releaseOnTimeout === true) this.attemptFailed(error)

@@ -160,7 +160,7 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     pending: PendingTask<A, B>
   ): TimeLimit {
     const { context } = pending
-    return new TimeLimit(millis, (error) => {
+    return new TimeLimit(millis, context.index, (error) => {
       context.abort(error)
       if (this.releasesOnTimeout) {
         run.untrack(pending)

@@ -8,11 +8,12 @@ export class TimeLimit {
   private isOver = false
   readonly cancel: () => void
 
-  /** Calls `onOver` with a `TimeoutError` after so many milliseconds. */
-  constructor(millis: number, onOver: (error: DOMException) => void) {
+  /** Calls `onOver` with a `TimeoutError` after so many milliseconds. It names the index of the item, where there is one. */
+  constructor(millis: number, index: number | undefined, onOver: (error: DOMException) => void) {
     this.cancel = runtime.after(host(), millis, () => {
       this.isOver = true
-      onOver(new DOMException(`the task has taken longer than its timeout of ${millis} ms`, "TimeoutError"))
+      const task = index === undefined ? "the task" : `the task at index ${index}`
+      onOver(new DOMException(`${task} has taken longer than its timeout of ${millis} ms`, "TimeoutError"))
     })
   }
 
