@@ -362,6 +362,34 @@ describe("several meters", () => {
   })
 })
 
+it("each item is reported by the meters that it has", async () => {
+  const published = record()
+  const hosts = createKeyedMeter<string>({ name: "hosts", maxAtOnce: 1 })
+  const program = createMeter({ name: "program" })
+  const controller = new AbortController()
+  const call = runAll(["a", "a", "b", "a"], (host) => sleep(host === "a" ? 10 : 5), {
+    meter: (host) => [program, hosts.for(host)],
+    signal: controller.signal
+  })
+  const seen = watch(call)
+  await pass(15)
+  controller.abort()
+  await flush()
+  expect(seen.outcome?.status).toBe("rejected")
+  const messages = published.all.filter(([, { name }]) => name === "hosts")
+  expect(messages.map(([event, { at, key, waitTime }]) => [at, event, key, waitTime])).toEqual([
+    [0, "start", "a", undefined],
+    [0, "enqueue", "a", undefined],
+    [0, "start", "b", undefined],
+    [0, "enqueue", "a", undefined],
+    [5, "end", "b", undefined],
+    [10, "end", "a", undefined],
+    [10, "start", "a", 10],
+    [15, "refuse", "a", 15]
+  ])
+  expect(published.of("start", "name")).toHaveLength(6)
+})
+
 describe("subscribers", () => {
   it("get a start in the async context of its caller", async () => {
     const storage = new AsyncLocalStorage<string>()

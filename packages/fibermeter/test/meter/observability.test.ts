@@ -332,6 +332,34 @@ describe("spans", () => {
     )
   )
 
+  it.effect("of items that have meters of their own are those of these meters", () =>
+    observing((spans) =>
+      Effect.gen(function* () {
+        const [a, b] = [Meter.makeUnsafe({ name: "a", maxAtOnce: 1 }), Meter.makeUnsafe({ name: "b", maxAtOnce: 1 })]
+        const meter = (item: string) => (item === "a" ? a : b)
+        const call = runAll(["a", "a", "b"], () => task, { meter })
+        const fiber = yield* Effect.forkChild(Effect.withSpan(call, "caller"))
+        yield* TestClock.adjust(20)
+        yield* Fiber.join(fiber)
+        expect(spans().map(({ from, meter, name, parent, to }) => [name, meter, from, to, parent])).toEqual([
+          ["caller", undefined, 0, 20, undefined],
+          ["fibermeter.run", "a", 0, 10, "caller"],
+          ["fibermeter.wait", "a", 0, 10, "caller"],
+          ["fibermeter.run", "b", 0, 10, "caller"],
+          ["fibermeter.run", "a", 10, 20, "caller"]
+        ])
+        expect(yield* metrics).toMatchObject({
+          "running a": 0,
+          "running b": 0,
+          "waiting a": 0,
+          "started a": 2,
+          "started b": 1,
+          "wait_time a": [2, 10]
+        })
+      })
+    )
+  )
+
   it.effect("have no times where the tracer is not to measure them", () =>
     observing((spans) =>
       Effect.gen(function* () {
