@@ -2,7 +2,16 @@
 import { AsyncLocalStorage } from "node:async_hooks"
 import fc from "fast-check"
 import { describe, expect, it, vi } from "vitest"
-import { amap, createMeter, createWorkQueue, runAll, runAny, runOnEach, WorkQueueEndedError } from "../src/index.ts"
+import {
+  amap,
+  createKeyedMeter,
+  createMeter,
+  createWorkQueue,
+  runAll,
+  runAny,
+  runOnEach,
+  WorkQueueEndedError
+} from "../src/index.ts"
 import type { WorkQueue } from "../src/index.ts"
 import {
   expectNoUnhandledRejection,
@@ -306,6 +315,41 @@ it("a call whose meter drains leaves the items that it has not started", async (
   expect(drained.outcome).toMatchObject({ status: "fulfilled", at: 200 })
   expect(seen, "1 had been taken").toEqual([0, 1])
   expect(await rest(queue)).toEqual([2])
+})
+
+it("with a meter per item, the items that wait at their meters are left, in their order", async () => {
+  const hosts = createKeyedMeter<string>({ maxAtOnce: 1 })
+  const queue = createWorkQueue(["a0", "a1", "a2", "b0", "a3", "b1"])
+  const started: Array<string> = []
+  const task = async (item: string) => {
+    started.push(item)
+    await sleep(100)
+  }
+  const controller = new AbortController()
+  const meter = (item: string) => hosts.for(item[0]!)
+  const call = watch(runOnEach(queue, task, { meter, signal: controller.signal }))
+  await pass(50)
+  controller.abort("stop")
+  await pass(200)
+  expect(call.outcome).toMatchObject({ reason: "stop" })
+  expect(started).toEqual(["a0", "b0"])
+  expect(await rest(queue)).toEqual(["a1", "a2", "a3", "b1"])
+})
+
+it("with a meter per item, a call ends with the last task that could add", async () => {
+  const hosts = createKeyedMeter<string>({ maxAtOnce: 1 })
+  const queue = createWorkQueue(["a3", "b2"])
+  const ends: Array<readonly [string, number]> = []
+  const task = async (item: string) => {
+    await sleep(100)
+    ends.push([item, now()])
+    const left = Number(item[1])
+    if (left > 0) queue.add(`${item[0]}${left - 1}`, `c${left - 1}`)
+  }
+  const call = runOnEach(queue, task, { meter: (item) => hosts.for(item[0]!), maxAtOnce: 3 })
+  const { at } = await settle(call)
+  expect(at).toBe(ends.at(-1)![1])
+  expect(ends.length).toBe(2 ** 4 - 1 + (2 ** 3 - 1))
 })
 
 it("an item whose cost cannot be read is left", async () => {

@@ -49,7 +49,7 @@ export const execute = <A, B, Z>(call: () => Call<A, B>, collect: (call: Call<A,
  * tasks that resolve at once take more than half as long again.
  */
 const traced = async <Z>(f: () => Z): Promise<Z> => {
-  await undefined
-  await undefined
+  await Promise.resolve()
+  await Promise.resolve()
   return f()
 }
