@@ -22,6 +22,7 @@ export default defineConfig({
       { extends: true, test: { name: "examples", include: ["examples/**/*.test.ts"] } },
       { extends: true, test: { name: "scripts", include: ["scripts/**/*.test.ts"] } },
       { extends: true, test: { name: "site", include: ["site/test/*.test.ts"] } },
+      { extends: true, test: { name: "site in Chromium", include: ["site/test/browser/*.test.ts"] } },
       {
         extends: true,
         plugins: [docExamples(import.meta.dirname)],

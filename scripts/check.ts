@@ -62,7 +62,10 @@ const sources: ReadonlyArray<Check> = [
   command("unused files, exports and dependencies", ["knip"])
 ]
 
-const hasRedis = (process.env["PATH"] ?? "").split(delimiter).some((folder) => existsSync(join(folder, "redis-server")))
+function isThere(program: string): boolean {
+  return (process.env["PATH"] ?? "").split(delimiter).some((folder) => existsSync(join(folder, program)))
+}
+const hasRedis = isThere("redis-server")
 
 // Coverage is counted over these alone: an example that runs through a line does not assert what the line does.
 const tests: ReadonlyArray<Check> = [
@@ -87,6 +90,10 @@ const site: ReadonlyArray<Check> = [
   command("the site: types of its components", ["pnpm", "run", "types"], siteFolder),
   command("the site: its pages, without dead links", ["pnpm", "run", "build"], siteFolder)
 ]
+
+// Chromium is installed where it is missing, but on the machine of a developer it is left to them.
+const siteInBrowser: ReadonlyArray<Check> =
+  isThere("chromium") || process.env["CI"] === "true" ? [vitest("the site in Chromium", ["site in Chromium"])] : []
 
 const packing: ReadonlyArray<Check> = Object.entries(tarballs).flatMap(([name, tarball]) => [
   command(`pack ${name}`, ["pnpm", "pack", "--out", tarball], join(root, "packages", name)),
@@ -429,6 +436,7 @@ const outcomes = [
   // One at a time: some of these watch the clock, and each uses every core by itself.
   ...(await runAll(tests, 1)),
   ...(await runAll(site, width)),
+  ...(await runAll(siteInBrowser, 1)),
   ...(await runAll(packing, 1)),
   ...(await runAll(packages, width)),
   ...(await runAll(installing, 1)),

@@ -22,6 +22,7 @@ export const documents = [
   "packages/*/README.md",
   "docs/**/*.md",
   "packages/*/docs/**/*.md",
+  "site/pages/**/*.md",
   "packages/*/src/**/*.ts"
 ]
 

@@ -8,7 +8,8 @@ import { addAssertions, documents, findExamples } from "./doc-examples.ts"
 const root = join(import.meta.dirname, "..")
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
 const files = globSync(documents, { cwd: root, exclude: (name) => name === "node_modules" }).toSorted()
-const markdown = [...files.filter((path) => path.endsWith(".md")), "CONTRIBUTING.md"]
+/** Links between the pages of the site are checked by its build. */
+const markdown = [...files.filter((path) => path.endsWith(".md") && !path.startsWith("site/")), "CONTRIBUTING.md"]
 
 /** What the assertions of an example are on a plain Node, without Vitest. */
 const assertions = `

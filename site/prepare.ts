@@ -111,7 +111,7 @@ const copyExamples = (): ReadonlyArray<string> => {
 /** The reference of a package, by TypeDoc, whose compiler is that of this folder. */
 const writeReference = (name: string, folder: string): void => {
   const { status } = spawnSync(
-    "typedoc",
+    join(site, "node_modules/.bin/typedoc"),
     [
       "--plugin",
       "typedoc-plugin-markdown",

@@ -40,7 +40,19 @@ export default defineConfig({
   srcDir: ".pages",
   cleanUrls: true,
   // Examples are marked `ts no-run` or `ts continues` for the tests.
-  markdown: { theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" } },
+  markdown: {
+    theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
+    config: (md) => {
+      // An empty cell in the head of a table is no header.
+      md.core.ruler.push("empty headers", ({ tokens }) => {
+        for (const [index, token] of tokens.entries()) {
+          if (token.type !== "th_open" || tokens[index + 1]?.content !== "") continue
+          token.tag = "td"
+          tokens[index + 2]!.tag = "td"
+        }
+      })
+    }
+  },
   vite: {
     build: { target: "es2022", chunkSizeWarningLimit: 1500 },
     worker: { format: "es" }
@@ -80,7 +92,6 @@ export default defineConfig({
       },
       {
         text: "API",
-        collapsed: true,
         items: [
           { text: "@fibermeter/promise", link: "/api/promise/" },
           { text: "fibermeter", link: "/api/fibermeter/" },
