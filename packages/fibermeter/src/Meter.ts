@@ -40,7 +40,7 @@ import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import type { FiberHost } from "./internal/runtime/fiberHost.ts"
 import { KeyedLimiters } from "./internal/meter/keyedLimiters.ts"
 import { reconcile as reconcileWindows } from "./internal/meter/reconcile.ts"
-import { nanosOf } from "./internal/limits/localLimiter.ts"
+import { changed, nanosOf } from "./internal/limits/localLimiter.ts"
 import { CurrentTask, throwIfClosed } from "./internal/admission/taskScope.ts"
 import { catchUp, gcraOf } from "./internal/limits/gcra.ts"
 import { rateLimitsOf as readRateLimits } from "./internal/input/rateLimits.ts"
@@ -216,10 +216,13 @@ const readLimits = (limits: unknown): CheckedLimits =>
 const optionChecks: check.Checks = { ...times.meterLimits, name: check.name }
 
 /** A function that makes limiters for a meter, or for a family of meters. */
-const readOptions = (options: unknown): (() => SharedLimiter) => {
-  const limits = accept(check.required(optionChecks, options)) as CheckedLimits & Naming
-  const metrics = limits.name === undefined ? undefined : new MeterMetrics(limits.name)
-  return () => (metrics === undefined ? new SharedLimiter(limits) : new NamedLimiter(limits, metrics))
+const readOptions = (options: unknown): ((changes?: CheckedLimits) => SharedLimiter) => {
+  const made = accept(check.required(optionChecks, options)) as CheckedLimits & Naming
+  const metrics = made.name === undefined ? undefined : new MeterMetrics(made.name)
+  return (changes) => {
+    const limits = changes === undefined ? made : changed<CheckedLimits>(made, changes)
+    return metrics === undefined ? new SharedLimiter(limits) : new NamedLimiter(limits, metrics)
+  }
 }
 
 /** The limiters of what has to be a meter, to be asked for at each use. */
@@ -1164,16 +1167,19 @@ export const resize: {
       if (another !== undefined || !(limiter instanceof SharedLimiter)) {
         throw new Cause.IllegalArgumentError("only a meter made by make, makeUnsafe or keyed can be resized")
       }
-      const { maxWaiting, waitTimeout } = limits
-      if (limiter.waitLimit === undefined && (maxWaiting !== undefined || waitTimeout !== undefined)) {
-        const reason = "its type says that it never fails with Overloaded. Make it with maxWaiting: Infinity"
-        throw new Cause.IllegalArgumentError(`a meter that was made without limits on waiting gets none: ${reason}`)
-      }
+      throwIfPatient(limiter, limits)
       limiter.resize(limits, ofFiber(fiber))
       return Effect.void
     }
   )
 )
+
+/** Throws if the limiter would get its first limit on waiting. */
+const throwIfPatient = (limiter: SharedLimiter, { maxWaiting, waitTimeout }: CheckedLimits): void => {
+  if (limiter.waitLimit !== undefined || (maxWaiting === undefined && waitTimeout === undefined)) return
+  const reason = "its type says that it never fails with Overloaded. Make it with maxWaiting: Infinity"
+  throw new Cause.IllegalArgumentError(`a meter that was made without limits on waiting gets none: ${reason}`)
+}
 
 /**
  * The state of a meter.
@@ -1238,11 +1244,13 @@ export interface Snapshot {
 export const snapshot = (meter: AnyMeter): Effect.Effect<Snapshot> =>
   reading(
     () => readMeter(meter),
-    (limiters, fiber) => {
-      const { opensIn, ...counts } = snapshotOf(limiters(), ofFiber(fiber))
-      return Effect.succeed({ ...counts, nextStart: Duration.millis(opensIn / 1_000_000) })
-    }
+    (limiters, fiber) => Effect.succeed(stateOf(limiters(), fiber))
   )
+
+const stateOf = (limiters: ReadonlyArray<Limiter>, fiber: Fiber.Fiber<any, any>): Snapshot => {
+  const { opensIn, ...counts } = snapshotOf(limiters, ofFiber(fiber))
+  return { ...counts, nextStart: Duration.millis(opensIn / 1_000_000) }
+}
 
 /**
  * Waits until no task runs or waits under the meter and no call of a verb uses it.
@@ -1542,14 +1550,40 @@ const unwrap = (wrapped: unknown): Effect.Effect<unknown, Config.ConfigError> =>
  * @category models
  * @since 0.1.0
  */
-export interface Keyed<in K, out E = never> {
+export interface Keyed<in out K, out E = never> {
   /** The meter of a key. It may be kept: the same key has the same meter, however long it has not been used. */
   readonly for: (key: K) => Meter<E>
   /**
-   * How many keys are in use, or were until less than their longest window ago. Reading it changes nothing; it takes
-   * time in proportion to the number of keys that are kept.
+   * How many keys are in use: something runs or waits, or started less than their longest window ago, or their meter was
+   * paused, resized or drained by itself. Reading it changes nothing; it takes time in proportion to the number of keys that
+   * are kept.
    */
   readonly size: number
+  /** The keys in use and their meters, as they are now. A key that is not in use behaves as one that has never been. */
+  readonly [Symbol.iterator]: () => IterableIterator<[key: K, meter: Meter<E>]>
+  /**
+   * Ends the meter of a key, and forgets it: what waits for it dies with `Closed`, and the next use of the key begins anew, with
+   * the limits of the family. A verb of which nothing waits there finishes the item that it has pulled, and dies then. Tasks
+   * that run are not interrupted, and do not count for the new meter. To let what waits finish, `drain` the meter before. Gives
+   * whether the key was in use.
+   */
+  readonly delete: (key: K) => Effect.Effect<boolean>
+  /**
+   * Changes the given limits of all keys at once, also of those that are used later, and of those whose meters were resized by
+   * themselves. Dies as `Meter.resize` does.
+   */
+  readonly resize: (limits: MeterLimits) => Effect.Effect<void>
+  /** The state of the meter of each key in use. */
+  readonly snapshot: Effect.Effect<ReadonlyMap<K, Snapshot>>
+  /** Waits until no task runs or waits under any key, and no call of a verb uses one. */
+  readonly idle: Effect.Effect<void>
+  /** Drains the meters of all keys, as `Meter.drain` does. Keys that are used later are refused as well. */
+  readonly drain: Effect.Effect<void>
+  /**
+   * Ends the meters of all keys: what waits dies with `Closed`, and so does what comes later, of whichever key. Waits until the
+   * tasks that run have ended; it does not interrupt them.
+   */
+  readonly close: Effect.Effect<void>
 }
 
 /**
@@ -1643,13 +1677,48 @@ export const keyedUnsafe: {
 } = <K>(limits: MeterLimits & Naming): Keyed<K> => keyedBy(readOptions(limits))
 
 /** A new family each time. */
-const keyedBy = <K>(make: () => SharedLimiter): Keyed<K> => {
-  const limiters = new KeyedLimiters<K>(make)
+const keyedBy = <K>(make: ReturnType<typeof readOptions>): Keyed<K> => {
+  let changes: CheckedLimits | undefined
+  const limiters = new KeyedLimiters<K>(() => make(changes))
+  const meterOf = (key: K): Meter => ofLimitersAtUse(() => [limiters.of(key)])
+  const idle = Effect.callback<void>((resume) => {
+    const callOff = limiters.whenIdle(() => resume(Effect.void))
+    return Effect.sync(callOff)
+  })
   return {
-    for: (key) => ofLimitersAtUse(() => [limiters.of(key)]),
+    for: meterOf,
     get size() {
       return limiters.size
-    }
+    },
+    [Symbol.iterator]: () => limiters.entries.map(([key]): [K, Meter] => [key, meterOf(key)])[Symbol.iterator](),
+    delete: (key) =>
+      Effect.sync(() => {
+        const limiter = limiters.delete(key)
+        limiter?.refuseAll(closed)
+        return limiter !== undefined
+      }),
+    resize: (limits) =>
+      reading(
+        () => readLimits(limits),
+        (read, fiber) => {
+          throwIfPatient(make(), read)
+          changes = changed(changes ?? {}, read)
+          limiters.resize(read, ofFiber(fiber))
+          return Effect.void
+        }
+      ),
+    snapshot: Effect.withFiber((fiber) =>
+      Effect.succeed(new Map(limiters.entries.map(([key, limiter]) => [key, stateOf([limiter], fiber)])))
+    ),
+    idle,
+    drain: Effect.suspend(() => {
+      for (const limiter of limiters.end()) limiter.stopAccepting(closed)
+      return idle
+    }),
+    close: Effect.suspend(() => {
+      for (const limiter of limiters.end()) limiter.refuseAll(closed)
+      return idle
+    })
   }
 }
 

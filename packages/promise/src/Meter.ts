@@ -102,14 +102,41 @@ export interface Meter extends Disposal {
  *
  * @since 0.1.0
  */
-export interface KeyedMeter<in K> {
+export interface KeyedMeter<in out K> extends Disposal {
   /** The meter of a key. You may keep it: it stays valid, however long the key is not used. */
   readonly for: (key: K) => Meter
   /**
-   * How many keys are in use, or were used less than their longest window ago. Reading it changes nothing, and takes
-   * time in proportion to the number of keys that are kept.
+   * How many keys are in use: something runs or waits, or started less than their longest window ago, or their meter was
+   * paused, resized, drained or closed by itself. Reading it changes nothing, and takes time in proportion to the number of
+   * keys that are kept.
    */
   readonly size: number
+  /** The keys in use and their meters, as they are now. A key that is not in use behaves as one that has never been. */
+  readonly entries: () => IterableIterator<[key: K, meter: Meter]>
+  readonly [Symbol.iterator]: () => IterableIterator<[key: K, meter: Meter]>
+  /**
+   * Ends the meter of a key, as `close` of that meter does, and forgets it: calls that wait or run under it are cancelled and
+   * reject, and the next use of the key begins anew, with the limits of the family. A task that ignores its signal may still
+   * be running then. To let the calls finish, await `drain()` of the meter before. Returns whether the key was in use. The
+   * default reason is an `AbortError`.
+   */
+  readonly delete: (key: K, reason?: unknown) => boolean
+  /**
+   * Changes the given limits of all keys at once, also of those that are used later, and of those whose meters were resized by
+   * themselves. What waits and runs is treated as by `resize` of a meter.
+   */
+  readonly resize: (limits: MeterLimits) => void
+  /** The state of the meter of each key in use. */
+  readonly snapshot: () => ReadonlyMap<K, Snapshot>
+  /** Resolves as soon as nothing runs or waits under any key, and no call of a verb uses one. */
+  readonly idle: () => Promise<void>
+  /** Drains the meters of all keys, as `drain` of a meter does. Keys that are used later are refused as well. */
+  readonly drain: () => Promise<void>
+  /**
+   * Ends the meters of all keys, as `close` of a meter does. Keys that are used later are closed as well. `await using` closes
+   * the family at the end of the block.
+   */
+  readonly close: (reason?: unknown) => Promise<void>
 }
 
 /** The state of a meter. */

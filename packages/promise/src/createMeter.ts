@@ -1,10 +1,12 @@
 import { admission } from "fibermeter/engine"
 import { amap } from "./amap.ts"
 import { UnderMeter } from "./internal/arguments.ts"
-import { BaseMeter, readMeter } from "./internal/baseMeter.ts"
+import { aborted, BaseMeter, readLimits, readMeter, snapshotOf } from "./internal/baseMeter.ts"
 import { accept } from "./internal/errors.ts"
 import { limitersOf, meterCheck, withDefaults } from "./internal/meterOption.ts"
+import { host } from "./internal/host.ts"
 import { MeterLimiter } from "./internal/meterLimiter.ts"
+import { eventually } from "./internal/requests.ts"
 import type { KeyedMeter, Meter, MeterOptions } from "./Meter.ts"
 import { runAll } from "./runAll.ts"
 import { runAny } from "./runAny.ts"
@@ -61,7 +63,7 @@ export const combineMeters = (first: Meter, ...others: ReadonlyArray<Meter>): Me
  *
  * A slow key does not delay the others. The state of a key is dropped when it has been idle for longer than its longest
  * window, when it no longer makes a difference. This happens when other keys are used, without a timer. A key whose meter
- * was resized or closed is kept. Throws a `RangeError` or `TypeError` if a limit is invalid.
+ * was resized or closed by itself is kept, until it is deleted. Throws a `RangeError` or `TypeError` if a limit is invalid.
  *
  * @example
  * ```ts
@@ -77,12 +79,38 @@ export const combineMeters = (first: Meter, ...others: ReadonlyArray<Meter>): Me
  */
 export const createKeyedMeter = <K>(options: MeterOptions): KeyedMeter<K> => {
   const { defaults, limits } = readMeter(options)
-  const limiters = new admission.KeyedLimiters<K, MeterLimiter>((key) => new MeterLimiter(limits, key))
+  let current = limits
+  const limiters = new admission.KeyedLimiters<K, MeterLimiter>((key) => new MeterLimiter(current, key))
+  const meterOf = (key: K): Meter => new MeterWithVerbs(() => [limiters.of(key)], defaults)
+  const entries = () => limiters.entries.map(([key]): [K, Meter] => [key, meterOf(key)])[Symbol.iterator]()
+  const close = async (reason: unknown = aborted("the meters have been closed")): Promise<void> => {
+    await Promise.all(limiters.end().map((limiter) => limiter.close(reason)))
+  }
   return {
-    for: (key) => new MeterWithVerbs(() => [limiters.of(key)], defaults),
+    for: meterOf,
     get size() {
       return limiters.size
-    }
+    },
+    entries,
+    [Symbol.iterator]: entries,
+    delete: (key, reason = aborted("the meter has been deleted")) => {
+      const limiter = limiters.delete(key)
+      void limiter?.close(reason)
+      return limiter !== undefined
+    },
+    resize: (given) => {
+      const read = readLimits(given)
+      current = admission.changed(current, read)
+      limiters.resize(read, host())
+    },
+    snapshot: () => new Map(limiters.entries.map(([key, limiter]) => [key, snapshotOf([limiter])])),
+    idle: () => eventually((resolve) => void limiters.whenIdle(resolve)),
+    drain: async () => {
+      const reason = aborted("the meters have been closed")
+      await Promise.all(limiters.end().map((limiter) => limiter.drain(reason)))
+    },
+    close,
+    [Symbol.asyncDispose]: () => close()
   }
 }
 

@@ -50,7 +50,7 @@ const meterChecks = /* @__PURE__ */ once((): check.Checks => ({
 }))
 
 /** A copy of the limits of a meter. Throws if one is invalid. */
-const readLimits = (limits: unknown): CheckedLimits =>
+export const readLimits = (limits: unknown): CheckedLimits =>
   accept(check.required(times().meterLimits, limits)) as CheckedLimits
 
 /** The limits and the defaults of a new meter. Throws if one is invalid. */
@@ -241,11 +241,12 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
 
   readonly reconcile = (report: WindowReport): void => reconcile(this, report)
 
-  readonly snapshot = (): Snapshot => {
-    const { limiters } = this
-    const { opensIn, ...state } = admission.snapshotOf(limiters, host())
-    return { ...state, closed: limiters.some((limiter) => limiter.isClosed), nextStart: opensIn / 1_000_000 }
-  }
+  readonly snapshot = (): Snapshot => snapshotOf(this.limiters)
 }
 
-const aborted = (message: string): DOMException => new DOMException(message, "AbortError")
+export const snapshotOf = (limiters: ReadonlyArray<MeterLimiter>): Snapshot => {
+  const { opensIn, ...state } = admission.snapshotOf(limiters, host())
+  return { ...state, closed: limiters.some((limiter) => limiter.isClosed), nextStart: opensIn / 1_000_000 }
+}
+
+export const aborted = (message: string): DOMException => new DOMException(message, "AbortError")

@@ -45,6 +45,13 @@ interface Spending extends NamedWindow {
 /** A length of time in whole nanoseconds, rounded up. Checked already, and so read as milliseconds. */
 export const nanosOf = (time: Duration.Input): number => Math.ceil((time as number) * 1_000_000)
 
+/** Limits after a change of those that are given. */
+export const changed = <L extends Limits>(limits: L, given: Limits): L => ({
+  ...limits,
+  ...given,
+  windows: { ...limits.windows, ...given.windows }
+})
+
 /** The windows that are not `undefined`. */
 export const windowsOf = (windows: Limits["windows"] = {}): ReadonlyArray<readonly [string, WindowLimit]> =>
   Object.entries(windows).filter((each): each is [string, WindowLimit] => each[1] !== undefined)

@@ -9,6 +9,7 @@ import { gcraOf, resizedGcra } from "./gcra.ts"
 import { WaitLimit } from "../admission/overload.ts"
 import type { WaitLimits } from "../admission/overload.ts"
 import type { Waiter } from "../admission/types.ts"
+import type { Refusal } from "../admission/refusal.ts"
 import { amountOf, LocalLimiter, namedBy, nanosOf, windowsOf } from "./localLimiter.ts"
 import type { Limits, ReservationEntry } from "./localLimiter.ts"
 import { ReportedWindow } from "./reportedWindow.ts"
@@ -104,6 +105,13 @@ export class SharedLimiter extends LocalLimiter {
       if (name === reported) window.reconcile(remaining, now + nanosOf(resetAfter), now, own, sentAt)
   }
 
+  /** Accepts no more calls, and refuses what waits. What runs continues. */
+  refuseAll(refusal: Refusal): void {
+    this.stopAccepting(refusal)
+    // A refusal may have others refused.
+    for (const waiter of this.waiters) if (waiter.isWaiting) waiter.refuse(refusal)
+  }
+
   private limitWaiting(limits: WaitLimits): void {
     const { maxWaiting, overflow, waitTimeout } = limits
     if (maxWaiting === undefined && overflow === undefined && waitTimeout === undefined) return
@@ -111,12 +119,15 @@ export class SharedLimiter extends LocalLimiter {
     this.waitLimit.change(limits, this.waiters)
   }
 
-  /** Changes the limits that are given. What was taken before stays taken, and what waits may wait as long as before. */
-  resize(limits: Limits & WaitLimits, host: Host): void {
+  /**
+   * Changes the limits that are given. What was taken before stays taken, and what waits may wait as long as before.
+   * `isMade`: new limiters are made with these limits, too.
+   */
+  resize(limits: Limits & WaitLimits, host: Host, isMade = false): void {
     this.limitWaiting(limits)
     const { maxAtOnce = this.capacity, maxBurst = this.burst, maxPerSecond = this.rate, windows } = limits
     this.updateTime(host)
-    this.isResized = true
+    this.isResized ||= !isMade
     this.capacity = maxAtOnce
     if (maxPerSecond !== this.rate || maxBurst !== this.burst) {
       this.rate = maxPerSecond

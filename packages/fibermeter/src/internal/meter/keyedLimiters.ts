@@ -8,6 +8,9 @@
  * entry, and skip all gaps to find the first entry. With 100,000 keys in use that took 100 µs at each use.
  */
 import type { SharedLimiter } from "../limits/sharedLimiter.ts"
+import type { WaitLimits } from "../admission/overload.ts"
+import type { Limits } from "../limits/localLimiter.ts"
+import type { Host } from "../runtime/host.ts"
 
 /** The least limiters that are checked at each use: idle ones are dropped faster than new ones can be added. */
 const minChecks = 2
@@ -47,6 +50,8 @@ export class KeyedLimiters<K, G extends SharedLimiter = SharedLimiter> {
   private readonly links = new Map<K, Link<K, G>>()
   /** Begins and ends the list, which is in the order of the last use, or of the last check of one that had to stay. */
   private readonly ends = new Link<K, G>(undefined!, undefined!)
+  /** Once the family has ended, the limiter of all keys that have none. */
+  private last: G | undefined
 
   constructor(make: (key: K) => G) {
     this.make = make
@@ -54,14 +59,24 @@ export class KeyedLimiters<K, G extends SharedLimiter = SharedLimiter> {
 
   /** How many keys there are whose limiters differ from new ones. */
   get size(): number {
-    let size = 0
-    for (const { limiter } of this.links.values()) if (!limiter.isAsNew()) size++
-    return size
+    return this.entries.length
+  }
+
+  /** The keys whose limiters differ from new ones, in the order in which these were made. */
+  get entries(): ReadonlyArray<readonly [key: K, limiter: G]> {
+    return Array.from(this.links.values(), ({ key, limiter }) => [key, limiter] as const).filter(
+      ([, limiter]) => !limiter.isAsNew()
+    )
+  }
+
+  private get limiters(): ReadonlyArray<G> {
+    return Array.from(this.links.values(), ({ limiter }) => limiter)
   }
 
   of(key: K): G {
     let link = this.links.get(key)
     if (link === undefined) {
+      if (this.last !== undefined) return this.last
       link = new Link(key, this.make(key))
       this.links.set(key, link)
     } else {
@@ -71,6 +86,49 @@ export class KeyedLimiters<K, G extends SharedLimiter = SharedLimiter> {
     // Added only now, so that it is neither dropped nor checked.
     link.addBefore(this.ends)
     return link.limiter
+  }
+
+  /** Drops the limiter of a key, whatever its state. Returns it if it differs from a new one. */
+  delete(key: K): G | undefined {
+    const link = this.links.get(key)
+    if (link === undefined) return undefined
+    const isKept = !link.limiter.isAsNew()
+    this.drop(link)
+    return isKept ? link.limiter : undefined
+  }
+
+  /** Changes the limiters that there are. The caller changes those that will be made. */
+  resize(limits: Limits & WaitLimits, host: Host): void {
+    for (const limiter of this.limiters) limiter.resize(limits, host, true)
+  }
+
+  /** Makes no more limiters. Returns all that there are, with the one for all other keys. They have to be closed. */
+  end(): ReadonlyArray<G> {
+    this.last ??= this.make(undefined!)
+    for (const link of Array.from(this.links.values())) if (link.limiter.isAsNew()) this.drop(link)
+    return [...this.limiters, this.last]
+  }
+
+  /** Calls `f` as soon as all are idle at the same time, possibly at once. Returns what cancels that. */
+  whenIdle(f: () => void): () => void {
+    let { limiters } = this
+    let position = 0
+    let cancel: (() => void) | undefined
+    const look = (): void => {
+      while (limiters[position]?.isIdle === true) position++
+      const busy = limiters[position]
+      if (busy !== undefined) {
+        cancel = busy.whenIdle(look)
+        return
+      }
+      // Each has been idle, but not necessarily at the same time.
+      limiters = this.limiters
+      position = 0
+      if (limiters.every(({ isIdle }) => isIdle)) f()
+      else look()
+    }
+    look()
+    return () => cancel?.()
   }
 
   /** After `minLooks` it stops at the first that has to stay: most of those behind it were used later. */
