@@ -3,7 +3,7 @@
  * coarse and fine, and afterwards the meter must be as if tasks that did not start had never requested a start.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Duration, Effect, Exit, Fiber, Schedule, Semaphore } from "effect"
+import { Cause, Duration, Effect, Exit, Fiber, Metric, Schedule, Semaphore } from "effect"
 import { Meter, runOnEach } from "../../src/index.ts"
 import { busiest } from "../support/model.ts"
 import { ms, range, Spy } from "../support/Spy.ts"
@@ -122,6 +122,17 @@ const kinds: ReadonlyArray<Kind> = [
         expect(keys.size, "keys that are left").toBe(0)
       })
       return { meter: () => keys.for("a"), atOnce: 1, window: { limit: 2, per: 50, weight: 1 }, after }
+    }
+  },
+  {
+    name: "a name: gauges are back at zero",
+    make: () => {
+      const meter = Meter.makeUnsafe({ name: "swept", maxAtOnce: 2, maxPerSecond: 100 })
+      const after = Effect.map(Metric.snapshot, (all) => {
+        const gauges = all.filter(({ attributes, type }) => type === "Gauge" && attributes?.["meter"] === "swept")
+        for (const { id, state } of gauges) expect(state, id).toEqual({ value: 0 })
+      })
+      return { meter: () => meter, atOnce: 2, after }
     }
   },
   {

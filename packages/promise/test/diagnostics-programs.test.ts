@@ -1,0 +1,85 @@
+/**
+ * What is published of random programs adds up: each task that waits leaves the queue once, each start has one end, and the
+ * times are those between the messages.
+ */
+import { subscribe, unsubscribe } from "node:diagnostics_channel"
+import fc from "fast-check"
+import { expect, it } from "vitest"
+import type { MeterChannels } from "../src/index.ts"
+import { program, written } from "./random/program.ts"
+import { execute } from "./random/world.ts"
+import { expectNoUnhandledRejection, flush, useVirtualTime } from "./support.ts"
+
+useVirtualTime()
+expectNoUnhandledRejection()
+
+type Channel = keyof MeterChannels
+type Message = MeterChannels[Exclude<Channel, "fibermeter:pause">]
+
+/** The messages of one task at one of its meters, in the order in which they came. */
+type Story = ReadonlyArray<readonly [channel: Channel, message: Message]>
+
+/** The messages of a program, by task, for each of its meters. */
+const publishedBy = async (run: () => Promise<void>): Promise<ReadonlyArray<Story>> => {
+  const byTask = new Map<number, Array<[Channel, Message]>>()
+  const channels: ReadonlyArray<Channel> = [
+    "fibermeter:enqueue",
+    "fibermeter:start",
+    "fibermeter:end",
+    "fibermeter:refuse"
+  ]
+  const subscribers = channels.map((channel): [Channel, (message: unknown) => void] => [
+    channel,
+    (given) => {
+      const message = given as Message
+      const story = byTask.get(message.id) ?? []
+      byTask.set(message.id, story)
+      story.push([channel, message])
+    }
+  ])
+  for (const [channel, f] of subscribers) subscribe(channel, f)
+  try {
+    await run()
+    await flush()
+  } finally {
+    for (const [channel, f] of subscribers) unsubscribe(channel, f)
+  }
+  // A task under n meters is reported n times in a row.
+  return Array.from(byTask.values()).flatMap((story) => {
+    const meters = story.filter(([channel]) => channel === story[0]![0]).length
+    expect(story.length % meters).toBe(0)
+    const channels = story.map(([channel]) => channel)
+    expect(channels).toEqual(channels.filter((_, i) => i % meters === 0).flatMap((each) => Array(meters).fill(each)))
+    return Array.from({ length: meters }, (_, meter) => story.filter((_, i) => i % meters === meter))
+  })
+}
+
+const check = (story: Story): string => {
+  const channels = story.map(([channel]) => channel.replace("fibermeter:", ""))
+  const [first, second] = story.map(([, message]) => message)
+  const [end] = story.flatMap(([channel, message]) =>
+    channel === "fibermeter:end" ? [message as MeterChannels["fibermeter:end"]] : []
+  )
+  const left = (channels[0] === "enqueue" ? second : first) as MeterChannels["fibermeter:start"] | undefined
+  expect(left?.waitTime).toBe(channels[0] === "enqueue" ? left!.at - first!.at : undefined)
+  if (end !== undefined) expect(end.runTime).toBe(end.at - left!.at)
+  return channels.join(" ")
+}
+
+it("each task has a whole story", { timeout: 0 }, async () => {
+  const seen = new Map<string, number>()
+  await fc.assert(
+    fc.asyncProperty(program, async (drawn) => {
+      try {
+        for (const story of await publishedBy(() => execute(drawn))) {
+          const channels = check(story)
+          seen.set(channels, (seen.get(channels) ?? 0) + 1)
+        }
+      } catch (error) {
+        throw new Error(`${(error as Error).message}\n${written(drawn)}`, { cause: error })
+      }
+    }),
+    { numRuns: 200, seed: 20_261_128 }
+  )
+  expect(Array.from(seen.keys()).toSorted()).toEqual(["enqueue refuse", "enqueue start end", "refuse", "start end"])
+})
