@@ -70,6 +70,18 @@ describe("the work for a task does not grow with the number of tasks", () => {
       timed: 0
     },
     {
+      name: "a meter per item",
+      counts: sizes,
+      make: () => {
+        const hosts = Meter.keyedUnsafe<number>({ maxAtOnce: 2 })
+        return { meter: (_, index) => hosts.for(index % 100) }
+      },
+      // Each item asks for the meter of its key, which has a look at the clock to find keys that are not in use any more.
+      atOnce: { reads: 3 },
+      afterAStep: { steps: 1, fibers: 1, reads: 3 },
+      timed: 0
+    },
+    {
       name: "a meter from a semaphore",
       counts: fewer,
       make: () => ({ meter: Meter.fromSemaphore(Semaphore.makeUnsafe(10)) }),

@@ -385,7 +385,24 @@ describe("back-pressure (G6)", () => {
     expect(log.starts.length).toBe(20)
   })
 
-  it("an item whose meter opens while results are unread waits for the reader, and keeps no room for that time", async () => {
+  it("the time that an item waits for the reader does not count for room that is kept", async () => {
+    const log = new Log()
+    const { family, meter } = keyed({ maxAtOnce: 1 })
+    const { effect } = reading(
+      log,
+      amap(["a0", "a1", "b0", "c0", "d0"], (name) => log.task(name, name < "b" ? 100 : 10), { meter, maxUnread: 2 }),
+      1000
+    )
+    await log.play(
+      [0, effect],
+      [1005, Meter.metered(log.task("one", 100), family.for("a"))],
+      [1300, Meter.metered(log.task("two", 100), family.for("a"))]
+    )
+    // a1 has been first at its meter for 100 ms, and after the reader's turn at 1010 for 95 ms. At 1105 room is kept for half.
+    expect(log.starts).toEqual(["a0 0", "b0 0", "c0 10", "one 1005", "d0 1010", "two 1300", "a1 2010"])
+  })
+
+  it("an item whose meter opens while results are unread waits for the reader", async () => {
     const log = new Log()
     const { family, meter } = keyed({ maxAtOnce: 1 })
     const { effect, read } = reading(
@@ -566,9 +583,10 @@ describe("endings", () => {
           100
         )
       ],
-      [200, log.task("end")]
+      // Of the window, only what the first task has kept is taken.
+      [200, Meter.metered(log.task("next"), tokens, { cost: { tokens: 6 } })]
     )
-    expect(log.starts).toEqual(["end 200"])
+    expect(log.starts).toEqual(["next 200"])
     await expectIdle(log, tokens)
   })
 

@@ -99,6 +99,10 @@ export class AdmissionModel {
   /** The longest time for which each meter stayed closed to a waiter that was first there. */
   readonly longestClosed: Array<number>
   now = 0
+  /** Called when a task has started, with its name. */
+  onStart: (name: string) => void = () => {}
+  /** Meters at which no room is kept. */
+  readonly neverKeep = new Set<number>()
   /**
    * Room kept for two waiters, or permits kept at two meters, ended in the same instant. The rule does not specify which of
    * them is checked first.
@@ -132,7 +136,7 @@ export class AdmissionModel {
   }
 
   add(name: string, task: ModelTask): void {
-    this.at(task.at, () => this.arrive(name, task, () => {}))
+    this.at(task.at, () => this.arrive(name, task))
   }
 
   change({ at, drains, maxAtOnce, meter: index, pauses }: ModelChange): void {
@@ -161,7 +165,7 @@ export class AdmissionModel {
     }
   }
 
-  private at(at: number, happens: () => unknown): void {
+  at(at: number, happens: () => unknown): void {
     this.events.push({ at, happens })
   }
 
@@ -199,7 +203,8 @@ export class AdmissionModel {
     return queue
   }
 
-  private arrive(name: string, task: ModelTask, ended: () => void): void {
+  /** The task asks for its start now. */
+  arrive(name: string, task: ModelTask, ended = (): void => {}): void {
     const { inside, lane, lasts, leavesAt, meters, permits = 1, priority = 0, waitTimeout = Infinity } = task
     const arrived = this.now
     const started = (): void => {
@@ -217,6 +222,7 @@ export class AdmissionModel {
         if (inside === undefined) end()
         else this.arrive(`${name}.`, { at: this.now, ...inside }, end)
       })
+      this.onStart(name)
     }
     const queue = this.queueOf(meters, permits)
     const arrival = ++this.arrivals
@@ -379,7 +385,7 @@ export class AdmissionModel {
     const time = Math.max(1_000_000, Math.ceil(queue.closedFor / 2))
     const until = keeps === "for ever" ? Infinity : this.now + time
     this.noteTie(until, undefined, queue)
-    for (const index of open) {
+    for (const index of open.filter((each) => !this.neverKeep.has(each))) {
       const meter = this.meters[index]!
       const kept = { queue, until }
       meter.kept.push(kept)

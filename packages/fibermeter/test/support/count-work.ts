@@ -58,7 +58,33 @@ const meters: Readonly<Record<string, () => Meter.Meter<unknown>>> = {
     Meter.all(Meter.makeUnsafe({ maxPerSecond: 1e6 }), Meter.makeUnsafe({ maxPerSecond: 9e5 }))
 }
 
+/** Items of a hundred keys, in turn or one key after the other. */
+const byItem =
+  (keyOf: (index: number, count: number) => number, task: Effect.Effect<void>, maxAtOnce?: number): Scenario =>
+  (count) => {
+    const hosts = Meter.keyedUnsafe<number>({ maxAtOnce: 2 })
+    const all = Meter.makeUnsafe({ maxAtOnce: 50 })
+    const meter = (index: number) => [all, hosts.for(keyOf(index, count))]
+    return runOnEach(indices(count), () => task, { meter, maxAtOnce, maxPending: count })
+  }
+
+const inTurn = (index: number): number => index % 100
+const oneAfterTheOther = (index: number, count: number): number => Math.floor((index * 100) / count)
+
 const scenarios: Record<string, Scenario> = {
+  "items with a meter per item": byItem(inTurn, later),
+  "items with a meter per item, one key after the other": byItem(oneAfterTheOther, later),
+  "items with a meter per item, beside a limit of the call": byItem(oneAfterTheOther, later, 20),
+  "items with a meter per item, interrupted": (count) =>
+    Effect.gen(function* () {
+      const all = Meter.makeUnsafe({ maxAtOnce: 1 })
+      const hosts = Meter.keyedUnsafe<number>({ maxAtOnce: 2 })
+      const meter = (index: number) => [all, hosts.for(inTurn(index))]
+      const call = runOnEach(indices(count), () => Effect.never, { meter, maxPending: count })
+      const fiber = yield* Effect.forkChild(call)
+      while ((yield* Meter.snapshot(all)).waiting < count - 1) yield* Effect.yieldNow
+      yield* Fiber.interrupt(fiber)
+    }),
   "calls that share a meter": (count) => {
     const meter = Meter.makeUnsafe({ maxAtOnce: 3 })
     return Effect.forEach(indices(count), () => runOnEach([0, 1], () => later, { meter }), {

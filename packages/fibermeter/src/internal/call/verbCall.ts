@@ -142,7 +142,7 @@ export const makeRun = <A, B, E>(
   const meters = itemMeters(options)
   const shared = meters === undefined ? sharedLimiters((options.meter as Meters | undefined) ?? []) : []
   // After those, so that it is the youngest: `request.ts` relies on it.
-  const own = LocalLimiter.forCall(options, permits, meters !== undefined)
+  const own = LocalLimiter.forCall(options, permits, meters !== undefined && options.maxAtOnce !== undefined)
   // Between two reads, the fiber that reads a stream may be doing something else.
   const inside = callerIn(fiber, !(collector instanceof Feed))
   throwIfClosed({ limiters: shared, host, inside })
