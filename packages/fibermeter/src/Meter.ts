@@ -25,7 +25,7 @@ import type * as Semaphore from "effect/Semaphore"
 import { accept, attempt } from "./internal/input/accept.ts"
 import { times } from "./internal/call/verbCall.ts"
 import * as check from "./internal/input/validate.ts"
-import { closed } from "./internal/admission/errors.ts"
+import { refusalOf, closed } from "./internal/admission/errors.ts"
 import type { ExcessiveCost, ExcessivePermits, Overloaded, ScheduleEnded } from "./internal/admission/errors.ts"
 import { FiberRequest, yieldBefore } from "./internal/admission/fiberRequest.ts"
 import type { Ask } from "./internal/admission/fiberRequest.ts"
@@ -38,6 +38,9 @@ import type { WaitLimits } from "./internal/admission/overload.ts"
 import type { Cost, Reservation } from "./internal/admission/reservation.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import type { FiberHost } from "./internal/runtime/fiberHost.ts"
+import { external } from "./internal/limits/externalLimiter.ts"
+import type { ExternalStore } from "./internal/admission/types.ts"
+import { MeterStore, StoreError } from "./MeterStore.ts"
 import { KeyedLimiters } from "./internal/meter/keyedLimiters.ts"
 import { reconcile as reconcileWindows } from "./internal/meter/reconcile.ts"
 import { changed, nanosOf } from "./internal/limits/localLimiter.ts"
@@ -350,6 +353,83 @@ export const makeUnsafe: {
    */
   (limits: MeterLimits & Naming): Meter<Overloaded>
 } = (limits: MeterLimits & Naming): Meter => ofLimiters([readOptions(limits)()])
+
+/**
+ * Makes a meter that all processes share which use the same store and the same name: at most so many tasks at once, starts
+ * per second, and so much in each window, counted over all of them.
+ *
+ * **Details**
+ *
+ * All processes must have the same limits: a task fails with a `StoreError` that shows both if they differ. `resize` and
+ * `pause` reach all processes. `maxWaiting`, `waitTimeout`, priorities, lanes and `snapshot` concern the present process;
+ * `room` in a snapshot is empty. A task starts after at least one message to the store, so `meteredIfAvailable` runs a task
+ * only if a grant is at hand.
+ *
+ * At the end of the scope the meter accepts no more tasks, and gives back what it holds.
+ *
+ * **Gotchas**
+ *
+ * If the store does not hear of a process for a lease, others may use the permits that its tasks hold. The tasks are not
+ * interrupted; the store reports it.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ * import { MemoryStore } from "@fibermeter/redis/effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const github = yield* Meter.distributed("github", { maxAtOnce: 50, maxPerSecond: 1000 })
+ *   return yield* Meter.metered(Effect.succeed("ok"), github)
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStore.layer))) // => "ok"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const distributed: {
+  /**
+   * Makes a meter that all processes share which use the same store and the same name. Dies with a
+   * `Cause.IllegalArgumentError` if a limit is invalid, and with a `RangeError` if the store cannot have it.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  (name: string, limits: PatientLimits): Effect.Effect<Meter<StoreError>, never, MeterStore | Scope.Scope>
+  /**
+   * Makes a meter that all processes share which use the same store and the same name. It refuses calls with `Overloaded` if
+   * too many wait in this process, or wait too long.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  (name: string, limits: MeterLimits): Effect.Effect<Meter<Overloaded | StoreError>, never, MeterStore | Scope.Scope>
+} = (name: string, limits: MeterLimits): Effect.Effect<Meter<StoreError>, never, MeterStore | Scope.Scope> =>
+  Effect.flatMap(MeterStore, (store) =>
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.withFiber((fiber) =>
+          attempt(() => {
+            accept(check.name("the name", name))
+            const limiter = new StoreLimiter(readLimits(limits), new MeterMetrics(name))
+            limiter.connect(store as ExternalStore, name, ofFiber(fiber), (cause) =>
+              refusalOf(Cause.fail(new StoreError({ cause })))
+            )
+            return limiter
+          })
+        ),
+        (limiter) => {
+          limiter.stopAccepting(closed)
+          return Effect.promise(() => limiter.disconnect())
+        }
+      ),
+      (limiter) => ofLimiters<StoreError>([limiter])
+    )
+  )
+
+const StoreLimiter = /* @__PURE__ */ external(NamedLimiter)
 
 /**
  * Makes a meter of an Effect `Semaphore`: each task holds one of its permits while it runs.

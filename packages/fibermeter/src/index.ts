@@ -6,6 +6,7 @@
 export { amap } from "./amap.ts"
 export type { ItemOf, Items, ItemsError, ItemsServices } from "./Items.ts"
 export * as Meter from "./Meter.ts"
+export { MeterStore, StoreError } from "./MeterStore.ts"
 export type { AmapOptions, CostError, Options, RunAnyOptions } from "./Options.ts"
 export type { Progress } from "./Progress.ts"
 export { runAll } from "./runAll.ts"

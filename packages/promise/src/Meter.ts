@@ -182,10 +182,24 @@ export interface Snapshot {
  * first that has a default counts.
  */
 export interface MeterOptions extends MeterLimits, TaskOptions {
-  /** What messages on diagnostics channels call the meter. */
+  /** What messages on diagnostics channels call the meter, and with `store`, the name by which processes share it. */
   readonly name?: string | undefined
   /** The default of the option `priority`. */
   readonly priority?: number | undefined
+  /**
+   * Where the limits are kept, if several processes share them, such as `redisStore(client)` of `@fibermeter/redis`. All of
+   * them must have the same limits. The meter needs a `name`.
+   */
+  readonly store?: MeterStore | undefined
+}
+
+/**
+ * Keeps the limits of meters that several processes share. Made by `redisStore` or `memoryStore` of `@fibermeter/redis`.
+ */
+export interface MeterStore {
+  readonly version: 1
+  /** For the meter. */
+  readonly limit: (name: string, limits: any) => object
 }
 
 /** How many permits a task holds. */

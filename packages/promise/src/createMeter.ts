@@ -5,8 +5,9 @@ import { aborted, BaseMeter, readLimits, readMeter, snapshotOf } from "./interna
 import { accept } from "./internal/errors.ts"
 import { limitersOf, meterCheck, withDefaults } from "./internal/meterOption.ts"
 import { host } from "./internal/host.ts"
-import { MeterLimiter } from "./internal/meterLimiter.ts"
+import type { MeterLimiter } from "./internal/meterLimiter.ts"
 import { eventually } from "./internal/requests.ts"
+import { limiterOf } from "./internal/storeLimiter.ts"
 import type { KeyedMeter, Meter, MeterOptions } from "./Meter.ts"
 import { runAll } from "./runAll.ts"
 import { runAny } from "./runAny.ts"
@@ -30,7 +31,7 @@ import { runOnEach } from "./runOnEach.ts"
  */
 export const createMeter = (options: MeterOptions): Meter => {
   const { defaults, limits } = readMeter(options)
-  const limiters = [new MeterLimiter(limits)]
+  const limiters = [limiterOf(limits)]
   return new MeterWithVerbs(() => limiters, defaults)
 }
 
@@ -80,7 +81,13 @@ export const combineMeters = (first: Meter, ...others: ReadonlyArray<Meter>): Me
 export const createKeyedMeter = <K>(options: MeterOptions): KeyedMeter<K> => {
   const { defaults, limits } = readMeter(options)
   let current = limits
-  const limiters = new admission.KeyedLimiters<K, MeterLimiter>((key) => new MeterLimiter(current, key))
+  const limiters = new admission.KeyedLimiters<K, MeterLimiter>((key) => {
+    if (limits.store === undefined) return limiterOf(current, key)
+    // To other processes it has the limits that it was made with, and then it was resized.
+    const limiter = limiterOf(limits, key)
+    if (current !== limits) limiter.resize(current, host(), true)
+    return limiter
+  })
   const meterOf = (key: K): Meter => new MeterWithVerbs(() => [limiters.of(key)], defaults)
   const entries = () => limiters.entries.map(([key]): [K, Meter] => [key, meterOf(key)])[Symbol.iterator]()
   const close = async (reason: unknown = aborted("the meters have been closed")): Promise<void> => {

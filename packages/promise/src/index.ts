@@ -23,6 +23,7 @@ export type {
   KeyedMeter,
   Meter,
   MeterOptions,
+  MeterStore,
   MeterTask,
   Permit,
   Permits,

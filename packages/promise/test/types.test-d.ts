@@ -490,7 +490,7 @@ describe("the named types", () => {
     expectTypeOf<Parameters<typeof createMeter>>().toEqualTypeOf<[options: MeterOptions]>()
     expectTypeOf<keyof MeterLimits>().toEqualTypeOf<keyof Limits | "maxWaiting" | "waitTimeout" | "overflow">()
     expectTypeOf<keyof MeterOptions>().toEqualTypeOf<
-      keyof MeterLimits | "timeout" | "releaseOnTimeout" | "retry" | "priority" | "name"
+      keyof MeterLimits | "timeout" | "releaseOnTimeout" | "retry" | "priority" | "store" | "name"
     >()
   })
 })

@@ -1,6 +1,5 @@
 /**
- * The protocol of a meter that several processes share, and its stores. The meters themselves are not here yet: see the
- * README.
+ * Meters that several processes share, on Redis or Valkey: the stores, the protocol, and the sessions that speak it.
  */
 export { advance, step } from "./protocol/advance.ts"
 export type { Advanced } from "./protocol/advance.ts"
@@ -10,7 +9,12 @@ export { protocolVersion, slotAt } from "./protocol/message.ts"
 export type { Answer, Correction, Demand, Grant, Message, Report, Status } from "./protocol/message.ts"
 export type { State } from "./protocol/state.ts"
 export { StoreClock } from "./protocol/storeClock.ts"
+export { LeaseLostError, LimitsDifferError, ProtocolVersionError, StoreUnavailableError } from "./session/errors.ts"
+export type { Cost, ExternalLimit, Meter, MeterLimits, Store, Wish } from "./session/ExternalLimit.ts"
+export type { StoreEvent, StoreOptions } from "./session/options.ts"
+export type { SharedStore } from "./session/sharedStore.ts"
+export type { IoRedisClient, NodeRedisClient, RedisClient, RedisConnection } from "./store/clients.ts"
 export { memoryStore } from "./store/memoryStore.ts"
+export type { MemoryStoreOptions } from "./store/memoryStore.ts"
 export type { MeterStore } from "./store/MeterStore.ts"
 export { keyOf, redisStore } from "./store/redisStore.ts"
-export type { RedisConnection } from "./store/redisStore.ts"

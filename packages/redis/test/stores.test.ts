@@ -35,13 +35,13 @@ describe("the memory store", () => {
   })
 
   it("keeps nothing of a refused first message", async () => {
-    const store = memoryStore(() => 0)
+    const store = memoryStore({ now: () => 0 })
     expect((await store.exchange("one", wants("a", { version: 9 }))).status).toBe("version")
     expect((await store.exchange("one", wants("a"))).tick).toBe(1)
   })
 
   it("wakes the session that was granted something, as often as it listens, until it stops", async () => {
-    const store = memoryStore(() => 0)
+    const store = memoryStore({ now: () => 0 })
     const calls: Array<string> = []
     const listener = (): void => void calls.push("b")
     const stops = [store.onWake("one", "b", listener), store.onWake("one", "b", listener)]

@@ -28,14 +28,18 @@ import { PermitRun } from "./permitRun.ts"
 import type { Settle } from "./settle.ts"
 import { once } from "./once.ts"
 import { reconcile } from "./reconcile.ts"
+import { storeCheck } from "./storeLimiter.ts"
 import { times } from "./times.ts"
 import type { Checked } from "./times.ts"
 
 /** Options of calls that a meter has defaults for. */
-type Defaults = Omit<MeterOptions, keyof MeterLimits | "name">
+type Defaults = Omit<MeterOptions, keyof MeterLimits | "name" | "store">
 
 /** The limits of a meter, with durations of waits in milliseconds. */
 type CheckedLimits = Limits & admission.WaitLimits
+
+/** The same, with where they are kept. */
+export type StoredLimits = CheckedLimits & Pick<MeterOptions, "name"> & { readonly store?: admission.ExternalStore }
 
 const noDefaults: Checked<Defaults> = {}
 
@@ -46,6 +50,7 @@ const defaultChecks = /* @__PURE__ */ once(
 const meterChecks = /* @__PURE__ */ once((): check.Checks => ({
   ...times().meterLimits,
   ...defaultChecks(),
+  store: storeCheck,
   name: check.name
 }))
 
@@ -56,8 +61,10 @@ export const readLimits = (limits: unknown): CheckedLimits =>
 /** The limits and the defaults of a new meter. Throws if one is invalid. */
 export const readMeter = (
   options: unknown
-): { readonly limits: CheckedLimits & Pick<MeterOptions, "name">; readonly defaults: Checked<Defaults> } => {
-  const limits = accept(check.required(meterChecks(), options))
+): { readonly limits: StoredLimits; readonly defaults: Checked<Defaults> } => {
+  const limits = accept(check.required(meterChecks(), options)) as StoredLimits
+  // All meters without a name would be one.
+  if (limits.store !== undefined) accept(check.name("name", limits.name))
   publishMessages()
   const defaults = Object.entries(limits).filter(([name]) => Object.hasOwn(defaultChecks(), name))
   return { limits, defaults: defaults.length === 0 ? noDefaults : Object.fromEntries(defaults) }

@@ -75,7 +75,7 @@ export class MeterLimiter extends admission.SharedLimiter {
     this.paused(0)
   }
 
-  private paused(duration: number): void {
+  protected paused(duration: number): void {
     observation.observer?.publish("pause", [this], { duration })
   }
 
@@ -108,9 +108,14 @@ export class MeterLimiter extends admission.SharedLimiter {
     this.closed ??= { reason }
     // Waiters first, or they would get the permits of running tasks.
     this.clear(reason)
-    for (const call of this.activeCalls.members) abort(call, reason)
+    this.abortActive(reason)
     if (this.activeCalls.size > 0) await eventually((resolve) => (this.onEmpty ??= []).push(resolve))
     await callersNotified()
+  }
+
+  /** Ends the calls of which tasks run, or could. */
+  abortActive(reason: unknown): void {
+    for (const call of this.activeCalls.members) abort(call, reason)
   }
 
   /** Accepts no more calls, and closes the meter when all have ended. Resolves then. */
@@ -122,8 +127,8 @@ export class MeterLimiter extends admission.SharedLimiter {
   }
 
   /** Nothing starts here once the meter is closed, nor while its queue is cleared, whatever makes room meanwhile. */
-  override opensAt(waiter: admission.AdmissionRequest, kept: ReadonlyArray<admission.AdmissionRequest>): number {
-    return this.isClearing || this.closed !== undefined ? Infinity : super.opensAt(waiter, kept)
+  override opensForWaiter(waiter: admission.Waiter): number {
+    return this.isClearing || this.closed !== undefined ? Infinity : super.opensForWaiter(waiter)
   }
 
   override isAsNew(): boolean {

@@ -1,14 +1,11 @@
 /** Meters on Redis or Valkey, through any client that can send a command. */
 import { decodeAnswer, encodeMessage } from "../protocol/message.ts"
-import type { MeterStore } from "./MeterStore.ts"
+import type { StoreOptions } from "../session/options.ts"
+import { sharedStore } from "../session/sharedStore.ts"
+import type { SharedStore } from "../session/sharedStore.ts"
+import { connectionOf } from "./clients.ts"
+import type { RedisClient } from "./clients.ts"
 import { script } from "./script.ts"
-
-export interface RedisConnection {
-  /** Sends a command, given as its words, and resolves to the reply; rejects with an error reply. */
-  readonly send: (command: ReadonlyArray<string>) => Promise<unknown>
-  /** Subscribes to a channel, and returns a function that unsubscribes. */
-  readonly subscribe: (channel: string, listener: () => void) => () => void
-}
 
 /** The key of a meter. Any string is a name: what could end the hash tag, or looks like an escape, is escaped. */
 export const keyOf = (name: string): string => {
@@ -16,8 +13,15 @@ export const keyOf = (name: string): string => {
   return `fibermeter:{${escaped}}`
 }
 
-/** Makes a store on Redis 6.2 or later, or Valkey. */
-export const redisStore = ({ send, subscribe }: RedisConnection): MeterStore => {
+/**
+ * Makes a store on Redis 6.2 or later, or Valkey, for the option `store` of `createMeter`.
+ *
+ * `client` is a client of node-redis (`redis`) or `ioredis`, or an object that sends commands. The store opens one more
+ * connection, for wake-ups, by `client.duplicate()`. Throws a `TypeError` for anything else, and a `RangeError` or
+ * `TypeError` if an option is invalid.
+ */
+export const redisStore = (client: RedisClient, options: StoreOptions = {}): SharedStore => {
+  const { send, subscribe } = connectionOf(client)
   let sha: Promise<string> | undefined
   const load = (): Promise<string> => send(["SCRIPT", "LOAD", script]).then(String)
   const run = async (name: string, text: string): Promise<unknown> => {
@@ -30,16 +34,43 @@ export const redisStore = ({ send, subscribe }: RedisConnection): MeterStore => 
       throw error
     }
   }
-  return {
-    exchange: async (name, message) => {
-      const text = encodeMessage(message)
-      const reply = await run(name, text).catch((error: unknown) => {
-        // The script has not run, so it may.
-        if (error instanceof Error && error.message.startsWith("NOSCRIPT")) return run(name, text)
-        throw error
-      })
-      return decodeAnswer(String(reply))
+  const store = sharedStore(
+    {
+      exchange: async (name, message) => {
+        const text = encodeMessage(message)
+        const reply = await run(name, text).catch((error: unknown) => {
+          // The script has not run, so it may.
+          if (error instanceof Error && error.message.startsWith("NOSCRIPT")) return run(name, text)
+          throw error
+        })
+        return decodeAnswer(String(reply))
+      },
+      onWake: (name, session, listener) => subscribe(`${keyOf(name)}:${session}`, listener)
     },
-    onWake: (name, session, listener) => subscribe(`${keyOf(name)}:${session}`, listener)
+    options
+  )
+  let isChecked = false
+  return {
+    ...store,
+    limit: (name, limits) => {
+      const limit = store.limit(name, limits)
+      if (!isChecked) {
+        isChecked = true
+        void checkEviction(send, name, options.onEvent)
+      }
+      return limit
+    }
   }
+}
+
+/** A server that may evict keys may forget what has started: reported, since nothing else shows it before it happens. */
+const checkEviction = async (
+  send: (command: ReadonlyArray<string>) => Promise<unknown>,
+  meter: string,
+  onEvent: StoreOptions["onEvent"]
+): Promise<void> => {
+  // A user whose rights do not include this learns it from the documentation.
+  const info = await send(["INFO", "memory"]).catch(() => "")
+  const policy = /maxmemory_policy:(\S+)/.exec(String(info))?.[1]
+  if (policy !== undefined && policy !== "noeviction") onEvent?.({ type: "eviction", meter, policy })
 }

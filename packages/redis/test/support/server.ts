@@ -26,6 +26,7 @@ export const persistences = ["none", "aof"] as const
 export type Persistence = (typeof persistences)[number]
 
 interface Server {
+  readonly port: number
   readonly connect: () => Promise<Connection>
   readonly stop: () => Promise<void>
 }
@@ -56,6 +57,7 @@ const start = async (persistence: Persistence): Promise<Server> => {
   await first.send(["PING"])
   first.close()
   return {
+    port,
     connect: () => connect(port),
     stop: async () => {
       child.kill("SIGTERM")

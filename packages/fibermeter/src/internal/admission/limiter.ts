@@ -70,8 +70,8 @@ export abstract class Limiter implements Limit, Reservable {
   })
   /** How calls are refused that come from now on: set while the meter drains, and afterwards. */
   closing: Refusal | undefined
-  /** Why the limiter can never open again, if so. */
-  private failure: Refusal | undefined
+  /** Why the limiter can never open again, if so; a limiter of another package may. */
+  protected failure: Refusal | undefined
 
   /** The waiters that need this limiter alone. */
   readonly queue = new WaiterQueue()

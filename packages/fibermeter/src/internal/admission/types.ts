@@ -4,7 +4,7 @@
  * - A `Waiter` is a request for admission, as limiters see it: what it needs, how it ranks, and how it is admitted or refused.
  * - A `Limit` is what decides: when a request may start, what a start takes, and what its end gives back. `Limiter` puts a
  *   queue before a limit; `LocalLimiter`, `SemaphoreLimiter`, `ScheduleLimiter` and `ExternalLimiter` are the limits there are.
- * - An `ExternalLimit` is a limit that comes from another package, as one whose grants arrive from a store.
+ * - An `ExternalStore` makes limits that come from another package, as one whose grants arrive from a server.
  *
  * A limit opens by time or by an event. By time: `opensAt` gives an instant, and the limiter sets its timer. By an event, such
  * as the end of a task or a grant that has arrived: `opensAt` gives `Infinity`, and the event calls `Limiter.wake`.
@@ -123,39 +123,76 @@ export interface Nesting {
   breakDeadlock(): void
 }
 
-/** The version of `ExternalLimit` that this package understands. It rises with each change that breaks implementations. */
-export const externalLimitVersion = 1
+/** The version of `ExternalStore` that this package understands. It rises with each change that breaks implementations. */
+export const externalVersion = 1
+
+/** What a limit of another package has to know of a waiter. */
+export type Wish = Pick<Demand, "cost" | "permits" | "wanted">
+
+/** All limits of a meter, with `Infinity` for none; `per` is in milliseconds. */
+export interface ExternalLimits {
+  readonly maxAtOnce: number
+  readonly maxPerSecond: number
+  readonly maxBurst: number
+  readonly windows: Readonly<Record<string, { readonly limit: number; readonly per: number }>>
+}
 
 /**
- * A limit from another package, such as one whose grants arrive from a store. It is recognised by its members and its
- * `version`, not by a class: packages may contain copies of the engine, each with classes of its own.
- *
- * All times are nanoseconds from now, on the clock that is passed.
+ * Enforces the limits of meters in another package, such as one that shares them with other processes. It is recognised by its
+ * members and its `version`, not by a class: packages may contain copies of the engine, each with classes of its own.
  */
+export interface ExternalStore {
+  readonly version: typeof externalVersion
+  /** The limit of the meter of that name. Throws if it cannot have such limits. */
+  limit(name: string, limits: ExternalLimits): ExternalLimit
+}
+
+/** The meter, as an `ExternalLimit` sees it. All times are nanoseconds. */
+export interface ExternalMeter {
+  /** The time by a monotonic clock. */
+  now(): number
+  /** Calls `f` after that time, and returns what cancels that. */
+  after(nanos: number, f: () => void): () => void
+  /** The waiters that need no other limit first. Alike ones may be one, with their sum in `wanted`. */
+  wishes(): ReadonlyArray<Wish>
+  /** To be called whenever the limit may have opened, as when a grant has arrived. */
+  wake(): void
+  /** Waiters are refused with this error, now and until `recover`. */
+  fail(error: unknown): void
+  recover(): void
+  /** The limits have been changed elsewhere. */
+  resized(limits: ExternalLimits): void
+  /** Tasks that run have lost what they hold. */
+  interrupt(error: unknown): void
+}
+
+/** The limits of one meter, enforced by another package. All times are nanoseconds. */
 export interface ExternalLimit {
-  readonly version: typeof externalLimitVersion
-  /** How many permits there are; `Infinity` if it limits only how often tasks start. */
-  readonly capacity: number
-  /** The names by which costs are counted. */
-  readonly names: Iterable<string>
+  /** Whether the meter is paused, as far as that is known. */
+  readonly isPaused: boolean
+  /** Called once, before all else. */
+  attach(meter: ExternalMeter): void
   /**
-   * Called once, before all else. `wake` is to be called whenever the limit may have opened, as when a grant has arrived;
-   * `fail`, when it can never open again.
+   * In how many nanoseconds the limit opens to a waiter: 0 or less for now, `Infinity` if it will call `wake`. It is called
+   * before each decision, so it is where a limit learns that something is wanted, and asks for grants.
    */
-  attach(events: { readonly wake: () => void; readonly fail: (error: unknown) => void }): void
-  /**
-   * In how many nanoseconds the limit opens to a demand: 0 or less for now, `Infinity` if it will call `wake`. It is called
-   * before each decision, so it is where a limit learns what is wanted, and asks for grants.
-   */
-  opensIn(demand: Demand, clock: Host["clock"]): number
+  opensIn(wish: Wish): number
   /** Takes a grant, in the step in which `opensIn` found the limit open. What it returns is passed to the next two. */
-  take(demand: Demand): unknown
-  /** The task has been called. */
+  take(wish: Wish): unknown
+  /** The task has been called. A call that ends between its admission and its start never says so. */
   started(grant: unknown): void
   /** The task has cost something else than was taken. */
   correct(grant: unknown, cost: Cost): void
   /** A task has ended that held so many permits. Whose grant it was makes no difference. */
   ended(permits: number): void
+  /** There is one more waiter. */
+  added(): void
   /** Nothing is wanted any more: grants that were not used can be returned. */
   rest(): void
+  /** Nothing starts for that time, or until it is called with 0. */
+  pause(nanos: number): void
+  /** Changes the limits. Throws if that is not possible. */
+  resize(limits: ExternalLimits): void
+  /** The meter is not used any more. */
+  close(): Promise<void>
 }

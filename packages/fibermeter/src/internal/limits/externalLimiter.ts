@@ -1,74 +1,172 @@
 /**
- * The limiter of a limit from another package: see `ExternalLimit`.
+ * The limiter of a meter whose limits another package enforces, such as one that processes share on a store: see
+ * `ExternalLimit`. It has the limits for what does not depend on others (which tasks are impossible, the names of windows,
+ * snapshots, limits on waiting), and asks the other package when a task may start.
+ *
+ * A function of the class that it extends: the limiters of the facade's meters have more to them than those of core.
  */
-import { Limiter } from "../admission/limiter.ts"
 import type { Refusal } from "../admission/refusal.ts"
 import type { Cost } from "../admission/reservation.ts"
-import { sharing } from "../admission/sharing.ts"
-import { externalLimitVersion } from "../admission/types.ts"
-import type { ExternalLimit, Waiter } from "../admission/types.ts"
+import { externalVersion } from "../admission/types.ts"
+import type { ExternalLimit, ExternalStore, Waiter, Wish } from "../admission/types.ts"
+import type { WaitLimits } from "../admission/overload.ts"
+import { after } from "../runtime/host.ts"
+import type { Host } from "../runtime/host.ts"
+import { windowsOf } from "./localLimiter.ts"
+import type { Limits } from "./localLimiter.ts"
+import type { CurrentLimits, SharedLimiter } from "./sharedLimiter.ts"
 
-/** Throws a `TypeError` if the limit is of another version. */
-const checkVersion = ({ version }: { readonly version: unknown }): void => {
-  if (version === externalLimitVersion) return
-  throw new TypeError(
-    `this limit has version ${String(version)} of the interface, but ${externalLimitVersion} is needed: install versions of both packages that fit together`
-  )
+/** How many waiters with a cost, a lane or several permits are reported at a time. */
+const reportedAtMost = 256
+
+/** What a limiter of this kind can do beside others. */
+export interface External {
+  /** To be called once, before all else. `refusalOf` makes a refusal of the error with which the limit fails. */
+  connect(store: ExternalStore, name: string, host: Host, refusalOf: (error: unknown) => Refusal): void
+  /** The meter is not used any more. Resolves when the other package has given back what it held. */
+  disconnect(): Promise<void>
+  /** Tasks that run have lost what they hold. */
+  onLost(error: unknown): void
 }
 
-export class ExternalLimiter extends Limiter {
-  override readonly sharing = sharing
-  /** A grant may have to be asked for before the limit is open, and is not kept while the request waits for others. */
-  override readonly canKeep = false
-  readonly isTimed = true
-  private readonly limit: ExternalLimit
+type LimiterClass<L, A extends ReadonlyArray<any>> = new (...args: A) => L
 
-  /** `refusalOf` makes a refusal of the error with which the limit fails. */
-  constructor(limit: ExternalLimit, refusalOf: (error: unknown) => Refusal) {
-    super()
-    checkVersion(limit)
-    this.limit = limit
-    limit.attach({ wake: () => this.wake(), fail: (error) => this.fail(refusalOf(error)) })
-  }
+export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
+  Base: LimiterClass<L, A>
+): LimiterClass<L & External, A> => {
+  class ExternalLimiter extends (Base as unknown as LimiterClass<SharedLimiter, any>) implements External {
+    /** A grant may have to be asked for before the limit is open, and is not kept while the request waits for others. */
+    override readonly canKeep = false
+    private limit!: ExternalLimit
 
-  override get isShared(): boolean {
-    return true
-  }
+    connect(store: ExternalStore, name: string, host: Host, refusalOf: (error: unknown) => Refusal): void {
+      const { version } = store
+      if (version !== externalVersion) {
+        throw new TypeError(
+          `this store has version ${String(version)} of the interface, but ${externalVersion} is needed: install versions of both packages that fit together`
+        )
+      }
+      this.limit = store.limit(name, this.limits)
+      this.limit.attach({
+        now: () => Number(host.clock.monotonicTimeNanosUnsafe()),
+        after: (nanos, f) => after(host, nanos / 1_000_000, f),
+        wishes: () => this.wishes(),
+        wake: () => this.wake(),
+        fail: (error) => this.fail(refusalOf(error)),
+        recover: () => {
+          this.failure = undefined
+        },
+        resized: (limits) => super.resize(limits, host),
+        interrupt: (error) => this.onLost(error)
+      })
+    }
 
-  get capacity(): number {
-    return this.limit.capacity
-  }
+    disconnect(): Promise<void> {
+      return this.limit.close()
+    }
 
-  get names(): Iterable<string> {
-    return this.limit.names
-  }
+    onLost(_error: unknown): void {}
 
-  opensAt(waiter: Waiter): number {
-    return this.time.now + this.limit.opensIn(waiter, waiter.host.clock)
-  }
+    override get isShared(): boolean {
+      return true
+    }
 
-  /** A limit that has to be asked is known to be open only while a request waits. */
-  nextOpening(): number {
-    return this.permitsInUse < this.capacity ? -Infinity : Infinity
-  }
+    override get isTimed(): boolean {
+      return true
+    }
 
-  take(waiter: Waiter): unknown {
-    return this.limit.take(waiter)
-  }
+    protected override canOpen(): boolean {
+      return true
+    }
 
-  override confirmStart(grant: unknown): void {
-    this.limit.started(grant)
-  }
+    override opensAt(waiter: Waiter): number {
+      return this.time.now + this.limit.opensIn(waiter)
+    }
 
-  override correct(grant: unknown, cost: Cost): void {
-    this.limit.correct(grant, cost)
-  }
+    /** A limit that has to be asked is known to be open only while a request waits. */
+    override nextOpening(): number {
+      return this.permitsInUse < this.capacity && !this.limit.isPaused ? -Infinity : Infinity
+    }
 
-  override release(permits: number): void {
-    this.limit.ended(permits)
-  }
+    override take(waiter: Waiter): unknown {
+      return this.limit.take(waiter)
+    }
 
-  override onIdle(): void {
-    this.limit.rest()
+    override confirmStart(grant: unknown): void {
+      this.limit.started(grant)
+    }
+
+    override correct(grant: unknown, cost: Cost): void {
+      this.limit.correct(grant, cost)
+    }
+
+    override release(permits: number): void {
+      this.limit.ended(permits)
+    }
+
+    override countWaiter(waiter: Waiter, by: 1 | -1): void {
+      super.countWaiter(waiter, by)
+      if (by > 0) this.limit.added()
+    }
+
+    override isAsNew(): boolean {
+      return super.isAsNew() && !this.limit.isPaused
+    }
+
+    override dropped(): void {
+      // Otherwise it is closed when its tasks have ended.
+      if (this.isIdle) void this.disconnect()
+    }
+
+    override onBlocked(): void {}
+
+    override onIdle(): void {
+      this.limit.rest()
+    }
+
+    override isPaused(): boolean {
+      return this.limit.isPaused
+    }
+
+    override pause(_host: Host, nanos: number): void {
+      this.limit.pause(nanos)
+    }
+
+    override resume(): void {
+      this.limit.pause(0)
+    }
+
+    /** What other processes have spent is not known here. */
+    override roomByWindow(): Readonly<Record<string, number>> {
+      return {}
+    }
+
+    override resize(limits: Limits & WaitLimits, host: Host, isMade?: boolean): void {
+      const { maxAtOnce, maxBurst, maxPerSecond, windows } = this.limits
+      const changed: Record<string, CurrentLimits["windows"][string]> = {}
+      // Checked already, and so in milliseconds.
+      for (const [name, { limit, per }] of windowsOf(limits.windows)) changed[name] = { limit, per: per as number }
+      this.limit.resize({
+        maxAtOnce: limits.maxAtOnce ?? maxAtOnce,
+        maxBurst: limits.maxBurst ?? maxBurst,
+        maxPerSecond: limits.maxPerSecond ?? maxPerSecond,
+        windows: { ...windows, ...changed }
+      })
+      super.resize(limits, host, isMade)
+    }
+
+    private wishes(): ReadonlyArray<Wish> {
+      const { queue, sets } = this
+      const { first } = queue
+      const wishes: Array<Wish> = Array.from(sets?.standing.all ?? [], (set) => set.first)
+      if (first === undefined) return wishes
+      // Alike, and maybe a hundred thousand.
+      if (this.costsWaiting === 0 && !queue.isRanked) {
+        wishes.push({ cost: undefined, permits: first.permits, wanted: queue.size - 1 + first.wanted })
+        return wishes
+      }
+      return wishes.concat(queue.members.slice(0, reportedAtMost))
+    }
   }
+  return ExternalLimiter as unknown as LimiterClass<L & External, A>
 }

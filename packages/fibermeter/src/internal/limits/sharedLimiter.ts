@@ -77,6 +77,9 @@ export class SharedLimiter extends LocalLimiter {
     return !this.isResized && this.closing === undefined && this.isIdle && past <= this.time.now
   }
 
+  /** A family of meters has dropped this. */
+  dropped(): void {}
+
   override startsIn(waiter: Waiter, before: number): number {
     if (!this.isTimed) return 0
     this.updateTime(waiter.host)

@@ -150,5 +150,6 @@ export class KeyedLimiters<K, G extends SharedLimiter = SharedLimiter> {
   private drop(link: Link<K, G>): void {
     link.remove()
     this.links.delete(link.key)
+    link.limiter.dropped()
   }
 }

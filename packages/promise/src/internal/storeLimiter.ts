@@ -1,0 +1,61 @@
+/**
+ * The limiter of a meter on a store, which brings along what enforces its limits. Only the interface is here.
+ */
+import { admission, check } from "fibermeter/engine"
+import type { runtime } from "fibermeter/engine"
+import type { StoredLimits } from "./baseMeter.ts"
+import { accept } from "./errors.ts"
+import { host } from "./host.ts"
+import { MeterLimiter } from "./meterLimiter.ts"
+
+/** A function, so that nothing is done while this module is loaded. */
+const makeClass = () =>
+  class StoreLimiter extends admission.external(MeterLimiter) {
+    override onLost(error: unknown): void {
+      this.abortActive(error)
+    }
+
+    override pause(host: runtime.Host, nanos: number): void {
+      super.pause(host, nanos)
+      this.paused(nanos / 1_000_000)
+    }
+
+    override resume(): void {
+      super.resume()
+      this.paused(0)
+    }
+
+    override async close(reason: unknown): Promise<void> {
+      await super.close(reason)
+      await this.disconnect()
+    }
+
+    override async drain(reason: unknown): Promise<void> {
+      await super.drain(reason)
+      await this.disconnect()
+    }
+  }
+
+let StoreLimiter: ReturnType<typeof makeClass> | undefined
+
+/** Reads an option that is a store, of any version. */
+export const storeCheck: check.Checks[string] = (name, value) =>
+  check.kind(
+    "a store, such as redisStore(client)",
+    (value): value is object => check.isObject(value) && typeof value["limit"] === "function"
+  )(name, value)
+
+/** The limiter of a new meter, or of one of a family. Throws if its store cannot have these limits. */
+export const limiterOf = (limits: StoredLimits, key?: unknown): MeterLimiter => {
+  const { name, store } = limits
+  if (store === undefined) return new MeterLimiter(limits, key)
+  StoreLimiter ??= makeClass()
+  const limiter = new StoreLimiter(limits, key)
+  // A key is part of the name, and a number another key than its text.
+  if (key !== undefined) accept(check.kind("a string or a number with a store", isName)("a key", key))
+  const full = key === undefined ? name! : `${name}/${JSON.stringify(key)}`
+  limiter.connect(store, full, host(), (cause) => ({ _tag: "Failure", cause }))
+  return limiter
+}
+
+const isName = (key: unknown): key is string | number => typeof key === "string" || typeof key === "number"

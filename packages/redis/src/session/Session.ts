@@ -1,0 +1,783 @@
+/**
+ * One process on one meter: asks the store for grants, and starts tasks in them. It does what `docs/protocol.md` says of a
+ * session, and knows no client and no timers of its own.
+ *
+ * - **One message in flight.** What there is to say is gathered meanwhile. A message that is not answered is sent again, as it
+ *   is. Each cause of a message (`speakSoon`) waits for the end of the step, so that what happens in one step is one message.
+ * - **Demand is a comparison.** Each message is preceded by one of what the meter's waiters want with what has been asked for
+ *   and what is granted already (`compare`): the difference is new demand, or demand withdrawn. So a waiter that leaves needs
+ *   no notice, and nothing has to be kept for a waiter.
+ * - **Slots** are used in the order of their grants. One that has passed, that a pause has revoked, or that no waiter wants
+ *   is given up: its permits are given back with the next message, and what still waits is declared again with the arrival
+ *   number that it had.
+ * - **Leases.** When the lease is over, the session is void: it begins anew under another name, with the permits that its tasks
+ *   still hold, and the demand that waits.
+ * - **One timer**, for the earliest of: the promised visit, the end of the lease, the next attempt, slots that expire.
+ *
+ * Times are microseconds of the meter's clock, and those of slots of the store's.
+ */
+import type { Limits, Terms } from "../protocol/limits.ts"
+import { encodeLimits, termsOf } from "../protocol/limits.ts"
+import type { Answer, Correction, Grant, Message, Report } from "../protocol/message.ts"
+import { protocolVersion, slotAt } from "../protocol/message.ts"
+import { drift, StoreClock } from "../protocol/storeClock.ts"
+import type { MeterStore } from "../store/MeterStore.ts"
+import { LeaseLostError, LimitsDifferError, ProtocolVersionError, StoreUnavailableError } from "./errors.ts"
+import type { Cost, ExternalLimit, Meter, MeterLimits, Wish } from "./ExternalLimit.ts"
+import { decodeLimits, isAlike, meterLimits, protocolLimits } from "./meterLimits.ts"
+import type { Options } from "./options.ts"
+
+/** The longest time between the last look at the clock and the start of a task, of which the proof knows. */
+const guard = 2_000
+/** Without an answer for this long, the store is out of reach. */
+const outageAfter = 1_000_000
+/** An attempt that has not been answered is repeated after this time, then after twice as long, and so on. */
+const patience = 1_000_000
+const longestPatience = 30_000_000
+/** After an error, the next attempt comes after this time, then after twice as long, up to a second. */
+const leastBackoff = 10_000
+const longestBackoff = 1_000_000
+/** How long grants are kept that no waiter wants: a caller that runs one task after another wants the next at once. */
+const restTime = 5_000
+/** How long the last message of a closed session is waited for. */
+const farewell = 1_000_000
+/** How many leases, beside its quarantine, the store keeps a state without messages. */
+const leasesKept = 10
+/** The longest pause: about 30 years. */
+const longestPause = 1e15
+
+/** Tasks that ask for the same. */
+interface Shape {
+  readonly key: string
+  readonly weight: number
+  /** By the windows of the protocol's limits. */
+  readonly costs: ReadonlyArray<number>
+}
+
+/** Demand that the store knows, or is about to. */
+interface Batch {
+  readonly shape: Shape
+  /** 0 until the store has given it. */
+  arrival: number
+  /** Not granted. */
+  count: number
+}
+
+/** A grant whose slots have not all been used or given up. */
+interface Held {
+  readonly grant: Grant
+  readonly shape: Shape
+  readonly arrival: number
+  /** Slots, without those at the end that were given up. */
+  count: number
+  next: number
+  /** Tasks that are just being started. */
+  starting: number
+  unused: number
+  late: number
+}
+
+/** A slot that a task starts in. */
+interface Taken {
+  readonly held: Held
+  readonly slot: number
+  readonly generation: number
+  /** As granted, and as corrected. */
+  readonly costs: Array<number>
+}
+
+interface InFlight {
+  readonly message: Message
+  /** When it was sent first. */
+  readonly sent: number
+  /** What it says of a pause. */
+  readonly pausing: { readonly until: number } | undefined
+  attempts: number
+}
+
+/** What is next to be done, and when: `Infinity` for never. */
+interface Agenda {
+  /** A message, even if it says nothing: it renews the lease, and fetches grants. */
+  visit: number
+  /** A message, if there is something to say. */
+  look: number
+  /** Another attempt at the message in flight. */
+  attempt: number
+}
+
+export class Session implements ExternalLimit {
+  private readonly store: MeterStore
+  private readonly name: string
+  private readonly options: Options
+  private readonly newId: () => string
+  private limits: Limits
+  private terms: Terms
+  /** The text that this process was configured with. */
+  private readonly configured: string
+  /** The limits of the last answer that had any. */
+  private resized = ""
+  private revision = 0
+  private meter!: Meter
+  private clock = new StoreClock()
+  private id = ""
+  private unsubscribe: (() => void) | undefined
+  private seq = 0
+  private generation = 0
+  private tick = 0
+  private answeredAt = -Infinity
+  private leaseEnds = Infinity
+  /** In how long the store has last said that a message is worth while; 0 for never. */
+  private lastVisit = 0
+  /** When the first of the messages was sent that the store has not answered since; `Infinity` if there is none. */
+  private silentSince = Infinity
+  private inFlight: InFlight | undefined
+  private isSoon = false
+  private isDown = false
+  /** Of the store's client. */
+  private lastError: unknown
+  private isRefused = false
+  /** `close` has been called: the session ends when no task holds anything. */
+  private isLeaving = false
+  /** Resolves what `close` has returned. */
+  private closed: (() => void) | undefined
+  private isClosed = false
+  private readonly agenda: Agenda = { visit: Infinity, look: Infinity, attempt: Infinity }
+  private timerAt = Infinity
+  private cancelTimer: (() => void) | undefined
+  private lastBatch = 0
+  private readonly batches = new Map<number, Batch>()
+  private held: Array<Held> = []
+  /** Arrival numbers of slots that were given up, by shape. */
+  private readonly arrivals = new Map<string, Array<number>>()
+  private reports: Array<Report> = []
+  private corrections: Array<Correction> = []
+  private endedPermits = 0
+  /** Permits of the tasks that run. */
+  private running = 0
+  /** The store's time until which the meter is paused. */
+  private pausedUntil = 0
+  /** A pause that the store does not know yet: until then by the meter's clock; -1 to resume. */
+  private pausing: { readonly until: number } | undefined
+  private resizing = ""
+
+  constructor(store: MeterStore, name: string, limits: MeterLimits, options: Options, newId: () => string) {
+    this.store = store
+    this.name = name
+    this.options = options
+    this.newId = newId
+    this.limits = protocolLimits(limits, options.lease * 1_000)
+    this.configured = encodeLimits(this.limits)
+    this.terms = termsOf(this.configured)
+  }
+
+  attach(meter: Meter): void {
+    this.meter = meter
+  }
+
+  // What the meter asks for
+
+  get isPaused(): boolean {
+    return this.pausing === undefined ? this.clock.least(this.now) < this.pausedUntil : this.pausing.until > this.now
+  }
+
+  opensIn(wish: Wish): number {
+    if (this.isPausing) return Infinity
+    const now = this.now
+    if (this.isLeaseOver(now)) this.loseLease()
+    this.dropLate(now)
+    const held = this.fitting(wish)
+    if (held === undefined) {
+      // What waits already is declared with the next visit; a wait for the end of a pause is one, too.
+      if (this.batches.size === 0) this.speakSoon()
+      return Infinity
+    }
+    const slot = slotAt(held.grant, held.next)
+    if (this.clock.least(now) >= slot) return 0
+    // Rounded up, so that the timer is not early.
+    return Math.max(1, Math.ceil((this.clock.reaches(slot) - now) * 1_000))
+  }
+
+  take(wish: Wish): Taken {
+    const held = this.fitting(wish)!
+    const { grant, shape } = held
+    const slot = slotAt(grant, held.next++)
+    held.starting++
+    if (grant.weight > 0) {
+      const weight = this.weightOf(wish)
+      this.running += weight
+      if (grant.weight > weight) this.giveBack(grant.weight - weight)
+    }
+    const taken: Taken = { held, slot, generation: this.generation, costs: [...shape.costs] }
+    const costs = this.costsOf(wish.cost)
+    if (costs.some((cost, index) => cost !== shape.costs[index])) this.correctTo(taken, costs)
+    return taken
+  }
+
+  started(grant: unknown): void {
+    const { held, slot } = grant as Taken
+    const late = Math.ceil(this.clock.most(this.now) - slot)
+    held.starting--
+    held.late = Math.max(held.late, late)
+    if (late > this.terms.slack) this.tell({ type: "stalled", meter: this.name, by: (late - this.terms.slack) / 1_000 })
+    this.reportIfOver(held)
+  }
+
+  correct(grant: unknown, cost: Cost): void {
+    const taken = grant as Taken
+    this.correctTo(
+      taken,
+      this.limits.windows.map(({ name }, index) => (Object.hasOwn(cost, name) ? cost[name]! : taken.costs[index]!))
+    )
+  }
+
+  ended(permits: number): void {
+    if (this.terms.permits === 0) return
+    this.running -= permits
+    this.giveBack(permits)
+  }
+
+  added(): void {
+    // The order of arrival at the store is that of waiters to within this time.
+    this.lookBy(this.now + this.terms.horizon / 2)
+  }
+
+  rest(): void {
+    if (this.batches.size > 0 || this.held.length > 0) this.lookBy(this.now + restTime)
+  }
+
+  pause(nanos: number): void {
+    this.pausing = { until: nanos === 0 ? -1 : this.now + Math.min(nanos / 1_000, longestPause) }
+    this.speakSoon()
+  }
+
+  resize(limits: MeterLimits): void {
+    const next = protocolLimits(limits, this.limits.lease)
+    if (!isAlike(this.limits, next)) {
+      throw new TypeError("resize can change the numbers of a meter on a store, but neither add nor lift a limit")
+    }
+    this.resizing = encodeLimits(next)
+    this.speakSoon()
+  }
+
+  close(): Promise<void> {
+    this.isLeaving = true
+    if (this.seq === 0 || this.isRefused || this.isClosed) {
+      this.end()
+      return Promise.resolve()
+    }
+    return new Promise((resolve) => {
+      // A store that is out of reach must not keep the program: the end of the lease frees what is held.
+      const cancel = this.meter.after(farewell * 1_000, () => this.end())
+      this.closed = () => {
+        cancel()
+        resolve()
+      }
+      this.speakSoon()
+    })
+  }
+
+  private end(): void {
+    this.closed?.()
+    this.closed = undefined
+    // Tasks that run on have to be accounted for.
+    if (this.running > 0 && !this.isRefused) return
+    this.isClosed = true
+    this.inFlight = undefined
+    this.unsubscribe?.()
+    this.unsubscribe = undefined
+    this.cancelTimer?.()
+    this.cancelTimer = undefined
+    this.timerAt = Infinity
+  }
+
+  // Slots
+
+  private get now(): number {
+    return this.meter.now() / 1_000
+  }
+
+  /** Whether a pause is under way to the store: nothing starts before the answer says when it ends. */
+  private get isPausing(): boolean {
+    return this.pausing !== undefined && this.pausing.until > 0
+  }
+
+  private weightOf({ permits }: Wish): number {
+    return this.terms.permits === 0 ? 0 : permits
+  }
+
+  private costsOf(cost: Cost | undefined): ReadonlyArray<number> {
+    return this.limits.windows.map(({ name }) => (cost !== undefined && Object.hasOwn(cost, name) ? cost[name]! : 1))
+  }
+
+  private shapeOf(wish: Wish): Shape {
+    const weight = this.weightOf(wish)
+    const costs = this.costsOf(wish.cost)
+    return { key: `${weight}/${costs.join()}`, weight, costs }
+  }
+
+  /** The first grant with a slot that is large enough for the task. */
+  private fitting(wish: Wish): Held | undefined {
+    if (this.held.length === 0) return undefined
+    const weight = this.weightOf(wish)
+    const costs = this.costsOf(wish.cost)
+    return this.held.find(
+      ({ count, grant, next, shape }) =>
+        next < count && grant.weight >= weight && costs.every((cost, index) => cost <= shape.costs[index]!)
+    )
+  }
+
+  /** Gives up the slots in which no task can start any more. */
+  private dropLate(now: number): void {
+    const latest = this.clock.most(now) - this.terms.slack + guard
+    for (let index = 0; index < this.held.length; index++) {
+      const held = this.held[index]!
+      let slot = 0
+      let by = 0
+      while (held.next < held.count && (slot = slotAt(held.grant, held.next)) < latest) {
+        by = latest - slot
+        this.giveUp(held)
+      }
+      if (by > 0) this.tell({ type: "late", meter: this.name, by: by / 1_000 })
+      // A call can end between its admission and its start, of which the meter says nothing: it counts as late as can be.
+      if (held.starting > 0 && slotAt(held.grant, held.count - 1) < latest) {
+        held.starting = 0
+        held.late = Math.max(held.late, this.terms.slack)
+      }
+      if (this.reportIfOver(held)) index--
+    }
+  }
+
+  /** Gives up the next slot of a grant. `report` follows. */
+  private giveUp(held: Held): void {
+    held.next++
+    held.unused++
+    const { grant, shape } = held
+    if (grant.weight > 0) this.giveBack(grant.weight)
+    const known = this.arrivals.get(shape.key)
+    if (known === undefined) this.arrivals.set(shape.key, [held.arrival])
+    else known.push(held.arrival)
+    this.lookBy(this.now)
+  }
+
+  /** Reports a grant whose slots have all been used or given up. Returns whether it has. */
+  private reportIfOver(held: Held): boolean {
+    if (held.next < held.count || held.starting > 0) return false
+    this.held.splice(this.held.indexOf(held), 1)
+    this.reports.push({ grant: held.grant.id, late: held.late, unused: held.unused })
+    return true
+  }
+
+  private giveBack(permits: number): void {
+    this.endedPermits += permits
+    this.speakSoon()
+  }
+
+  private correctTo(taken: Taken, costs: ReadonlyArray<number>): void {
+    if (taken.generation !== this.generation) return
+    const paced = this.terms.rate > 0 ? 1 : 0
+    costs.forEach((cost, index) => {
+      const entry = taken.held.grant.entries[index + paced]!
+      const by = cost - taken.costs[index]!
+      taken.costs[index] = cost
+      // A task that was to cost nothing has no entry, and nothing that could be corrected.
+      if (by !== 0 && entry > 0) this.corrections.push({ log: index + paced, entry, by })
+    })
+    if (this.corrections.length > 0) this.lookBy(this.now + this.terms.horizon / 2)
+  }
+
+  // Messages
+
+  /** Sends a message at the end of this step, or when the one in flight has been answered. */
+  private speakSoon(): void {
+    if (this.isSoon) return
+    this.isSoon = true
+    void Promise.resolve().then(() => {
+      if (this.isSoon) this.speak()
+    })
+  }
+
+  private speak(): void {
+    if (this.isClosed || this.isRefused || this.inFlight !== undefined) return
+    this.isSoon = false
+    this.agenda.look = Infinity
+    const now = this.now
+    if (this.isLeaseOver(now)) this.loseLease()
+    this.dropLate(now)
+    const leave = this.isLeaving && this.running === 0
+    const { demand, withdrawn } = this.compare(leave ? [] : this.meter.wishes())
+    const news = [demand, withdrawn, this.reports, this.corrections].some(({ length }) => length > 0)
+    const hasCommand = this.pausing !== undefined || this.resizing !== "" || leave
+    const isFirst = this.seq === 0
+    // What a new session says of the past is that its tasks hold something.
+    const isNeeded = isFirst
+      ? demand.length > 0 || this.running > 0
+      : this.agenda.visit <= now || news || this.endedPermits > 0
+    if (!isNeeded && !hasCommand) {
+      if (isFirst) this.agenda.visit = Infinity
+      return
+    }
+    if (isFirst) this.begin()
+    const { corrections, pausing, reports } = this
+    const ended = isFirst ? 0 : this.endedPermits
+    this.reports = []
+    this.corrections = []
+    this.endedPermits = 0
+    // While it waits for a rate, it visits often, and needs not to be woken.
+    const promise = this.batches.size > 0 && this.lastVisit <= this.terms.horizon ? this.lastVisit : 0
+    const knows = now - this.answeredAt < this.terms.quarantine + leasesKept * this.terms.lease
+    const message: Message = {
+      version: protocolVersion,
+      session: this.id,
+      seq: ++this.seq,
+      generation: knows ? this.generation : 0,
+      tick: knows ? this.tick : 0,
+      limits: this.configured,
+      resized: this.resized,
+      revision: this.revision,
+      held: this.heldPermits,
+      ended,
+      visit: promise,
+      pause: pausing === undefined ? -1 : pausing.until < 0 ? 0 : Math.max(1, Math.ceil(pausing.until - now)),
+      leave,
+      resize: this.resizing,
+      reports: isFirst ? [] : reports,
+      corrections: isFirst ? [] : corrections,
+      withdrawn,
+      demand
+    }
+    this.agenda.visit = promise > 0 ? now + promise : Infinity
+    this.inFlight = { message, sent: now, pausing, attempts: 0 }
+    this.silentSince = Math.min(this.silentSince, now)
+    this.transmit(this.inFlight)
+  }
+
+  /** Permits of tasks that run, and of slots that wait for their task. */
+  private get heldPermits(): number {
+    return this.held.reduce((sum, { count, grant, next }) => sum + (count - next) * grant.weight, this.running)
+  }
+
+  /** As much as can be granted until a few visits later: a script that grants more at once would hold up others. */
+  private get mostWanted(): number {
+    const { horizon, interval } = this.terms
+    return Math.max(64, interval > 0 ? Math.ceil((4 * horizon) / interval) : 0)
+  }
+
+  /**
+   * What the first waiters want, by shapes in their order. The store may move the rest of a batch behind others, and a waiter
+   * does not start before an earlier one: so what is behind several alike waiters is asked for when these have started.
+   */
+  private firstOf(wishes: ReadonlyArray<Wish>): ReadonlyMap<string, { readonly shape: Shape; readonly count: number }> {
+    const wants = new Map<string, { readonly shape: Shape; count: number }>()
+    let last: { readonly shape: Shape; count: number } | undefined
+    for (const wish of wishes) {
+      const shape = this.shapeOf(wish)
+      // What the next task of a call costs is known only when it is next.
+      const count = wish.cost === undefined ? wish.wanted : 1
+      if (last?.shape.key === shape.key) {
+        last.count = Math.min(last.count + count, this.mostWanted)
+      } else if ((last !== undefined && last.count > 1) || wants.has(shape.key)) {
+        break
+      } else {
+        last = { shape, count: Math.min(count, this.mostWanted) }
+        wants.set(shape.key, last)
+      }
+    }
+    return wants
+  }
+
+  /** What the waiters want beyond what the store knows and what is granted, and what of it they want no more. */
+  private compare(wishes: ReadonlyArray<Wish>): Pick<Message, "demand" | "withdrawn"> {
+    const wants = this.firstOf(wishes)
+    const has = new Map<string, number>()
+    const add = ({ key }: Shape, count: number): void => void has.set(key, (has.get(key) ?? 0) + count)
+    for (const { count, next, shape } of this.held) add(shape, count - next)
+    for (const held of this.held.toReversed()) {
+      // The latest go first: they delay others the least.
+      const surplus = has.get(held.shape.key)! - (wants.get(held.shape.key)?.count ?? 0)
+      const left = held.count - held.next
+      const given = Math.min(surplus, left)
+      if (given <= 0) continue
+      held.count -= given
+      held.unused += given
+      if (held.grant.weight > 0) this.giveBack(held.grant.weight * given)
+      add(held.shape, -given)
+      this.reportIfOver(held)
+    }
+    for (const { count, shape } of this.batches.values()) add(shape, count)
+    const withdrawn: Array<{ readonly batch: number; readonly count: number }> = []
+    for (const [id, batch] of [...this.batches].toReversed()) {
+      const surplus = has.get(batch.shape.key)! - (wants.get(batch.shape.key)?.count ?? 0)
+      const count = Math.min(surplus, batch.count)
+      if (count <= 0) continue
+      batch.count -= count
+      add(batch.shape, -count)
+      withdrawn.push({ batch: id, count })
+    }
+    const demand: Array<Message["demand"][number]> = []
+    // What is first here has to be first there: the numbers of later demand are not lower.
+    let least = 0
+    for (const [key, { count, shape }] of wants) {
+      let more = count - (has.get(key) ?? 0)
+      for (const batch of this.batches.values()) if (batch.shape.key === key) least = Math.max(least, batch.arrival)
+      const known = (this.arrivals.get(key) ?? []).sort((one, other) => one - other)
+      // In runs of equal numbers, and what is new last.
+      while (more > 0) {
+        const arrival = least === Infinity || known.length === 0 ? 0 : Math.max(least, known[0]!)
+        let alike = arrival === 0 ? more : 1
+        if (arrival > 0) {
+          known.shift()
+          while (alike < more && known.length > 0 && known[0]! <= arrival) {
+            known.shift()
+            alike++
+          }
+        }
+        more -= alike
+        least = arrival === 0 ? Infinity : arrival
+        const batch = ++this.lastBatch
+        this.batches.set(batch, { shape, arrival, count: alike })
+        demand.push({ batch, count: alike, weight: shape.weight, arrival, costs: shape.costs })
+      }
+    }
+    this.arrivals.clear()
+    return { demand, withdrawn }
+  }
+
+  private transmit(flight: InFlight): void {
+    flight.attempts++
+    const waits = Math.min(patience * 2 ** (flight.attempts - 1), longestPatience)
+    this.agenda.attempt = this.now + waits
+    this.schedule()
+    this.store.exchange(this.name, flight.message, this.now).then(
+      (answer) => {
+        if (this.inFlight === flight) this.hear(flight, answer)
+      },
+      (error: unknown) => {
+        if (this.inFlight !== flight) return
+        this.lastError = error
+        this.agenda.attempt = this.now + Math.min(leastBackoff * 2 ** (flight.attempts - 1), longestBackoff)
+        this.schedule()
+      }
+    )
+  }
+
+  private hear({ message, pausing, sent }: InFlight, answer: Answer): void {
+    const now = this.now
+    this.inFlight = undefined
+    this.agenda.attempt = Infinity
+    this.recover(now)
+    if (answer.status !== "ok") {
+      this.refused(answer)
+      return
+    }
+    const isNew = answer.generation !== this.generation
+    if (answer.quarantine > answer.now && isNew) {
+      this.tell({ type: "stateLost", meter: this.name, quarantine: (answer.quarantine - answer.now) / 1_000 })
+    }
+    if (isNew) this.corrections = []
+    this.generation = answer.generation
+    this.tick = answer.tick
+    this.answeredAt = now
+    const { steps } = this.clock
+    this.clock.sample(sent, now, answer.now)
+    if (this.clock.steps > steps) this.tell({ type: "clockStep", meter: this.name })
+    this.leaseEnds = sent + this.terms.lease * (1 - drift)
+    if (message.leave) {
+      this.end()
+      return
+    }
+    this.readLimits(message, answer)
+    this.readGrants(answer)
+    this.readPause(pausing, answer)
+    this.lastVisit = answer.visit
+    if (answer.visit > 0) this.visitBy(now + answer.visit)
+    if (answer.adopted) this.declareAgain()
+    if (this.isLeaseOver(now)) this.loseLease()
+    if (this.isLeaving) {
+      if (this.running > 0) this.end()
+      else this.speakSoon()
+    }
+    if (this.endedPermits > 0 || this.resizing !== "" || this.pausing !== undefined) this.speakSoon()
+    this.schedule()
+    this.meter.wake()
+    // What was asked for while the message was under way.
+    if (this.isSoon) this.speak()
+  }
+
+  private readLimits(message: Message, answer: Answer): void {
+    if (message.resize === this.resizing) this.resizing = ""
+    if (answer.limits !== "" && answer.revision !== this.revision) {
+      const before = encodeLimits(this.limits)
+      this.limits = decodeLimits(answer.limits)
+      this.terms = termsOf(answer.limits)
+      this.resized = answer.limits === this.configured ? "" : answer.limits
+      if (before !== answer.limits) this.meter.resized(meterLimits(this.limits))
+    }
+    this.revision = answer.revision
+  }
+
+  private readGrants(answer: Answer): void {
+    for (const { arrival, batch } of answer.arrivals) {
+      const known = this.batches.get(batch)
+      if (known !== undefined) known.arrival = arrival
+    }
+    for (const grant of answer.grants) {
+      const batch = this.batches.get(grant.batch)!
+      batch.count -= grant.count
+      const { arrival, shape } = batch
+      this.held.push({ grant, shape, arrival, count: grant.count, next: 0, starting: 0, unused: 0, late: 0 })
+    }
+    for (const [id, { count }] of this.batches) if (count <= 0) this.batches.delete(id)
+  }
+
+  private readPause(pausing: InFlight["pausing"], answer: Answer): void {
+    if (pausing === this.pausing) this.pausing = undefined
+    this.pausedUntil = answer.paused
+    for (const held of [...this.held]) {
+      while (held.next < held.count && slotAt(held.grant, held.next) < answer.paused) this.giveUp(held)
+      this.reportIfOver(held)
+    }
+  }
+
+  /** The store does not know what waits. */
+  private declareAgain(): void {
+    for (const { arrival, count, shape } of this.batches.values()) {
+      const known = this.arrivals.get(shape.key) ?? []
+      this.arrivals.set(shape.key, known)
+      if (arrival > 0) for (let index = 0; index < count; index++) known.push(arrival)
+    }
+    this.batches.clear()
+    this.speakSoon()
+  }
+
+  private refused(answer: Answer): void {
+    if (answer.status === "stale") {
+      // A later message of the same name: another process has the same one, which is as unlikely as it is harmless.
+      this.loseLease()
+      this.speakSoon()
+      return
+    }
+    this.isRefused = true
+    const error =
+      answer.status === "version"
+        ? new ProtocolVersionError(this.name, protocolVersion, answer.version)
+        : new LimitsDifferError(this.name, this.configured, answer.limits)
+    this.tell({ type: "refused", meter: this.name, cause: error })
+    this.end()
+    this.meter.fail(error)
+  }
+
+  // Leases and outages
+
+  private isLeaseOver(now: number): boolean {
+    return now >= this.leaseEnds
+  }
+
+  /** The session is void. The next message begins another one: if there is something to say, at once. */
+  private loseLease(): void {
+    const lost = this.running
+    this.unsubscribe?.()
+    this.unsubscribe = undefined
+    this.inFlight = undefined
+    this.agenda.attempt = Infinity
+    this.seq = 0
+    this.leaseEnds = Infinity
+    for (const { arrival, count, next, shape } of this.held) {
+      const known = this.arrivals.get(shape.key) ?? []
+      this.arrivals.set(shape.key, known)
+      for (let index = next; index < count; index++) known.push(arrival)
+    }
+    this.held = []
+    this.reports = []
+    this.corrections = []
+    this.endedPermits = 0
+    if (lost > 0) this.tell({ type: "leaseLost", meter: this.name, permits: lost })
+    this.agenda.visit = Infinity
+    this.lastVisit = 0
+    // What was to be said after the message in flight is not waited for any more.
+    this.isSoon = false
+    this.declareAgain()
+    if (lost > 0 && this.options.leaseLost === "interrupt") this.meter.interrupt(new LeaseLostError(this.name))
+  }
+
+  private begin(): void {
+    this.id = this.newId()
+    this.unsubscribe = this.store.onWake(this.name, this.id, () => {
+      this.agenda.visit = -Infinity
+      this.speakSoon()
+    })
+  }
+
+  private recover(now: number): void {
+    const since = this.silentSince
+    this.silentSince = Infinity
+    if (!this.isDown) return
+    this.isDown = false
+    this.tell({ type: "recovered", meter: this.name, after: (now - since) / 1_000 })
+    if (this.options.outage === "fail") this.meter.recover()
+  }
+
+  private checkOutage(now: number): void {
+    if (this.isDown || now < this.silentSince + outageAfter) return
+    this.isDown = true
+    this.tell({ type: "outage", meter: this.name, cause: this.lastError })
+    if (this.options.outage === "fail") {
+      this.meter.fail(new StoreUnavailableError(this.name, outageAfter / 1_000, this.lastError))
+    }
+  }
+
+  private tell(event: Parameters<Options["onEvent"]>[0]): void {
+    this.options.onEvent(event)
+  }
+
+  // The timer
+
+  private visitBy(at: number): void {
+    if (at >= this.agenda.visit) return
+    this.agenda.visit = at
+    this.schedule()
+  }
+
+  private lookBy(at: number): void {
+    if (at >= this.agenda.look) return
+    this.agenda.look = at
+    this.schedule()
+  }
+
+  private get nextStep(): number {
+    const { attempt, look, visit } = this.agenda
+    const isIdle = this.running === 0 && this.held.length === 0 && this.batches.size === 0
+    // A session that has nothing may let its lease end, and the program end.
+    const lease = isIdle ? Infinity : this.leaseEnds
+    if (this.inFlight === undefined) return Math.min(visit, look, lease)
+    return Math.min(attempt, lease, this.isDown ? Infinity : this.silentSince + outageAfter)
+  }
+
+  private schedule(): void {
+    const at = this.isClosed || this.isRefused ? Infinity : this.nextStep
+    // A timer that is early sets itself again, which costs less than another one.
+    if (at >= this.timerAt && this.cancelTimer !== undefined && at !== Infinity) return
+    this.cancelTimer?.()
+    this.cancelTimer = undefined
+    this.timerAt = at
+    if (at === Infinity) return
+    this.cancelTimer = this.meter.after(Math.max(0, Math.ceil((at - this.now) * 1_000)), () => this.step())
+  }
+
+  private step(): void {
+    this.cancelTimer = undefined
+    this.timerAt = Infinity
+    const now = this.now
+    if (this.isLeaseOver(now) && this.nextStep <= now) {
+      this.loseLease()
+      this.meter.wake()
+    }
+    this.checkOutage(now)
+    const { inFlight } = this
+    if (inFlight !== undefined) {
+      if (this.agenda.attempt <= now) this.transmit(inFlight)
+    } else if (Math.min(this.agenda.visit, this.agenda.look) <= now) {
+      this.speak()
+    }
+    this.schedule()
+  }
+}

@@ -1,0 +1,77 @@
+/** The options of a store, and the events of its meters. */
+
+/** What happens to a meter on a store, beside what its limits say. `meter` is its name. */
+export type StoreEvent =
+  /** The store has not answered for a second. `cause` is the client's last error, if there was one. */
+  | { readonly type: "outage"; readonly meter: string; readonly cause: unknown }
+  /** It has answered again, after so many milliseconds. */
+  | { readonly type: "recovered"; readonly meter: string; readonly after: number }
+  /** The lease is over while tasks of this process held so many permits. */
+  | { readonly type: "leaseLost"; readonly meter: string; readonly permits: number }
+  /** The store has lost its state, or an earlier one was restored. Nothing starts for so many milliseconds. */
+  | { readonly type: "stateLost"; readonly meter: string; readonly quarantine: number }
+  /** A slot was not used, because this process was late by so many milliseconds. */
+  | { readonly type: "late"; readonly meter: string; readonly by: number }
+  /** A task has started later than the proof allows: the process stood still between its look at the clock and the call. */
+  | { readonly type: "stalled"; readonly meter: string; readonly by: number }
+  /** The store's clock or this process's was set. */
+  | { readonly type: "clockStep"; readonly meter: string }
+  /** The server's `maxmemory-policy` is not `noeviction`: under pressure it may forget what has started. Reported once. */
+  | { readonly type: "eviction"; readonly meter: string; readonly policy: string }
+  /** The meter cannot be used: its limits or its protocol differ from those of other processes. */
+  | { readonly type: "refused"; readonly meter: string; readonly cause: Error }
+
+export interface StoreOptions {
+  /**
+   * How long a process keeps its permits without being heard of, in milliseconds; at least 200. Default: 5000. Permits of a
+   * process that was killed are free again after that time. All processes must have the same.
+   */
+  readonly lease?: number | undefined
+  /**
+   * What becomes of waiters while the store cannot be reached: `"wait"` (the default), or `"fail"`, with a
+   * `StoreUnavailableError` after a second.
+   */
+  readonly outage?: "wait" | "fail" | undefined
+  /**
+   * What becomes of running tasks when the lease is lost: `"interrupt"` (the default) cancels them with a `LeaseLostError`;
+   * `"continue"` lets them run, beside those that others may start with their permits.
+   */
+  readonly leaseLost?: "interrupt" | "continue" | undefined
+  /** Called for each event. What it throws is reported as an unhandled rejection. */
+  readonly onEvent?: ((event: StoreEvent) => void) | undefined
+}
+
+export interface Options {
+  readonly lease: number
+  readonly outage: "wait" | "fail"
+  readonly leaseLost: "interrupt" | "continue"
+  readonly onEvent: (event: StoreEvent) => void
+}
+
+const choice = <A extends string, B extends string>(name: string, value: unknown, values: readonly [A, B]): A | B => {
+  const known = values.find((each) => each === value)
+  if (known !== undefined) return known
+  throw new TypeError(`${name} must be "${values.join('" or "')}", but is ${JSON.stringify(value)}`)
+}
+
+/** A copy of the options with their defaults. Throws if something is wrong with them. */
+export const readOptions = (options: StoreOptions): Options => {
+  const known = ["lease", "outage", "leaseLost", "onEvent"]
+  const unknown = Object.keys(options).find((name) => !known.includes(name))
+  if (unknown !== undefined) throw new TypeError(`there is no option ${unknown}. Known: ${known.join(", ")}`)
+  const { lease = 5_000, leaseLost = "interrupt", onEvent = () => {}, outage = "wait" } = options
+  if (typeof lease !== "number") throw new TypeError(`lease must be a number of milliseconds, but is ${typeof lease}`)
+  if (!(lease >= 200 && lease <= 86_400_000)) {
+    throw new RangeError(`lease must be from 200 milliseconds to a day, but is ${lease}`)
+  }
+  if (typeof onEvent !== "function") throw new TypeError(`onEvent must be a function, but is ${typeof onEvent}`)
+  return {
+    lease,
+    outage: choice("outage", outage, ["wait", "fail"]),
+    leaseLost: choice("leaseLost", leaseLost, ["interrupt", "continue"]),
+    onEvent: (event) => {
+      // What it throws must not interrupt a session between two of its steps.
+      void Promise.resolve().then(() => onEvent(event))
+    }
+  }
+}

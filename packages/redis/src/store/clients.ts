@@ -1,0 +1,115 @@
+/**
+ * From a client of node-redis or ioredis to what a store needs of it. Clients are recognised by their shape, and nothing of
+ * their packages is imported.
+ *
+ * Wake-ups come over a connection of their own, since one that has subscribed can do nothing else: a duplicate of the client,
+ * opened for the first listener and closed after the last. It keeps no process alive. If it cannot be opened or is lost, the
+ * client connects it again by its own rules; meanwhile sessions make progress by their timers.
+ */
+
+export interface RedisConnection {
+  /** Sends a command, given as its words, and resolves to the reply; rejects with an error reply. */
+  readonly send: (command: ReadonlyArray<string>) => Promise<unknown>
+  /** Subscribes to a channel, and returns a function that unsubscribes. */
+  readonly subscribe: (channel: string, listener: () => void) => () => void
+}
+
+/** A client of the package `redis` (node-redis), connected. */
+export interface NodeRedisClient {
+  readonly sendCommand: (command: Array<string>) => Promise<unknown>
+  readonly duplicate: () => NodeRedisSubscriber
+}
+
+interface NodeRedisSubscriber {
+  readonly connect: () => Promise<unknown>
+  readonly subscribe: (channel: string, listener: () => void) => Promise<unknown>
+  readonly unsubscribe: (channel: string) => Promise<unknown>
+  readonly on: (event: "error", listener: (error: unknown) => void) => unknown
+  readonly unref: () => void
+  readonly destroy: () => void
+}
+
+/** A client of `ioredis` or `iovalkey`. */
+export interface IoRedisClient {
+  readonly call: (command: string, args: Array<string>) => Promise<unknown>
+  readonly duplicate: () => IoRedisSubscriber
+}
+
+interface IoRedisSubscriber {
+  readonly subscribe: (channel: string) => Promise<unknown>
+  readonly unsubscribe: (channel: string) => Promise<unknown>
+  readonly on: (event: any, listener: (...args: any) => void) => unknown
+  readonly disconnect: () => void
+  readonly stream?: { readonly unref?: () => void } | undefined
+}
+
+export type RedisClient = NodeRedisClient | IoRedisClient | RedisConnection
+
+/** The connection for wake-ups. */
+interface Subscriber {
+  readonly subscribe: (channel: string) => Promise<unknown>
+  readonly unsubscribe: (channel: string) => Promise<unknown>
+  readonly close: () => void
+}
+
+/** Wake-ups over one connection, which is there only while somebody listens. */
+const sharedSubscriber = (open: (onMessage: (channel: string) => void) => Subscriber): RedisConnection["subscribe"] => {
+  const listeners = new Map<string, () => void>()
+  let subscriber: Subscriber | undefined
+  // A failure is the client's to report, and costs nothing but time.
+  const ignore = (promise: Promise<unknown>): void => void promise.catch(() => {})
+  return (channel, listener) => {
+    subscriber ??= open((woken) => listeners.get(woken)?.())
+    listeners.set(channel, listener)
+    ignore(subscriber.subscribe(channel))
+    return () => {
+      if (!listeners.delete(channel)) return
+      if (listeners.size > 0) {
+        ignore(subscriber!.unsubscribe(channel))
+        return
+      }
+      subscriber!.close()
+      subscriber = undefined
+    }
+  }
+}
+
+const ofNodeRedis = (client: NodeRedisClient): RedisConnection => ({
+  send: (command) => client.sendCommand([...command]),
+  subscribe: sharedSubscriber((onMessage) => {
+    const own = client.duplicate()
+    own.on("error", () => {})
+    own.unref()
+    const connected = own.connect()
+    return {
+      subscribe: (channel) => connected.then(() => own.subscribe(channel, () => onMessage(channel))),
+      unsubscribe: (channel) => connected.then(() => own.unsubscribe(channel)),
+      close: () => own.destroy()
+    }
+  })
+})
+
+const ofIoRedis = (client: IoRedisClient): RedisConnection => ({
+  send: ([name, ...args]) => client.call(name!, args),
+  subscribe: sharedSubscriber((onMessage) => {
+    const own = client.duplicate()
+    own.on("error", () => {})
+    own.on("connect", () => own.stream?.unref?.())
+    own.on("message", onMessage)
+    return {
+      subscribe: (channel) => own.subscribe(channel),
+      unsubscribe: (channel) => own.unsubscribe(channel),
+      close: () => own.disconnect()
+    }
+  })
+})
+
+/** Throws a `TypeError` for anything that is no such client. */
+export const connectionOf = (client: RedisClient): RedisConnection => {
+  const has = (name: string): boolean =>
+    typeof client === "object" && client !== null && typeof (client as { [name: string]: any })[name] === "function"
+  if (has("sendCommand") && has("duplicate") && has("destroy")) return ofNodeRedis(client as NodeRedisClient)
+  if (has("call") && has("duplicate")) return ofIoRedis(client as IoRedisClient)
+  if (has("send") && has("subscribe")) return client as RedisConnection
+  throw new TypeError("the client must be one of node-redis or ioredis, or an object { send, subscribe }")
+}

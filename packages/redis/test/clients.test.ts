@@ -1,0 +1,206 @@
+/** The clients that a store takes, on a server. */
+import { createMeter } from "@fibermeter/promise"
+import { Effect, Layer, Queue } from "effect"
+import * as Redis from "effect/persistence/Redis"
+import { Meter } from "fibermeter"
+import { Redis as IoRedis } from "ioredis"
+import { createClient } from "redis"
+import { describe, expect, it } from "vitest"
+import { MemoryStore, RedisStore } from "../src/effect.ts"
+import { keyOf, redisStore } from "../src/index.ts"
+import type { RedisClient, StoreEvent } from "../src/index.ts"
+import { describeWithServer } from "./support/server.ts"
+
+describe("a client", () => {
+  it.each([[undefined], [null], [7], [{}], [{ send: () => {} }], [{ duplicate: () => {} }], [{ call: () => {} }]])(
+    "%s is none",
+    (client) => {
+      expect(() => redisStore(client as never)).toThrow(
+        new TypeError("the client must be one of node-redis or ioredis, or an object { send, subscribe }")
+      )
+    }
+  )
+})
+
+const settled = async (check: () => boolean): Promise<void> => {
+  while (!check()) await new Promise((resolve) => setTimeout(resolve, 1))
+}
+
+describeWithServer("clients", "none", (server) => {
+  const open = {
+    "node-redis": async () => {
+      const client = await createClient({ url: `redis://127.0.0.1:${server().port}` }).connect()
+      return { client, close: () => client.close() }
+    },
+    ioredis: async () => {
+      const client = new IoRedis(server().port, "127.0.0.1")
+      return { client, close: async () => void (await client.quit()) }
+    }
+  }
+
+  it.each(Object.keys(open) as ReadonlyArray<keyof typeof open>)(
+    "of %s: permits go from one process to another by a wake-up, and nothing is left after the end",
+    async (kind) => {
+      const { client, close } = await open[kind]()
+      const connection = await server().connect()
+      const channels = async (): Promise<number> => {
+        const found = await connection.send(["PUBSUB", "CHANNELS", "fibermeter:*"])
+        return (found as ReadonlyArray<unknown>).length
+      }
+      const events: Array<StoreEvent> = []
+      const store = () => redisStore(client as unknown as RedisClient, { onEvent: (event) => events.push(event) })
+      // Each with a store of its own, and so with a connection of its own for wake-ups.
+      const [one, other] = [store(), store()].map((store) => createMeter({ store, name: kind, maxAtOnce: 1 }))
+      try {
+        let release = (): void => {}
+        const first = one!.run(() => new Promise<void>((resolve) => (release = resolve)))
+        await settled(() => one!.snapshot().running === 1)
+        const second = other!.run(() => performance.now())
+        await settled(() => other!.snapshot().waiting === 1)
+        while ((await channels()) < 2) await new Promise((resolve) => setTimeout(resolve, 1))
+        // By its own timer, it would visit after a third of the lease.
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        const released = performance.now()
+        release()
+        await first
+        expect((await second) - released).toBeLessThan(1_000)
+        await Promise.all([one!.close(), other!.close()])
+        while ((await channels()) > 0) await new Promise((resolve) => setTimeout(resolve, 1))
+        expect(events).toEqual([])
+      } finally {
+        connection.close()
+        await close()
+      }
+    }
+  )
+
+  it("unsubscribes meter by meter, while others listen", async () => {
+    for (const kind of Object.keys(open) as ReadonlyArray<keyof typeof open>) {
+      const { client, close } = await open[kind]()
+      const connection = await server().connect()
+      const names = async (): Promise<ReadonlyArray<string>> => {
+        const found = (await connection.send(["PUBSUB", "CHANNELS", "fibermeter:*"])) as ReadonlyArray<string>
+        return found.map((channel) => channel.replace(/:[^:]*$/, "")).toSorted()
+      }
+      const store = redisStore(client as unknown as RedisClient)
+      const [a, b] = ["a", "b"].map((name) => createMeter({ store, name: `${kind}.${name}`, maxAtOnce: 1 }))
+      try {
+        await Promise.all([a!.run(() => 1), b!.run(() => 1)])
+        while ((await names()).length < 2) await new Promise((resolve) => setTimeout(resolve, 1))
+        await a!.close()
+        while ((await names()).length > 1) await new Promise((resolve) => setTimeout(resolve, 1))
+        expect(await names()).toEqual([keyOf(`${kind}.b`)])
+        await b!.close()
+        while ((await names()).length > 0) await new Promise((resolve) => setTimeout(resolve, 1))
+      } finally {
+        connection.close()
+        await close()
+      }
+    }
+  })
+
+  it("of node-redis and ioredis without a server: errors are theirs to report, and a meter waits", async () => {
+    const events: Array<StoreEvent> = []
+    const onEvent = (event: StoreEvent): void => void events.push(event)
+    const nodeRedis = createClient({ url: "redis://127.0.0.1:1", disableOfflineQueue: true })
+    const ioredis = new IoRedis(1, "127.0.0.1", { enableOfflineQueue: false, lazyConnect: true })
+    ioredis.on("error", () => {})
+    for (const client of [nodeRedis, ioredis]) {
+      const meter = createMeter({
+        store: redisStore(client as unknown as RedisClient, { onEvent }),
+        name: "x",
+        maxAtOnce: 1
+      })
+      const run = meter.run(() => 1)
+      await settled(() => events.length > 0)
+      expect(events.splice(0)).toEqual([{ type: "outage", meter: "x", cause: expect.any(Error) }])
+      const closed = meter.close("over")
+      await expect(run).rejects.toBe("over")
+      await closed
+    }
+    ioredis.disconnect()
+  })
+
+  it("a server that may evict keys is reported, once", async () => {
+    const connection = await server().connect()
+    await connection.send(["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"])
+    try {
+      const events: Array<StoreEvent> = []
+      const client = { send: connection.send, subscribe: () => () => {} }
+      const store = redisStore(client, { onEvent: (event) => events.push(event) })
+      const meters = ["a", "b"].map((name) => createMeter({ store, name, maxPerSecond: 10 }))
+      await Promise.all(meters.map((meter) => meter.run(() => 1)))
+      await settled(() => events.length > 0)
+      expect(events).toEqual([{ type: "eviction", meter: "a", policy: "allkeys-lru" }])
+      await Promise.all(meters.map((meter) => meter.close()))
+    } finally {
+      await connection.send(["CONFIG", "SET", "maxmemory-policy", "noeviction"])
+      connection.close()
+    }
+  })
+
+  it("Effect's own service: permits go from one meter to another by a wake-up, and the scope gives all back", async () => {
+    const service = Layer.effect(
+      Redis.Redis,
+      Effect.gen(function* () {
+        const connection = yield* Effect.promise(() => server().connect())
+        const subscriber = yield* Effect.promise(() => server().connect())
+        yield* Effect.addFinalizer(() =>
+          Effect.sync(() => {
+            connection.close()
+            subscriber.close()
+          })
+        )
+        const listeners = new Map<string, (message: Redis.RedisMessage) => void>()
+        subscriber.onPush = ([, channel, message]) =>
+          listeners.get(String(channel))?.({ channel: String(channel), message: String(message) })
+        const send = <A>(command: string, ...args: ReadonlyArray<string>) =>
+          Effect.tryPromise({
+            try: () => connection.send([command, ...args]) as Promise<A>,
+            catch: (cause) => new Redis.RedisError({ cause })
+          })
+        return yield* Redis.make({
+          send,
+          subscribe: (channel, onMessage) => {
+            listeners.set(channel, onMessage)
+            return Effect.as(
+              Effect.promise(() => subscriber.send(["SUBSCRIBE", channel])),
+              Effect.void
+            )
+          },
+          connect: Effect.die("not used")
+        })
+      })
+    )
+    const program = Effect.gen(function* () {
+      const queue = yield* Queue.unbounded<string>()
+      const one = yield* Meter.distributed("effect", { maxAtOnce: 1 })
+      const other = yield* Meter.distributed("effect", { maxAtOnce: 1 })
+      const redis = yield* Redis.Redis
+      yield* redis.send("SCRIPT", "FLUSH")
+      const task = (name: string) => Effect.andThen(Queue.offer(queue, name), Effect.sleep("20 millis"))
+      yield* Effect.all([Meter.metered(task("a"), one), Meter.metered(task("b"), other)], { concurrency: 2 })
+      yield* redis.send("SCRIPT", "FLUSH")
+      yield* Meter.metered(task("c"), one)
+      return yield* Queue.takeAll(queue)
+    })
+    const run = program.pipe(Effect.scoped, Effect.provide(RedisStore.layer.pipe(Layer.provideMerge(service))))
+    expect(await Effect.runPromise(run)).toEqual(["a", "b", "c"])
+  })
+
+  it("a client of the program's own is a layer, too", async () => {
+    const connection = await server().connect()
+    try {
+      const client = { send: connection.send, subscribe: () => () => {} }
+      const layers = [RedisStore.layerClient(client), MemoryStore.layer]
+      for (const layer of layers) {
+        const run = Effect.flatMap(Meter.distributed("own", { maxPerSecond: 100 }), (meter) =>
+          Meter.metered(Effect.succeed("ok"), meter)
+        )
+        expect(await Effect.runPromise(run.pipe(Effect.scoped, Effect.provide(layer)))).toBe("ok")
+      }
+    } finally {
+      connection.close()
+    }
+  })
+})
