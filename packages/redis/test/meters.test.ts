@@ -1,9 +1,20 @@
-/** Meters on the memory store, under virtual time: what users see of a limit that processes share. */
-import { createMeter } from "@fibermeter/promise"
+/** Meters on the memory store, under virtual time: what users see of limits that processes share. */
+import { combineMeters, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "@fibermeter/promise"
 import type { Meter, MeterOptions } from "@fibermeter/promise"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { memoryStore } from "../src/index.ts"
-import type { StoreEvent, StoreOptions } from "../src/index.ts"
+import {
+  LeaseLostError,
+  LimitsDifferError,
+  memoryStore,
+  type Message,
+  ProtocolVersionError,
+  type SharedStore,
+  type StoreEvent,
+  type StoreOptions,
+  StoreUnavailableError
+} from "../src/index.ts"
+import { readOptions } from "../src/session/options.ts"
+import { Session } from "../src/session/Session.ts"
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 0 })
@@ -13,46 +24,767 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** Meters of several processes on one store, which log when their tasks start and end. */
-const scene = (limits: MeterOptions, count: number, options: StoreOptions = {}) => {
-  const events: Array<StoreEvent> = []
-  const store = memoryStore({ onEvent: (event) => events.push(event), ...options })
-  const log: Array<string> = []
-  const starts: Array<number> = []
-  const meters = Array.from({ length: count }, () => createMeter({ store, name: "api", ...limits }))
-  const task = (name: string, ms: number) => async () => {
-    log.push(`${name} ${Date.now()}`)
-    starts.push(Date.now())
-    await new Promise((resolve) => setTimeout(resolve, ms))
-    return name
-  }
-  return { events, log, meters: meters as [Meter, ...Array<Meter>], starts, store, task }
+/** What can go wrong between a process and the store. */
+interface Trouble {
+  /** Messages are not received, and the client says so at once. */
+  isCut: boolean
+  /** Messages and answers get lost, and the client does not notice. */
+  isSilent: boolean
+  /** What the store has is as it was, or nothing. */
+  lose: () => void
+  readonly messages: Array<Message>
 }
 
-it("a task starts at once when the store answers", async () => {
-  const { log, meters, task } = scene({ maxAtOnce: 2 }, 1)
-  const promise = meters[0].run(task("a", 5))
-  await vi.advanceTimersByTimeAsync(5)
-  expect(await promise).toBe("a")
-  expect(log).toEqual(["a 0"])
-})
+/** A store whose sessions may be cut off from it. */
+const troubledStore = (options: StoreOptions): readonly [store: SharedStore, trouble: Trouble] => {
+  const read = readOptions(options)
+  let inner = memoryStore()
+  const trouble: Trouble = {
+    isCut: false,
+    isSilent: false,
+    lose: () => (inner = memoryStore()),
+    messages: []
+  }
+  let sessions = 0
+  const transport = {
+    exchange: (name: string, message: Message, now?: number) => {
+      trouble.messages.push(message)
+      if (trouble.isCut) return Promise.reject(new Error("no connection"))
+      if (trouble.isSilent) return new Promise<never>(() => {})
+      return inner.exchange(name, message, now)
+    },
+    onWake: (name: string, session: string, listener: () => void) => inner.onWake(name, session, listener)
+  }
+  const store: SharedStore = {
+    ...transport,
+    version: 1,
+    limit: (name, limits) => new Session(transport, name, limits, read, () => `s${++sessions}`)
+  }
+  return [store, trouble]
+}
+
+/** Meters of several processes on one store, which log when their tasks start. */
+const scene = (limits: MeterOptions, count = 1, options: StoreOptions = {}) => {
+  const events: Array<StoreEvent> = []
+  const [store, trouble] = troubledStore({ onEvent: (event) => events.push(event), ...options })
+  const log: Array<string> = []
+  const create = (more: MeterOptions = {}): Meter => createMeter({ store, name: "api", ...limits, ...more })
+  const meters = Array.from({ length: count }, () => create())
+  const task =
+    (name: string, ms = 0) =>
+    async () => {
+      log.push(`${name} ${Date.now()}`)
+      if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms))
+      return name
+    }
+  return { create, events, log, meters: meters as [Meter, ...Array<Meter>], store, task, trouble }
+}
+
+/** Lets time pass. */
+const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
+
+/** The reason of a rejection. */
+const reasonOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => expect.fail("it has not rejected"),
+    (reason) => reason
+  )
 
 describe("maxAtOnce", () => {
   it("holds over all processes, first come, first served", async () => {
     const { log, meters, task } = scene({ maxAtOnce: 2 }, 3)
     const all = Promise.all(["a", "b", "c", "d", "e", "f"].map((name, i) => meters[i % 3]!.run(task(name, 10))))
-    await vi.advanceTimersByTimeAsync(60)
+    await pass(60)
     expect(await all).toEqual(["a", "b", "c", "d", "e", "f"])
-    expect(log).toEqual(["a 0", "b 0", "c 10", "d 10", "e 20", "f 20"])
+    // The first message of a process asks for all of its waiters.
+    expect(log).toEqual(["a 0", "d 0", "b 10", "c 10", "e 20", "f 20"])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it("counts the permits that each task holds, and large tasks do not starve", async () => {
+    const { log, meters, task } = scene({ maxAtOnce: 4 }, 2)
+    const all = [
+      meters[0].run(task("a", 10), { permits: 3 }),
+      meters[1]!.run(task("b", 10), { permits: 4 }),
+      meters[0].run(task("c", 10)),
+      meters[1]!.run(task("d", 10), { permits: 2 })
+    ]
+    await pass(60)
+    await Promise.all(all)
+    expect(log).toEqual(["a 0", "c 0", "b 10", "d 20"])
+    expect(await reasonOf(meters[0].run(task("e"), { permits: 5 }))).toEqual(
+      new RangeError("a task needs 5 permits, but there are 4 in all")
+    )
+  })
+
+  it("a task that needs fewer permits than were granted for another gives the rest back", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 3, maxPerSecond: 10 })
+    const first = meters[0].run(task("a"))
+    const controller = new AbortController()
+    const large = reasonOf(meters[0].run(task("b"), { permits: 3, signal: controller.signal }))
+    await pass(99)
+    await first
+    // It has been granted a slot by now.
+    controller.abort("no longer wanted")
+    expect(await large).toBe("no longer wanted")
+    const small = meters[0].run(task("c", 10), { permits: 2 })
+    await pass(2)
+    expect(log).toEqual(["a 0", "c 101"])
+    expect(trouble.messages.at(-1)).toMatchObject({ held: 2, ended: 1 })
+    await pass(20)
+    await small
+    expect(trouble.messages.at(-1)).toMatchObject({ held: 0, ended: 2 })
   })
 })
 
 describe("maxPerSecond", () => {
-  it("holds over all processes", async () => {
-    const { meters, starts, task } = scene({ maxPerSecond: 100 }, 2)
-    const all = Promise.all(Array.from({ length: 100 }, (_, i) => meters[i % 2]!.run(task(`${i}`, 1))))
-    await vi.advanceTimersByTimeAsync(2000)
+  it("holds over all processes, at even distances", async () => {
+    const { log, meters, task } = scene({ maxPerSecond: 100 }, 2)
+    const all = Promise.all(Array.from({ length: 100 }, (_, i) => meters[i % 2]!.run(task(`${i}`))))
+    await pass(1_000)
     await all
-    expect(starts).toEqual(Array.from({ length: 100 }, (_, i) => 10 * i))
+    const starts = log.map((each) => Number(each.split(" ")[1]))
+    // Clocks may differ by 500 ppm, and fake timers have whole milliseconds.
+    starts.forEach((at, i) => expect(at - 10 * i).toBeOneOf([0, 1]))
+  })
+
+  it("allows for bursts after a time in which none waited", async () => {
+    const { log, meters, task } = scene({ maxPerSecond: 10, maxBurst: 3 }, 2)
+    const all = Promise.all(["a", "b", "c", "d"].map((name, i) => meters[i % 2]!.run(task(name))))
+    await pass(200)
+    await all
+    expect(log).toEqual(["a 0", "c 0", "b 0", "d 100"])
+  })
+})
+
+describe("windows", () => {
+  it("count what tasks cost over all processes, as it is corrected", async () => {
+    const windows = { tokens: { limit: 10, per: 1_000 }, other: { limit: Infinity, per: 1 } }
+    const { log, meters, task } = scene({ windows }, 2)
+    const estimate = meters[0].run(
+      ({ correct }) => {
+        log.push(`a ${Date.now()}`)
+        correct({ tokens: 2 })
+      },
+      { cost: { tokens: 8 } }
+    )
+    await pass(50)
+    await estimate
+    const all = [
+      meters[1]!.run(task("b"), { cost: { tokens: 8 } }),
+      meters[1]!.run(task("c"), { cost: { tokens: 1, other: 3 } }),
+      meters[0].run(task("d"), { cost: { tokens: 0 } })
+    ]
+    await pass(2_500)
+    await Promise.all(all)
+    expect(log).toEqual(["a 0", "b 50", "c 1001", "d 1001"])
+    expect(await reasonOf(meters[0].run(task("e"), { cost: { tokens: 11 } }))).toBeInstanceOf(RangeError)
+  })
+
+  it("a correction of one window leaves the others as they are", async () => {
+    const windows = { tokens: { limit: 10, per: 1_000 }, requests: { limit: 10, per: 1_000 } }
+    const { meters, trouble } = scene({ windows })
+    const run = meters[0].run(({ correct }) => correct({ requests: 3 }), { cost: { tokens: 8 } })
+    await pass(50)
+    await run
+    // Windows are in the order of their names.
+    expect(trouble.messages.flatMap(({ corrections }) => corrections)).toEqual([{ log: 0, entry: 1, by: 2 }])
+  })
+
+  it("a correction of what had no cost, of a name that is not there, or after lost state, is none", async () => {
+    const { meters, trouble } = scene({ windows: { tokens: { limit: 10, per: 200 } } })
+    let later = (_: Record<string, number>): void => {}
+    const run = meters[0].run(
+      ({ correct }) => {
+        correct({ tokens: 3 })
+        later = correct
+      },
+      { cost: { tokens: 0 } }
+    )
+    await pass(20)
+    await run
+    trouble.lose()
+    const again = meters[0].run(() => 1)
+    await pass(6_000)
+    await again
+    later({ tokens: 5 })
+    await pass(1_000)
+    expect(trouble.messages.flatMap(({ corrections }) => corrections)).toEqual([])
+  })
+
+  it("the rate counts starts, whatever they cost", async () => {
+    const { log, meters, task } = scene({ maxPerSecond: 100, windows: { tokens: { limit: 10, per: 1_000 } } })
+    const all = [3, 3, 4].map((tokens, i) => meters[0].run(task(`${i}`), { cost: { tokens } }))
+    await pass(100)
+    await Promise.all(all)
+    expect(log).toEqual(["0 0", "1 11", "2 21"])
+  })
+})
+
+describe("under a meter on a store", () => {
+  it("verbs run", async () => {
+    const { log, meters, task } = scene({ maxAtOnce: 2 }, 2)
+    const own = meters[1]!
+    const results = Promise.all([
+      runAll([1, 2, 3], (n) => task(`all${n}`, 10)(), { meter: meters[0] }),
+      own.runOnEach([1, 2], (n) => task(`each${n}`, 10)()),
+      runAny([() => task("any1", 10)(), () => task("any2", 10)()], { meter: own }),
+      Array.fromAsync(meters[0].amap([1, 2], (n) => task(`map${n}`, 10)()))
+    ])
+    await pass(200)
+    const [all, , any, mapped] = await results
+    expect(all).toEqual(["all1", "all2", "all3"])
+    expect(any).toBe("any1")
+    expect(mapped).toEqual(["map1", "map2"])
+    for (const instant of new Set(log.map((each) => each.split(" ")[1]))) {
+      expect(log.filter((each) => each.endsWith(` ${instant}`)).length).toBeLessThanOrEqual(2)
+    }
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it("a verb asks for as many starts as it could use: all of a rate is used with one waiter", async () => {
+    const { meters, trouble } = scene({ maxPerSecond: 1_000 })
+    const starts: Array<number> = []
+    const done = runOnEach(Array(500), () => void starts.push(Date.now()), { meter: meters[0] })
+    await pass(600)
+    await done
+    expect(starts.at(-1)).toBeLessThanOrEqual(505)
+    expect(trouble.messages.length).toBeLessThan(40)
+  })
+
+  it("tasks are retried, time out, and are aborted", async () => {
+    const { log, meters, task } = scene({ maxAtOnce: 1 }, 2)
+    let attempts = 0
+    const retried = meters[0].run(
+      async () => {
+        log.push(`attempt ${Date.now()}`)
+        if (++attempts < 3) throw new Error("again")
+      },
+      { retry: { times: 2, delay: 20 } }
+    )
+    const timedOut = reasonOf(meters[1]!.run(() => new Promise(() => {}), { timeout: 5, releaseOnTimeout: true }))
+    const controller = new AbortController()
+    const aborted = reasonOf(meters[1]!.run(task("never"), { signal: controller.signal }))
+    controller.abort("gone")
+    await pass(100)
+    await retried
+    expect(await timedOut).toMatchObject({ name: "TimeoutError" })
+    expect(await aborted).toBe("gone")
+    expect(log).toEqual(["attempt 0", "attempt 20", "attempt 40"])
+  })
+
+  it("wrapped functions, priorities, lanes and limits on waiting work within a process", async () => {
+    const { create, log, task } = scene({ maxAtOnce: 1 })
+    const meter = create({ maxWaiting: 2 })
+    const call = meter.wrap((name: string) => task(name, 10)(), { priority: (name) => (name === "c" ? 1 : 0) })
+    const all = [call("a"), call("b"), call("c")]
+    // The first does not run yet: the store has not been asked.
+    expect(await reasonOf(all[2]!)).toMatchObject({ name: "OverloadedError", reason: "queue-full" })
+    await pass(5)
+    const rest = call("c")
+    await pass(50)
+    await Promise.all([...all.slice(0, 2), rest])
+    expect(log).toEqual(["a 0", "c 10", "b 20"])
+  })
+
+  it("tryRun runs a task only if a grant is at hand", async () => {
+    const { meters, task } = scene({ maxAtOnce: 1 })
+    expect(meters[0].tryRun(task("a"))).toBeUndefined()
+    await pass(100)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it("a task of several meters takes from all of them when it starts, and returns what it has to wait too long with", async () => {
+    const { log, meters, task } = scene({ maxAtOnce: 1 }, 2)
+    const local = createMeter({ maxAtOnce: 1 })
+    const both = combineMeters(meters[0], local)
+    const blocker = local.run(task("local", 400))
+    const first = both.run(task("both", 10))
+    const other = meters[1]!.run(task("other", 10))
+    await pass(400)
+    await blocker
+    await pass(300)
+    await Promise.all([first, other])
+    expect(log).toEqual(["local 0", "other 0", "both 400"])
+    const [two, three] = [scene({ maxAtOnce: 1 }).meters[0], scene({ maxAtOnce: 1 }).meters[0]]
+    const stored = combineMeters(two, three).run(task("stored"))
+    await pass(300)
+    expect(await stored).toBe("stored")
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it("families of meters share by name and key", async () => {
+    const { log, store, task } = scene({})
+    const make = () => createKeyedMeter<string | number>({ store, name: "hosts", maxAtOnce: 1 })
+    const [one, other] = [make(), make()]
+    const all = [
+      one.for("a").run(task("one a", 10)),
+      other.for("a").run(task("other a", 10)),
+      other.for("b").run(task("other b", 10)),
+      one.for(1).run(task("one 1", 10)),
+      one.for("1").run(task("one '1'", 10))
+    ]
+    await pass(50)
+    await Promise.all(all)
+    expect(log.toSorted()).toEqual(["one '1' 0", "one 1 0", "one a 0", "other a 10", "other b 0"])
+    expect(() => createKeyedMeter({ store, name: "hosts", maxAtOnce: 1 }).for({}).snapshot()).toThrow(
+      new TypeError("a key must be a string or a number with a store, but is an object")
+    )
+    // A key that makes no difference any more is dropped, and its session leaves.
+    one.for("c").pause(5)
+    await pass(1)
+    for (const key of ["x", "y", "z"]) one.for(key).snapshot()
+    await pass(1)
+    expect(one.for("c").snapshot().paused).toBe(true)
+  })
+})
+
+describe("control", () => {
+  it("pause and resume reach all processes, and revoke slots that were granted", async () => {
+    const { log, meters, task } = scene({ maxPerSecond: 20 }, 2)
+    const all = Promise.all(Array.from({ length: 6 }, (_, i) => meters[i % 2]!.run(task(`${i}`))))
+    await pass(40)
+    meters[1]!.pause(500)
+    expect(meters[1]!.snapshot().paused).toBe(true)
+    expect(meters[1]!.snapshot().nextStart).toBe(Infinity)
+    await pass(100)
+    expect(meters[0].snapshot().paused).toBe(true)
+    expect(log).toHaveLength(1)
+    await pass(900)
+    expect(meters[0].snapshot().paused).toBe(false)
+    await all
+    const [, second] = log.map((each) => Number(each.split(" ")[1]))
+    expect(second).toBeGreaterThanOrEqual(540)
+    meters[0].pause()
+    await pass(10)
+    const later = meters[1]!.run(task("later"))
+    await pass(10_000)
+    expect(log).toHaveLength(6)
+    meters[1]!.resume()
+    expect(meters[1]!.snapshot().paused).toBe(false)
+    await pass(100)
+    expect(await later).toBe("later")
+  })
+
+  it("a pause ends with a later one, or by resume, whichever the store hears last", async () => {
+    const { log, meters, task } = scene({ maxAtOnce: 1 })
+    meters[0].pause(50)
+    const run = meters[0].run(task("a"))
+    // Before the first has reached the store.
+    await Promise.resolve()
+    meters[0].pause(100)
+    await pass(99)
+    expect(log).toEqual([])
+    await pass(30)
+    await run
+    meters[0].pause(50)
+    meters[0].resume()
+    const next = meters[0].run(task("b"))
+    await pass(1)
+    await next
+    expect(log).toHaveLength(2)
+  })
+
+  it("resize reaches all processes, if no limit is added or lifted", async () => {
+    const { create, log, meters, task } = scene({ maxAtOnce: 1, windows: { w: { limit: 100, per: 1_000 } } }, 2)
+    const all = Promise.all(Array.from({ length: 6 }, (_, i) => meters[i % 2]!.run(task(`${i}`, 100))))
+    await pass(50)
+    meters[1]!.resize({ maxAtOnce: 3, windows: { w: { limit: 50, per: 500 } } })
+    expect(meters[1]!.snapshot().limits).toMatchObject({ maxAtOnce: 3, windows: { w: { limit: 50, per: 500 } } })
+    await pass(10)
+    expect(meters[0].snapshot().limits).toEqual(meters[1]!.snapshot().limits)
+    expect(log).toHaveLength(3)
+    // A process that comes later has the limits of the others, though it is configured with the old ones.
+    const late = create()
+    const run = late.run(task("late", 10))
+    await pass(400)
+    await Promise.all([all, run])
+    expect(late.snapshot().limits.maxAtOnce).toBe(3)
+    const error = new TypeError("resize can change the numbers of a meter on a store, but neither add nor lift a limit")
+    expect(() => late.resize({ maxPerSecond: 5 })).toThrow(error)
+    expect(() => late.resize({ maxAtOnce: Infinity })).toThrow(error)
+    // Back to what they were configured with.
+    late.resize({ maxAtOnce: 1, windows: { w: { limit: 100, per: 1_000 } } })
+    await pass(10)
+    const again = meters[0].run(task("again"))
+    await pass(100)
+    await again
+    expect(meters[0].snapshot().limits.maxAtOnce).toBe(1)
+  })
+
+  it("what changes while a message is under way is said with the next", async () => {
+    const { events, meters, task, trouble } = scene({ maxAtOnce: 1 }, 2)
+    const run = meters[0].run(task("a"))
+    await Promise.resolve()
+    expect(trouble.messages).toHaveLength(1)
+    meters[0].resize({ maxAtOnce: 2 })
+    await pass(0)
+    await run
+    meters[0].resize({ maxAtOnce: 3 })
+    await Promise.resolve()
+    meters[0].resize({ maxAtOnce: 4 })
+    await pass(0)
+    expect(trouble.messages.map(({ resize }) => resize).filter((each) => each !== "")).toEqual([
+      "[2,0,1,5000000,[]]",
+      "[3,0,1,5000000,[]]",
+      "[4,0,1,5000000,[]]"
+    ])
+    expect(meters[0].snapshot().limits.maxAtOnce).toBe(4)
+    // A meter that is closed while its first message is under way leaves after it.
+    const gone = reasonOf(meters[1]!.run(task("b")))
+    await Promise.resolve()
+    const closed = meters[1]!.close("over")
+    await pass(0)
+    expect(await gone).toBe("over")
+    await closed
+    expect(trouble.messages.at(-1)).toMatchObject({ session: "s2", seq: 2, leave: true })
+    expect(events).toEqual([])
+  })
+
+  it("a snapshot shows this process; drain and close give back what it holds", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 2 }, 2)
+    const run = meters[0].run(task("a", 20))
+    await pass(0)
+    expect(meters[0].snapshot()).toMatchObject({ running: 1, waiting: 0, started: 1, free: 1, room: {} })
+    expect(meters[1]!.snapshot()).toMatchObject({ running: 0, free: 2, nextStart: 0 })
+    const drained = meters[0].drain()
+    await pass(30)
+    await Promise.all([run, drained])
+    expect(trouble.messages.at(-1)).toMatchObject({ leave: true, held: 0 })
+    const closed = reasonOf(meters[1]!.run(task("b", 1_000)))
+    await pass(0)
+    const over = meters[1]!.close("over")
+    expect(await closed).toBe("over")
+    await pass(0)
+    // The task ignores its signal, so it still counts, and the session stays with it.
+    await over
+    expect(trouble.messages.at(-1)).toMatchObject({ leave: false, held: 1 })
+    await pass(1_000)
+    expect(trouble.messages.at(-1)).toMatchObject({ leave: true, held: 0 })
+    expect(log).toEqual(["a 0", "b 30"])
+    expect(vi.getTimerCount()).toBe(0)
+    // Twice is once, and one that was never used has nothing to say.
+    const { length } = trouble.messages
+    await meters[1]!.close()
+    await scene({ maxAtOnce: 1 }).meters[0].close()
+    expect(trouble.messages).toHaveLength(length)
+  })
+})
+
+describe("what does not fit", () => {
+  it("other limits, in another process: a typed error shows both", async () => {
+    const { create, events, meters, task } = scene({ maxAtOnce: 2 })
+    const run = meters[0].run(task("a"))
+    await pass(0)
+    await run
+    const other = create({ maxAtOnce: 3 })
+    const waits = reasonOf(other.run(task("b")))
+    await pass(0)
+    const error = (await waits) as LimitsDifferError
+    expect(error).toBeInstanceOf(LimitsDifferError)
+    expect([error.own, error.known]).toEqual(["[3,0,1,5000000,[]]", "[2,0,1,5000000,[]]"])
+    expect(await reasonOf(other.run(task("c")))).toBe(error)
+    await pass(0)
+    expect(events).toEqual([{ type: "refused", meter: "api", cause: error }])
+    await other.close()
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it("another version of the protocol, also at a close", async () => {
+    const { events, meters, store, task } = scene({ maxAtOnce: 2 }, 2)
+    const { exchange } = memoryStore()
+    void store
+    const version9 = memoryStore()
+    const limit = new Session(
+      {
+        exchange: (name, message, now) => exchange(name, { ...message, version: 9 }, now),
+        onWake: version9.onWake
+      },
+      "api",
+      { maxAtOnce: 1, maxPerSecond: Infinity, maxBurst: 1, windows: {} },
+      readOptions({ onEvent: (event) => events.push(event) }),
+      () => "s"
+    )
+    const meter = createMeter({ store: { version: 1, limit: () => limit }, name: "api", maxAtOnce: 1 })
+    const waits = reasonOf(meter.run(task("a")))
+    const closed = Promise.resolve().then(() => limit.close())
+    await pass(0)
+    expect(await waits).toBeInstanceOf(ProtocolVersionError)
+    await closed
+    expect(events).toMatchObject([{ type: "refused" }])
+    void meters
+  })
+
+  it.each([
+    [{ store: {} }, "store must be a store, such as redisStore(client), but is an object"],
+    [{ store: 7 }, "store must be a store, such as redisStore(client), but is 7"],
+    [{ store: memoryStore() }, "name must be a string that is not empty, but is undefined"],
+    [
+      { store: { ...memoryStore(), version: 2 }, name: "a" },
+      "this store has version 2 of the interface, but 1 is needed: install versions of both packages that fit together"
+    ]
+  ])("%#: a store without a name, or what is no store", (options, message) => {
+    expect(() => createMeter({ maxAtOnce: 1, ...options } as MeterOptions)).toThrow(new TypeError(message))
+  })
+
+  it.each([
+    [{ windows: { w: { limit: 1, per: 49 } } }, "windows.w.per must be from 50 milliseconds to 30 years on a store, but is 49 ms"], // prettier-ignore
+    [{ windows: { w: { limit: 1, per: Infinity } } }, "windows.w.per must be from 50 milliseconds to 30 years on a store, but is Infinity ms"], // prettier-ignore
+    [{ maxPerSecond: 1e-10 }, "maxPerSecond must be at least one in 30 years on a store, but is 1e-10"]
+  ])("%#: limits that a store cannot have", (limits, message) => {
+    expect(() => createMeter({ store: memoryStore(), name: "a", ...limits })).toThrow(new RangeError(message))
+  })
+
+  it("any burst is no rate", async () => {
+    const { log, meters, task } = scene({ maxPerSecond: 1, maxBurst: Infinity })
+    const all = ["a", "b"].map((name) => meters[0].run(task(name)))
+    await pass(0)
+    await Promise.all(all)
+    expect(log).toEqual(["a 0", "b 0"])
+  })
+
+  it.each([
+    [{ leese: 1 }, new TypeError("there is no option leese. Known: lease, outage, leaseLost, onEvent")],
+    [{ lease: "1" }, new TypeError("lease must be a number of milliseconds, but is string")],
+    [{ lease: 199 }, new RangeError("lease must be from 200 milliseconds to a day, but is 199")],
+    [{ lease: NaN }, new RangeError("lease must be from 200 milliseconds to a day, but is NaN")],
+    [{ outage: "panic" }, new TypeError('outage must be "wait" or "fail", but is "panic"')],
+    [{ leaseLost: 1 }, new TypeError('leaseLost must be "interrupt" or "continue", but is 1')],
+    [{ onEvent: 1 }, new TypeError("onEvent must be a function, but is number")]
+  ])("options of stores: %j", (options, error) => {
+    expect(() => memoryStore(options as never)).toThrow(error)
+  })
+})
+
+describe("a store that is out of reach", () => {
+  it("makes waiters wait, and is reported; the same message is sent again, ever less often", async () => {
+    const { events, log, meters, task, trouble } = scene({ maxAtOnce: 1 })
+    trouble.isCut = true
+    const run = meters[0].run(task("a"))
+    await pass(999)
+    expect(events).toEqual([])
+    await pass(4_001)
+    expect(events).toEqual([{ type: "outage", meter: "api", cause: new Error("no connection") }])
+    // A new session after a third of the lease, since the lease counts from the first attempt.
+    const sent = trouble.messages.map(({ session, seq }) => `${session} ${seq}`)
+    expect(new Set(sent)).toEqual(new Set(["s1 1", "s2 1", "s3 1"]))
+    // After 10, 20, 40, … milliseconds, and then once a second.
+    expect(sent.length).toBeLessThan(13)
+    trouble.isCut = false
+    await pass(2_000)
+    expect(await run).toBe("a")
+    expect(log).toHaveLength(1)
+    expect(events.slice(1)).toEqual([{ type: "recovered", meter: "api", after: expect.any(Number) }])
+    expect(events[1]).toSatisfy(({ after }: { after: number }) => after >= 5_000 && after < 6_100)
+  })
+
+  it("fails them after a second if it is to (outage: fail), until the store answers", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 1 }, 1, { outage: "fail" })
+    trouble.isCut = true
+    const waits = reasonOf(meters[0].run(task("a")))
+    await pass(1_000)
+    const error = await waits
+    expect(error).toBeInstanceOf(StoreUnavailableError)
+    expect(error).toMatchObject({
+      message: 'the store of the meter "api" has not answered for 1000 ms',
+      cause: new Error("no connection")
+    })
+    expect(await reasonOf(meters[0].run(task("b")))).toBe(error)
+    trouble.isCut = false
+    await pass(1_000)
+    const run = meters[0].run(task("c"))
+    await pass(0)
+    await run
+    expect(log.map(([name]) => name)).toEqual(["c"])
+  })
+
+  it("does not hold up the end of a program: close waits for a second", async () => {
+    const { meters, task, trouble } = scene({ maxAtOnce: 1 })
+    trouble.isSilent = true
+    const waits = reasonOf(meters[0].run(task("a")))
+    await pass(10)
+    const closed = meters[0].close("over")
+    expect(await waits).toBe("over")
+    await pass(1_000)
+    await closed
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it("an answer that comes after the next attempt counts once", async () => {
+    const { events, log, meters, task, trouble } = scene({ maxAtOnce: 1 })
+    trouble.isSilent = true
+    const run = meters[0].run(task("a", 10))
+    await pass(500)
+    trouble.isSilent = false
+    await pass(600)
+    await run
+    expect(log).toEqual(["a 1000"])
+    expect(events.map(({ type }) => type)).toEqual(["outage", "recovered"])
+  })
+})
+
+describe("a lease that is over", () => {
+  const cutOff = async (options: StoreOptions) => {
+    const { events, log, meters, task, trouble } = scene({ maxAtOnce: 2 }, 1, { lease: 1_000, ...options })
+    const run = meters[0].run(task("a", 3_000))
+    const settled = run.catch((error: unknown) => error)
+    await pass(100)
+    const waits = meters[0].run(task("b", 3_000), { permits: 2 })
+    await pass(1)
+    trouble.isSilent = true
+    await pass(1_400)
+    trouble.isSilent = false
+    return { events, log, settled, trouble, waits }
+  }
+
+  it("cancels the tasks that run, and what waits is declared again", async () => {
+    const { events, log, settled, trouble, waits } = await cutOff({})
+    expect(await settled).toBeInstanceOf(LeaseLostError)
+    expect(String(await settled)).toBe(
+      'LeaseLostError: the meter "api" has lost its lease: the store was out of reach, or this process stood still'
+    )
+    expect(events).toContainEqual({ type: "leaseLost", meter: "api", permits: 1 })
+    await pass(10_000)
+    expect(await waits).toBe("b")
+    // What it held is accounted for until it has settled, although it was cancelled.
+    const again = trouble.messages.find(({ session }) => session === "s2")
+    expect(again).toMatchObject({ held: 1, demand: [{ count: 1, weight: 2, arrival: expect.any(Number) }] })
+    expect(log[1]!.split(" ")[1]).toSatisfy((at: string) => Number(at) >= 3_000)
+  })
+
+  it("or lets them run on (leaseLost: continue)", async () => {
+    const { events, log, settled, waits } = await cutOff({ leaseLost: "continue" })
+    await pass(10_000)
+    expect(await settled).toBe("a")
+    expect(await waits).toBe("b")
+    expect(events).toContainEqual({ type: "leaseLost", meter: "api", permits: 1 })
+    expect(log[1]!.split(" ")[1]).toSatisfy((at: string) => Number(at) >= 3_000)
+  })
+
+  it("makes no difference to a process that holds nothing", async () => {
+    const { events, log, meters, task, trouble } = scene({ maxAtOnce: 1 }, 1, { lease: 1_000 })
+    for (const name of ["a", "b"]) {
+      const run = meters[0].run(task(name))
+      await pass(0)
+      await run
+      await pass(60_000)
+    }
+    expect(log).toEqual(["a 0", "b 60000"])
+    expect(events).toEqual([])
+    expect(new Set(trouble.messages.map(({ session }) => session))).toEqual(new Set(["s1", "s2"]))
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it("is renewed in time while a task runs", async () => {
+    const { events, meters, task } = scene({ maxAtOnce: 1 }, 2, { lease: 300 })
+    const first = meters[0].run(task("a", 5_000))
+    await pass(1)
+    const second = meters[1]!.run(task("b"))
+    await pass(6_000)
+    expect(await Promise.all([first, second])).toEqual(["a", "b"])
+    expect(events).toEqual([])
+  })
+})
+
+describe("lost state", () => {
+  it("is reported, and nothing starts before the longest window is over", async () => {
+    const { events, log, meters, task, trouble } = scene({ maxPerSecond: 100 }, 1, { lease: 500 })
+    const all = Promise.all(Array.from({ length: 20 }, (_, i) => meters[0].run(task(`${i}`))))
+    await pass(55)
+    const before = log.length
+    trouble.lose()
+    await pass(5_000)
+    await all
+    expect(events).toEqual([{ type: "stateLost", meter: "api", quarantine: 1_300 }])
+    const starts = log.map((each) => Number(each.split(" ")[1]))
+    // What was granted before may still start; all else is later than a window.
+    const gap = starts.findIndex((at, i) => i > 0 && at - starts[i - 1]! > 1_000)
+    expect(gap).toBeGreaterThanOrEqual(before)
+  })
+
+  it("that nobody can remember any more is none", async () => {
+    const { events, log, meters, task, trouble } = scene({ maxPerSecond: 100 }, 1, { lease: 500 })
+    const first = meters[0].run(task("a"))
+    await pass(0)
+    await first
+    await pass(60_000)
+    trouble.lose()
+    const second = meters[0].run(task("b"))
+    await pass(0)
+    await second
+    expect(events).toEqual([])
+    expect(log).toEqual(["a 0", "b 60000"])
+  })
+})
+
+describe("time", () => {
+  it("a process that stood still misses its slots, says so, and is granted others", async () => {
+    const { events, log, meters, task } = scene({ maxPerSecond: 20 })
+    const all = Promise.all(["a", "b", "c"].map((name) => meters[0].run(task(name))))
+    await pass(10)
+    // As a long synchronous step: the clock goes on, but no timer fires.
+    vi.setSystemTime(600)
+    vi.spyOn(performance, "now").mockImplementation(() => Date.now())
+    await pass(1_000)
+    await all
+    vi.restoreAllMocks()
+    expect(events.some(({ type }) => type === "late")).toBe(true)
+    expect(log[0]).toBe("a 0")
+    expect(log).toHaveLength(3)
+  })
+
+  it("a task that starts too late for the proof is reported", async () => {
+    const { events, meters } = scene({ maxPerSecond: 20 })
+    vi.spyOn(performance, "now").mockImplementation(() => Date.now())
+    // Its own first step takes longer than the slack.
+    const run = meters[0].run(() => vi.setSystemTime(Date.now() + 150))
+    await pass(1)
+    await run
+    await pass(0)
+    vi.restoreAllMocks()
+    expect(events).toEqual([{ type: "stalled", meter: "api", by: expect.any(Number) }])
+  })
+
+  it("a store whose clock is set is reported", async () => {
+    let now = 0
+    const events: Array<StoreEvent> = []
+    const store = memoryStore({ now: () => now, onEvent: (event) => events.push(event) })
+    const meter = createMeter({ store, name: "api", maxPerSecond: 100 })
+    for (const time of [0, 5_000_000]) {
+      now = time
+      const run = meter.run(() => 1)
+      await pass(20)
+      now += 20_000
+      await pass(20)
+      await run
+    }
+    expect(events.map(({ type }) => type)).toContain("clockStep")
+  })
+
+  it("what a listener of events throws is reported as an unhandled rejection, and harms no meter", async () => {
+    const errors: Array<unknown> = []
+    const listener = (error: unknown): void => void errors.push(error)
+    process.on("unhandledRejection", listener)
+    const others = process.listeners("unhandledRejection").filter((each) => each !== listener)
+    for (const each of others) process.off("unhandledRejection", each)
+    try {
+      const { create, meters, task } = scene({ maxAtOnce: 1 }, 1, {
+        onEvent: () => {
+          throw new Error("the listener's")
+        }
+      })
+      const run = meters[0].run(task("a"))
+      await pass(0)
+      await run
+      const refused = reasonOf(create({ maxAtOnce: 2 }).run(task("b")))
+      await pass(0)
+      expect(await refused).toBeInstanceOf(LimitsDifferError)
+      vi.useRealTimers()
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      expect(errors).toEqual([new Error("the listener's")])
+    } finally {
+      process.off("unhandledRejection", listener)
+      for (const each of others) process.on("unhandledRejection", each)
+    }
   })
 })

@@ -21,11 +21,7 @@ const connectionOf = (
     Effect.runPromise(
       Fiber.join(
         // The store knows the errors of servers, and not those of the service around them.
-        run(
-          Effect.mapError(redis.send(command!, ...args), (error) =>
-            error.cause instanceof Error ? error.cause : error
-          )
-        )
+        run(Effect.mapError(redis.send(command!, ...args), ({ cause }) => cause))
       )
     ),
   subscribe: (channel, listener) => {

@@ -92,7 +92,6 @@ interface InFlight {
   readonly sent: number
   /** What it says of a pause. */
   readonly pausing: { readonly until: number } | undefined
-  attempts: number
 }
 
 /** What is next to be done, and when: `Infinity` for never. */
@@ -133,6 +132,8 @@ export class Session implements ExternalLimit {
   private inFlight: InFlight | undefined
   private isSoon = false
   private isDown = false
+  /** Since the last answer. */
+  private attempts = 0
   /** Of the store's client. */
   private lastError: unknown
   private isRefused = false
@@ -155,7 +156,7 @@ export class Session implements ExternalLimit {
   /** Permits of the tasks that run. */
   private running = 0
   /** The store's time until which the meter is paused. */
-  private pausedUntil = 0
+  private pausedUntil = -Infinity
   /** A pause that the store does not know yet: until then by the meter's clock; -1 to resume. */
   private pausing: { readonly until: number } | undefined
   private resizing = ""
@@ -329,12 +330,14 @@ export class Session implements ExternalLimit {
   /** Gives up the slots in which no task can start any more. */
   private dropLate(now: number): void {
     const latest = this.clock.most(now) - this.terms.slack + guard
+    // Before the store's time is known well, a slot may be given up although this process is in time.
+    const uncertain = this.clock.most(now) - this.clock.least(now)
     for (let index = 0; index < this.held.length; index++) {
       const held = this.held[index]!
       let slot = 0
       let by = 0
       while (held.next < held.count && (slot = slotAt(held.grant, held.next)) < latest) {
-        by = latest - slot
+        by = latest - slot - uncertain
         this.giveUp(held)
       }
       if (by > 0) this.tell({ type: "late", meter: this.name, by: by / 1_000 })
@@ -362,7 +365,10 @@ export class Session implements ExternalLimit {
   /** Reports a grant whose slots have all been used or given up. Returns whether it has. */
   private reportIfOver(held: Held): boolean {
     if (held.next < held.count || held.starting > 0) return false
-    this.held.splice(this.held.indexOf(held), 1)
+    const index = this.held.indexOf(held)
+    // Of a session that is over.
+    if (index < 0) return false
+    this.held.splice(index, 1)
     this.reports.push({ grant: held.grant.id, late: held.late, unused: held.unused })
     return true
   }
@@ -446,7 +452,7 @@ export class Session implements ExternalLimit {
       demand
     }
     this.agenda.visit = promise > 0 ? now + promise : Infinity
-    this.inFlight = { message, sent: now, pausing, attempts: 0 }
+    this.inFlight = { message, sent: now, pausing }
     this.silentSince = Math.min(this.silentSince, now)
     this.transmit(this.inFlight)
   }
@@ -543,8 +549,8 @@ export class Session implements ExternalLimit {
   }
 
   private transmit(flight: InFlight): void {
-    flight.attempts++
-    const waits = Math.min(patience * 2 ** (flight.attempts - 1), longestPatience)
+    const again = 2 ** this.attempts++
+    const waits = Math.min(patience * again, longestPatience)
     this.agenda.attempt = this.now + waits
     this.schedule()
     this.store.exchange(this.name, flight.message, this.now).then(
@@ -554,7 +560,7 @@ export class Session implements ExternalLimit {
       (error: unknown) => {
         if (this.inFlight !== flight) return
         this.lastError = error
-        this.agenda.attempt = this.now + Math.min(leastBackoff * 2 ** (flight.attempts - 1), longestBackoff)
+        this.agenda.attempt = this.now + Math.min(leastBackoff * again, longestBackoff)
         this.schedule()
       }
     )
@@ -592,10 +598,7 @@ export class Session implements ExternalLimit {
     if (answer.visit > 0) this.visitBy(now + answer.visit)
     if (answer.adopted) this.declareAgain()
     if (this.isLeaseOver(now)) this.loseLease()
-    if (this.isLeaving) {
-      if (this.running > 0) this.end()
-      else this.speakSoon()
-    }
+    if (this.isLeaving && this.running > 0) this.end()
     if (this.endedPermits > 0 || this.resizing !== "" || this.pausing !== undefined) this.speakSoon()
     this.schedule()
     this.meter.wake()
@@ -616,10 +619,7 @@ export class Session implements ExternalLimit {
   }
 
   private readGrants(answer: Answer): void {
-    for (const { arrival, batch } of answer.arrivals) {
-      const known = this.batches.get(batch)
-      if (known !== undefined) known.arrival = arrival
-    }
+    for (const { arrival, batch } of answer.arrivals) this.batches.get(batch)!.arrival = arrival
     for (const grant of answer.grants) {
       const batch = this.batches.get(grant.batch)!
       batch.count -= grant.count
@@ -675,6 +675,13 @@ export class Session implements ExternalLimit {
   /** The session is void. The next message begins another one: if there is something to say, at once. */
   private loseLease(): void {
     const lost = this.running
+    this.startOver()
+    if (lost === 0) return
+    this.tell({ type: "leaseLost", meter: this.name, permits: lost })
+    if (this.options.leaseLost === "interrupt") this.meter.interrupt(new LeaseLostError(this.name))
+  }
+
+  private startOver(): void {
     this.unsubscribe?.()
     this.unsubscribe = undefined
     this.inFlight = undefined
@@ -690,13 +697,11 @@ export class Session implements ExternalLimit {
     this.reports = []
     this.corrections = []
     this.endedPermits = 0
-    if (lost > 0) this.tell({ type: "leaseLost", meter: this.name, permits: lost })
     this.agenda.visit = Infinity
     this.lastVisit = 0
     // What was to be said after the message in flight is not waited for any more.
     this.isSoon = false
     this.declareAgain()
-    if (lost > 0 && this.options.leaseLost === "interrupt") this.meter.interrupt(new LeaseLostError(this.name))
   }
 
   private begin(): void {
@@ -710,6 +715,7 @@ export class Session implements ExternalLimit {
   private recover(now: number): void {
     const since = this.silentSince
     this.silentSince = Infinity
+    this.attempts = 0
     if (!this.isDown) return
     this.isDown = false
     this.tell({ type: "recovered", meter: this.name, after: (now - since) / 1_000 })
@@ -774,7 +780,10 @@ export class Session implements ExternalLimit {
     this.checkOutage(now)
     const { inFlight } = this
     if (inFlight !== undefined) {
-      if (this.agenda.attempt <= now) this.transmit(inFlight)
+      if (this.agenda.attempt > now) return this.schedule()
+      // A lease that began so long ago would be over soon. What was sent is void, or ends with its lease.
+      if (inFlight.message.seq === 1 && now - inFlight.sent > this.terms.lease / 3) this.startOver()
+      else this.transmit(inFlight)
     } else if (Math.min(this.agenda.visit, this.agenda.look) <= now) {
       this.speak()
     }

@@ -10,7 +10,10 @@ const longest = 1e15
 
 /** Windows in the order of their names: it is the order of costs, and part of the text that processes compare. */
 export const protocolLimits = ({ maxAtOnce, maxBurst, maxPerSecond, windows }: MeterLimits, lease: number): Limits => {
-  const finite = Object.entries(windows).filter(([, { limit }]) => limit !== Infinity)
+  const finite = Object.keys(windows)
+    .toSorted()
+    .map((name) => [name, windows[name]!] as const)
+    .filter(([, { limit }]) => limit !== Infinity)
   for (const [name, { per }] of finite) {
     const micros = Math.ceil(per * 1_000)
     if (micros >= leastWindow && micros <= longest) continue
@@ -27,9 +30,7 @@ export const protocolLimits = ({ maxAtOnce, maxBurst, maxPerSecond, windows }: M
     rate,
     burst,
     lease,
-    windows: finite
-      .map(([name, { limit, per }]) => ({ name, limit, per: Math.ceil(per * 1_000) }))
-      .toSorted((one, other) => (one.name < other.name ? -1 : 1))
+    windows: finite.map(([name, { limit, per }]) => ({ name, limit, per: Math.ceil(per * 1_000) }))
   }
 }
 
