@@ -39,7 +39,6 @@ import type { Cost, Reservation } from "./internal/admission/reservation.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import type { FiberHost } from "./internal/runtime/fiberHost.ts"
 import { external } from "./internal/limits/externalLimiter.ts"
-import type { ExternalStore } from "./internal/admission/types.ts"
 import { MeterStore, StoreError } from "./MeterStore.ts"
 import { KeyedLimiters } from "./internal/meter/keyedLimiters.ts"
 import { reconcile as reconcileWindows } from "./internal/meter/reconcile.ts"
@@ -414,9 +413,7 @@ export const distributed: {
           attempt(() => {
             accept(check.name("the name", name))
             const limiter = new StoreLimiter(readLimits(limits), new MeterMetrics(name))
-            limiter.connect(store as ExternalStore, name, ofFiber(fiber), (cause) =>
-              refusalOf(Cause.fail(new StoreError({ cause })))
-            )
+            limiter.connect(store, name, ofFiber(fiber), (cause) => refusalOf(Cause.fail(new StoreError({ cause }))))
             return limiter
           })
         ),

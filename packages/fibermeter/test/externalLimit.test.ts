@@ -252,6 +252,17 @@ describe("a meter on a store", () => {
     expect(made.log).toHaveLength(length)
   })
 
+  it("cannot be reconciled with a report, which other processes would not know of", async () => {
+    const made = makeStore({ windows: { tokens: { limit: 9, per: 1000 } } })
+    const seen = new Log()
+    const meter = await meterOf(seen, made)
+    const report = { window: "tokens", remaining: 3, resetAfter: "1 second" } as const
+    await seen.play([0, seen.named("refused", Meter.reconcile(meter, report))])
+    expect(defectOf(seen.exit("refused"))).toEqual(
+      new TypeError("a meter on a store cannot be reconciled with a report: correct the costs of tasks, or pause it")
+    )
+  })
+
   it("beside another meter is asked last, and keeps no room", async () => {
     const made = makeStore()
     const seen = new Log()

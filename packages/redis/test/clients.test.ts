@@ -8,7 +8,7 @@ import { createClient } from "redis"
 import { describe, expect, it } from "vitest"
 import { MemoryStore, RedisStore } from "../src/effect.ts"
 import { keyOf, redisStore } from "../src/index.ts"
-import type { RedisClient, StoreEvent } from "../src/index.ts"
+import type { StoreEvent } from "../src/index.ts"
 import { describeWithServer } from "./support/server.ts"
 
 describe("a client", () => {
@@ -48,7 +48,7 @@ describeWithServer("clients", "none", (server) => {
         return (found as ReadonlyArray<unknown>).length
       }
       const events: Array<StoreEvent> = []
-      const store = () => redisStore(client as unknown as RedisClient, { onEvent: (event) => events.push(event) })
+      const store = () => redisStore(client, { onEvent: (event) => events.push(event) })
       // Each with a store of its own, and so with a connection of its own for wake-ups.
       const [one, other] = [store(), store()].map((store) => createMeter({ store, name: kind, maxAtOnce: 1 }))
       try {
@@ -82,7 +82,7 @@ describeWithServer("clients", "none", (server) => {
         const found = (await connection.send(["PUBSUB", "CHANNELS", "fibermeter:*"])) as ReadonlyArray<string>
         return found.map((channel) => channel.replace(/:[^:]*$/, "")).toSorted()
       }
-      const store = redisStore(client as unknown as RedisClient)
+      const store = redisStore(client)
       const [a, b] = ["a", "b"].map((name) => createMeter({ store, name: `${kind}.${name}`, maxAtOnce: 1 }))
       try {
         await Promise.all([a!.run(() => 1), b!.run(() => 1)])
@@ -107,7 +107,7 @@ describeWithServer("clients", "none", (server) => {
     ioredis.on("error", () => {})
     for (const client of [nodeRedis, ioredis]) {
       const meter = createMeter({
-        store: redisStore(client as unknown as RedisClient, { onEvent }),
+        store: redisStore(client, { onEvent }),
         name: "x",
         maxAtOnce: 1
       })

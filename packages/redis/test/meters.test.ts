@@ -330,6 +330,16 @@ describe("under a meter on a store", () => {
     expect(() => createKeyedMeter({ store, name: "hosts", maxAtOnce: 1 }).for({}).snapshot()).toThrow(
       new TypeError("a key must be a string or a number with a store, but is an object")
     )
+    one.resize({ maxAtOnce: 2 })
+    const pair = Promise.all([one.for("new").run(task("p", 10)), one.for("new").run(task("q", 10))])
+    await pass(50)
+    await pair
+    expect(log.slice(-2)).toEqual(["p 50", "q 50"])
+    expect(one.delete("new")).toBe(true)
+    const busy = one.for("busy").run(task("busy", 10))
+    await pass(1)
+    expect(one.delete("busy")).toBe(true)
+    expect(await reasonOf(busy)).toMatchObject({ name: "AbortError" })
     // A key that makes no difference any more is dropped, and its session leaves.
     one.for("c").pause(5)
     await pass(1)

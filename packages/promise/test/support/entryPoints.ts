@@ -198,7 +198,40 @@ const meterLimitRules = [...limitRules, ...shared.waitLimitRules(moreNotDuration
 /** Options that a meter has defaults for. */
 const defaultRules = [...retryRules, ...shared.taskRankRules.filter(({ option }) => option === "priority")]
 
-const meterOptionRules = [...meterLimitRules, ...defaultRules, shared.nameRule]
+/** A limit that is always open. */
+const openLimit = {
+  isPaused: false,
+  attach: () => {},
+  opensIn: () => 0,
+  take: () => undefined,
+  started: () => {},
+  correct: () => {},
+  ended: () => {},
+  added: () => {},
+  rest: () => {},
+  pause: () => {},
+  resize: () => {},
+  close: async () => {}
+}
+
+const storeRule = rule(
+  "store",
+  {
+    wanted: "a store, such as redisStore(client)",
+    wrongType: [
+      [{}, "an object"],
+      [{ limit: 5 }, "an object"],
+      ["redis", '"redis"'],
+      [null, "null"],
+      [5, "5"],
+      [[openLimit], "an array"]
+    ],
+    accepted: [{ version: 1, limit: () => openLimit }, undefined]
+  },
+  { name: "api" }
+)
+
+const meterOptionRules = [...meterLimitRules, ...defaultRules, shared.nameRule, storeRule]
 
 // --- the entry points ------------------------------------------------------------------------------------------------
 

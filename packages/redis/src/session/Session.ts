@@ -632,7 +632,7 @@ export class Session implements ExternalLimit {
   private readPause(pausing: InFlight["pausing"], answer: Answer): void {
     if (pausing === this.pausing) this.pausing = undefined
     this.pausedUntil = answer.paused
-    for (const held of [...this.held]) {
+    for (const held of this.held.toReversed()) {
       while (held.next < held.count && slotAt(held.grant, held.next) < answer.paused) this.giveUp(held)
       this.reportIfOver(held)
     }

@@ -141,6 +141,12 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       return {}
     }
 
+    override reconcile(): void {
+      throw new TypeError(
+        "a meter on a store cannot be reconciled with a report: correct the costs of tasks, or pause it"
+      )
+    }
+
     override resize(limits: Limits & WaitLimits, host: Host, isMade?: boolean): void {
       const { maxAtOnce, maxBurst, maxPerSecond, windows } = this.limits
       const changed: Record<string, CurrentLimits["windows"][string]> = {}
