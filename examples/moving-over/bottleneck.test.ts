@@ -109,6 +109,30 @@ call(
   }
 )
 
+const group = new Bottleneck.Group({ maxConcurrent: 2 })
+const hosts = createKeyedMeter<string>({ maxAtOnce: 2 })
+
+call(
+  "list the keys, of `group` or `hosts`",
+  {
+    theirs: () => group.keys(),
+    ours: () => Array.from(hosts, ([key]) => key)
+  },
+  {
+    during: { theirs: async () => void group.key("host"), ours: async () => hosts.for("host").pause() },
+    gives: ["host"]
+  }
+)
+
+call(
+  "delete the limiter of a key",
+  {
+    theirs: () => group.deleteKey("host"),
+    ours: () => hosts.delete("host")
+  },
+  { gives: true }
+)
+
 call(
   "check whether a task would start immediately",
   {
