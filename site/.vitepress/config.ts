@@ -84,6 +84,7 @@ export default defineConfig({
       {
         text: "More",
         items: [
+          { text: "Observability", link: "/observability" },
           { text: "Testing your code", link: "/testing-your-code" },
           { text: "Moving over", link: "/moving-over" },
           { text: "aiometer's examples", link: "/aiometer" },
