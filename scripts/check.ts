@@ -8,6 +8,7 @@ import { spawn } from "node:child_process"
 import {
   copyFileSync,
   existsSync,
+  globSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -66,6 +67,8 @@ function isThere(program: string): boolean {
   return (process.env["PATH"] ?? "").split(delimiter).some((folder) => existsSync(join(folder, program)))
 }
 const hasRedis = isThere("redis-server")
+// As `examples/database/cluster.ts` looks for it.
+const hasPostgres = globSync("/usr/lib/postgresql/*/bin/initdb").length > 0
 
 // Coverage is counted over these alone: an example that runs through a line does not assert what the line does.
 const tests: ReadonlyArray<Check> = [
@@ -76,13 +79,13 @@ const tests: ReadonlyArray<Check> = [
     {},
     hasRedis ? "" : "without those of the script for Redis, which need redis-server: apt-get install redis-server"
   ),
-  vitest("tests of types, documentation, examples, scripts and the site's playground", [
-    "types",
-    "docs",
-    "examples",
-    "scripts",
-    "site"
-  ])
+  vitest(
+    "tests of types, documentation, examples, scripts and the site's playground",
+    ["types", "docs", "examples", "scripts", "site"],
+    [],
+    {},
+    hasPostgres ? "" : "without the one that fills PostgreSQL, which has to be installed: apt-get install postgresql"
+  )
 ]
 
 /** The build fails on dead links. */
