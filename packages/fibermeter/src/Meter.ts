@@ -175,6 +175,22 @@ export interface MeterLimits extends Limits {
 /**
  * The name of a meter, for metrics and spans.
  *
+ * @example
+ * ```ts
+ * import { Effect, Metric } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * const program = Effect.gen(function* () {
+ *   const api = yield* Meter.make({ name: "translator", maxAtOnce: 8 })
+ *   yield* Meter.metered(Effect.succeed("bonjour"), api)
+ *   const started = (yield* Metric.snapshot).find(({ id }) => id === "fibermeter_started")
+ *   return started?.attributes
+ * })
+ *
+ * const own = Effect.provideService(program, Metric.MetricRegistry, new Map())
+ * await Effect.runPromise(own) // => { meter: "translator" }
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */

@@ -57,9 +57,10 @@ export interface RefuseMessage extends TaskMessage {
   readonly waitTime: number | undefined
   /**
    * `queue-full` and `wait-timeout`: the meter is overloaded. `excessive`: its cost or permits exceed a limit. `closed`: the
-   * meter is closed or drains. `cancelled`: its call has ended while it waited, as by its signal, `clear` or `close`.
+   * meter is closed or drains. `failed`: the store of the meter has failed. `cancelled`: its call has ended while it waited, as
+   * by its signal, `clear` or `close`.
    */
-  readonly reason: "queue-full" | "wait-timeout" | "excessive" | "closed" | "cancelled"
+  readonly reason: "queue-full" | "wait-timeout" | "excessive" | "closed" | "failed" | "cancelled"
 }
 
 /** `fibermeter:pause`: the meter is paused or resumed. */

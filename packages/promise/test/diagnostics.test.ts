@@ -244,7 +244,7 @@ describe("a refused task", () => {
     ["excessive", (api) => api.run(() => 1, { permits: 2 }), {}, {}],
     ["excessive", (api) => api.run(() => 1, { cost: { n: 6 } }), { windows: { n: { limit: 5, per: 10 } } }, {}],
     ["excessive", (api) => runAll([1], () => 1, { meter: api, permits: 2 }), {}, {}],
-    ["cancelled", (api) => api.run(() => 1, { signal: AbortSignal.abort() }), {}, { isSilent: true }]
+    ["aborted before", (api) => api.run(() => 1, { signal: AbortSignal.abort() }), {}, { isSilent: true }]
   ])("%s", async (reason, refuse, options, about) => {
     const api = busy(options)
     const published = record(["refuse"])
@@ -292,6 +292,39 @@ describe("a refused task", () => {
       [4, 4, "cancelled"],
       [4, 4, "cancelled"],
       [6, 2, "cancelled"]
+    ])
+  })
+
+  it("failed, by a store that fails", async () => {
+    const published = record(["start", "refuse", "pause"])
+    let meter: { readonly fail: (error: unknown) => void } | undefined
+    const limit = {
+      isPaused: false,
+      attach: (attached: typeof meter) => {
+        meter = attached
+      },
+      // It never grants anything.
+      opensIn: () => Number.POSITIVE_INFINITY,
+      added: () => {},
+      rest: () => {},
+      pause: () => {}
+    }
+    const store = { version: 1 as const, limit: () => limit }
+    const api = createMeter({ name: "api", maxAtOnce: 1, store })
+    const waiting = watch(api.run(() => 1))
+    await pass(3)
+    api.pause(5)
+    api.resume()
+    meter!.fail(new Error("unreachable"))
+    await waitFor(api.run(() => 1))
+    expect(waiting.outcome?.status).toBe("rejected")
+    expect(
+      published.all.map(([event, { at, duration, reason, waitTime }]) => [event, at, reason ?? duration, waitTime])
+    ).toEqual([
+      ["pause", 3, 5, undefined],
+      ["pause", 3, 0, undefined],
+      ["refuse", 3, "failed", 3],
+      ["refuse", 3, "failed", undefined]
     ])
   })
 

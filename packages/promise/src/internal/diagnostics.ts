@@ -11,6 +11,7 @@ import type { Context } from "./context.ts"
 import { observation } from "./observation.ts"
 import type { About, Event, Observer, Task } from "./observation.ts"
 import { plainPromise } from "./plainPromise.ts"
+import { aborted } from "./signal.ts"
 
 /** The part of a channel that is needed. What a subscriber throws is an uncaught exception, and does not come here. */
 interface Channel {
@@ -79,8 +80,8 @@ class Publisher implements Observer {
     refusal?: { readonly _tag: string; readonly reason?: About<"refuse">["reason"] }
   ): void {
     if (!this.isActive) return
-    // A failure is one of the caller's signal.
-    const reason = refusal === undefined || refusal._tag === "Failure" ? "cancelled" : (refusal.reason ?? "excessive")
+    const isCancelled = refusal === undefined || refusal === aborted
+    const reason = isCancelled ? "cancelled" : (refusal.reason ?? (refusal._tag === "Failure" ? "failed" : "excessive"))
     this.publish("refuse", request.limiters, { ...this.taskOf(request), reason })
   }
 
