@@ -134,6 +134,15 @@ call(
 )
 
 call(
+  "run many tasks, each under the limiter of its key",
+  {
+    theirs: () => Promise.all(ids.map((id) => group.key(String(id % 2)).schedule(() => getPage(id)))),
+    ours: () => runAll(ids, getPage, { meter: (id) => hosts.for(String(id % 2)) })
+  },
+  { gives: ["page 1", "page 2", "page 3"] }
+)
+
+call(
   "check whether a task would start immediately",
   {
     theirs: () => limiter.check(),

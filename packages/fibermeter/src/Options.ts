@@ -52,7 +52,7 @@ export interface Options<
   /**
    * The priority of a task among those that wait for the same meters, or a function of the item: a finite number, the higher
    * first. Default: 0. A call asks for one start at a time, in the order of its items, so this is its rank among other calls
-   * and single tasks. A waiter that 32 later arrivals of higher priority have overtaken is next.
+   * and single tasks, and with a meter per item also among its other items. A waiter that 32 later arrivals of higher priority have overtaken is next.
    */
   readonly priority?: number | ((item: A, index: number) => number) | undefined
   /**
