@@ -402,6 +402,18 @@ describe("Meter", () => {
     void Meter.layerConfig(Api, { concurrency: number })
   })
 
+  it("may have a name, which is no limit", () => {
+    class Api extends Context.Service<Api, Meter.Meter>()("types/Named") {}
+    expectTypeOf(Meter.makeUnsafe({ name: "api", maxAtOnce: 1 })).toEqualTypeOf<Meter.Meter>()
+    expectTypeOf(Meter.makeUnsafe({ name: "api", maxWaiting: 1 })).toEqualTypeOf<Meter.Meter<Meter.Overloaded>>()
+    expectTypeOf(Meter.keyedUnsafe<string>({ name: "api" })).toEqualTypeOf<Meter.Keyed<string>>()
+    expectTypeOf(Meter.layer(Api, { name: "api" })).toEqualTypeOf<Layer.Layer<Api>>()
+    // @ts-expect-error: a meter keeps its name
+    void Meter.resize(Meter.makeUnsafe({}), { name: "api" })
+    // @ts-expect-error: a verb has none
+    void runAll([1], () => Effect.void, { name: "api" })
+  })
+
   it("is no meter of another kind", () => {
     expectTypeOf<Meter.Meter<MeterError>>().not.toExtend<Meter.Meter>()
     expectTypeOf<Meter.Meter>().toExtend<Meter.Meter<MeterError, MeterService>>()

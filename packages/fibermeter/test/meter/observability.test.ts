@@ -2,11 +2,11 @@
 import { describe, expect, it } from "@effect/vitest"
 import {
   Cause,
+  Config,
   Context,
   Effect,
   Exit,
   Fiber,
-  Layer,
   Metric,
   Option,
   References,
@@ -202,12 +202,15 @@ describe("metrics", () => {
 
   it.effect("a meter of a layer has a name, too", () => {
     class Api extends Context.Service<Api, Meter.Meter>()("Api") {}
-    return observing(() =>
-      Effect.gen(function* () {
-        yield* Effect.forkChild(Meter.metered(task, yield* Api), { startImmediately: true })
-        expect(yield* metrics).toMatchObject({ "running api": 1 })
-      }).pipe(Effect.provide(Layer.mergeAll(Meter.layer(Api, { name: "api", maxAtOnce: 1 }))))
-    )
+    const layers = [
+      Meter.layer(Api, { name: "api", maxAtOnce: 1 }),
+      Meter.layerConfig(Api, { name: "api", maxAtOnce: Config.Int("MAX_AT_ONCE").pipe(Config.withDefault(1)) })
+    ]
+    const use = Effect.gen(function* () {
+      yield* Effect.forkChild(Meter.metered(task, yield* Api), { startImmediately: true })
+      expect(yield* metrics).toMatchObject({ "running api": 1 })
+    })
+    return Effect.forEach(layers, (layer) => observing(() => Effect.provide(use, layer)))
   })
 
   it.effect("there are none of a meter without a name", () =>
