@@ -21,12 +21,15 @@ const core: ReadonlyArray<readonly [call: string, name: string, shown: string]> 
   ["runAny([Effect.void])", "runAny", "effects: readonly [Effect.Effect<void, never, never>]"],
   ["Meter.metered(f(1), meter)", "metered", "Effect.Effect<string, Error, never>"],
   ["f(1).pipe(Meter.metered(meter))", "metered", "meter: Meter.Meter<never, never>"],
-  ["Meter.acquire(meter)", "acquire", "Effect.Effect<void, never, Scope>"],
+  ["Meter.acquire(meter)", "acquire", "Effect.Effect<Meter.Permit, never, Scope>"],
   ["meter.pipe(Meter.acquire({ cost: { a: 1 } }))", "acquire", "options?: "],
   ["Meter.pause(meter, 5)", "pause", "(meter: Meter.AnyMeter, duration?: "],
   ["meter.pipe(Meter.pause(5))", "pause", "(duration?: "],
   ["Meter.resize(meter, {})", "resize", "(meter: Meter.AnyMeter, limits: Meter.MeterLimits)"],
-  ["meter.pipe(Meter.resize({}))", "resize", "(limits: Meter.MeterLimits)"]
+  ["meter.pipe(Meter.resize({}))", "resize", "(limits: Meter.MeterLimits)"],
+  ["WorkQueue.make([1])", "make", "Effect.Effect<WorkQueue.WorkQueue<number>"],
+  ["WorkQueue.add(queue, 2)", "add", "Effect.Effect<void, WorkQueue.WorkQueueEnded"],
+  ["queue.pipe(WorkQueue.addAll([2]))", "addAll", "items: Iterable<number"]
 ]
 
 const facade: ReadonlyArray<readonly [call: string, name: string, shown: string]> = [
@@ -42,6 +45,7 @@ const facade: ReadonlyArray<readonly [call: string, name: string, shown: string]
   ...["run", "wrap", "pause", "resize", "snapshot", "idle", "clear", "close", "resume"].map(
     (name) => [`api.${name}`, name, `Meter.${name}: `] as const
   ),
+  ["promise.createWorkQueue([1])", "createWorkQueue", "): promise.WorkQueue<number>"],
   ["promise.createMeter({})", "createMeter", "): promise.Meter"],
   ["({ meter: api }) satisfies promise.Options", "api", "const api: promise.Meter"],
   ["({} as promise.Options).meter", "meter", "promise.Meter | readonly promise.Meter[]"]
@@ -51,12 +55,13 @@ const calls = [...core, ...facade]
 
 const program = [
   'import { Effect, pipe } from "effect"',
-  'import { amap, Meter, runAll, runAny, runOnEach } from "fibermeter"',
+  'import { amap, Meter, runAll, runAny, runOnEach, WorkQueue } from "fibermeter"',
   'import * as promise from "@fibermeter/promise"',
   "declare const f: (item: number) => Effect.Effect<string, Error>",
   "declare const g: (item: number) => Promise<string>",
   "const meter = Meter.makeUnsafe({})",
   "const api = promise.createMeter({})",
+  "const queue = WorkQueue.makeUnsafe([1])",
   ...calls.map(([call]) => `void (${call})`)
 ]
 

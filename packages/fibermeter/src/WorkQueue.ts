@@ -33,7 +33,8 @@ const TypeId = "~fibermeter/WorkQueue"
  * **Gotchas**
  *
  * Only a task can rely on the queue not having ended. The reader of an `amap` stream cannot, because a task that has been
- * read has ended.
+ * read has ended. A task must not wait for a call that reads the queue of the task: each of the two would wait for the
+ * other.
  *
  * @category models
  * @since 0.1.0

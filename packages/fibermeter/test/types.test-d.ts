@@ -11,7 +11,8 @@ import {
   runAll,
   runAny,
   type RunAnyOptions,
-  runOnEach
+  runOnEach,
+  WorkQueue
 } from "../src/index.ts"
 
 class ItemError {
@@ -418,5 +419,38 @@ describe("Meter", () => {
     expectTypeOf<Meter.Meter<MeterError>>().not.toExtend<Meter.Meter>()
     expectTypeOf<Meter.Meter>().toExtend<Meter.Meter<MeterError, MeterService>>()
     expectTypeOf<{}>().not.toExtend<Meter.Meter>()
+  })
+})
+
+describe("WorkQueue", () => {
+  const queue = WorkQueue.makeUnsafe(["a"], { key: (name) => name.length })
+
+  it("gives its items to every verb", () => {
+    expectTypeOf(queue).toEqualTypeOf<WorkQueue.WorkQueue<string>>()
+    expectTypeOf(WorkQueue.make([1])).toEqualTypeOf<Effect.Effect<WorkQueue.WorkQueue<number>>>()
+    expectTypeOf(runAll(queue, (name) => Effect.succeed(name.length))).toEqualTypeOf<Effect.Effect<Array<number>>>()
+    expectTypeOf(
+      pipe(
+        queue,
+        runOnEach((name: string) => Effect.fail(name))
+      )
+    ).toEqualTypeOf<Effect.Effect<void, string>>()
+    expectTypeOf(amap(queue, Effect.succeed)).toEqualTypeOf<Stream.Stream<string>>()
+    expectTypeOf<WorkQueue.WorkQueue<string>>().toExtend<Items<unknown>>()
+    // @ts-expect-error: the items are strings
+    void runAll(queue, (n: number) => Effect.succeed(n))
+  })
+
+  it("takes items of its type", () => {
+    type Added = Effect.Effect<void, WorkQueue.WorkQueueEnded>
+    expectTypeOf(WorkQueue.add(queue, "b")).toEqualTypeOf<Added>()
+    expectTypeOf(queue.pipe(WorkQueue.add("b"))).toEqualTypeOf<Added>()
+    expectTypeOf(queue.pipe(WorkQueue.addAll(["b"]))).toEqualTypeOf<Added>()
+    // @ts-expect-error: the items are strings
+    void WorkQueue.add(queue, 1)
+    // @ts-expect-error: the items are strings
+    void WorkQueue.addAll(queue, [1])
+    // @ts-expect-error: the items are strings
+    void queue.pipe(WorkQueue.add(1))
   })
 })

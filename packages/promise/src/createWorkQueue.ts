@@ -12,6 +12,8 @@ import { accept } from "./internal/errors.ts"
  * not started are left for another call. A task that was cancelled, or has timed out, counts as ended even if it ignores its
  * signal.
  *
+ * A task must not wait for a call that reads the queue of the task: each of the two would wait for the other.
+ *
  * A queue can also be read by a plain `for await` loop: then an item is in work until the loop asks for the next one.
  *
  * @since 0.1.0

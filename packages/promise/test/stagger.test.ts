@@ -122,6 +122,19 @@ describe("limits admit the starts", () => {
   })
 })
 
+it("with a meter per item, the requests are staggered, and an item whose meter is closed does not delay the others", async () => {
+  const busy = createMeter({ maxAtOnce: 1 })
+  const idle = createMeter({ maxAtOnce: 10 })
+  const other = busy.run(() => sleep(1000))
+  const p = probe((i) => ({ ms: i === 3 ? 10 : 1_000_000 }))
+  const meter = (n: number) => (n === 1 ? busy : idle)
+  expect(await settle(runAny(five, p.task, { stagger: 100, meter }))).toMatchObject({ value: "v3", at: 310 })
+  expect(p.order).toEqual([0, 2, 3])
+  expect(p.starts).toEqual([0, 200, 300])
+  await value(other)
+  expect(vi.getTimerCount()).toBe(0)
+})
+
 describe("the source", () => {
   it("is asked during the delay, so that a slow one does not add to it", async () => {
     for (const kind of ["sync", "async"] as const) {

@@ -1,6 +1,6 @@
 /** The types a caller sees: results in their shapes, the options exact, nothing of Effect. */
 import { describe, expectTypeOf, it } from "vitest"
-import { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
+import { amap, createKeyedMeter, createMeter, createWorkQueue, runAll, runAny, runOnEach } from "../src/index.ts"
 import type {
   AmapOptions,
   Cost,
@@ -17,6 +17,7 @@ import type {
   RunOptions,
   Task,
   TaskContext,
+  WorkQueue,
   WrapOptions
 } from "../src/index.ts"
 
@@ -492,5 +493,26 @@ describe("the named types", () => {
     expectTypeOf<keyof MeterOptions>().toEqualTypeOf<
       keyof MeterLimits | "timeout" | "releaseOnTimeout" | "retry" | "priority" | "store" | "name"
     >()
+  })
+})
+
+describe("createWorkQueue", () => {
+  const queue = createWorkQueue(["a"], { key: (name) => name.length })
+
+  it("gives its items to every verb, and to a loop", () => {
+    expectTypeOf(queue).toEqualTypeOf<WorkQueue<string>>()
+    expectTypeOf(runAll(queue, async (name) => name.length)).toEqualTypeOf<Promise<Array<number>>>()
+    expectTypeOf(amap(queue, (name) => name, { settled: true }).next).returns.resolves.toExtend<
+      IteratorResult<Outcome<string, string>, undefined>
+    >()
+    expectTypeOf<WorkQueue<string>>().toExtend<AsyncIterable<string>>()
+    expectTypeOf<WorkQueue<string>>().not.toExtend<WorkQueue<unknown>>()
+    expectTypeOf(createWorkQueue<number>()).toEqualTypeOf<WorkQueue<number>>()
+  })
+
+  it("takes items of its type", () => {
+    expectTypeOf(queue.add).toEqualTypeOf<(...items: ReadonlyArray<string>) => void>()
+    // @ts-expect-error: the items are strings
+    queue.add(1)
   })
 })
