@@ -12,6 +12,7 @@ import type {
   MeterOptions,
   Options,
   Outcome,
+  Results,
   RunAllOptions,
   RunAnyOptions,
   RunOptions,
@@ -502,9 +503,7 @@ describe("createWorkQueue", () => {
   it("gives its items to every verb, and to a loop", () => {
     expectTypeOf(queue).toEqualTypeOf<WorkQueue<string>>()
     expectTypeOf(runAll(queue, async (name) => name.length)).toEqualTypeOf<Promise<Array<number>>>()
-    expectTypeOf(amap(queue, (name) => name, { settled: true }).next).returns.resolves.toExtend<
-      IteratorResult<Outcome<string, string>, undefined>
-    >()
+    expectTypeOf(amap(queue, (name) => name, { settled: true })).toEqualTypeOf<Results<Outcome<string, string>>>()
     expectTypeOf<WorkQueue<string>>().toExtend<AsyncIterable<string>>()
     expectTypeOf<WorkQueue<string>>().not.toExtend<WorkQueue<unknown>>()
     expectTypeOf(createWorkQueue<number>()).toEqualTypeOf<WorkQueue<number>>()

@@ -4,7 +4,7 @@
  *
  * The items are held back, not the starts: limits admit the tasks as those of every call, and retries need no new item. The
  * next item is pulled during the delay, so a slow source does not add to it. A run asks for the next item in the step in
- * which it has started the last one; the delay begins then.
+ * which it has started the last one, or with a meter per item, in which that one waits for its meters; the delay begins then.
  */
 import { after } from "../runtime/host.ts"
 import type { Host } from "../runtime/host.ts"
