@@ -233,6 +233,8 @@ export class Session implements ExternalLimit {
 
   ended(permits: number): void {
     if (this.terms.permits === 0) return
+    // A process that stood still has to learn of it, although its tasks may end before its timers.
+    if (this.isLeaseOver(this.now)) this.loseLease()
     this.running -= permits
     this.giveBack(permits)
   }

@@ -25,43 +25,50 @@ const freePort = (): Promise<number> =>
 export const persistences = ["none", "aof"] as const
 export type Persistence = (typeof persistences)[number]
 
-interface Server {
+export interface Server {
   readonly port: number
   readonly connect: () => Promise<Connection>
+  /** Ends the server by that signal, and starts it again with what it has on disk. */
+  readonly restart: (signal: "SIGTERM" | "SIGKILL") => Promise<void>
   readonly stop: () => Promise<void>
 }
 
 const start = async (persistence: Persistence): Promise<Server> => {
   const folder = mkdtempSync(join(tmpdir(), "fibermeter-redis-"))
   const port = await freePort()
-  const child = spawn(
-    binary!,
-    ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--maxmemory-policy", "noeviction"]
-      .concat(["--appendonly", persistence === "aof" ? "yes" : "no"])
-      .concat(["--loglevel", "warning"]),
-    { stdio: "ignore" }
-  )
-  const ended = new Promise<void>((resolve) => child.on("exit", () => resolve()))
-  // The server has no way to say that it listens, other than to answer.
-  const waitFor = async (): Promise<Connection> => {
+  const args = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+    .concat(["--maxmemory-policy", "noeviction", "--appendonly", persistence === "aof" ? "yes" : "no"])
+    .concat(["--loglevel", "warning"])
+  const run = async () => {
+    const child = spawn(binary!, args, { stdio: "ignore" })
+    const ended = new Promise<void>((resolve) => child.on("exit", () => resolve()))
+    // The server has no way to say that it listens, other than to answer.
     for (;;) {
       if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}`)
       try {
-        return await connect(port)
+        const connection = await connect(port)
+        await connection.send(["PING"])
+        connection.close()
+        return { child, ended }
       } catch {
         await new Promise((resolve) => setTimeout(resolve, 10))
       }
     }
   }
-  const first = await waitFor()
-  await first.send(["PING"])
-  first.close()
+  let { child, ended } = await run()
+  const end = (signal: "SIGTERM" | "SIGKILL"): Promise<void> => {
+    child.kill(signal)
+    return ended
+  }
   return {
     port,
     connect: () => connect(port),
+    restart: async (signal) => {
+      await end(signal)
+      ;({ child, ended } = await run())
+    },
     stop: async () => {
-      child.kill("SIGTERM")
-      await ended
+      await end("SIGTERM")
       rmSync(folder, { recursive: true, force: true })
     }
   }

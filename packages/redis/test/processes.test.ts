@@ -1,0 +1,252 @@
+/** Processes that share a meter on a server: all starts are counted by one clock, the machine's monotonic one. */
+import { spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { rolldown } from "rolldown"
+import { afterAll, beforeAll, expect, it } from "vitest"
+import type { Server } from "./support/server.ts"
+import { describeWithServer } from "./support/server.ts"
+import type { Work } from "./support/worker.ts"
+
+const millis = 1_000
+const second = 1_000_000
+
+const now = (): number => Number(process.hrtime.bigint() / 1_000n)
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+// As one file, which loads in a fraction of the time.
+const folder = mkdtempSync(join(tmpdir(), "fibermeter-worker-"))
+const worker = join(folder, "worker.mjs")
+beforeAll(async () => {
+  const program = await rolldown({
+    input: join(import.meta.dirname, "support/worker.ts"),
+    platform: "node",
+    onLog: () => {}
+  })
+  await program.write({ file: worker, codeSplitting: false })
+  await program.close()
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+interface Line {
+  readonly at: number
+  readonly text: string
+}
+
+class Process {
+  readonly child: ChildProcess
+  readonly starts: Array<number> = []
+  readonly ends: Array<number> = []
+  readonly events: Array<Line> = []
+  /** When it was killed. */
+  killed = Infinity
+  readonly ready: Promise<void>
+  readonly over: Promise<void>
+
+  constructor(work: Work) {
+    this.child = spawn(process.execPath, [worker, JSON.stringify(work)], {
+      stdio: ["pipe", "pipe", "inherit"]
+    })
+    const lines = createInterface({ input: this.child.stdout! })
+    this.ready = new Promise((resolve) => {
+      lines.on("line", (line) => {
+        const [kind, at, ...rest] = line.split(" ")
+        if (kind === "r") resolve()
+        if (kind === "s") this.starts.push(Number(at))
+        if (kind === "e") this.ends.push(Number(at))
+        if (kind === "!") this.events.push({ at: Number(at), text: rest.join(" ") })
+      })
+    })
+    this.over = new Promise((resolve) => lines.on("close", resolve))
+  }
+
+  begin(): void {
+    this.child.stdin!.end("go")
+  }
+
+  kill(): void {
+    this.child.kill("SIGKILL")
+    this.killed = now()
+  }
+
+  /** From when to when each task ran. A task holds its permit until the process is gone. */
+  get uses(): ReadonlyArray<readonly [from: number, to: number]> {
+    const ends = this.ends.toSorted((one, other) => one - other)
+    return this.starts.map((from, index) => [from, ends[index] ?? this.killed])
+  }
+}
+
+/** Runs processes, and ends those that have not ended by themselves. */
+const together = async (
+  count: number,
+  work: Omit<Work, "client" | "port">,
+  server: Server,
+  during: (processes: ReadonlyArray<Process>) => Promise<void> = async () => {}
+): Promise<ReadonlyArray<Process>> => {
+  const processes = Array.from(
+    { length: count },
+    (_, index) => new Process({ ...work, port: server.port, client: index % 2 === 0 ? "node-redis" : "ioredis" })
+  )
+  try {
+    await Promise.all(processes.map(({ ready }) => ready))
+    for (const each of processes) each.begin()
+    await during(processes)
+    await Promise.all(processes.map(({ over }) => over))
+  } finally {
+    for (const { child } of processes) if (child.exitCode === null) child.kill("SIGKILL")
+  }
+  return processes
+}
+
+/** The most starts in any half-open window of that length. */
+const mostIn = (processes: ReadonlyArray<Process>, per: number): number => {
+  const starts = processes.flatMap(({ starts }) => starts).toSorted((one, other) => one - other)
+  let most = 0
+  let first = 0
+  starts.forEach((at, index) => {
+    // Times are rounded down to microseconds, so that two may be closer than they seem by one.
+    while (starts[first]! <= at - per - 1) first++
+    most = Math.max(most, index - first + 1)
+  })
+  return most
+}
+
+/** How many tasks ran at each change of that number. */
+const inUse = (
+  uses: ReadonlyArray<readonly [from: number, to: number]>
+): ReadonlyArray<readonly [at: number, count: number]> => {
+  let count = 0
+  return uses
+    .flatMap(([from, to]) => [
+      { at: from, by: 1 },
+      { at: to, by: -1 }
+    ])
+    .toSorted((one, other) => one.at - other.at || one.by - other.by)
+    .map(({ at, by }) => [at, (count += by)] as const)
+}
+
+const mostAtOnce = (processes: ReadonlyArray<Process>): number =>
+  Math.max(...inUse(processes.flatMap(({ uses }) => uses)).map(([, count]) => count))
+
+const startsOf = (processes: ReadonlyArray<Process>): number =>
+  processes.reduce((sum, { starts }) => sum + starts.length, 0)
+
+const lease = 1_000
+
+describeWithServer("processes", "none", (server) => {
+  it("a rate holds in any second over all of them, and each task runs once", async () => {
+    const work = { name: "rate", limits: { maxPerSecond: 400 }, store: { lease }, tasks: 300, taskMillis: 0 }
+    const processes = await together(4, work, server())
+    expect(startsOf(processes)).toBe(1_200)
+    expect(mostIn(processes, second)).toBeLessThanOrEqual(400)
+    const starts = processes.flatMap(({ starts }) => starts).toSorted((one, other) => one - other)
+    expect(starts.at(-1)! - starts[0]!).toBeGreaterThanOrEqual(2 * second)
+  })
+
+  it("windows hold at any offset, with bursts at once", async () => {
+    const windows = { short: { limit: 50, per: 250 }, long: { limit: 150, per: 1_000 } }
+    const processes = await together(
+      4,
+      { name: "windows", limits: { windows }, store: { lease }, tasks: 100, taskMillis: 0 },
+      server()
+    )
+    expect(startsOf(processes)).toBe(400)
+    expect(mostIn(processes, 250 * millis)).toBeLessThanOrEqual(50)
+    expect(mostIn(processes, second)).toBeLessThanOrEqual(150)
+  })
+
+  it("kill -9 of two of four: never more at once than allowed, and the permits are back after the lease", async () => {
+    const work = { name: "kill", limits: { maxAtOnce: 10 }, store: { lease }, tasks: 130, taskMillis: 40 }
+    let killed = 0
+    const processes = await together(4, work, server(), async ([one, other]) => {
+      await sleep(400)
+      one!.kill()
+      other!.kill()
+      killed = now()
+    })
+    expect(mostAtOnce(processes)).toBeLessThanOrEqual(10)
+    const rest = processes.slice(2)
+    expect(startsOf(rest)).toBe(260)
+    // What the killed ones held is not used meanwhile; afterwards all ten are.
+    const again = inUse(rest.flatMap(({ uses }) => uses)).find(([at, count]) => at > killed && count >= 10)
+    expect(again).toBeDefined()
+    // The lease and 100 ms, and time for wake-ups on a machine that does other things as well.
+    expect(again![0] - killed).toBeLessThan((lease + 100 + 400) * millis)
+    expect(rest.flatMap(({ events }) => events.map(({ text }) => text)).filter((text) => text !== "late")).toEqual([])
+  })
+
+  it("a process that stands still for longer than its lease is told, and no window is broken", async () => {
+    // So that each of them runs a task at any time.
+    const limits = { maxAtOnce: 8, maxPerSecond: 200 }
+    const processes = await together(
+      4,
+      { name: "stop", limits, store: { lease }, tasks: 30, taskMillis: 100 },
+      server(),
+      async ([one]) => {
+        await sleep(300)
+        one!.child.kill("SIGSTOP")
+        await sleep(1_600)
+        one!.child.kill("SIGCONT")
+      }
+    )
+    expect(mostIn(processes, second)).toBeLessThanOrEqual(200)
+    const [stopped, ...others] = processes
+    expect(mostAtOnce(others)).toBeLessThanOrEqual(8)
+    expect(startsOf(others)).toBe(90)
+    expect(stopped!.events.map(({ text }) => text)).toContain("leaseLost")
+    expect(others.flatMap(({ events }) => events).map(({ text }) => text)).not.toContain("leaseLost")
+  })
+
+  it("a script flush costs nothing, and after FLUSHALL nothing starts for the longest window", async () => {
+    const work = { name: "flush", limits: { maxPerSecond: 200 }, store: { lease }, tasks: 150, taskMillis: 0 }
+    let flushed = 0
+    const processes = await together(3, work, server(), async () => {
+      const connection = await server().connect()
+      await sleep(300)
+      await connection.send(["SCRIPT", "FLUSH"])
+      await sleep(300)
+      await connection.send(["FLUSHALL"])
+      flushed = now()
+      connection.close()
+    })
+    expect(startsOf(processes)).toBe(450)
+    expect(mostIn(processes, second)).toBeLessThanOrEqual(200)
+    expect(processes.flatMap(({ events }) => events).map(({ text }) => text)).toContain("stateLost")
+    // Slots that were granted before may be used; then there are none for more than a second.
+    const starts = processes.flatMap(({ starts }) => starts).filter((at) => at > flushed + 300 * millis)
+    expect(Math.min(...starts) - flushed).toBeGreaterThan(second)
+  })
+
+  it("a process that ends by itself, without closing its meter, leaves nothing held", async () => {
+    const limits = { maxAtOnce: 3 }
+    const store = { lease: 60_000 }
+    const began = now()
+    await together(2, { name: "exit", limits, store, tasks: 10, taskMillis: 5 }, server())
+    const processes = await together(1, { name: "exit", limits, store, tasks: 3, taskMillis: 20 }, server())
+    expect(mostAtOnce(processes)).toBe(3)
+    expect(now() - began).toBeLessThan(50 * second)
+  })
+})
+
+describeWithServer("processes", "aof", (server) => {
+  it("a restart of the server, by a signal and by kill -9, loses no waiter and breaks no limit", async () => {
+    const limits = { maxAtOnce: 8, maxPerSecond: 200 }
+    const processes = await together(
+      4,
+      { name: "restart", limits, store: { lease }, tasks: 100, taskMillis: 20 },
+      server(),
+      async () => {
+        await sleep(300)
+        await server().restart("SIGTERM")
+        await sleep(500)
+        await server().restart("SIGKILL")
+      }
+    )
+    // A task whose lease was lost meanwhile is cancelled, which counts as run.
+    expect(startsOf(processes)).toBe(400)
+    expect(mostIn(processes, second)).toBeLessThanOrEqual(200)
+  })
+})

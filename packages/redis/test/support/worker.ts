@@ -1,0 +1,64 @@
+/**
+ * A process that shares a meter with others: `node worker.ts '{ … }'`. It writes a line for each start (`s`), end (`e`) and
+ * event (`!`), with the time of the machine's monotonic clock in microseconds, which is the same in all processes.
+ */
+import { createMeter } from "@fibermeter/promise"
+import type { MeterOptions } from "@fibermeter/promise"
+import { Redis } from "ioredis"
+import { createClient } from "redis"
+import { redisStore } from "@fibermeter/redis"
+import type { StoreOptions } from "@fibermeter/redis"
+
+export interface Work {
+  readonly port: number
+  readonly client: "node-redis" | "ioredis"
+  readonly name: string
+  readonly limits: MeterOptions
+  readonly store: StoreOptions
+  readonly tasks: number
+  /** How long each task takes. */
+  readonly taskMillis: number
+  /** Ends without giving anything back. */
+  readonly exits?: boolean
+}
+
+const work = JSON.parse(process.argv[2]!) as Work
+const now = (): number => Number(process.hrtime.bigint() / 1_000n)
+const write = (line: string): void => void process.stdout.write(`${line}\n`)
+
+const open = async () => {
+  if (work.client === "ioredis") {
+    const client = new Redis(work.port, "127.0.0.1", { retryStrategy: () => 50 })
+    client.on("error", () => {})
+    return { client, close: () => client.disconnect() }
+  }
+  const client = createClient({ socket: { port: work.port, host: "127.0.0.1", reconnectStrategy: 50 } })
+  client.on("error", () => {})
+  await client.connect()
+  return { client, close: () => client.destroy() }
+}
+
+const { client, close } = await open()
+const onEvent = ({ type }: { readonly type: string }): void => write(`! ${now()} ${type}`)
+const store = redisStore(client, { ...work.store, onEvent })
+const meter = createMeter({ ...work.limits, store, name: work.name })
+write(`r ${now()}`)
+await new Promise<void>((resolve) => process.stdin.once("data", () => resolve()))
+process.stdin.pause()
+await Promise.all(
+  Array.from({ length: work.tasks }, () =>
+    meter
+      .run(async () => {
+        // Before anything else: what counts is when the task is called.
+        const at = now()
+        write(`s ${at}`)
+        if (work.taskMillis > 0) await new Promise((resolve) => setTimeout(resolve, work.taskMillis))
+        write(`e ${now()}`)
+      })
+      .catch((error: unknown) => write(`! ${now()} ${String(error)}`))
+  )
+)
+if (work.exits !== true) {
+  await meter.close()
+  close()
+}
