@@ -130,6 +130,8 @@ const packages: ReadonlyArray<Check> = [
   { name: "a bundle carries only what its program imports", run: isShaken }
 ]
 
+const jsr: ReadonlyArray<Check> = [command("JSR would take both packages", ["node", "scripts/jsr.ts"])]
+
 const installing: ReadonlyArray<Check> = [{ name: "install both from their tarballs", run: install }]
 
 /** The versions, beside the machine's own, on which `require` must work. */
@@ -442,6 +444,7 @@ const outcomes = [
   ...(await runAll(siteInBrowser, 1)),
   ...(await runAll(packing, 1)),
   ...(await runAll(packages, width)),
+  ...(await runAll(jsr, 1)),
   ...(await runAll(installing, 1)),
   ...(await runAll(trial, width)),
   ...(await runAll(published, 1))

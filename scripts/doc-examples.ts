@@ -20,6 +20,7 @@ export const folder = ".doc-examples"
 export const documents = [
   "README.md",
   "packages/*/README.md",
+  "packages/*/AGENTS.md",
   "docs/**/*.md",
   "packages/*/docs/**/*.md",
   "site/pages/**/*.md",

@@ -154,6 +154,46 @@ const recipes = copyExamples()
 for (const { folder, name } of packages) writeReference(name, folder)
 const heading = (page: string): string => /^# (.*)$/m.exec(readFileSync(join(target, page), "utf8"))?.[1] ?? page
 
+/**
+ * Texts for agents: the sources of the pages beside them, a list of these, and all in one file. Addresses are relative to
+ * where the site is served.
+ */
+const writeTexts = (): void => {
+  const pages = globSync("**/*.md", { cwd: target, exclude: (name) => name === "api" || name === "public" }).toSorted()
+  const agents = packages.flatMap(({ folder, name }) => {
+    const file = join(root, "packages", folder, "AGENTS.md")
+    if (!existsSync(file)) return []
+    // The links of a package are those of its folder.
+    const text = leadLinks(`packages/${folder}/AGENTS.md`, `${folder}.md`, readFileSync(file, "utf8"))
+    return [{ address: `agents/${folder}.md`, title: `${name}: what to import, recipes, usual mistakes`, text }]
+  })
+  const documents = pages
+    .filter((page) => page !== "index.md" && page !== "playground.md")
+    .map((page) => {
+      const text = readFileSync(join(target, page), "utf8").replaceAll(
+        /<\/?(?:Flavours|template|Playground)[^>]*>\n*/g,
+        ""
+      )
+      return { address: page, title: heading(page), text }
+    })
+  for (const { address, text } of [...agents, ...documents]) write(`public/${address}`, text)
+  const base = process.env["SITE_BASE"] ?? "/"
+  const list = (all: ReadonlyArray<{ readonly address: string; readonly title: string }>): string =>
+    all.map(({ address, title }) => `- [${title}](${base}${address})`).join("\n")
+  const isGuide = ({ address }: { readonly address: string }): boolean => !address.startsWith("recipes/")
+  const summary =
+    "> Run many async tasks with limits on how many run at once and how many start per second, with real cancellation. " +
+    "`@fibermeter/promise` is for ordinary async code, and `fibermeter` for programs written with Effect."
+  write(
+    "public/llms.txt",
+    `# fibermeter\n\n${summary}\n\n## Start here\n\n${list(agents)}\n\n## Guides\n\n${list(documents.filter(isGuide))}\n\n## Examples\n\n${list(documents.filter((each) => !isGuide(each)))}\n\n## Optional\n\n- [All of these in one file](${base}llms-full.txt)\n`
+  )
+  write(
+    "public/llms-full.txt",
+    `# fibermeter\n\n${summary}\n\n${[...agents, ...documents].map(({ address, text }) => `<!-- ${base}${address} -->\n\n${text.trim()}`).join("\n\n")}\n`
+  )
+}
+
 /** What the navigation lists beside the pages of this folder. */
 writeFileSync(
   join(target, "contents.json"),
@@ -165,3 +205,5 @@ writeFileSync(
     })
   })
 )
+
+writeTexts()

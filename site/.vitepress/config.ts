@@ -25,6 +25,12 @@ const guides = (prefix: string): Array<Page> =>
     .filter(({ link }) => link.startsWith(prefix))
     .map(({ link, text }) => ({ text: titles[link] ?? text, link }))
 
+/** Documents that have no place of their own. */
+const placed = ["/side-by-side", "/how-it-works", "/testing-your-code", "/moving-over", "/aiometer", "/benchmarks"]
+const others = contents.guides
+  .filter(({ link }) => !placed.includes(link) && !/^\/(promise|effect|redis)\//.test(link))
+  .map(({ link, text }) => ({ text, link }))
+
 const description =
   "Run many async tasks with limits on how many run at once and how many start per second, with real cancellation."
 
@@ -38,6 +44,8 @@ export default defineConfig({
   base,
   head: [["link", { rel: "icon", type: "image/svg+xml", href: `${base}favicon.svg` }]],
   srcDir: ".pages",
+  // What is served as text.
+  srcExclude: ["public/**"],
   cleanUrls: true,
   // Examples are marked `ts no-run` or `ts continues` for the tests.
   markdown: {
@@ -88,7 +96,8 @@ export default defineConfig({
           { text: "Testing your code", link: "/testing-your-code" },
           { text: "Moving over", link: "/moving-over" },
           { text: "aiometer's examples", link: "/aiometer" },
-          { text: "Benchmarks", link: "/benchmarks" }
+          { text: "Benchmarks", link: "/benchmarks" },
+          ...others
         ]
       },
       {

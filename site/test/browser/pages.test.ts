@@ -87,6 +87,21 @@ it.each(["/", "/playground", "/concepts", "/promise/guide", "/moving-over", "/ap
   }
 )
 
+it("llms.txt leads to texts that are served, and llms-full.txt has all of them", async () => {
+  const read = async (path: string): Promise<string> => {
+    const response = await fetch(site.url + path)
+    expect(response.status, path).toBe(200)
+    return response.text()
+  }
+  const full = await read("/llms-full.txt")
+  const links = Array.from((await read("/llms.txt")).matchAll(/\]\((.*?)\)/g), ([, path]) => path!)
+  expect(links.length).toBeGreaterThan(10)
+  for (const path of links) {
+    const text = await read(path)
+    if (path !== "/llms-full.txt") expect(full.includes(text.trim()), path).toBe(true)
+  }
+})
+
 it("nothing has gone wrong in any tab", () => {
   expect(site.problems).toEqual([])
 })
