@@ -5,6 +5,7 @@
  */
 import { spawnSync } from "node:child_process"
 import { cpSync, existsSync, globSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import { basename, dirname, join, posix, relative } from "node:path"
 
 const site = import.meta.dirname
@@ -113,10 +114,11 @@ const writeReference = (name: string, folder: string): void => {
   const { status } = spawnSync(
     join(site, "node_modules/.bin/typedoc"),
     [
+      // As files: by their names, TypeDoc would look for them among its own dependencies.
       "--plugin",
-      "typedoc-plugin-markdown",
+      fileURLToPath(import.meta.resolve("typedoc-plugin-markdown")),
       "--plugin",
-      "typedoc-vitepress-theme",
+      fileURLToPath(import.meta.resolve("typedoc-vitepress-theme")),
       "--docsRoot",
       target,
       "--out",
