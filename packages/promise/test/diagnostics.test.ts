@@ -546,6 +546,33 @@ it("without subscribers, nothing is measured", async () => {
   expect(await readings()).toBe(before)
 })
 
+it("a host whose channels throw what a subscriber throws: it is an uncaught exception, and the call is not affected", async () => {
+  // As on Cloudflare Workers.
+  const published: Array<string> = []
+  const channelOf = (name: string) => ({
+    hasSubscribers: true,
+    publish: () => {
+      published.push(name)
+      throw new Error(name)
+    }
+  })
+  const getBuiltinModule = (id: string) => (id === "node:diagnostics_channel" ? { channel: channelOf } : undefined)
+  vi.stubGlobal("process", Object.assign(Object.create(process), { getBuiltinModule }))
+  const uncaught: Array<() => void> = []
+  vi.spyOn(globalThis, "queueMicrotask").mockImplementation((f) => void uncaught.push(f))
+  vi.resetModules()
+  const { createMeter } = await import("../src/index.ts")
+  const api = createMeter({ name: "api", maxAtOnce: 1, maxWaiting: 1 })
+  const calls = [api.run(() => sleep(1)), api.run(() => 2), api.run(() => 3)]
+  const outcomes = await value(Promise.allSettled(calls))
+  vi.unstubAllGlobals()
+  expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected"])
+  expect(api.snapshot()).toMatchObject({ running: 0, waiting: 0, started: 2 })
+  expect(published).toHaveLength(6)
+  expect(uncaught).toHaveLength(6)
+  for (const f of uncaught) expect(f).toThrow("fibermeter:")
+})
+
 describe("a host without diagnostics channels", () => {
   it.each([
     ["no built-in modules", { getBuiltinModule: undefined }],

@@ -5,6 +5,7 @@
 import { admission } from "fibermeter/engine"
 import type { Cost, WindowReport } from "../Limits.ts"
 import type { TaskContext } from "../Task.ts"
+import { guarded } from "./guarded.ts"
 import { acceptCost } from "./errors.ts"
 import type { Rejection } from "./rejection.ts"
 
@@ -53,13 +54,7 @@ export class Context implements TaskContext {
   /** The first reason is kept. */
   abort(reason: unknown): void {
     this.cancelled ??= { reason }
-    try {
-      this.controller?.abort(reason)
-    } catch (error) {
-      // On Cloudflare Workers, `abort` throws what a listener throws. Report it as an uncaught exception, as elsewhere.
-      queueMicrotask(() => {
-        throw error
-      })
-    }
+    const { controller } = this
+    if (controller !== undefined) guarded(() => controller.abort(reason))
   }
 }

@@ -8,12 +8,13 @@ import { check } from "fibermeter/engine"
 import type { admission, runtime } from "fibermeter/engine"
 import type { EndMessage } from "../Diagnostics.ts"
 import type { Context } from "./context.ts"
+import { guarded } from "./guarded.ts"
 import { observation } from "./observation.ts"
 import type { About, Event, Observer, Task } from "./observation.ts"
 import { plainPromise } from "./plainPromise.ts"
 import { aborted } from "./signal.ts"
 
-/** The part of a channel that is needed. What a subscriber throws is an uncaught exception, and does not come here. */
+/** The part of a channel that is needed. */
 interface Channel {
   readonly hasSubscribers: boolean
   publish(message: object): void
@@ -64,7 +65,9 @@ class Publisher implements Observer {
     const channel = this.channels[event]
     if (!channel.hasSubscribers) return
     const at = now()
-    for (const { isShared, key, name } of limiters) if (isShared) channel.publish({ name, key, at, ...about })
+    for (const { isShared, key, name } of limiters) {
+      if (isShared) guarded(() => channel.publish({ name, key, at, ...about }))
+    }
   }
 
   waits(request: runtime.Waiting): void {
