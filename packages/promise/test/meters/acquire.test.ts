@@ -1,7 +1,8 @@
 /** `meter.acquire`: a permit for work that does not end with a function. */
+import fc from "fast-check"
 import { describe, expect, it, vi } from "vitest"
 import { combineMeters, createKeyedMeter, createMeter, OverloadedError, runAll } from "../../src/index.ts"
-import type { Meter, Permit } from "../../src/index.ts"
+import type { Meter, MeterLimits, Permit } from "../../src/index.ts"
 import {
   expectFree,
   expectNoUnhandledRejection,
@@ -300,4 +301,81 @@ describe("the ends of a meter", () => {
     permit.release()
     await expectFree(meter, 1)
   })
+})
+
+interface Planned {
+  readonly at: number
+  readonly ms: number
+  readonly cost: number
+  readonly permits: number
+  readonly priority: number
+  readonly lane: number | undefined
+  readonly abortsAfter: number | undefined
+}
+
+const planned: fc.Arbitrary<Planned> = fc.record({
+  at: fc.integer({ min: 0, max: 300 }),
+  ms: fc.integer({ min: 0, max: 200 }),
+  cost: fc.integer({ min: 0, max: 5 }),
+  permits: fc.integer({ min: 1, max: 2 }),
+  priority: fc.integer({ min: 0, max: 2 }),
+  lane: fc.option(fc.integer({ min: 0, max: 2 }), { nil: undefined }),
+  abortsAfter: fc.option(fc.integer({ min: 0, max: 200 }), { nil: undefined })
+})
+
+const limits: fc.Arbitrary<MeterLimits> = fc.record(
+  {
+    maxAtOnce: fc.integer({ min: 2, max: 4 }),
+    maxPerSecond: fc.constantFrom(5, 10, 20, 50),
+    windows: fc.record({
+      w: fc.record({ limit: fc.integer({ min: 5, max: 9 }), per: fc.integer({ min: 1, max: 300 }) })
+    }),
+    maxWaiting: fc.integer({ min: 0, max: 5 })
+  },
+  { requiredKeys: ["windows"] }
+)
+
+/** When each of the tasks starts, or how it is refused. */
+const outcomes = async (
+  program: readonly [MeterLimits, ReadonlyArray<Planned>],
+  call: (meter: Meter, options: object, work: (signal: AbortSignal) => Promise<void>) => Promise<unknown>
+): Promise<ReadonlyArray<unknown>> => {
+  const [limits, tasks] = program
+  const [meter, other] = [createMeter(limits), createMeter({ maxAtOnce: 3 })]
+  const began = now()
+  const seen: Array<unknown> = tasks.map(() => undefined)
+  const calls = tasks.map(async ({ abortsAfter, at, cost, ms, ...rank }, i) => {
+    await sleep(at)
+    const controller = new AbortController()
+    const cancel = abortsAfter === undefined ? undefined : setTimeout(() => controller.abort("aborted"), abortsAfter)
+    const meters = i % 3 === 0 ? { meter: other } : {}
+    const options = { ...rank, ...meters, cost: { w: cost }, signal: controller.signal }
+    await call(meter, options, async (signal) => {
+      seen[i] = now() - began
+      await sleep(ms, signal)
+    }).catch((reason: unknown) => (seen[i] ??= String(reason)))
+    clearTimeout(cancel)
+  })
+  await value(Promise.all(calls))
+  await value(Promise.all([meter.idle(), other.idle()]))
+  return seen
+}
+
+it("random acquisitions start at the instants at which calls of run do, and are refused as those", async () => {
+  let starts = 0
+  await fc.assert(
+    fc.asyncProperty(limits, fc.array(planned, { minLength: 1, maxLength: 15 }), async (limits, tasks) => {
+      const byRun = await outcomes([limits, tasks], (meter, options, work) =>
+        meter.run(({ signal }) => work(signal), options)
+      )
+      const byAcquire = await outcomes([limits, tasks], async (meter, options, work) => {
+        using permit = await meter.acquire(options)
+        await work(permit.signal)
+      })
+      expect(byAcquire).toEqual(byRun)
+      starts += byRun.filter((each) => typeof each === "number").length
+    }),
+    { numRuns: 150, seed: 20_261_127 }
+  )
+  expect(starts).toBeGreaterThan(400)
 })
