@@ -7,7 +7,7 @@ import { globSync } from "node:fs"
 import { join } from "node:path"
 import { rolldown } from "rolldown"
 import type { Plugin } from "rolldown"
-import { looksInside, needsNode, onPublished } from "../scripts/published.ts"
+import { looksInside, needsNode, onEveryHost, onPublished } from "../scripts/published.ts"
 
 const packageFolder = join(import.meta.dirname, "../packages/promise")
 export const testFolder = join(packageFolder, "test")
@@ -38,7 +38,7 @@ const replaceAll = (code: string, isSupport: boolean): string => {
 
 const forTests: Plugin = {
   name: "the host, for tests",
-  resolveId: (id) => (id === "node:events" || id === "node:async_hooks" ? platform : undefined),
+  resolveId: (id) => (onEveryHost.includes(id) ? platform : undefined),
   transform: (code, id) => {
     if (!id.startsWith(testFolder)) return undefined
     // In the first line, so that the others keep their numbers.

@@ -69,6 +69,9 @@ const thatReach = (name: Name, isMeant: (target: string) => boolean): ReadonlyAr
 export const looksInside = (name: Name): ReadonlyArray<string> =>
   thatReach(name, (target) => (name === "promise" && target.startsWith("fibermeter")) || target.includes("/src/"))
 
+/** Modules of Node that `runtimes/inside/platform.ts` gives to every host. */
+export const onEveryHost: ReadonlyArray<string> = ["node:events", "node:async_hooks", "node:diagnostics_channel"]
+
 /**
  * The facade's test files that need more of Node than `runtimes/inside/platform.ts` gives to every host, or that load
  * modules anew, which only Vitest's own module graph can.
@@ -78,10 +81,7 @@ export const needsNode = (): ReadonlyArray<string> => {
   const reloading = globSync("**/*.test.ts", { cwd: folder }).filter((file) =>
     readFileSync(join(folder, file), "utf8").includes("vi.resetModules(")
   )
-  const needing = thatReach(
-    "promise",
-    (target) => target.startsWith("node:") && target !== "node:events" && target !== "node:async_hooks"
-  )
+  const needing = thatReach("promise", (target) => target.startsWith("node:") && !onEveryHost.includes(target))
   return Array.from(new Set([...needing, ...reloading])).toSorted()
 }
 

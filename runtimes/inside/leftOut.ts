@@ -8,6 +8,7 @@ export type Part = keyof typeof reasons
 
 export const reasons = {
   AsyncLocalStorage: "no AsyncLocalStorage",
+  diagnosticsChannel: "no diagnostics channels",
   timeZone: "no way to set the time zone",
   fineClock: "no clock finer than a tenth of a millisecond",
   memoryUsage: "no process.memoryUsage()"
@@ -32,6 +33,7 @@ const withoutZone = { hosts: ["Chromium", "workerd", "workerd with nodejs_compat
 const withoutMemory = { hosts: ["Chromium", "workerd", "workerd with nodejs_compat"], without: "memoryUsage" } as const
 
 const leftOut: ReadonlyArray<LeftOut> = [
+  { hosts: ["Chromium", "workerd"], without: "diagnosticsChannel", file: "diagnostics-programs.test.ts" },
   { ...withoutContext, file: "meters/async-context.test.ts" },
   { ...withoutContext, file: "reentrancy.test.ts", test: "the async context of a call is its tasks' own" },
   {

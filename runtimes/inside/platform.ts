@@ -25,6 +25,14 @@ interface Process {
 interface Builtins {
   readonly "node:events": { readonly getEventListeners: (target: EventTarget, type: string) => ReadonlyArray<unknown> }
   readonly "node:async_hooks": AsyncHooks
+  readonly "node:diagnostics_channel": DiagnosticsChannels
+}
+
+type Subscriber = (message: unknown) => void
+
+interface DiagnosticsChannels {
+  readonly subscribe: (name: string, subscriber: Subscriber) => void
+  readonly unsubscribe: (name: string, subscriber: Subscriber) => void
 }
 
 interface AsyncHooks {
@@ -140,6 +148,15 @@ const nothing = function () {} as unknown as AsyncHooks[keyof AsyncHooks]
 export const { AsyncLocalStorage, AsyncResource } =
   asyncHooks ?? ({ AsyncLocalStorage: nothing, AsyncResource: nothing } as AsyncHooks)
 
+// --- diagnostics channels --------------------------------------------------------------------------------------------
+
+const diagnostics = host.process?.getBuiltinModule?.("node:diagnostics_channel")
+
+/** Where the host has no channels, nobody publishes. */
+const nowhere: DiagnosticsChannels = { subscribe: () => {}, unsubscribe: () => {} }
+
+export const { subscribe, unsubscribe } = diagnostics ?? nowhere
+
 // --- what a host may be without --------------------------------------------------------------------------------------
 
 const setsTimeZone = (): boolean => {
@@ -157,6 +174,7 @@ const setsTimeZone = (): boolean => {
 /** Whether the host has what `leftOut.ts` may say that it has not. */
 export const has: Readonly<Record<Part, () => boolean>> = {
   AsyncLocalStorage: () => asyncHooks !== undefined,
+  diagnosticsChannel: () => diagnostics !== undefined,
   timeZone: setsTimeZone,
   // Browsers round theirs to a tenth of a millisecond.
   fineClock: () => {

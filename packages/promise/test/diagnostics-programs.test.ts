@@ -1,14 +1,15 @@
 /**
- * What is published of random programs adds up: each task that waits leaves the queue once, each start has one end, and the
- * times are those between the messages.
+ * What is published on every host that has channels. Of random programs it adds up: each task that waits leaves the queue
+ * once, each start has one end, and the times are those between the messages.
  */
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import fc from "fast-check"
-import { expect, it } from "vitest"
+import { expect, it, vi } from "vitest"
+import { createMeter, runAll } from "../src/index.ts"
 import type { MeterChannels } from "../src/index.ts"
 import { program, written } from "./random/program.ts"
 import { execute } from "./random/world.ts"
-import { expectNoUnhandledRejection, flush, useVirtualTime } from "./support.ts"
+import { expectNoUnhandledRejection, flush, sleep, useVirtualTime, value } from "./support.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
@@ -19,15 +20,16 @@ type Message = MeterChannels[Exclude<Channel, "fibermeter:pause">]
 /** The messages of one task at one of its meters, in the order in which they came. */
 type Story = ReadonlyArray<readonly [channel: Channel, message: Message]>
 
+const channels: ReadonlyArray<Channel> = [
+  "fibermeter:enqueue",
+  "fibermeter:start",
+  "fibermeter:end",
+  "fibermeter:refuse"
+]
+
 /** The messages of a program, by task, for each of its meters. */
 const publishedBy = async (run: () => Promise<void>): Promise<ReadonlyArray<Story>> => {
   const byTask = new Map<number, Array<[Channel, Message]>>()
-  const channels: ReadonlyArray<Channel> = [
-    "fibermeter:enqueue",
-    "fibermeter:start",
-    "fibermeter:end",
-    "fibermeter:refuse"
-  ]
   const subscribers = channels.map((channel): [Channel, (message: unknown) => void] => [
     channel,
     (given) => {
@@ -82,4 +84,30 @@ it("each task has a whole story", { timeout: 0 }, async () => {
     { numRuns: 200, seed: 20_261_128 }
   )
   expect(Array.from(seen.keys()).toSorted()).toEqual(["enqueue refuse", "enqueue start end", "refuse", "start end"])
+})
+
+it("subscribers that throw do not affect calls", async () => {
+  // The host reports what they throw as uncaught, each in its own way: that is their affair.
+  const others = process.listeners("uncaughtException")
+  process.removeAllListeners("uncaughtException")
+  process.on("uncaughtException", () => {})
+  const throwing = vi.fn<() => void>(() => {
+    throw new Error("from the subscriber")
+  })
+  for (const channel of channels) subscribe(channel, throwing)
+  try {
+    const api = createMeter({ name: "api", maxAtOnce: 1, maxWaiting: 1 })
+    const calls = [api.run(() => sleep(1)), api.run(() => sleep(1)), api.run(() => 3)]
+    const outcomes = await value(Promise.allSettled(calls))
+    expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected"])
+    expect(await value(runAll([1, 2], (n) => sleep(1).then(() => n), { meter: api }))).toEqual([1, 2])
+    expect(api.snapshot()).toMatchObject({ running: 0, waiting: 0, started: 4 })
+    // Four starts and ends, two waits, one refusal.
+    expect(throwing).toHaveBeenCalledTimes(11)
+    await flush()
+  } finally {
+    for (const channel of channels) unsubscribe(channel, throwing)
+    process.removeAllListeners("uncaughtException")
+    for (const listener of others) process.on("uncaughtException", listener)
+  }
 })
