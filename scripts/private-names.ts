@@ -4,8 +4,8 @@
  * (benchmark `size`). The source map has the names.
  *
  * Replaced is only what has one of these names and nothing to do with the outside: members that our classes declare, but
- * no name that is in the types of the package, in those of JavaScript, of browsers or of Node, in a text, or a key of an
- * object literal, which a program may read by a name that it computes. The tests that run on what is published show that
+ * no name that is in the types of the package, in those of JavaScript, of browsers or of Node, in the interfaces between
+ * packages, in a text, or a key of an object literal, which a program may read by a name that it computes. The tests that run on what is published show that
  * nothing else was meant.
  */
 import { globSync, readFileSync } from "node:fs"
@@ -58,9 +58,13 @@ export const privateNames = (publicTypes: string): ReadonlyArray<string> => {
   const keys = nodes
     .filter(({ type }) => type === "ObjectExpression")
     .flatMap(({ properties }) => (properties as ReadonlyArray<Node>).flatMap(nameOf))
+  // What the packages of stores have in common with ours, without importing it.
+  const external = nodes
+    .filter(({ id, type }) => type === "TSInterfaceDeclaration" && String((id as Node)["name"]).startsWith("External"))
+    .flatMap(({ body }) => ((body as Node)["body"] as ReadonlyArray<Node>).flatMap(nameOf))
   const around = platforms
     .flatMap((pattern) => globSync(pattern, { cwd: root }))
     .flatMap((file) => wordsOf(withoutComments(readFileSync(join(root, file), "utf8"))))
-  const others = new Set([...texts, ...keys, ...around, ...wordsOf(withoutComments(publicTypes))])
+  const others = new Set([...texts, ...keys, ...external, ...around, ...wordsOf(withoutComments(publicTypes))])
   return Array.from(new Set(members).difference(others)).toSorted()
 }

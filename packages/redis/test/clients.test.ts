@@ -1,4 +1,6 @@
 /** The clients that a store takes, on a server. */
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { createMeter } from "@fibermeter/promise"
 import { Effect, Layer, Queue } from "effect"
 import * as Redis from "effect/persistence/Redis"
@@ -135,6 +137,43 @@ describeWithServer("clients", "none", (server) => {
       await Promise.all(meters.map((meter) => meter.close()))
     } finally {
       await connection.send(["CONFIG", "SET", "maxmemory-policy", "noeviction"])
+      connection.close()
+    }
+  })
+
+  it("the rights in the documentation are enough, and an event says nothing of the connection", async () => {
+    const text = readFileSync(join(import.meta.dirname, "../docs/running-on-redis.md"), "utf8")
+    const [command] = /^ACL SETUSER .*$/m.exec(text)!
+    const admin = await server().connect()
+    const connection = await server().connect()
+    try {
+      await admin.send(command.split(" "))
+      await connection.send(["AUTH", "meters", "password"])
+      const subscribed: Array<Promise<unknown>> = []
+      const subscriber = await server().connect()
+      subscriber.onPush = () => {}
+      await subscriber.send(["AUTH", "meters", "password"])
+      const events: Array<StoreEvent> = []
+      const store = redisStore(
+        {
+          send: connection.send,
+          subscribe: (channel) => {
+            subscribed.push(subscriber.send(["SUBSCRIBE", channel]))
+            return () => {}
+          }
+        },
+        { onEvent: (event) => events.push(event) }
+      )
+      const limits = { maxAtOnce: 1, maxPerSecond: 100, windows: { w: { limit: 5, per: 100 } } }
+      const [one, other] = [1, 2].map(() => createMeter({ store, name: "rights", ...limits }))
+      expect(await Promise.all([one!.run(() => 1), other!.run(() => 2)])).toEqual([1, 2])
+      await Promise.all(subscribed)
+      await Promise.all([one!.close(), other!.close()])
+      expect(events).toEqual([])
+      subscriber.close()
+    } finally {
+      await admin.send(["ACL", "DELUSER", "meters"])
+      admin.close()
       connection.close()
     }
   })
