@@ -78,7 +78,19 @@ const limits: ReadonlyArray<Limit> = [
   shared("two meters", [{ maxAtOnce: 3 }, perSecond(10)], () => [
     Meter.makeUnsafe({ maxAtOnce: 3 }),
     Meter.makeUnsafe({ maxPerSecond: 10 })
-  ])
+  ]),
+  {
+    name: "a meter per item, the same for all",
+    model: [{ maxAtOnce: 2, ...perSecond(20) }],
+    make: () => {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 2, maxPerSecond: 20 })
+      return {
+        // With one waiter the source is read as far as with the meter itself.
+        options: { meter: () => meter, maxPending: 1 },
+        permitsBack: usableAtFullWidth(meter, [{ maxAtOnce: 2, ...perSecond(20) }])
+      }
+    }
+  }
 ]
 
 // ---------------------------------------------------------------------------------------------------------------------

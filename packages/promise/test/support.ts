@@ -516,7 +516,16 @@ export const limits: ReadonlyArray<Limit> = [
   byOptions("a burst", { maxPerSecond: 10, maxBurst: 3 }),
   byOptions("maxAtOnce and maxPerSecond", { maxAtOnce: 2, maxPerSecond: 20 }),
   byMeters("a shared meter", { maxAtOnce: 3, maxPerSecond: 20 }),
-  byMeters("two meters", { maxAtOnce: 4 }, { maxPerSecond: 10 })
+  byMeters("two meters", { maxAtOnce: 4 }, { maxPerSecond: 10 }),
+  {
+    name: "a meter per item, the same for all",
+    make: () => {
+      const meter = createMeter({ maxAtOnce: 3, maxPerSecond: 20 })
+      // With one waiter and that many unread results, the source is read as far as with the meter itself.
+      return { options: { meter: () => meter, maxPending: 1, maxUnread: 6 } as Options, meters: [meter] }
+    },
+    limits: { maxAtOnce: 3, maxPerSecond: 20 }
+  }
 ]
 
 /**

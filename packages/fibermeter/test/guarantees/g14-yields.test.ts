@@ -22,6 +22,13 @@ const tasks: ReadonlyArray<{ readonly name: string; readonly task: Effect.Effect
 const limits = [
   { name: "ten at once", make: () => ({ maxAtOnce: 10 }) },
   { name: "a shared meter", make: () => ({ meter: Meter.makeUnsafe({ maxAtOnce: 10 }) }) },
+  {
+    name: "a meter per item",
+    make: () => {
+      const meter = Meter.makeUnsafe({ maxAtOnce: 10 })
+      return { meter: () => meter }
+    }
+  },
   { name: "a rate that is never in the way", make: () => ({ maxAtOnce: 10, maxPerSecond: 1e9, maxBurst: 1e9 }) }
 ]
 
