@@ -136,7 +136,7 @@ export const makeRun = <A, B>(
   maxUnread: number | undefined,
   onSignal: (reason: unknown) => void = () => {}
 ): Begun<A, B> => {
-  const { cost, grace = 0, maxAtOnce, maxPending, meter, onProgress, ordered, permits = 1, retry, signal } = options
+  const { cost, grace = 0, maxAtOnce, meter, onProgress, permits = 1, retry, signal } = options
   const total = onProgress === undefined ? undefined : calls.sizeOf(items)
   const meters: calls.ItemMeters | undefined =
     typeof meter === "function"
@@ -146,8 +146,7 @@ export const makeRun = <A, B>(
             for (const limiter of limiters) if (limiter.isClosed) limiter.throwIfRefusing()
             return limiters
           },
-          maxPending,
-          isOrdered: ordered === true,
+          options,
           enter: (limiter, isWaiting) => enter(limiter as MeterLimiter, isWaiting)
         }
       : undefined

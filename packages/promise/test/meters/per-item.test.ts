@@ -280,7 +280,7 @@ describe("failures", () => {
 
   const wrong: ReadonlyArray<readonly [string, () => unknown, unknown]> = [
     ["undefined", () => undefined, "the meter of items[1] must be a Meter made by createMeter, but is undefined"],
-    ["an empty list", () => [], "the meter of items[1] must be a Meter, but the list is empty"],
+    ["an empty list", () => [], "the meter of items[1] must be a Meter made by createMeter, but is an array"],
     [
       "limits",
       () => [{ maxAtOnce: 1 }],

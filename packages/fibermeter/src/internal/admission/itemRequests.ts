@@ -31,10 +31,8 @@ const defaultPending = 1000
 export interface ItemMeters {
   /** The limiters of an item's meters, at least one. Called once for each item. A throw is a failure of the call. */
   limitersOf(item: any, index: number): ReadonlyArray<Limiter>
-  /** The most items that may wait. */
-  readonly maxPending: number | undefined
-  /** Whether results are read in the order of the items. */
-  readonly isOrdered: boolean
+  /** The options of the call: the most items that may wait, and whether results are read in the order of the items. */
+  readonly options: { readonly maxPending?: number | undefined; readonly ordered?: boolean | undefined }
   /** The call has its first item at that limiter. Returns a function that is called when the last one has ended. */
   enter?(limiter: Limiter, isWaiting: () => boolean): () => void
 }
@@ -218,8 +216,9 @@ export class ItemRequests {
   constructor(call: ItemCall, meters: ItemMeters, sharing: Sharing) {
     this.call = call
     this.meters = meters
-    this.maxPending = meters.maxPending ?? defaultPending
-    this.unread = meters.isOrdered || call.maxUnread === Infinity ? undefined : new UnreadLimiter(call, sharing)
+    const { maxPending = defaultPending, ordered = false } = meters.options
+    this.maxPending = maxPending
+    this.unread = ordered || call.maxUnread === Infinity ? undefined : new UnreadLimiter(call, sharing)
     this.own = this.unread === undefined ? call.limiters : [this.unread, ...call.limiters]
     for (const limiter of call.limiters) {
       limiter.sharing = sharing

@@ -110,15 +110,16 @@ const sharedLimiters = (meter: Meters): ReadonlyArray<Limiter> =>
   limitersTogether([meter].flat().map((each) => () => limitersOf(each)))
 
 /** The meters of each item, where the option is a function, whose results are checked each time. */
-const itemMeters = ({ maxPending, meter, ordered }: AllOptions): ItemMeters | undefined =>
-  typeof meter === "function"
+const itemMeters = (options: AllOptions): ItemMeters | undefined => {
+  const { meter } = options
+  return typeof meter === "function"
     ? {
         limitersOf: (item, index) =>
           sharedLimiters(accept(check.forItem(meterCheck, index, meter(item, index))) as Meters),
-        maxPending,
-        isOrdered: ordered === true
+        options
       }
     : undefined
+}
 
 /**
  * Makes the run of a call, without starting it. `onEnd` is called once, when nothing of the call is left. The default of

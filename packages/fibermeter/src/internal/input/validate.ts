@@ -161,15 +161,13 @@ export const oneOrMore =
     Array.isArray(value) ? elements(name, value, reader) : reader(name, value)
 
 /**
- * What a function returned for an item that gives a meter or several. Only `reader` knows what a meter is. At least one, as
- * its limiters bring the code for items with meters of their own (`itemRequests.ts`).
+ * What a function has returned as the meters of an item. Only `reader` knows what a meter is. At least one, as its limiters
+ * bring the code for items with meters of their own (`itemRequests.ts`).
  */
 export const forItem = (reader: Reader, index: number, value: unknown): unknown => {
   handled(value)
   const name = `the meter of items[${index}]`
-  if (Array.isArray(value) && value.length === 0)
-    return new Problem("type", `${name} must be a Meter, but the list is empty`)
-  return oneOrMore(reader)(name, value)
+  return Array.isArray(value) && value.length > 0 ? elements(name, value, reader) : reader(name, value)
 }
 
 /** An iterable. Arrays are copied, and their elements checked; elements of other iterables are checked when they are used. */

@@ -256,11 +256,11 @@ export class Run<A, B, F> implements ItemCall {
     this.limiters = inOrder(own.limiters, shared)
     this.shared = shared
     const isByItem = worker.itemMeters !== undefined
+    const hasLimiters = this.limiters.length > 0
     this.hasMeters = isByItem || shared.length > 0
-    this.fixedUnread = maxUnread ?? (this.limiters.length === 0 ? 2 * own.maxAtOnce : undefined)
+    this.fixedUnread = maxUnread ?? (hasLimiters ? undefined : 2 * own.maxAtOnce)
     this.isBounded = isByItem || this.fixedUnread !== Infinity
-    this.request =
-      isByItem || this.limiters.length === 0 ? undefined : new RunRequest(this, this.limiters, worker.inside)
+    this.request = hasLimiters && !isByItem ? new RunRequest(this, this.limiters, worker.inside) : undefined
     this.items = undefined
     for (const limiter of this.limiters) limiter.addCall()
     this.context = this.hasMeters ? captureContext() : undefined
@@ -504,10 +504,7 @@ export class Run<A, B, F> implements ItemCall {
 
   /** Whether one more result could be read. */
   isReadable(): boolean {
-    return this.unread < this.maxUnread || this.hasSkipped()
-  }
-
-  private hasSkipped(): boolean {
+    if (this.unread < this.maxUnread) return true
     // Asked last: most collectors never skip a result.
     this.unread -= this.collector.takeSkipped?.() ?? 0
     return this.unread < this.maxUnread
