@@ -16,6 +16,7 @@ import { section, write } from "./lib/results.ts"
 import type { Entry } from "./lib/results.ts"
 import { writeSpeed } from "./lib/speed.ts"
 import type { Line, Scale, Suite } from "./lib/suite.ts"
+import { distributed } from "./suites/distributed.ts"
 import { http } from "./suites/http.ts"
 import { load } from "./suites/load.ts"
 import { memory } from "./suites/memory.ts"
@@ -32,6 +33,7 @@ const suites: ReadonlyArray<Suite<any>> = [
   size,
   http,
   overload,
+  distributed,
   overhead,
   scaling,
   profiles,
