@@ -125,6 +125,29 @@ it("a waiter starts in its own request when a task of another request ends", asy
   expect(timers).toEqual([])
 })
 
+it("a permit that one request releases is acquired by a waiter of another one, in its own request", async () => {
+  const meter = lib.createMeter({ maxAtOnce: 1 })
+  const permits: Array<Fibermeter.Permit> = []
+  const acquire = (name: string) => async (): Promise<void> => {
+    permits.push(await meter.acquire())
+    starts.push([name, request, now - 1_000_000])
+  }
+  await inRequest(1, () => void acquire("a")())
+  await inRequest(2, () => void acquire("b")())
+  await inRequest(3, () => permits[0]!.release())
+  await pass(20)
+  expect(starts.map(([name, where]) => [name, where])).toEqual([
+    ["a", 1],
+    ["b", 2]
+  ])
+  await inRequest(2, () => void meter.close("closed"))
+  await inRequest(2, () => expect(permits[1]!.signal.aborted).toBe(true))
+  await inRequest(2, () => permits[1]!.release())
+  await pass(100)
+  expect(meter.snapshot().running).toBe(0)
+  expect(timers).toEqual([])
+})
+
 it("a waiter of another request checks every 1 to 20 ms", async () => {
   const meter = lib.createMeter({ maxAtOnce: 1 })
   await inRequest(1, () => void meter.run(task("a", 100)))
