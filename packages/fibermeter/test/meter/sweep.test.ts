@@ -56,6 +56,18 @@ const kinds: ReadonlyArray<Kind> = [
     }
   },
   {
+    name: "a window that its server reports on",
+    make: () => {
+      const meter = Meter.makeUnsafe({ windows: { r: { limit: 3, per: 50 } } })
+      const inside = Meter.reconcile(meter, { window: "r", remaining: 1, resetAfter: 20 })
+      const after = Effect.gen(function* () {
+        yield* Effect.sleep(100)
+        expect((yield* Meter.snapshot(meter)).room).toEqual({ r: 3 })
+      })
+      return { meter: () => meter, inside, window: { limit: 3, per: 50, weight: 1 }, after }
+    }
+  },
+  {
     name: "limits on waiting that refuse nothing",
     make: () => {
       const meter = Meter.makeUnsafe({ maxAtOnce: 1, maxWaiting: 9, waitTimeout: 1000, overflow: "dropOldest" })
@@ -122,6 +134,17 @@ const kinds: ReadonlyArray<Kind> = [
         expect(keys.size, "keys that are left").toBe(0)
       })
       return { meter: () => keys.for("a"), atOnce: 1, window: { limit: 2, per: 50, weight: 1 }, after }
+    }
+  },
+  {
+    name: "a key that is deleted meanwhile",
+    make: () => {
+      const keys = Meter.keyedUnsafe<string>({ maxAtOnce: 1 })
+      const after = Effect.gen(function* () {
+        expect(yield* keys.snapshot, "keys that are left").toEqual(new Map())
+        yield* keys.idle
+      })
+      return { meter: () => keys.for("a"), beside: Effect.delay(keys.delete("a"), 4), after }
     }
   },
   {
@@ -306,7 +329,7 @@ describe.each(grains)("interrupted at every single $grain step", ({ fine }) => {
     )
   })
 
-  it.each(kinds.filter(({ name }) => !/ends|deadlock|corrected/.test(name)))(
+  it.each(kinds.filter(({ name }) => !/ends|deadlock|corrected|deleted/.test(name)))(
     "one waiter of three under $name: interrupted, it costs the others nothing",
     async ({ make }) => {
       const reference = new Map<boolean, ReadonlyArray<bigint>>()
