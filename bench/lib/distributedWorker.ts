@@ -106,7 +106,7 @@ const ways: Record<Work["who"], () => Promise<void>> = {
       clientOptions: { host: "127.0.0.1", port: work.port },
       ...(work.maxPerSecond === undefined ? {} : { minTime: 1000 / work.maxPerSecond }),
       maxConcurrent: work.maxAtOnce ?? null
-    } as Bottleneck.ConstructorOptions)
+    })
     await limiter.ready()
     busy(() => limiter.schedule(task))
   },
