@@ -198,7 +198,11 @@ export abstract class AdmissionRequest implements Waiter {
     const { permits } = this
     // First all of them change: a waiter that needs several must not be checked in between.
     for (let i = 0; i < limiters.length; i++) limiters[i]!.end(permits)
-    this.host.observer?.ends(this)
+    try {
+      this.host.observer?.ends(this)
+    } catch {
+      // As in `take`: the waiters have to learn of what is free.
+    }
     for (let i = 0; i < limiters.length; i++) limiters[i]!.afterEnd()
   }
 
@@ -264,6 +268,10 @@ export abstract class AdmissionRequest implements Waiter {
       if (this.entries === none) this.entries = []
       this.entries[i] = entry
     }
-    this.host.observer?.starts(this)
+    try {
+      this.host.observer?.starts(this)
+    } catch {
+      // There is no more room on the stack. The caller has to learn of what has been taken: its task finds none either.
+    }
   }
 }
