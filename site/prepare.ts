@@ -134,6 +134,8 @@ const writeReference = (name: string, folder: string): void => {
       "--hideBreadcrumbs",
       "--hidePageHeader",
       "--excludeInternal",
+      "--excludeTags",
+      "@since",
       "--logLevel",
       "Error",
       join(root, "packages", folder, "src/index.ts")
@@ -149,8 +151,20 @@ const packages = [
   { name: "@fibermeter/redis", folder: "redis" }
 ] as const
 
+/** Puts what modules say of themselves into the pages that ask for it. */
+const insertHeaders = (page: string): void =>
+  write(
+    page,
+    readFileSync(join(target, page), "utf8").replaceAll(/<!-- header of (\S+) -->/g, (_, source: string) => {
+      const { header } = splitHeader(readFileSync(join(root, source), "utf8"))
+      if (header === "") throw new Error(`${source} has no header`)
+      return `${header}\n\n<small>From \`${source}\`</small>`
+    })
+  )
+
 rmSync(target, { recursive: true, force: true })
 cpSync(join(site, "pages"), target, { recursive: true })
+insertHeaders("engine.md")
 copyDocumentation()
 const recipes = copyExamples()
 for (const { folder, name } of packages) writeReference(name, folder)

@@ -26,7 +26,15 @@ const guides = (prefix: string): Array<Page> =>
     .map(({ link, text }) => ({ text: titles[link] ?? text, link }))
 
 /** Documents that have no place of their own. */
-const placed = ["/side-by-side", "/how-it-works", "/testing-your-code", "/moving-over", "/aiometer", "/benchmarks"]
+const placed = [
+  "/side-by-side",
+  "/how-it-works",
+  "/testing-your-code",
+  "/moving-over",
+  "/aiometer",
+  "/benchmarks",
+  "/observability"
+]
 const others = contents.guides
   .filter(({ link }) => !placed.includes(link) && !/^\/(promise|effect|redis)\//.test(link))
   .map(({ link, text }) => ({ text, link }))
@@ -62,7 +70,7 @@ export default defineConfig({
     }
   },
   vite: {
-    build: { target: "es2022", chunkSizeWarningLimit: 1500 },
+    build: { target: "es2022", chunkSizeWarningLimit: 5000 },
     worker: { format: "es" }
   },
   themeConfig: {
@@ -82,7 +90,8 @@ export default defineConfig({
           { text: "Playground", link: "/playground" },
           { text: "Concepts", link: "/concepts" },
           { text: "Both packages side by side", link: "/side-by-side" },
-          { text: "How it works", link: "/how-it-works" }
+          { text: "How it works", link: "/how-it-works" },
+          { text: "Inside the engine", link: "/engine" }
         ]
       },
       { text: "Promises", items: guides("/promise/") },

@@ -77,21 +77,28 @@ const tooManyAtOnce = ({ attempts }: Recording, limit: number, now: number): Arr
   return broken
 }
 
-const tooManyStarts = ({ attempts }: Recording, { kind, limit, per }: Limit): Array<Broken> => {
+const tooManyStarts = ({ attempts }: Recording, { kind, limit, per }: Limit, tolerance: number): Array<Broken> => {
   const broken: Array<Growing> = []
   for (let i = limit; i < attempts.length; i++) {
     const from = attempts[i - limit]!.from
     const to = attempts[i]!.from
-    // Instants are whole milliseconds, and the length of a window need not be.
-    if (to - from < Math.floor(per)) add(broken, { kind, from, to })
+    if (to - from < per - tolerance) add(broken, { kind, from, to })
   }
   return broken
 }
 
-/** `now` ends what has not ended. */
-export const brokenLimits = (recording: Recording, settings: Settings, now = recording.end): ReadonlyArray<Broken> =>
+/**
+ * `now` ends what has not ended. In real time, a recording is inexact by the time from the decision to start a task to its
+ * first line: `tolerance` is how much of that is accepted. Virtual time needs none.
+ */
+export const brokenLimits = (
+  recording: Recording,
+  settings: Settings,
+  now = recording.end,
+  tolerance = 0
+): ReadonlyArray<Broken> =>
   limitsOf(settings).flatMap((limit) =>
-    limit.per === 0 ? tooManyAtOnce(recording, limit.limit, now) : tooManyStarts(recording, limit)
+    limit.per === 0 ? tooManyAtOnce(recording, limit.limit, now) : tooManyStarts(recording, limit, tolerance)
   )
 
 /** The most that ran at once, and the most that started in any window of a length. */

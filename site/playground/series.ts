@@ -67,12 +67,12 @@ const windowOf = (settings: Settings): Series["window"] => {
 }
 
 /** `now` is the end of a recording that still grows. */
-export const seriesOf = (recording: Recording, settings: Settings, now = recording.end): Series => {
+export const seriesOf = (recording: Recording, settings: Settings, now = recording.end, tolerance = 0): Series => {
   const byTask: Array<Array<Attempt>> = recording.waitsFrom.map(() => [])
   for (const attempt of recording.attempts) (byTask[attempt.task] ??= []).push(attempt)
   const window = windowOf(settings)
   // A window is half-open: a start leaves it at the instant at which it ends.
-  const inWindow = recording.attempts.map(({ from }) => ({ from, to: from + Math.floor(window.per) }))
+  const inWindow = recording.attempts.map(({ from }) => ({ from, to: from + window.per }))
   const endsAs = (outcome: Outcome): ReadonlyArray<number> =>
     recording.attempts
       .filter((attempt) => attempt.outcome === outcome)
@@ -93,7 +93,7 @@ export const seriesOf = (recording: Recording, settings: Settings, now = recordi
     running: stepsOf(changesOf(recording.attempts)),
     starts: stepsOf(changesOf(inWindow)),
     window,
-    broken: brokenLimits(recording, settings, now).toSorted((a, b) => a.from - b.from),
+    broken: brokenLimits(recording, settings, now, tolerance).toSorted((a, b) => a.from - b.from),
     end: now
   }
 }

@@ -11,6 +11,9 @@ import type { Settings } from "./settings.ts"
 import type { Way } from "./wayNames.ts"
 import type { Job, Report } from "./worker.ts"
 
+/** How inexact a recording in real time may be, in milliseconds: see `brokenLimits`. */
+const liveTolerance = 2
+
 /** How long a run takes to play if no speed is chosen, at most, in milliseconds. */
 const longestPlay = 12_000
 
@@ -66,7 +69,8 @@ export class Stage {
       const worker = this.startWorker()
       each.worker = worker
       worker.addEventListener("message", ({ data }: MessageEvent<Report>) => {
-        each.series = seriesOf(data.recording, settings, data.isDone ? data.recording.end : data.now)
+        const until = data.isDone ? data.recording.end : data.now
+        each.series = seriesOf(data.recording, settings, until, options.isLive ? liveTolerance : 0)
         if (data.isDone) {
           worker.terminate()
           each.worker = undefined

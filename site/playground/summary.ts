@@ -22,7 +22,7 @@ const seconds = (millis: number): string => `${(millis / 1000).toFixed(millis < 
 
 export const summaryOf = (way: Way, series: Series): Summary => {
   const { broken, end, recording, window } = series
-  const { atOnce, starts } = peaksOf(recording, Math.floor(window.per))
+  const { atOnce, starts } = peaksOf(recording, window.per)
   const { failed, refused, cancelled } = countsAt(series, Infinity)
   const shown = { waiting: 1, done: 1, failed, refused, cancelled, broken: broken.length }
   return {

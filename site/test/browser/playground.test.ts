@@ -1,4 +1,5 @@
 /** The playground in Chromium. */
+import type { Page } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { codeFor, textOf } from "../../playground/code.ts"
 import { controls, defaults, fromQuery, toQuery } from "../../playground/settings.ts"
@@ -17,14 +18,20 @@ afterAll(() => site.close())
 /** Then a run is shown at its end, and nothing moves. */
 const still = { reducedMotion: "reduce" } as const
 
-const programsOf = async (page: Awaited<ReturnType<Site["open"]>>): Promise<ReadonlyArray<string>> => {
+const programsOf = async (page: Page): Promise<ReadonlyArray<string>> => {
   const texts = await page.locator(".program pre").evaluateAll((all) => all.map((each) => each.textContent))
   return [texts.slice(0, 3).join(""), texts.slice(3).join("")]
 }
 
 describe("each control changes the picture and both programs", () => {
+  let page: Page
+  beforeAll(async () => {
+    page = await site.open("/playground", still)
+  })
+  afterAll(() => page.context().close())
+
   it.each(Object.entries(changes))("%s", async (key, { base, text }) => {
-    const page = await site.open(`/playground?${toQuery({ ...defaults, ...base })}`, still)
+    await page.goto(`${site.url}/playground?${toQuery({ ...defaults, ...base })}`)
     await ready(page)
     const [before] = await pictures(page)
     const [promise, effect] = await programsOf(page)
@@ -43,7 +50,6 @@ describe("each control changes the picture and both programs", () => {
     expect(effectAfter).not.toBe(effect)
     // The address holds it.
     expect(new URL(page.url()).searchParams.get(key)).toBe(text)
-    await page.context().close()
   })
 })
 
