@@ -85,6 +85,16 @@ describe("delete", () => {
     log.expectRest()
   })
 
+  it("a verb whose items have meters of their own dies with Closed if one waits there", async () => {
+    const log = new Log()
+    const hosts = Meter.keyedUnsafe<string>({ maxAtOnce: 1 })
+    const call = runAll(["a", "b", "a"], (key) => log.task(key, 20), { meter: (key) => hosts.for(key) })
+    await log.play([0, log.named("verb", call)], [5, hosts.delete("a")])
+    expect(isClosed(log.exit("verb"))).toBe(true)
+    expect(log.starts).toEqual(["a 0", "b 0"])
+    log.expectRest()
+  })
+
   it("interrupted waiters of a deleted key leave nothing behind", async () => {
     const log = new Log()
     const hosts = Meter.keyedUnsafe<string>({ maxAtOnce: 1 })

@@ -87,6 +87,20 @@ describe("delete", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it("ends a call whose items have meters of their own, if one of them waits or runs there", async () => {
+    const hosts = createKeyedMeter<string>({ maxAtOnce: 1 })
+    const meter = (key: string) => hosts.for(key)
+    const ended = watch(runAll(["a", "b", "a"], (_, { signal }) => sleep(50, signal), { meter }))
+    const other = watch(runAll(["b", "c"], () => now(), { meter }))
+    await flush()
+    hosts.delete("a", "gone")
+    await flush()
+    expect(ended.outcome).toMatchObject({ reason: "gone", at: 0 })
+    await flush()
+    expect(other.outcome).toMatchObject({ value: [0, 0] })
+    expect(keysOf(hosts)).toEqual([])
+  })
+
   it("by default with an AbortError", async () => {
     const hosts = createKeyedMeter<string>({ maxAtOnce: 1 })
     const running = rejection(hosts.for("a").run(() => sleep(50)))

@@ -239,6 +239,15 @@ describe("in the context of a task", () => {
     expect(room(meter)).toBe(49)
   })
 
+  it("of an item with a meter of its own, that meter's window is tightened", async () => {
+    const hosts = createKeyedMeter<string>({ windows: { requests: { limit: 10, per: minute } } })
+    const task = (key: string, { reconcile }: TaskContext): void => {
+      if (key === "a") reconcile({ window: "requests", remaining: 3, resetAfter: 1000 })
+    }
+    await value(runAll(["a", "b"], task, { meter: (key) => hosts.for(key) }))
+    expect([room(hosts.for("a")), room(hosts.for("b"))]).toEqual([3, 9])
+  })
+
   it("may be called after the task has ended", async () => {
     const meter = requests()
     const reconcile = await value(meter.run((context) => context.reconcile))
