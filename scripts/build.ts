@@ -1,5 +1,5 @@
 /**
- * Builds what is published of both packages, from nothing: what is left of an earlier build would be published along.
+ * Builds what is published of all packages, from nothing: what is left of an earlier build would be published along.
  *
  * Core imports `effect`, its peer. Its own modules become one file for each entry and one that both share, since Node takes
  * most of a millisecond for each file that it loads (benchmark `load`). Its types stay file by file, with maps to the
@@ -22,13 +22,21 @@ const root = join(import.meta.dirname, "..")
 const core = join(root, "packages/fibermeter")
 const facade = join(root, "packages/promise")
 const dist = join(facade, "dist")
+const redis = join(root, "packages/redis")
 /** The facade's types, file by file; the `outDir` of its `tsconfig.build.json`. */
 const types = join(root, ".build/promise")
 
-for (const folder of [join(core, "dist"), dist, types]) {
+for (const folder of [join(core, "dist"), join(redis, "dist"), dist, types]) {
   rmSync(folder, { recursive: true, force: true })
 }
-const { status } = spawnSync("tsc", ["-b", "packages/promise/tsconfig.build.json"], { cwd: root, stdio: "inherit" })
+const { status } = spawnSync(
+  "tsc",
+  ["-b", "packages/promise/tsconfig.build.json", "packages/redis/tsconfig.build.json"],
+  {
+    cwd: root,
+    stdio: "inherit"
+  }
+)
 if (status !== 0) process.exit(status ?? 1)
 
 const strict: InputOptions = {
@@ -48,7 +56,9 @@ const written = {
   sourcemapExcludeSources: true
 } as const
 
-await buildCore()
+await buildModules({ folder: core, entries: ["index", "engine"], external: [/^effect\//], sharesNamespaces: true })
+// Only its layers import Effect, so they are not in what the entries share.
+await buildModules({ folder: redis, entries: ["index", "effect"], external: [/^effect\//, "fibermeter"] })
 
 const declarations = await rolldown({
   ...strict,
@@ -95,24 +105,32 @@ await program.write({
 await program.close()
 refuseForeign(output[0])
 
+interface Modules {
+  readonly folder: string
+  readonly entries: ReadonlyArray<string>
+  readonly external: Array<string | RegExp>
+  /** Whether what an entry exports as a namespace is in the file that all share. */
+  readonly sharesNamespaces?: boolean
+}
+
 /**
  * What an entry exports as a namespace is a module of its own. As an object, which bundlers make of it otherwise, it would
  * be filled whenever core is loaded, and stay whole in the bundles of users.
  */
-async function buildCore(): Promise<void> {
-  const sources = join(core, "src")
-  const entries = ["index", "engine"]
+async function buildModules({ entries, external, folder, sharesNamespaces = false }: Modules): Promise<void> {
+  const sources = join(folder, "src")
   const namespaces = entries.flatMap((entry) =>
     Array.from(
       readFileSync(join(sources, `${entry}.ts`), "utf8").matchAll(/^export \* as \w+ from "\.\/(.+)\.ts"/gm),
       ([, name]) => name!
     )
   )
+  const apart = (sharesNamespaces ? entries : [...entries, ...namespaces]).map((name) => join(sources, `${name}.ts`))
   const program = await rolldown({
     ...strict,
-    cwd: core,
+    cwd: folder,
     input: Object.fromEntries([...entries, ...namespaces].map((name) => [name, join(sources, `${name}.ts`)])),
-    external: /^effect\//,
+    external,
     plugins: [
       {
         name: "namespaces as modules",
@@ -127,11 +145,9 @@ async function buildCore(): Promise<void> {
   })
   const { output } = await program.write({
     ...written,
-    dir: join(core, "dist"),
+    dir: join(folder, "dist"),
     chunkFileNames: "[name].js",
-    codeSplitting: {
-      groups: [{ name: "shared", test: (id) => !entries.some((entry) => id === join(sources, `${entry}.ts`)) }]
-    }
+    codeSplitting: { groups: [{ name: "shared", test: (id) => !apart.includes(id) }] }
   })
   await program.close()
   for (const each of output) if (each.type === "chunk") refuseForeign(each)

@@ -40,15 +40,17 @@ const siteFolder = join(root, "site")
 const scratch = await mkdtemp(join(tmpdir(), "fibermeter-trial-"))
 /** What is published of both packages, unpacked where `effect` is found as it is from the sources. */
 const unpacked = join(reports, "published")
-const tarballs = { fibermeter: join(scratch, "fibermeter.tgz"), promise: join(scratch, "promise.tgz") }
+const tarballs = {
+  fibermeter: join(scratch, "fibermeter.tgz"),
+  promise: join(scratch, "promise.tgz"),
+  redis: join(scratch, "redis.tgz")
+}
 
 // --- the checks ------------------------------------------------------------------------------------------------------
 
 const sources: ReadonlyArray<Check> = [
   command("types: what is published, by itself (this is the build)", ["node", "scripts/build.ts"]),
   command("types: sources, tests, examples, benchmarks, scripts", ["tsc", "-p", "tsconfig.json"]),
-  // It is not published yet, so the build leaves it out.
-  command("types: @fibermeter/redis, without Node", ["tsc", "-p", "packages/redis/tsconfig.build.json"]),
   {
     name: "types: the documentation's examples",
     run: async () => {
@@ -117,6 +119,7 @@ const packages: ReadonlyArray<Check> = [
     command(`publint ${name}`, ["publint", "run", tarball, "--strict"])
   ),
   command("are the types of fibermeter right", ["attw", tarballs.fibermeter, "--profile", "esm-only", "--no-color"]),
+  command("are the types of redis right", ["attw", tarballs.redis, "--profile", "esm-only", "--no-color"]),
   // Of the facade for `require` as well, and where TypeScript resolves as Node 10 did, as under ts-jest.
   command("are the types of promise right", ["attw", tarballs.promise, "--no-color"]),
   {
@@ -132,7 +135,7 @@ const packages: ReadonlyArray<Check> = [
 
 const jsr: ReadonlyArray<Check> = [command("JSR would take both packages", ["node", "scripts/jsr.ts"])]
 
-const installing: ReadonlyArray<Check> = [{ name: "install both from their tarballs", run: install }]
+const installing: ReadonlyArray<Check> = [{ name: "install all from their tarballs", run: install }]
 
 /** The versions, beside the machine's own, on which `require` must work. */
 const nodes = ["22", "24", "26"].map((version) => ({
@@ -327,7 +330,7 @@ async function isShaken(): Promise<Outcome> {
     await bundle.close()
     return Array.from(output[0].code.matchAll(/^(?:var|class) (\w+)/gm), ([, name]) => name!)
   }
-  const expected: Readonly<Record<keyof typeof tarballs, Readonly<Record<string, ReadonlyArray<string>>>>> = {
+  const expected: Readonly<Record<string, Readonly<Record<string, ReadonlyArray<string>>>>> = {
     promise: {
       "{ createMeter }": ["BaseMeter", "MeterLimiter", "MeterRun", "Retries", "Run", "SetQueue", "SharedLimiter"],
       "{ runAll }": ["Retries", "Run"],
@@ -377,6 +380,7 @@ async function install(): Promise<Outcome> {
     type: "module",
     dependencies: {
       "@fibermeter/promise": `file:${tarballs.promise}`,
+      "@fibermeter/redis": `file:${tarballs.redis}`,
       fibermeter: `file:${tarballs.fibermeter}`,
       effect: devDependencies["effect"]
     }

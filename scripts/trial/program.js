@@ -1,5 +1,7 @@
 /** What a user of the published packages would write, in JavaScript: run by check.ts against the tarballs. */
 import { amap, createMeter, runAll, runAny, runOnEach } from "@fibermeter/promise"
+import { memoryStore } from "@fibermeter/redis"
+import { MemoryStore } from "@fibermeter/redis/effect"
 import { Effect, pipe, Stream } from "effect"
 import * as core from "fibermeter"
 import assert from "node:assert/strict"
@@ -22,6 +24,19 @@ const meter = createMeter(limits)
 assert.equal(await meter.run(() => "metered"), "metered")
 assert.deepEqual(await runAll([1, 2], double, { meter }), [2, 4])
 await assert.rejects(runAll([1], double, { maxAtOnce: 0 }), RangeError)
+
+// Meters on a store, as several processes share them.
+const store = memoryStore()
+const shared = [1, 2].map(() => createMeter({ ...limits, store, name: "api" }))
+assert.deepEqual(await Promise.all(shared.map((meter) => runAll([1, 2, 3], double, { meter }))), [
+  [2, 4, 6],
+  [2, 4, 6]
+])
+await Promise.all(shared.map((meter) => meter.close()))
+const distributed = Effect.flatMap(core.Meter.distributed("api", limits), (meter) =>
+  core.runAll([1, 2, 3], (n) => Effect.succeed(n * 2), { meter })
+).pipe(Effect.scoped, Effect.provide(MemoryStore.layer))
+assert.deepEqual(await Effect.runPromise(distributed), [2, 4, 6])
 
 // Effect programs.
 const twice = (n) => Effect.succeed(n * 2)
