@@ -224,6 +224,31 @@ describe("several calls on one queue", () => {
     expect(seen.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 15 }, (_, i) => i))
   })
 
+  it("an item that its call cannot start is started by another one", async () => {
+    const queue = createWorkQueue([0])
+    const seen: Array<string> = []
+    let attempts = 0
+    // Waits at the queue. When an item comes, its retry waits for the rate already.
+    const first = watch(
+      runOnEach(
+        queue,
+        async (n) => {
+          seen.push(`first ${n} ${now()}`)
+          if (n === 0 && ++attempts === 1) throw new Error("again")
+          await sleep(1000)
+        },
+        { maxPerSecond: 1, retry: { delay: 100, times: 1 } }
+      )
+    )
+    await flush()
+    const second = watch(runOnEach(queue, (n) => void seen.push(`second ${n} ${now()}`)))
+    await pass(200)
+    queue.add(1)
+    await pass(2000)
+    expect(seen).toEqual(["first 0 0", "second 1 200", "first 0 1000"])
+    expect([first.outcome?.at, second.outcome?.at]).toEqual([2000, 2000])
+  })
+
   it("a call that fails passes what it had taken on to the others", async () => {
     const queue = createWorkQueue(["a", "b"])
     const seen: Array<string> = []

@@ -4,7 +4,7 @@
  *
  * It is a process of its own, because test coverage uses the same counters.
  */
-import { amap, createMeter, runAll, runAny, runOnEach } from "../../src/index.ts"
+import { amap, createMeter, createWorkQueue, runAll, runAny, runOnEach } from "../../src/index.ts"
 import type { Limits, Options } from "../../src/index.ts"
 import { countWork } from "../../../fibermeter/test/support/countWork.ts"
 
@@ -108,6 +108,20 @@ const scenarios: Record<string, Scenario> = {
   "running tasks of which one fails": cancelled(({ fail }) => fail()),
   "running tasks whose reader leaves": cancelled(({ leave }) => leave()),
   "running tasks whose meter is closed": cancelled(({ close }) => close()),
+  "tasks that add one item each to a work queue": (count) => () => {
+    const queue = createWorkQueue([1], { key: (n) => n })
+    return runOnEach(queue, (n) => void (n < count && queue.add(n + 1)), { maxAtOnce: 10 })
+  },
+  "loops that wait for the items of a work queue": (count) => () => {
+    const queue = createWorkQueue([0])
+    const loop = async (): Promise<void> => {
+      for await (const n of queue) {
+        await later()
+        if (n < count) queue.add(n + 1)
+      }
+    }
+    return settled(indices(count).map(loop))
+  },
   "calls that wait for two meters": (count) => () => settled(callsUnderTwo(count, later, () => ({})))
 }
 for (const [order, nth] of Object.entries(orders)) {

@@ -18,7 +18,7 @@ export const queueEnded =
 
 export class WorkItems<A> {
   hasEnded = false
-  /** The sources that wait for an item, or for the end. */
+  /** The sources that wait for an item, or for the end, in their order. */
   readonly waiting = new Set<() => void>()
   private readonly items = new Fifo<A>()
   /** Items that a call has given back. They come first. */
@@ -50,7 +50,7 @@ export class WorkItems<A> {
         this.items.push(item)
       }
     }
-    this.wake()
+    this.wakeNext()
   }
 
   /** Takes the next item, which has to exist. */
@@ -63,7 +63,7 @@ export class WorkItems<A> {
   giveBack(item: A): void {
     this.inWork--
     this.returned.push(item)
-    this.wake()
+    this.wakeNext()
   }
 
   /** So many items are done. Ends the queue if that was the last work. */
@@ -71,7 +71,8 @@ export class WorkItems<A> {
     this.inWork -= items
     if (this.inWork > 0 || this.size > 0) return
     this.hasEnded = true
-    this.wake()
+    for (const wake of this.waiting) wake()
+    this.waiting.clear()
   }
 
   /** A call that ends early stops working on so many items. */
@@ -85,9 +86,15 @@ export class WorkItems<A> {
     return new WorkSource(this)
   }
 
-  private wake(): void {
-    for (const wake of this.waiting) wake()
-    this.waiting.clear()
+  /**
+   * Wakes the first source that waits, if there is an item. That one wakes the next: its call may have room for fewer items
+   * than there are, or for none. To wake all of them for each item would take time in proportion to their number.
+   */
+  wakeNext(): void {
+    const [wake] = this.waiting
+    if (wake === undefined || this.size === 0) return
+    this.waiting.delete(wake)
+    wake()
   }
 }
 
@@ -118,7 +125,10 @@ export class WorkSource<A> implements Source<A, never> {
     void new Promise<void>((resolve) => {
       this.wake = resolve
       items.waiting.add(resolve)
-    }).then(() => this.onReady())
+    }).then(() => {
+      this.onReady()
+      items.wakeNext()
+    })
     return Next.pending
   }
 
