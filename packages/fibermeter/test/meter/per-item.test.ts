@@ -696,6 +696,49 @@ describe("work queues", () => {
   })
 })
 
+describe("what calls with a meter per item do like others", () => {
+  it("a meter that limits how many calls wait refuses none of their items, and does not count them", async () => {
+    const log = new Log()
+    const one = Meter.makeUnsafe({ maxAtOnce: 1, maxWaiting: 1, waitTimeout: 50 })
+    await log.play(
+      [0, runOnEach(names(3), (name) => log.task(name, 100), { meter: () => one })],
+      [60, log.named("first call", Meter.metered(log.task("first call"), one))],
+      [90, log.named("second call", Meter.metered(log.task("second call"), one))]
+    )
+    expect(log.starts).toEqual(["t0 0", "t1 100", "t2 200"])
+    // The first call may wait, although two items do.
+    expect(log.ends).toEqual(["second call 90", "first call 110"])
+    expect(errorOf(log.exit("first call"))).toMatchObject({ _tag: "Overloaded", reason: "wait-timeout" })
+    expect(errorOf(log.exit("second call"))).toMatchObject({ _tag: "Overloaded", reason: "queue-full" })
+  })
+
+  it("runAny asks for the next start after the stagger, while earlier items wait at their meters", async () => {
+    const log = new Log()
+    const { family, meter } = keyed({ maxAtOnce: 1 })
+    await log.play(
+      [0, Meter.metered(log.task("holder", 1000), family.for("a"))],
+      [1, runAny(["a0", "a1", "b0"], (name) => log.task(name, 10), { meter, stagger: 100 })]
+    )
+    expect(log.starts).toEqual(["holder 0", "b0 201"])
+    await expectIdle(log, family.for("a"), family.for("b"))
+  })
+
+  it("inside of a task that holds what an item waits for, the call waits: another item may end it", async () => {
+    const log = new Log()
+    const { family, meter } = keyed({ maxAtOnce: 1 })
+    const inner = runOnEach(
+      ["a0", "b0"],
+      (name) => Effect.andThen(log.task(name, 10), name === "b0" ? Effect.fail("boom") : Effect.void),
+      { meter }
+    )
+    await log.play([0, log.named("outer", Meter.metered(inner, family.for("a")))])
+    expect(log.starts).toEqual(["b0 0"])
+    expect(log.ends).toEqual(["outer 10"])
+    expect(errorOf(log.exit("outer"))).toBe("boom")
+    await expectIdle(log, family.for("a"), family.for("b"))
+  })
+})
+
 describe("administration", () => {
   it("a paused meter delays its own items", async () => {
     const log = new Log()

@@ -64,7 +64,8 @@ export class ExcessivePermits extends Data.TaggedError("ExcessivePermits")<{
  *
  * Refused are `Meter.metered`, `Meter.acquire`, `runOnEach`, `runAll` and `runAny`, called by the fiber that the task is. Any
  * other fiber can be interrupted while the task continues, by a timeout, a race, or a sibling that fails, and so it waits:
- * children, background fibers, concurrent effects, the tasks of a nested call, and what an `amap` stream starts.
+ * children, background fibers, concurrent effects, the tasks of a nested call, and what an `amap` stream starts. So do the
+ * items of a call with a meter per item, which an item with other meters may end.
  *
  * @category errors
  * @since 0.1.0
