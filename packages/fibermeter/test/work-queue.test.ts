@@ -1,9 +1,12 @@
 /** `WorkQueue`: a source that tasks add to. */
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Stream } from "effect"
+import fc from "fast-check"
 import { amap, Meter, runAll, runAny, runOnEach, WorkQueue } from "../src/index.ts"
 import { defectOf, errorOf, Log } from "./support/Log.ts"
 import { verbs } from "./support/verbs.ts"
+import { simulate, trees } from "./support/workModel.ts"
+import type { Node } from "./support/workModel.ts"
 import { World } from "./support/World.ts"
 
 /** Reads all items of a queue by a call that starts them one after the other. */
@@ -219,4 +222,30 @@ it("invalid arguments are refused", async () => {
 
 it("isWorkQueue", () => {
   expect([WorkQueue.makeUnsafe([1]), [1], null].map(WorkQueue.isWorkQueue)).toEqual([true, false, false])
+})
+
+it("random trees: every start and the end come at the instant of the model", async () => {
+  await fc.assert(
+    fc.asyncProperty(trees, fc.integer({ min: 1, max: 4 }), fc.boolean(), async (seeds, maxAtOnce, isShared) => {
+      // A call takes an item before its meter admits it.
+      const model = simulate(seeds, { maxAtOnce, delay: Infinity, ahead: isShared, retries: false })
+      fc.pre(!model.isTied)
+      const log = new Log()
+      const queue = WorkQueue.makeUnsafe(seeds)
+      const task = ({ after, before, children, id }: Node) =>
+        log.around(
+          `${id}`,
+          Effect.sleep(before).pipe(
+            Effect.andThen(WorkQueue.addAll(queue, children)),
+            Effect.andThen(Effect.sleep(after))
+          )
+        )
+      const limit = isShared ? { meter: Meter.makeUnsafe({ maxAtOnce }) } : { maxAtOnce }
+      await log.play([0, log.named("call", runOnEach(queue, task, limit))])
+      expect(log.starts).toEqual(model.starts.map(([id, at]) => `${id} ${at}`))
+      expect(log.ends).toEqual([`call ${model.end}`])
+      expect(Exit.isSuccess(log.exit("call")!)).toBe(true)
+    }),
+    { numRuns: 150 }
+  )
 })

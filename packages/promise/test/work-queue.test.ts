@@ -27,8 +27,8 @@ import {
   value,
   watch
 } from "./support.ts"
-import { simulate } from "./support/workModel.ts"
-import type { Node } from "./support/workModel.ts"
+import { millis, simulate, trees } from "../../fibermeter/test/support/workModel.ts"
+import type { Node } from "../../fibermeter/test/support/workModel.ts"
 
 useVirtualTime()
 expectNoUnhandledRejection()
@@ -517,24 +517,6 @@ it("a queue of another copy of the package is read like one of this copy", async
 })
 
 // --- random trees ----------------------------------------------------------------------------------------------------
-
-const millis = fc.integer({ min: 1, max: 20_000 })
-
-const trees: fc.Arbitrary<ReadonlyArray<Node>> = fc
-  .array(fc.record({ before: millis, after: millis, failures: fc.constantFrom(0, 0, 0, 1, 2), parent: fc.nat() }), {
-    maxLength: 15
-  })
-  .map((nodes) => {
-    const seeds: Array<Node> = []
-    const made: Array<Node & { readonly children: Array<Node> }> = []
-    for (const [id, { parent, ...node }] of nodes.entries()) {
-      const next = { ...node, id, children: [] }
-      const under = parent % (id + 1)
-      ;(under === id ? seeds : made[under]!.children).push(next)
-      made.push(next)
-    }
-    return seeds
-  })
 
 const fails = (node: Node): boolean => node.failures > 0 || node.children.some(fails)
 

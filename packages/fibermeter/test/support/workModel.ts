@@ -3,6 +3,8 @@
  * retries after a fixed delay.
  */
 
+import fc from "fast-check"
+
 /** An item: its task adds the children after some time, and ends after some more. */
 export interface Node {
   readonly id: number
@@ -27,9 +29,11 @@ export const simulate = (
     readonly maxAtOnce: number
     /** Whether the call takes an item before it can start. */
     readonly ahead: boolean
+    /** Whether tasks that fail are retried. Otherwise none fails. */
+    readonly retries?: boolean
   }
 ): Simulated => {
-  const { ahead, delay, maxAtOnce } = options
+  const { ahead, delay, maxAtOnce, retries = true } = options
   const events: Array<readonly [at: number, happens: () => void]> = []
   const queue = [...seeds]
   const due: Array<readonly [Node, attempt: number]> = []
@@ -73,7 +77,7 @@ export const simulate = (
     running--
     end = time
     const failures = (failed.get(node.id) ?? 0) + 1
-    if (failures > node.failures) return
+    if (failures > node.failures || !retries) return
     failed.set(node.id, failures)
     backingOff++
     events.push([time + delay, () => due.push([node, attempt + 1])])
@@ -90,3 +94,22 @@ export const simulate = (
   }
   return { starts, end, isTied }
 }
+
+export const millis = fc.integer({ min: 1, max: 20_000 })
+
+/** Up to 15 items, of which some are found by the tasks of others. */
+export const trees: fc.Arbitrary<ReadonlyArray<Node>> = fc
+  .array(fc.record({ before: millis, after: millis, failures: fc.constantFrom(0, 0, 0, 1, 2), parent: fc.nat() }), {
+    maxLength: 15
+  })
+  .map((nodes) => {
+    const seeds: Array<Node> = []
+    const made: Array<Node & { readonly children: Array<Node> }> = []
+    for (const [id, { parent, ...node }] of nodes.entries()) {
+      const next = { ...node, id, children: [] }
+      const under = parent % (id + 1)
+      ;(under === id ? seeds : made[under]!.children).push(next)
+      made.push(next)
+    }
+    return seeds
+  })
