@@ -17,7 +17,7 @@ const contents = JSON.parse(readFileSync(join(pages, "contents.json"), "utf8")) 
 const titles: Readonly<Record<string, string>> = {
   "/promise/guide": "Guide",
   "/effect/guide": "Guide",
-  "/redis/": "Running on Redis",
+  "/redis/": "Overview",
   "/benchmarks": "Benchmarks"
 }
 const guides = (prefix: string): Array<Page> =>
