@@ -224,7 +224,7 @@ describe("G14 where tasks are slow", () => {
     for (let n = 0; n < 100; n++) {
       expect(Effect.runSync(Effect.as(Meter.metered(task, meter), n))).toBe(n)
       expect(Effect.runSync(runAll([n, n], (n) => Effect.as(task, n)))).toEqual([n, n])
-      expect(Effect.runSync(Effect.scoped(Meter.acquire(meter)))).toBe(undefined)
+      expect(Effect.runSync(Effect.scoped(Effect.as(Meter.acquire(meter), n)))).toBe(n)
     }
     const scope = Scope.makeUnsafe()
     Effect.runSync(Scope.provide(Meter.acquire(meter), scope))
