@@ -148,6 +148,22 @@ describe("maxPerSecond", () => {
     starts.forEach((at, i) => expect(at - 10 * i).toBeOneOf([0, 1]))
   })
 
+  it("a waiter that gives up is not charged: its slot goes to the next one, of another process", async () => {
+    const { log, meters, task } = scene({ maxPerSecond: 2 }, 2)
+    const controller = new AbortController()
+    const first = meters[0].run(task("a"))
+    const gone = reasonOf(meters[0].run(task("x"), { signal: controller.signal }))
+    await pass(1)
+    const next = meters[1]!.run(task("b"))
+    await pass(100)
+    controller.abort("gone")
+    expect(await gone).toBe("gone")
+    await pass(1_000)
+    await Promise.all([first, next])
+    // Without that, at 1000.
+    expect(log).toEqual(["a 0", "b 501"])
+  })
+
   it("allows for bursts after a time in which none waited", async () => {
     const { log, meters, task } = scene({ maxPerSecond: 10, maxBurst: 3 }, 2)
     const all = Promise.all(["a", "b", "c", "d"].map((name, i) => meters[i % 2]!.run(task(name))))

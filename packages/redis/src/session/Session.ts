@@ -37,6 +37,11 @@ const longestPatience = 30_000_000
 /** After an error, the next attempt comes after this time, then after twice as long, up to a second. */
 const leastBackoff = 10_000
 const longestBackoff = 1_000_000
+/**
+ * The longest time between two visits of a session that waits for a rate or a window: a waiter before it may give up, of which
+ * the store tells nobody.
+ */
+const longestWait = 200_000
 /** How long grants are kept that no waiter wants: a caller that runs one task after another wants the next at once. */
 const restTime = 5_000
 /** How long the last message of a closed session is waited for. */
@@ -597,7 +602,8 @@ export class Session implements ExternalLimit {
     this.readGrants(answer)
     this.readPause(pausing, answer)
     this.lastVisit = answer.visit
-    if (answer.visit > 0) this.visitBy(now + answer.visit)
+    const waitsForTime = this.batches.size > 0 && this.terms.windows.length > 0
+    if (answer.visit > 0) this.visitBy(now + (waitsForTime ? Math.min(answer.visit, longestWait) : answer.visit))
     if (answer.adopted) this.declareAgain()
     if (this.isLeaseOver(now)) this.loseLease()
     if (this.isLeaving && this.running > 0) this.end()
