@@ -18,8 +18,8 @@ export interface Options<in A = any> extends Limits, Cancellation, TaskOptions, 
    */
   readonly meter?: Meter | ReadonlyArray<Meter> | ((item: A, index: number) => Meter | ReadonlyArray<Meter>) | undefined
   /**
-   * Where `meter` is a function: the most items that have been pulled and wait for their start, a whole number, at least 1.
-   * While that many wait, no further item is pulled. Default: 1000.
+   * Where `meter` is a function: the most items that have been pulled and wait for their start or their next attempt, a
+   * whole number, at least 1. While that many wait, no further item is pulled. Default: 1000.
    */
   readonly maxPending?: number | undefined
   /**

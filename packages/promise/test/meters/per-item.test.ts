@@ -8,6 +8,7 @@ import {
   flush,
   isAbortError,
   listeners,
+  naturals,
   now,
   pass,
   rejection,
@@ -182,6 +183,29 @@ describe("retries", () => {
     expect(first.value).toBe("a0")
     expect(begun.starts).toEqual(["a0 0", "a0 11", "b0 21"])
     expect(await value(Array.fromAsync(results))).toEqual(["b0", "b1", "b2"])
+  })
+
+  it("items that wait for their next attempt count for maxPending: where all fail, the source is not read to its end", async () => {
+    const begun = begin()
+    const s = source("async", naturals(10_000), () => 0)
+    const controller = new AbortController()
+    const task = async (): Promise<never> => {
+      throw new Error("busy")
+    }
+    const options = {
+      meter: () => begun.family.for("a"),
+      maxPending: 5,
+      retry: { delay: 1000 },
+      signal: controller.signal
+    }
+    const call = watch(runOnEach(s.iterable as AsyncIterable<number>, task, options))
+    await pass(500)
+    // The sixth was pulled while the fifth ran.
+    expect(s.pulls).toBe(6)
+    controller.abort("enough")
+    await flush()
+    expect(call.outcome).toMatchObject({ reason: "enough" })
+    await expectIdle(begun.family.for("a"))
   })
 
   it("a Retry-After pauses the last of the item's meters", async () => {

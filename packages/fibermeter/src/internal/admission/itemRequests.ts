@@ -6,7 +6,8 @@
  *   be. So items of the same meters start in input order, and an item whose meters are closed does not hold up others.
  * - **The call's own limits** keep no room: an item whose meters are closed does not take permits from other items of the call.
  *   In a set with meters only the meters keep room, which suffices for the bound (`setQueue.ts`).
- * - **How far the source is read.** At most `maxPending` items wait. While that many do, the source is not pulled.
+ * - **How far the source is read.** At most `maxPending` items wait, for their meters or for the time of their next attempt. While
+ *   that many do, the source is not pulled.
  * - **Back-pressure.** Where results are read in the order of the items, an item counts as unread from its pull: the reader waits
  *   for the first of them, which then needs no more room. Otherwise it counts from its start, and the room for an unread
  *   result is one more limit (`UnreadLimiter`).
@@ -196,6 +197,8 @@ export class ItemRequests {
   ranked: Ranked | undefined
   /** Items that have been pulled, or are due again, and have not started. */
   pending = 0
+  /** Items that wait for the time of their next attempt. Otherwise a source whose items all fail would be read to its end. */
+  private backingOff = 0
   /** The item that is being started, unless it has waited. Stays if there is no room on the stack. */
   starting: ItemRequest | undefined
   /** How a meter refuses calls that drains, if an item has one: the call finishes what it has pulled, and pulls no more. */
@@ -227,7 +230,7 @@ export class ItemRequests {
   }
 
   get isFull(): boolean {
-    return this.pending >= this.maxPending
+    return this.pending + this.backingOff >= this.maxPending
   }
 
   limitersAt(index: number): ReadonlyArray<Limiter> | undefined {
@@ -298,7 +301,7 @@ export class ItemRequests {
     request.cost = this.cost
     request.ranked = this.ranked
     request.failures = failures
-    request.isBackingOff = false
+    this.waitNoLonger(request)
     this.starting = request
     if (failures > 0) {
       // Its result has room already.
@@ -353,6 +356,12 @@ export class ItemRequests {
   /** The item will be attempted again, after some time. */
   backOff(index: number): void {
     this.requests.get(index)!.isBackingOff = true
+    this.backingOff++
+  }
+
+  private waitNoLonger(request: ItemRequest): void {
+    this.backingOff -= Number(request.isBackingOff)
+    request.isBackingOff = false
   }
 
   /** An attempt of the item has ended, or if there was no room on the stack for it, may not have begun. */
@@ -381,7 +390,7 @@ export class ItemRequests {
     const { call } = this
     const notStarted: Array<unknown> = []
     for (const request of Array.from(this.requests.values()).toReversed()) {
-      request.isBackingOff = false
+      this.waitNoLonger(request)
       if (request.isPending) {
         request.isPending = false
         this.pending--
