@@ -1001,6 +1001,12 @@ export interface Report {
    * reports remain in force.
    */
   readonly sentAt?: bigint | undefined
+  /**
+   * Whether the server returns what a task has reserved and not used, as Anthropic does for output tokens. If so, corrections
+   * of tasks that this report has counted change it, too. If not, they do not: the server has counted the reservation, and
+   * keeps it until the reset. Default: `false`.
+   */
+  readonly refunds?: boolean | undefined
   /** Whether the report is ignored if there is no such window. Default: `false`. */
   readonly optional?: boolean | undefined
 }

@@ -68,6 +68,26 @@ describe("Meter.reconcile", () => {
     }
   })
 
+  it("if the server refunds, costs that are corrected later are returned, also of tasks that it had counted", async () => {
+    const starts = async (refunds: boolean | undefined) => {
+      const log = new Log()
+      const meter = Meter.makeUnsafe({ windows: { tokens: { limit: 10_000, per: 60_000 } } })
+      const task = Effect.fn("task")(function* (name: string) {
+        yield* Effect.sleep(10)
+        // The first two requests have reserved 4000 each.
+        if (name === "t1")
+          yield* Meter.reconcile(meter, { window: "tokens", remaining: 2000, resetAfter: 60_000, refunds })
+        yield* Effect.sleep(1000)
+        yield* Meter.correct({ tokens: 50 })
+      })
+      const cost = () => ({ tokens: 4000 })
+      await log.play([0, runOnEach(names(3), (name) => log.around(name, task(name)), { meter, cost })])
+      return log.starts
+    }
+    expect(await starts(true)).toEqual(["t0 0", "t1 0", "t2 1010"])
+    expect(await starts(undefined)).toEqual(["t0 0", "t1 0", "t2 60010"])
+  })
+
   it("the answer to a later task replaces the report", async () => {
     const log = new Log()
     const meter = requests(100)
@@ -163,6 +183,7 @@ describe("Meter.reconcile", () => {
       { sentAt: 2n ** 70n },
       "report.sentAt must be an instant of Clock.monotonicTimeNanos that is not to come"
     ],
+    ["refunds", { refunds: "yes" }, 'report.refunds must be true or false, but is "yes"'],
     ["another name", { reset: 5 }, "there is no option report.reset. Did you mean report.resetAfter?"],
     [
       "another window",

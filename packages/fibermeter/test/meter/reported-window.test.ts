@@ -11,7 +11,7 @@ describe("what a report leaves", () => {
 
   it("is what the server has left, until it resets", () => {
     const w = window()
-    w.reconcile(3, 50, 0, undefined, undefined)
+    w.reconcile(3, 50, 0, undefined, undefined, false)
     expect([w.room(0), w.opensAt(3, 0), w.opensAt(4, 0)]).toEqual([3, -Infinity, 50])
     w.spend(2, 10)
     expect([w.room(10), w.room(49), w.room(50)]).toEqual([1, 1, 8])
@@ -22,7 +22,7 @@ describe("what a report leaves", () => {
   it("never more than the window's own limit", () => {
     const w = window()
     w.spend(7, 0)
-    w.reconcile(1000, 500, 1, undefined, undefined)
+    w.reconcile(1000, 500, 1, undefined, undefined, false)
     expect([w.room(1), w.opensAt(3, 1), w.opensAt(4, 1)]).toEqual([3, -Infinity, 100])
   })
 
@@ -32,7 +32,7 @@ describe("what a report leaves", () => {
     const own = w.spend(1, 0)
     w.spend(2, 0)
     w.spend(1, 5)
-    w.reconcile(4, 50, 5, own, undefined)
+    w.reconcile(4, 50, 5, own, undefined, false)
     expect(w.room(5)).toBe(1)
   })
 
@@ -41,7 +41,7 @@ describe("what a report leaves", () => {
     w.spend(1, 0)
     w.spend(1, 5)
     w.spend(1, 6)
-    w.reconcile(4, 50, 6, undefined, 5)
+    w.reconcile(4, 50, 6, undefined, 5, false)
     expect(w.room(6)).toBe(3)
   })
 
@@ -49,7 +49,7 @@ describe("what a report leaves", () => {
     const w = window()
     const own = w.spend(1, 0)
     w.spend(5, 0)
-    w.reconcile(2, 50, 1, own, undefined)
+    w.reconcile(2, 50, 1, own, undefined, false)
     expect([w.room(1), w.opensAt(0, 1)]).toEqual([0, 50])
     w.correct(2, 0)
     expect(w.room(50)).toBe(4)
@@ -60,7 +60,7 @@ describe("what a report leaves", () => {
     const earlier = w.spend(10, 0)
     const own = w.spend(10, 0)
     const later = w.spend(10, 0)
-    w.reconcile(40, 50, 1, own, undefined)
+    w.reconcile(40, 50, 1, own, undefined, false)
     expect(w.room(1)).toBe(30)
     w.correct(earlier, -10)
     w.correct(own, -10)
@@ -71,14 +71,43 @@ describe("what a report leaves", () => {
     expect(w.room(1)).toBe(17)
   })
 
+  it("if the server refunds, what any start is corrected by after the report has arrived", () => {
+    const w = window(100)
+    const earlier = w.spend(10, 0)
+    const own = w.spend(10, 0)
+    const later = w.spend(10, 0)
+    w.correct(earlier, -1)
+    w.reconcile(40, 50, 1, own, undefined, true)
+    expect(w.room(1)).toBe(30)
+    w.correct(earlier, -9)
+    expect(w.room(1)).toBe(39)
+    w.correct(own, 5)
+    expect(w.room(1)).toBe(34)
+    w.correct(later, -7)
+    expect(w.room(1)).toBe(41)
+    // Nothing is left to refund of this one.
+    w.correct(earlier, -5)
+    expect(w.room(1)).toBe(41)
+  })
+
+  it("a refund does not lift an overlapping report of which no refunds are known", () => {
+    const w = window(100)
+    const own = w.spend(20, 0)
+    w.reconcile(10, 50, 1, own, undefined, false)
+    w.reconcile(5, 50, 1, undefined, undefined, true)
+    expect(w.room(1)).toBe(5)
+    w.correct(own, -20)
+    expect([w.room(1), w.room(50)]).toEqual([10, 100])
+  })
+
   it("is replaced by the answer to a later request, whichever leaves more", () => {
     const w = window()
-    w.reconcile(0, 90, 0, undefined, undefined)
+    w.reconcile(0, 90, 0, undefined, undefined, false)
     expect(w.opensAt(1, 1)).toBe(90)
     const own = w.spend(1, 1)
-    w.reconcile(5, 80, 2, own, undefined)
+    w.reconcile(5, 80, 2, own, undefined, false)
     expect([w.room(2), w.opensAt(6, 2)]).toEqual([5, 80])
-    w.reconcile(6, 80, 3, undefined, 3)
+    w.reconcile(6, 80, 3, undefined, 3, false)
     expect(w.room(3)).toBe(6)
   })
 
@@ -86,20 +115,20 @@ describe("what a report leaves", () => {
     const w = window()
     const first = w.spend(1, 0)
     const second = w.spend(1, 0)
-    w.reconcile(2, 50, 5, second, undefined)
-    w.reconcile(6, 50, 6, first, undefined)
+    w.reconcile(2, 50, 5, second, undefined, false)
+    w.reconcile(6, 50, 6, first, undefined, false)
     expect(w.room(6)).toBe(2)
-    w.reconcile(7, 50, 7, undefined, 4)
+    w.reconcile(7, 50, 7, undefined, 4, false)
     expect(w.room(7)).toBe(2)
     // Nor by one of which nothing is known.
-    w.reconcile(8, 50, 8, undefined, undefined)
+    w.reconcile(8, 50, 8, undefined, undefined, false)
     expect(w.room(8)).toBe(2)
   })
 
   it("of overlapping reports, each holds until its own end", () => {
     const w = window()
-    w.reconcile(0, 10, 5, undefined, undefined)
-    w.reconcile(7, 90, 5, undefined, undefined)
+    w.reconcile(0, 10, 5, undefined, undefined, false)
+    w.reconcile(7, 90, 5, undefined, undefined, false)
     expect([w.room(5), w.room(10), w.room(90)]).toEqual([0, 7, 10])
     expect([w.opensAt(7, 5), w.opensAt(8, 5)]).toEqual([10, 90])
     expect(w.reportedUntil).toBe(90)
@@ -107,21 +136,21 @@ describe("what a report leaves", () => {
 
   it("older than a window, a report replaces none", () => {
     const w = window()
-    w.reconcile(1, 500, 10, undefined, undefined)
-    w.reconcile(5, 500, 200, undefined, 15)
+    w.reconcile(1, 500, 10, undefined, undefined, false)
+    w.reconcile(5, 500, 200, undefined, 15, false)
     expect(w.room(200)).toBe(1)
   })
 
   it("moves with the time line", () => {
     const w = window()
-    w.reconcile(1, 50, 0, undefined, undefined)
+    w.reconcile(1, 50, 0, undefined, undefined, false)
     w.shift(-20)
     expect([w.room(29), w.room(30)]).toEqual([1, 10])
   })
 
   it("keeps a bounded number of reports, however many overlap", () => {
     const w = window(1e9)
-    for (let n = 0; n < 1000; n++) w.reconcile(n, 1_000_000 - n, n, undefined, undefined)
+    for (let n = 0; n < 1000; n++) w.reconcile(n, 1_000_000 - n, n, undefined, undefined, false)
     // Stricter and longer ones come first here, so each of them counts. The last sixteen are kept.
     expect(w.room(1000)).toBe(984)
     expect(w.reportedUntil).toBe(1_000_000 - 984)
@@ -137,6 +166,7 @@ type Step =
       readonly after: number
       readonly remaining: number
       readonly lasts: number
+      readonly refunds: boolean
       /** How many starts ago its request was, or how long ago it was sent. */
       readonly of: { readonly back: number } | { readonly age: number } | undefined
     }
@@ -158,6 +188,7 @@ const steps: fc.Arbitrary<ReadonlyArray<Step>> = fc.array(
         after: fc.integer({ min: 0, max: 40 }),
         remaining: fc.integer({ min: 0, max: 25 }),
         lasts: fc.integer({ min: 0, max: 200 }),
+        refunds: fc.boolean(),
         of: fc.oneof(
           fc.record({ back: fc.integer({ min: 1, max: 8 }) }),
           fc.record({ age: fc.integer({ min: 0, max: 250 }) }),
@@ -207,18 +238,18 @@ describe("random starts, corrections and reports", () => {
               each.correct(numbers[start]![i]!, step.by)
             }
           } else {
-            const { lasts, of, remaining } = step
+            const { lasts, of, refunds, remaining } = step
             if (of === undefined) {
-              model.reportOfUnknown(remaining, now + lasts, now)
-              window.reconcile(remaining, at + lasts, at, undefined, undefined)
+              model.reportOfUnknown(remaining, now + lasts, now, refunds)
+              window.reconcile(remaining, at + lasts, at, undefined, undefined, refunds)
             } else if ("age" in of) {
-              model.reportSentAt(now - of.age, remaining, now + lasts, now)
-              window.reconcile(remaining, at + lasts, at, undefined, at - of.age)
+              model.reportSentAt(now - of.age, remaining, now + lasts, now, refunds)
+              window.reconcile(remaining, at + lasts, at, undefined, at - of.age, refunds)
             } else {
               const start = numbers.length - of.back
               if (start < 0) continue
-              model.reportOf(start, remaining, now + lasts, now)
-              window.reconcile(remaining, at + lasts, at, numbers[start]![0], undefined)
+              model.reportOf(start, remaining, now + lasts, now, refunds)
+              window.reconcile(remaining, at + lasts, at, numbers[start]![0], undefined, refunds)
             }
           }
           const room = window.room(at)

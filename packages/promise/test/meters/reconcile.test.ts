@@ -223,6 +223,28 @@ describe("in the context of a task", () => {
     expect(meter.snapshot().room).toEqual({ tokens: 470 })
   })
 
+  it.each([
+    [
+      "if the server refunds, costs that are corrected later are returned, also of tasks that it had counted",
+      true,
+      1010
+    ],
+    ["if it does not, the report stays as it was until the reset", undefined, minute + 10]
+  ] as const)("%s", async (_, refunds, third) => {
+    const meter = createMeter({ windows: { tokens: { limit: 10_000, per: minute } } })
+    const starts: Array<number> = []
+    const task = async (id: number, { correct, reconcile }: TaskContext): Promise<void> => {
+      starts.push(now())
+      await sleep(10)
+      // The first two requests have reserved 4000 each.
+      if (id === 2) reconcile({ window: "tokens", remaining: 2000, resetAfter: minute, refunds })
+      await sleep(1000)
+      correct({ tokens: 50 })
+    }
+    await value(runAll([1, 2, 3], task, { meter, cost: () => ({ tokens: 4000 }) }))
+    expect(starts).toEqual([0, 0, third])
+  })
+
   it("with sentAt, that instant counts instead of the task's start", async () => {
     const meter = requests(100)
     await value(
@@ -301,6 +323,7 @@ describe("what is rejected", () => {
     ["sentAt", "now", TypeError, `report.sentAt must be ${instant}, but is "now"`],
     ["sentAt", 1e12, RangeError, `report.sentAt must be ${instant}, but is 1000000000000`],
     ["sentAt", -Infinity, RangeError, `report.sentAt must be ${instant}, but is -Infinity`],
+    ["refunds", 1, TypeError, "report.refunds must be true or false, but is 1"],
     ["optional", "yes", TypeError, 'report.optional must be true or false, but is "yes"']
   ])("%s: %j", async (name, invalid, kind, message) => {
     const meter = requests()

@@ -11,6 +11,13 @@ const isText = (value: unknown): value is string => typeof value === "string"
 export const reportCheck = (delay: Checks[string], sentAt: Checks[string]): Checks[string] =>
   object(
     "an object { window, remaining, resetAfter, sentAt }",
-    { window: kind("the name of a window", isText), remaining: amount, resetAfter: delay, sentAt, optional: boolean },
+    {
+      window: kind("the name of a window", isText),
+      remaining: amount,
+      resetAfter: delay,
+      sentAt,
+      refunds: boolean,
+      optional: boolean
+    },
     ["window", "remaining", "resetAfter"]
   )

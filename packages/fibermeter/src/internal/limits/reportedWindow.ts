@@ -7,6 +7,10 @@
  * here as they come. Corrections of those starts are added or subtracted, too. Starts that have left the window before the
  * report arrives are not subtracted.
  *
+ * Corrections of starts that the server had counted change nothing: what the server has reserved stays reserved, unless the
+ * report says that it `refunds`. Then all corrections after the arrival of the report are added or subtracted. Earlier ones
+ * never are, as the server may have made them before its answer.
+ *
  * **How long.** The report may be as old as its request, but is taken to be from now: it holds until `now + resetAfter`.
  *
  * **Several reports.** A report replaces those that had arrived before its request was sent, as the server knew of them. So
@@ -25,7 +29,7 @@ interface Report {
   /** What may still be spent. */
   left: number
   until: number
-  /** Starts with this number or a later one have been subtracted. */
+  /** Corrections of starts with this number or a later one change `left`. */
   readonly since: number
   /** Its own number. */
   readonly number: number
@@ -44,9 +48,16 @@ export class ReportedWindow extends SlidingWindow {
 
   /**
    * The server has `remaining` left until `until`. Of the request, `sentAt` is known, or `own`, the number of the start that
-   * sent it, or neither.
+   * sent it, or neither. `refunds`: the server corrects what it has counted.
    */
-  reconcile(remaining: number, until: number, now: number, own: number | undefined, sentAt: number | undefined): void {
+  reconcile(
+    remaining: number,
+    until: number,
+    now: number,
+    own: number | undefined,
+    sentAt: number | undefined,
+    refunds: boolean | undefined
+  ): void {
     this.expire(now)
     const number = super.spend(0, now)
     let since = number + 1
@@ -62,8 +73,13 @@ export class ReportedWindow extends SlidingWindow {
     // The log does not tell which reports had arrived before a request that is older than its entries.
     const known = sentAt === undefined ? own : sentAt > now - this.per ? since - 1 : undefined
     const replaced = known ?? -1
+    if (refunds === true) since = 0
+    // A correction may make the new report the less strict one, if it changes only that.
     const kept = this.reports.filter(
-      (each) => each.until > now && each.number > replaced && (each.left < left || each.until > until)
+      (each) =>
+        each.until > now &&
+        each.number > replaced &&
+        (each.left < left || each.until > until || (refunds === true && each.since > 0))
     )
     this.reports = [...kept, { left, until, since, number }].slice(-maxReports)
   }

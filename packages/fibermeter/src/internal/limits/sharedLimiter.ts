@@ -30,6 +30,8 @@ export interface Report {
   readonly resetAfter: number
   /** How many nanoseconds ago the request was sent, if that is known. */
   readonly age: number | undefined
+  /** Whether the server corrects what it has counted. */
+  readonly refunds?: boolean | undefined
 }
 
 const named = /* @__PURE__ */ namedBy(ReportedWindow)
@@ -99,13 +101,13 @@ export class SharedLimiter extends LocalLimiter {
    * Tightens the window of that name to what a server has reported. `entry` is what the task has taken that got the report, if
    * it is known. `wake` has to be called afterwards: a later report may leave more than an earlier one.
    */
-  reconcile(entry: unknown, { age, remaining, resetAfter, window: reported }: Report, host: Host): void {
+  reconcile(entry: unknown, { age, refunds, remaining, resetAfter, window: reported }: Report, host: Host): void {
     this.updateTime(host)
     const { now } = this.time
     const own = (entry as ReservationEntry | undefined)?.spent.find(({ name }) => name === reported)?.number
     const sentAt = age === undefined ? undefined : now - age
     for (const { name, window } of this.windows)
-      if (name === reported) window.reconcile(remaining, now + nanosOf(resetAfter), now, own, sentAt)
+      if (name === reported) window.reconcile(remaining, now + nanosOf(resetAfter), now, own, sentAt, refunds)
   }
 
   /** Accepts no more calls, and refuses what waits. What runs continues. */
