@@ -432,7 +432,7 @@ describe("wrong meters", () => {
   const wrong: ReadonlyArray<readonly [string, () => unknown, string]> = [
     ["undefined", () => undefined, "the meter of items[1] must be a Meter, but is undefined"],
     ["a limit", () => 5, "the meter of items[1] must be a Meter, but is 5"],
-    ["an empty list", () => [], "the meter of items[1] must be a Meter, but is an array"],
+    ["an empty list", () => [], "the meter of items[1] must be one or more meters, but is an empty array"],
     [
       "a list with something else",
       () => [Meter.makeUnsafe({}), {}],

@@ -1,7 +1,7 @@
 /** A meter per item, with what only the facade has: signals, retries, timeouts, outcomes, and meters that are closed. */
 import { AsyncLocalStorage } from "node:async_hooks"
 import { describe, expect, it } from "vitest"
-import { amap, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "../../src/index.ts"
+import { amap, createKeyedMeter, createMeter, createWorkQueue, runAll, runAny, runOnEach } from "../../src/index.ts"
 import type { Meter, MeterOptions, TaskContext } from "../../src/index.ts"
 import {
   expectNoUnhandledRejection,
@@ -161,6 +161,136 @@ describe("retries", () => {
     await expectIdle(begun.family.for("a"))
   })
 
+  it("a retry starts before the call's waiting items of the same meters, which keep their order", async () => {
+    const { meter, note, starts } = begin()
+    const failures = new Map([
+      ["a0", 2],
+      ["a1", 1]
+    ])
+    const task = async (name: string): Promise<void> => {
+      note(name)
+      await sleep(10)
+      const left = failures.get(name) ?? 0
+      failures.set(name, left - 1)
+      if (left > 0) throw new Error("boom")
+    }
+    const names = ["a0", "a1", "a2", "a3", "b0", "a4"]
+    await value(runOnEach(names, task, { meter, retry: { delay: 5 } }))
+    expect(starts).toEqual(["a0 0", "b0 0", "a1 10", "a0 20", "a1 30", "a0 40", "a2 50", "a3 60", "a4 70"])
+    await expectIdle(meter("a"), meter("b"))
+  })
+
+  it("retries that wait at the same time start in the order in which they became due", async () => {
+    const { family, note, starts } = begin({ maxAtOnce: 2 })
+    const pending = new Set(["a0", "a1"])
+    const task = async (name: string): Promise<void> => {
+      note(name)
+      await sleep(name === "a1" ? 11 : 10)
+      if (pending.delete(name)) throw new Error("boom")
+    }
+    const names = ["a0", "a1", "a2", "a3", "a4", "a5"]
+    await value(runOnEach(names, task, { meter: () => family.for("a"), retry: { delay: 5 } }))
+    expect(starts).toEqual(["a0 0", "a1 0", "a2 10", "a3 11", "a0 20", "a1 21", "a4 30", "a5 32"])
+  })
+
+  it("a retry delays no other call", async () => {
+    const { family, note, starts } = begin()
+    const one = family.for("a")
+    const pending = new Set(["a0"])
+    const task = async (name: string): Promise<void> => {
+      note(name)
+      await sleep(10)
+      if (pending.delete(name)) throw new Error("boom")
+    }
+    const call = watch(runOnEach(["a0", "a1", "a2"], task, { meter: () => one, retry: { delay: 5 } }))
+    const others = ["x", "y"].map((name) => watch(one.run(() => task(name))))
+    await pass(100)
+    // Without the retry: a0 a1 a2 x y. Now a0 waits at the end, and a2 is there in its place.
+    expect(starts).toEqual(["a0 0", "a1 10", "a0 20", "x 30", "y 40", "a2 50"])
+    expect(call.outcome).toMatchObject({ status: "fulfilled" })
+    for (const { outcome } of others) expect(outcome).toMatchObject({ status: "fulfilled" })
+  })
+
+  it.each<readonly [string, object, ReadonlyArray<string>]>([
+    ["priority", { priority: (name: string) => (name === "a2" ? 1 : 0) }, ["a2", "a0", "a1", "a0", "a3"]],
+    ["lane", { lane: (name: string) => (name === "a0" ? "x" : "y") }, ["a0", "a1", "a0", "a2", "a3"]],
+    // a2, the last of those that cost as much, has the last place of these.
+    ["cost", { cost: (name: string) => ({ w: name === "a3" ? 2 : 1 }) }, ["a0", "a1", "a0", "a3", "a2"]],
+    ["another cost", { cost: (name: string) => ({ w: name === "a0" ? 2 : 1 }) }, ["a0", "a1", "a2", "a3", "a0"]],
+    ["permits", { permits: 2 }, ["a0", "a1", "a0", "a2", "a3"]]
+  ])("a retry takes the start of items that rank and cost the same: %s", async (_, options, order) => {
+    const one = createMeter({ maxAtOnce: 2, windows: { w: { limit: 1000, per: 100_000 } } })
+    const starts: Array<string> = []
+    const pending = new Set(["a0"])
+    const task = async (name: string): Promise<void> => {
+      starts.push(name)
+      await sleep(10)
+      if (pending.delete(name)) throw new Error("boom")
+    }
+    const blocker = one.run(() => sleep(1), { permits: 2 })
+    const all = { meter: () => one, permits: 2, retry: { delay: 5 }, ...options }
+    await value(runOnEach(["a0", "a1", "a2", "a3"], task, all))
+    await blocker
+    expect(starts).toEqual(order)
+    await expectIdle(one)
+  })
+
+  it("where the reader is slow, a retry gives its place in the queue to an item for whose result there is room", async () => {
+    const { meter, note, starts } = begin()
+    const pending = new Set(["a0", "a1"])
+    const task = async (name: string): Promise<string> => {
+      note(name)
+      await sleep(10)
+      if (pending.delete(name)) throw new Error("boom")
+      return name
+    }
+    const names = ["a0", "a1", "a2", "a3", "a4"]
+    const results = amap(names, task, { meter, maxUnread: 3, retry: { delay: 5 } })
+    const first = watch(results.next())
+    await pass(200)
+    // Of five items, one result has been read, and three are unread.
+    expect(starts).toEqual(["a0 0", "a1 10", "a0 20", "a1 30", "a2 40", "a3 50"])
+    expect(first.outcome).toMatchObject({ value: { value: "a0" } })
+    expect(await value(Array.fromAsync(results))).toEqual(["a1", "a2", "a3", "a4"])
+  })
+
+  it("an attempt that timed out releases its permit after its item has started again in another's place", async () => {
+    const { family, note, starts } = begin({ maxAtOnce: 2 })
+    const one = family.for("a")
+    const slow = new Set(["a0"])
+    const task = async (name: string): Promise<void> => {
+      note(name)
+      await sleep(slow.delete(name) ? 45 : 10)
+    }
+    const names = ["a0", "a1", "a2", "a3", "a4"]
+    await value(runOnEach(names, task, { meter: () => one, timeout: 15, retry: { delay: 1 } }))
+    expect(starts).toEqual(["a0 0", "a1 0", "a2 10", "a0 20", "a3 30", "a4 40"])
+    await pass(100)
+    await expectIdle(one)
+  })
+
+  it("a call that ends returns the items whose place a retry has taken to their work queue, in order", async () => {
+    const { meter, note, starts } = begin()
+    const pending = new Set(["a0"])
+    const queue = createWorkQueue(["a0", "a1", "a2", "a3"])
+    const task = async (name: string): Promise<void> => {
+      note(name)
+      await sleep(10)
+      if (pending.delete(name)) throw new Error("boom")
+    }
+    const controller = new AbortController()
+    const call = watch(runOnEach(queue, task, { meter, retry: { delay: 5 }, signal: controller.signal }))
+    await pass(25)
+    controller.abort("enough")
+    await flush()
+    expect(call.outcome).toMatchObject({ status: "rejected", reason: "enough" })
+    expect(starts).toEqual(["a0 0", "a1 10", "a0 20"])
+    await value(runOnEach(queue, async (name) => note(name)))
+    expect(starts.slice(3)).toEqual(["a2 25", "a3 25"])
+    await pass(10)
+    await expectIdle(meter("a"))
+  })
+
   it("the meter of a key stays the same while an item of it waits for a retry", async () => {
     const begun = begin()
     const { family } = begun
@@ -304,7 +434,7 @@ describe("failures", () => {
 
   const wrong: ReadonlyArray<readonly [string, () => unknown, unknown]> = [
     ["undefined", () => undefined, "the meter of items[1] must be a Meter made by createMeter, but is undefined"],
-    ["an empty list", () => [], "the meter of items[1] must be a Meter made by createMeter, but is an array"],
+    ["an empty list", () => [], "the meter of items[1] must be one or more meters, but is an empty array"],
     [
       "limits",
       () => [{ maxAtOnce: 1 }],

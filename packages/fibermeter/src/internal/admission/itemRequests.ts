@@ -12,6 +12,12 @@
  *   for the first of them, which then needs no more room. Otherwise it counts from its start, and the room for an unread
  *   result is one more limit (`UnreadLimiter`).
  *
+ * - **Retries.** A retry asks for a start like a new item, so it is the last waiter of its meters. But the items of the call with
+ *   the same meters, rank and cost are interchangeable: when one of their waiters is admitted, the start goes to the retry
+ *   that has waited longest, else to the earliest of these items. So retries come before new items, and no other call waits
+ *   longer. `Preference` has the items that come before those that are still at their own waiter; there are none unless a retry
+ *   waits.
+ *
  * An item holds on to its limiters until its task has ended for good, so that a family of meters does not drop the limiter of
  * a key between two attempts.
  *
@@ -22,6 +28,7 @@ import { AdmissionRequest } from "./request.ts"
 import type { Host } from "../runtime/host.ts"
 import type { Refusal } from "./refusal.ts"
 import type { Cost, Reservation } from "./reservation.ts"
+import { Fifo } from "../data/fifo.ts"
 import type { Sharing } from "./sharing.ts"
 import type { Inside } from "./types.ts"
 
@@ -73,9 +80,30 @@ export interface ItemCall {
 /** Refuses waiters of a call that has stopped. */
 const cancelled: Refusal = { _tag: "Failure", cause: undefined }
 
+/** An item that comes before those of its group that are still at their own waiter. */
+interface Preferred {
+  /** Where it waits now. */
+  at: ItemRequest
+}
+
+/** Those of a group of interchangeable waiters, in the order in which they are to start: first the retries. */
+class Preference {
+  readonly retries = new Fifo<Preferred>()
+  /** New items that have left their own waiter to a retry. They are earlier than those that have not. */
+  readonly displaced = new Fifo<Preferred>()
+
+  get size(): number {
+    return this.retries.size + this.displaced.size
+  }
+
+  next(): Preferred {
+    return (this.retries.size > 0 ? this.retries : this.displaced).shift()
+  }
+}
+
 /** One for each item, so its properties are declared and assigned. */
 export class ItemRequest extends AdmissionRequest {
-  declare readonly index: number
+  declare index: number
   /** The limiters of the item's meters, in the order of the meters. */
   declare readonly meters: ReadonlyArray<Limiter>
   declare item: unknown
@@ -89,6 +117,10 @@ export class ItemRequest extends AdmissionRequest {
   declare isBackingOff: boolean
   /** Attempts that have started, and whose permits have not been released. More than one, if the first has timed out. */
   declare attempts: number
+  /** Whether there is room for the result of the item, so that its start needs none. */
+  declare hasRoom: boolean
+  /** Set while its item is among those of `Preference`. */
+  declare preferred: Preferred | undefined
   declare private readonly requests: ItemRequests
 
   constructor(requests: ItemRequests, index: number, meters: ReadonlyArray<Limiter>, limiters: ReadonlyArray<Limiter>) {
@@ -103,6 +135,8 @@ export class ItemRequest extends AdmissionRequest {
     this.isPending = false
     this.isBackingOff = false
     this.attempts = 0
+    this.hasRoom = false
+    this.preferred = undefined
   }
 
   get host(): Host {
@@ -149,6 +183,19 @@ export class ItemRequest extends AdmissionRequest {
     if (call.phase === "open") call.inContext(() => call.refused(refusal))
   }
 }
+
+/** Waiters of a lane with the same key are interchangeable. All requests of a call need the same number of permits. */
+const keyOf = ({ cost, meters, priority }: ItemRequest): string =>
+  JSON.stringify([priority, meters.map(({ serial }) => serial), cost])
+
+/** What `exchange` exchanges. */
+const contentOf = ({ attempts, failures, index, item, preferred }: ItemRequest) => ({
+  attempts,
+  failures,
+  index,
+  item,
+  preferred
+})
 
 /** Room for one more unread result, where items of a call count as unread from their start. */
 class UnreadLimiter extends Limiter {
@@ -213,6 +260,8 @@ export class ItemRequests {
   /** By index. */
   private readonly requests = new Map<number, ItemRequest>()
   private readonly uses = new Map<Limiter, Use>()
+  /** By lane, then by what else makes waiters interchangeable. Empty unless retries wait. */
+  private readonly preferences = new Map<unknown, Map<string, Preference>>()
   /** Limiters that have admitted an item since the last call of `rest`. */
   private readonly asked = new Set<Limiter>()
 
@@ -304,8 +353,8 @@ export class ItemRequests {
     this.waitNoLonger(request)
     this.starting = request
     if (failures > 0) {
-      // Its result has room already.
       if (this.unread !== undefined) request.limiters = inOrder(this.call.limiters, request.meters)
+      this.prefer(request)
     } else {
       this.closing = this.closingOf(request)
       if (this.closing !== undefined) return this.refuseStart(request, this.closing)
@@ -334,15 +383,56 @@ export class ItemRequests {
     call.read(1)
   }
 
+  /** A retry is going to wait, or to start at once. */
+  private prefer(request: ItemRequest): void {
+    const { lane } = request
+    let group = this.preferences.get(lane)
+    if (group === undefined) this.preferences.set(lane, (group = new Map()))
+    const key = keyOf(request)
+    let preference = group.get(key)
+    if (preference === undefined) group.set(key, (preference = new Preference()))
+    preference.retries.push((request.preferred = { at: request }))
+  }
+
+  /** Puts the item that is to start next into a request that has been admitted, and its own one where that has waited. */
+  private choose(request: ItemRequest): void {
+    const group = this.preferences.get(request.lane)
+    if (group === undefined) return
+    const key = keyOf(request)
+    const preference = group.get(key)
+    if (preference === undefined) return
+    if (request.preferred === undefined) preference.displaced.push((request.preferred = { at: request }))
+    const { at } = preference.next()
+    if (at !== request) this.exchange(request, at)
+    request.preferred = undefined
+    if (preference.size > 0) return
+    group.delete(key)
+    if (group.size === 0) this.preferences.delete(request.lane)
+  }
+
+  /** Exchanges the items of two requests that are interchangeable: what they hold and where they wait is the same. */
+  private exchange(a: ItemRequest, b: ItemRequest): void {
+    const content = contentOf(a)
+    Object.assign(a, contentOf(b))
+    Object.assign(b, content)
+    for (const request of [a, b]) {
+      this.requests.set(request.index, request)
+      request.preferred!.at = request
+    }
+  }
+
   /** Starts the task of an item that has been admitted. */
   begin(request: ItemRequest): void {
     const { call } = this
+    // Counted for the item whose waiter has asked for it, whichever starts now.
+    if (!request.hasRoom && this.unread !== undefined) call.read(-1)
+    request.hasRoom = true
+    if (this.preferences.size > 0) this.choose(request)
     const { failures, index, item } = request
     request.isPending = false
     this.pending--
     request.attempts++
     request.item = undefined
-    if (failures === 0 && this.unread !== undefined) call.read(-1)
     for (const limiter of request.limiters) this.asked.add(limiter)
     call.worker.start(call, item, index, failures)
     request.started()

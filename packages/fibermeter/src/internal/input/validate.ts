@@ -167,7 +167,10 @@ export const oneOrMore =
 export const forItem = (reader: Reader, index: number, value: unknown): unknown => {
   handled(value)
   const name = `the meter of items[${index}]`
-  return Array.isArray(value) && value.length > 0 ? elements(name, value, reader) : reader(name, value)
+  if (!Array.isArray(value)) return reader(name, value)
+  return value.length > 0
+    ? elements(name, value, reader)
+    : new Problem("type", `${name} must be one or more meters, but is an empty array`)
 }
 
 /** An iterable. Arrays are copied, and their elements checked; elements of other iterables are checked when they are used. */
