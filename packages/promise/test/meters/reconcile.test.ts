@@ -374,7 +374,8 @@ describe("what is rejected", () => {
 describe("a server whose quota another client uses as well", () => {
   const limit = { requests: 60, tokens: 60_000 }
 
-  const serve = () => {
+  /** `saysWhen`: whether a response of status 429 has a `Retry-After`. */
+  const serve = (saysWhen: boolean) => {
     let used = { requests: 0, tokens: 0 }
     let minuteOf = 0
     const answer = (tokens: number): Response => {
@@ -383,14 +384,16 @@ describe("a server whose quota another client uses as well", () => {
       minuteOf = current
       const fits = used.requests + 1 <= limit.requests && used.tokens + tokens <= limit.tokens
       if (fits) used = { requests: used.requests + 1, tokens: used.tokens + tokens }
-      const reset = `${(minute - (now() % minute)) / 1000}s`
+      const seconds = (minute - (now() % minute)) / 1000
+      const reset = `${seconds}s`
       return new Response(null, {
         status: fits ? 200 : 429,
         headers: {
           "x-ratelimit-remaining-requests": `${limit.requests - used.requests}`,
           "x-ratelimit-reset-requests": reset,
           "x-ratelimit-remaining-tokens": `${limit.tokens - used.tokens}`,
-          "x-ratelimit-reset-tokens": reset
+          "x-ratelimit-reset-tokens": reset,
+          ...(!fits && saysWhen && { "retry-after": `${seconds}` })
         }
       })
     }
@@ -398,10 +401,13 @@ describe("a server whose quota another client uses as well", () => {
   }
 
   /** 300 requests of 1000 tokens that were estimated at 1500, with the other client's 20 at the beginning of each minute. */
-  const refused = async (isReconciled: boolean): Promise<{ readonly refused: number; readonly minutes: number }> => {
-    const server = serve()
+  const refused = async (
+    isReconciled: boolean,
+    saysWhen: boolean
+  ): Promise<{ readonly refused: number; readonly minutes: number }> => {
+    const server = serve(saysWhen)
+    await pass((minute - (now() % minute)) % minute)
     const begin = now()
-    expect(begin % minute).toBe(0)
     const other = setInterval(() => {
       for (let n = 0; n < 20; n++) server.answer(1000)
     }, minute)
@@ -438,11 +444,14 @@ describe("a server whose quota another client uses as well", () => {
   }
 
   it("refuses none of the requests if they are reconciled, and many if not", async () => {
-    const without = await refused(false)
-    await pass(minute - (now() % minute))
-    const reconciled = await refused(true)
     // The guide has these figures.
-    expect(without).toEqual({ refused: 133, minutes: 8 })
-    expect(reconciled).toEqual({ refused: 0, minutes: 8 })
+    expect(await refused(false, false)).toEqual({ refused: 133, minutes: 8 })
+    expect(await refused(true, false)).toEqual({ refused: 0, minutes: 8 })
+  })
+
+  it("whose refusals have a Retry-After: each minute refuses the five requests that are under way, or none", async () => {
+    // The guide has these figures, too.
+    expect(await refused(false, true)).toEqual({ refused: 7 * 5, minutes: 8 })
+    expect(await refused(true, true)).toEqual({ refused: 0, minutes: 8 })
   })
 })
