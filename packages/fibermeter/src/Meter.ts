@@ -25,7 +25,7 @@ import type * as Semaphore from "effect/Semaphore"
 import { accept, attempt } from "./internal/input/accept.ts"
 import { times } from "./internal/call/verbCall.ts"
 import * as check from "./internal/input/validate.ts"
-import { refusalOf, closed } from "./internal/admission/errors.ts"
+import { closed } from "./internal/admission/errors.ts"
 import type { ExcessiveCost, ExcessivePermits, Overloaded, ScheduleEnded } from "./internal/admission/errors.ts"
 import { FiberRequest, yieldBefore } from "./internal/admission/fiberRequest.ts"
 import type { Ask } from "./internal/admission/fiberRequest.ts"
@@ -38,7 +38,6 @@ import type { WaitLimits } from "./internal/admission/overload.ts"
 import type { Cost, Reservation } from "./internal/admission/reservation.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import type { FiberHost } from "./internal/runtime/fiberHost.ts"
-import { external } from "./internal/limits/externalLimiter.ts"
 import { MeterStore, StoreError } from "./MeterStore.ts"
 import { KeyedLimiters } from "./internal/meter/keyedLimiters.ts"
 import { reconcile as reconcileWindows } from "./internal/meter/reconcile.ts"
@@ -50,6 +49,7 @@ import { reportCheck } from "./internal/input/report.ts"
 import { retryAfter as readRetryAfter } from "./internal/input/retryAfter.ts"
 import { ScheduleLimiter } from "./internal/limits/scheduleLimiter.ts"
 import { MeterMetrics, NamedLimiter } from "./internal/meter/namedLimiter.ts"
+import { StoreLimiter } from "./internal/meter/storeLimiter.ts"
 import { SharedLimiter } from "./internal/limits/sharedLimiter.ts"
 import { SemaphoreLimiter } from "./internal/limits/semaphoreLimiter.ts"
 import { snapshotOf } from "./internal/meter/snapshot.ts"
@@ -384,8 +384,10 @@ export const makeUnsafe: {
  *
  * **Gotchas**
  *
- * If the store does not hear of a process for a lease, others may use the permits that its tasks hold. The tasks are not
- * interrupted; the store reports it.
+ * If the store does not hear of a process for a lease, others may use the permits that its tasks hold. These tasks are
+ * interrupted, and their calls fail with a `StoreError` whose cause is the `LeaseLostError` of the store, unless the store was
+ * made with `leaseLost: "continue"`. For that, a task that holds permits runs in a fiber of its own, not in that of the caller
+ * of `metered`. What holds a permit of `acquire` is not interrupted.
  *
  * @example
  * ```ts
@@ -429,7 +431,7 @@ export const distributed: {
           attempt(() => {
             accept(check.name("the name", name))
             const limiter = new StoreLimiter(readLimits(limits), new MeterMetrics(name))
-            limiter.connect(store, name, ofFiber(fiber), (cause) => refusalOf(Cause.fail(new StoreError({ cause }))))
+            limiter.open(store, name, ofFiber(fiber), (cause) => new StoreError({ cause }))
             return limiter
           })
         ),
@@ -441,8 +443,6 @@ export const distributed: {
       (limiter) => ofLimiters<StoreError>([limiter])
     )
   )
-
-const StoreLimiter = /* @__PURE__ */ external(NamedLimiter)
 
 /**
  * Makes a meter of an Effect `Semaphore`: each task holds one of its permits while it runs.

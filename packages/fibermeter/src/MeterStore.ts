@@ -24,7 +24,8 @@ export class MeterStore extends Context.Service<
 
 /**
  * A meter of `Meter.distributed` cannot admit the task: other processes have other limits for it, or the store does not answer
- * and is not to be waited for.
+ * and is not to be waited for. Or the task was interrupted, because the store has not heard of this process for so long that
+ * others may use its permits.
  *
  * @category errors
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /** Meters on the stores of other packages: which methods of their limits are called, and when. */
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Effect, Fiber, Scope } from "effect"
+import { Cause, Effect, Exit, Fiber, Scope } from "effect"
 import { admission } from "../src/engine.ts"
 import { Meter, MeterStore, runAll, StoreError } from "../src/index.ts"
 import { SharedLimiter } from "../src/internal/limits/sharedLimiter.ts"
@@ -74,6 +74,9 @@ const meterOf = (seen: Log, { limits, store }: ReturnType<typeof makeStore>): Pr
   seen.world.value(
     Meter.distributed("api", limits).pipe(Effect.provideService(MeterStore, store), Scope.provide(Scope.makeUnsafe()))
   )
+
+const causeIn = (exit: Exit.Exit<unknown, unknown> | undefined): Cause.Cause<unknown> =>
+  exit !== undefined && Exit.isFailure(exit) ? exit.cause : Cause.empty
 
 /** What the limit was asked, without what is asked in vain. */
 const calls = (log: ReadonlyArray<unknown>): ReadonlyArray<unknown> =>
@@ -287,19 +290,6 @@ describe("a meter on a store", () => {
     seen.expectRest()
   })
 
-  it("goes on with tasks that have lost what they hold", async () => {
-    const made = makeStore()
-    const seen = new Log()
-    const meter = await meterOf(seen, made)
-    await seen.play(
-      [0, Meter.metered(seen.task("a", 10), meter)],
-      [1, made.grant(1)],
-      [5, Effect.sync(() => made.meter.interrupt(new Error("lost")))]
-    )
-    expect(calls(made.log)).toEqual([["started", 1], "rest", ["ended", 1]])
-    seen.expectRest()
-  })
-
   it("accepts no tasks after the end of its scope, which waits until the store knows", async () => {
     const made = makeStore()
     const seen = new Log()
@@ -339,5 +329,95 @@ describe("a meter on a store", () => {
       Effect.scoped
     )
     expect(defectOf(await new Log().world.value(Effect.exit(make)))).toEqual(new Cause.IllegalArgumentError(message))
+  })
+})
+
+describe("tasks of a meter on a store that have lost their permits", () => {
+  const lease = new Error("the lease is lost")
+  const lost = new StoreError({ cause: lease })
+  const scene = async (limits: Meter.Limits = { maxAtOnce: 9 }) => {
+    const made = makeStore(limits)
+    const seen = new Log()
+    const meter = await meterOf(seen, made)
+    return { made, meter, seen, lose: Effect.sync(() => made.meter.interrupt(lease)) }
+  }
+
+  it("are interrupted, and their calls fail when the tasks have ended", async () => {
+    const { lose, made, meter, seen } = await scene()
+    const task = Effect.onInterrupt(seen.task("a", 100), () => Effect.sleep(7))
+    await seen.play(
+      [0, seen.named("a", Meter.metered(task, meter, { permits: 2 }))],
+      [0, seen.named("b", Meter.meteredIfAvailable(seen.task("b"), meter))],
+      [1, made.grant(1)],
+      [5, lose]
+    )
+    expect(seen.ends).toEqual(["b 0", "a 12"])
+    expect(errorOf(seen.exit("a"))).toEqual(lost)
+    expect(made.log.at(-1)).toEqual(["ended", 2])
+    seen.expectRest()
+  })
+
+  it("of a verb end the call", async () => {
+    const { lose, made, meter, seen } = await scene()
+    const call = runAll(["a", "b", "c"], (name) => seen.task(name, name === "a" ? 2 : 50), { meter, maxAtOnce: 2 })
+    await seen.play([0, seen.named("call", call)], [1, made.grant(3)], [10, lose])
+    expect(seen.starts).toEqual(["a 1", "b 1", "c 3"])
+    expect(seen.ends).toEqual(["call 10"])
+    expect(errorOf(seen.exit("call"))).toEqual(lost)
+    expect(calls(made.log).filter((each) => String(each) === "ended,1")).toHaveLength(3)
+    seen.expectRest()
+  })
+
+  it("fail with what their cleanup fails with, too", async () => {
+    const { lose, made, meter, seen } = await scene()
+    const task = Effect.onInterrupt(seen.task("a", 100), () => Effect.die("cleanup"))
+    await seen.play([0, seen.named("a", Meter.metered(task, meter))], [1, made.grant(1)], [5, lose])
+    expect(errorOf(seen.exit("a"))).toEqual(lost)
+    expect(defectOf(seen.exit("a"))).toBe("cleanup")
+    seen.expectRest()
+  })
+
+  it("that cannot be interrupted run to their end, and their calls fail then", async () => {
+    const { lose, made, meter, seen } = await scene()
+    const call = Effect.uninterruptible(Meter.metered(seen.task("a", 20), meter))
+    await seen.play([0, seen.named("a", call)], [1, made.grant(1)], [5, lose])
+    expect(seen.ends).toEqual(["a 21"])
+    expect(errorOf(seen.exit("a"))).toEqual(lost)
+    seen.expectRest()
+  })
+
+  it("are no others: neither those that start afterwards, nor those of a meter without permits", async () => {
+    const { lose, made, meter, seen } = await scene()
+    const metered = Meter.metered(Effect.andThen(seen.task("a", 10), Effect.fail("own")), meter)
+    await seen.play([0, seen.named("a", metered)], [5, Effect.andThen(lose, made.grant(1))])
+    expect(seen.ends).toEqual(["a 15"])
+    expect(errorOf(seen.exit("a"))).toBe("own")
+    const rated = await scene({ maxPerSecond: 5 })
+    await rated.seen.play([0, Meter.metered(rated.seen.task("a", 10), rated.meter)], [1, rated.made.grant(1)], [5, rated.lose]) // prettier-ignore
+    expect(calls(rated.made.log)).toEqual([["started", 1], "rest", ["ended", 1]])
+    seen.expectRest()
+  })
+
+  it("run in a fiber of their own, which ends before a caller that is interrupted, and knows its task", async () => {
+    const { made, meter, seen } = await scene({ maxAtOnce: 1, windows: { tokens: { limit: 9, per: 1000 } } })
+    const task = Effect.gen(function* () {
+      yield* Meter.correct({ tokens: 2 })
+      yield* Effect.exit(Meter.metered(Effect.void, meter)).pipe((nested) =>
+        seen.named("nested", Effect.flatten(nested))
+      )
+      yield* Effect.onInterrupt(seen.task("a", 100), () => Effect.andThen(Effect.sleep(5), Effect.die("cleanup")))
+    })
+    const interrupted = <E>(call: Effect.Effect<unknown, E>) =>
+      Effect.flatMap(Effect.forkChild(call, { startImmediately: true }), (fiber) =>
+        Effect.andThen(Effect.delay(Fiber.interrupt(fiber), 10), Effect.flatten(Fiber.await(fiber)))
+      )
+    await seen.play([0, seen.named("a", interrupted(Meter.metered(task, meter)))], [1, made.grant(1)])
+    expect(seen.ends).toEqual(["nested 1", "a 15"])
+    expect(defectOf(seen.exit("nested"))).toBeInstanceOf(Meter.Deadlock)
+    expect(defectOf(seen.exit("a"))).toBe("cleanup")
+    expect(calls(made.log).slice(-1)).toEqual([["ended", 1]])
+    await seen.play([0, seen.named("b", interrupted(Meter.metered(seen.task("b", 100), meter)))], [1, made.grant(1)])
+    expect(Cause.hasInterruptsOnly(causeIn(seen.exit("b")))).toBe(true)
+    seen.expectRest()
   })
 })

@@ -6,15 +6,14 @@ import {
   LeaseLostError,
   LimitsDifferError,
   memoryStore,
-  type Message,
   ProtocolVersionError,
-  type SharedStore,
   type StoreEvent,
   type StoreOptions,
   StoreUnavailableError
 } from "../src/index.ts"
 import { readOptions } from "../src/session/options.ts"
 import { Session } from "../src/session/Session.ts"
+import { troubledStore } from "./support/trouble.ts"
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 0 })
@@ -23,45 +22,6 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers()
 })
-
-/** What can go wrong between a process and the store. */
-interface Trouble {
-  /** Messages are not received, and the client says so at once. */
-  isCut: boolean
-  /** Messages and answers get lost, and the client does not notice. */
-  isSilent: boolean
-  /** What the store has is as it was, or nothing. */
-  lose: () => void
-  readonly messages: Array<Message>
-}
-
-/** A store whose sessions may be cut off from it. */
-const troubledStore = (options: StoreOptions): readonly [store: SharedStore, trouble: Trouble] => {
-  const read = readOptions(options)
-  let inner = memoryStore()
-  const trouble: Trouble = {
-    isCut: false,
-    isSilent: false,
-    lose: () => (inner = memoryStore()),
-    messages: []
-  }
-  let sessions = 0
-  const transport = {
-    exchange: (name: string, message: Message, now?: number) => {
-      trouble.messages.push(message)
-      if (trouble.isCut) return Promise.reject(new Error("no connection"))
-      if (trouble.isSilent) return new Promise<never>(() => {})
-      return inner.exchange(name, message, now)
-    },
-    onWake: (name: string, session: string, listener: () => void) => inner.onWake(name, session, listener)
-  }
-  const store: SharedStore = {
-    ...transport,
-    version: 1,
-    limit: (name, limits) => new Session(transport, name, limits, read, () => `s${++sessions}`)
-  }
-  return [store, trouble]
-}
 
 /** Meters of several processes on one store, which log when their tasks start. */
 const scene = (limits: MeterOptions, count = 1, options: StoreOptions = {}) => {

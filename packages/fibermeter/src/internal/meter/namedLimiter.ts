@@ -1,5 +1,5 @@
 /**
- * Metrics and spans of the meters that have a name.
+ * Metrics and spans of the meters that have a name. A meter on a store has one, and guards its tasks here.
  *
  * The first of these meters sets an observer of the requests of all fibers. A request then costs a look at its limiters, and
  * before that a look at a variable.
@@ -66,6 +66,11 @@ export class NamedLimiter extends SharedLimiter {
     super(limits)
     this.metrics = metrics
     observeWith(observer)
+  }
+
+  /** The effect of a task, for as long as it holds what it has taken here. */
+  guarded<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return effect
   }
 }
 
@@ -140,8 +145,9 @@ class MeterObserver implements FiberObserver {
   trace<A, E, R>(effect: Effect.Effect<A, E, R>, limiters: ReadonlyArray<object>): Effect.Effect<A, E, R> {
     const meters = namedOf(limiters)
     if (meters.length === 0) return effect
+    const guarded = meters.reduce((inner, meter) => meter.guarded(inner), effect)
     // The stack would be that of the engine.
-    return Effect.withSpan(effect, "fibermeter.run", { ...spanOf(meters), captureStackTrace: false }) as typeof effect
+    return Effect.withSpan(guarded, "fibermeter.run", { ...spanOf(meters), captureStackTrace: false }) as typeof effect
   }
 
   /** The request waits no longer, if it has. Returns for how long it has waited, in nanoseconds. */

@@ -1,0 +1,75 @@
+/** Meters of core on the memory store, under virtual time. */
+import { Cause, Effect, Exit, Fiber } from "effect"
+import type { Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { Meter, MeterStore, runOnEach, StoreError } from "fibermeter"
+import { describe, expect, it } from "vitest"
+import { LeaseLostError, type StoreEvent, type StoreOptions } from "../src/index.ts"
+import { troubledStore, type Trouble } from "./support/trouble.ts"
+
+/** Runs a program with a store of its own, by the test clock. */
+const run = <A, E>(
+  options: StoreOptions,
+  program: (trouble: Trouble, events: Array<StoreEvent>) => Effect.Effect<A, E, MeterStore | Scope.Scope>
+): Promise<A> => {
+  const events: Array<StoreEvent> = []
+  const [store, trouble] = troubledStore({ onEvent: (event) => events.push(event), ...options })
+  return Effect.runPromise(
+    program(trouble, events).pipe(
+      Effect.provideService(MeterStore, store),
+      Effect.scoped,
+      Effect.provide(TestClock.layer())
+    )
+  )
+}
+
+const fork = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
+
+const errorIn = (exit: Exit.Exit<unknown, unknown>): unknown =>
+  Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason)?.error : undefined
+
+/** Cuts a process off for longer than its lease, while a task of it runs for four seconds. */
+const cutOff = (options: StoreOptions) =>
+  run({ lease: 1_000, ...options }, (trouble, events) =>
+    Effect.gen(function* () {
+      const meter = yield* Meter.distributed("api", { maxAtOnce: 3 })
+      const log: Array<string> = []
+      const task = (name: string) =>
+        Effect.onExit(Effect.as(Effect.sleep(4_000), name), (exit) =>
+          Effect.sync(() => void log.push(`${name} ${Exit.isSuccess(exit) ? "done" : "interrupted"}`))
+        )
+      const single = yield* fork(Meter.metered(task("single"), meter))
+      const verb = yield* fork(runOnEach(["one", "two", "three"], task, { meter }))
+      yield* TestClock.adjust(100)
+      trouble.isSilent = true
+      yield* TestClock.adjust(1_400)
+      const during = [...log]
+      trouble.isSilent = false
+      yield* TestClock.adjust(20_000)
+      return {
+        during,
+        events: events.filter(({ type }) => type === "leaseLost"),
+        exits: [yield* Fiber.await(single), yield* Fiber.await(verb)]
+      }
+    })
+  )
+
+describe("a lease that is over", () => {
+  it("interrupts the tasks that run, and their calls fail with what the store says", async () => {
+    const { during, events, exits } = await cutOff({})
+    expect(during).toEqual(["single interrupted", "one interrupted", "two interrupted"])
+    for (const exit of exits) {
+      const error = errorIn(exit)
+      expect(error).toBeInstanceOf(StoreError)
+      expect((error as StoreError).cause).toBeInstanceOf(LeaseLostError)
+    }
+    expect(events).toEqual([{ type: "leaseLost", meter: "api", permits: 3 }])
+  })
+
+  it("or lets them run on (leaseLost: continue)", async () => {
+    const { during, events, exits } = await cutOff({ leaseLost: "continue" })
+    expect(during).toEqual([])
+    expect(exits).toEqual([Exit.succeed("single"), Exit.succeed(undefined)])
+    expect(events).toHaveLength(1)
+  })
+})
