@@ -950,7 +950,13 @@ const permitOf = (taken: Reservation): Permit => ({
  * **When to use**
  *
  * Use it where the price is only known afterwards, as with the tokens of a language model: start with an estimate as
- * `cost`, then correct it.
+ * `cost`, then correct it. `correct({ requests: 0 })` frees what a refused request has taken, if the server does not charge it.
+ *
+ * **Details**
+ *
+ * Windows that are not named keep their cost. The last of several corrections counts. The actual cost may be more than the
+ * `limit`: later tasks wait until enough of it has left the window. What a report has counted changes only with `refunds`:
+ * see `Report`.
  *
  * @example
  * ```ts
@@ -993,7 +999,11 @@ export interface Report {
   readonly window: string
   /** How much may still be spent, after the request that this is the answer to: a number of at least 0. */
   readonly remaining: number
-  /** In which time the quota is reset. Until then the report counts. A plain number is in milliseconds. */
+  /**
+   * In which time the quota is reset. Until then the report counts. A plain number is in milliseconds. If the server refills
+   * gradually, some room comes back before that, of which only its next answer tells. A shorter time starts tasks sooner; if it
+   * is too short, they get responses of status 429.
+   */
   readonly resetAfter: Duration.Input
   /**
    * When the request was sent: an instant of `Clock.monotonicTimeNanos`. Starts after it are not in the report, and are
@@ -1517,6 +1527,9 @@ export interface RateLimit extends Report {
  * `X-RateLimit-Reset`, also with the name of a quota behind them, as OpenAI sends them, and `anthropic-ratelimit-*`. Quotas
  * have the names that the server gives them: `requests` and `tokens` for OpenAI; also `input-tokens` and `output-tokens` for
  * Anthropic. A quota without a name, as GitHub's, is called `requests`. If a window has another name, rename the report.
+ *
+ * A reset may be a number of seconds, a duration such as `120ms` or `1h2m3.5s`, an instant in seconds since 1970, or a date of
+ * RFC 3339. A `remaining` without a reset gives no report, unless `RateLimit-Policy` has the length of the window.
  *
  * `source` may be a response of Effect's `HttpClient` or of `fetch`, its headers, or an error that has one of them as
  * `response`, `headers` or `cause`. Resets that are dates are compared with the `Clock`.

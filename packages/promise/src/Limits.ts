@@ -69,7 +69,11 @@ export interface WindowReport {
   readonly window: string
   /** How much may still be spent, after the request that this is the answer to: a number of at least 0. */
   readonly remaining: number
-  /** In which time the quota is reset. Until then the report counts. A number is in milliseconds. */
+  /**
+   * In which time the quota is reset. Until then the report counts. A number is in milliseconds. If the server refills
+   * gradually, some room comes back before that, of which only its next answer tells. A shorter time starts tasks sooner; if it
+   * is too short, they get responses of status 429.
+   */
   readonly resetAfter: Period
   /**
    * When the request was sent: an instant of `performance.now()`. Starts after it are not in the report, and are subtracted.

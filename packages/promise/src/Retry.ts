@@ -13,13 +13,14 @@ import type { Meter } from "./Meter.ts"
 export interface Retry {
   /**
    * How many attempts may follow the first one: a whole number, at least 0, or `Infinity`. Default: 2; with a `schedule`,
-   * as many as it has delays.
+   * as many as it has delays. For responses of status 429, set more: the window of a quota is often longer than two delays.
    */
   readonly times?: number | undefined
   /**
    * The delay after a failure: a duration, or a function of the number of the next attempt (1 for the first retry) and of
    * the failure. Default: exponential backoff with full jitter, a random part of a second, then of twice as long each time,
-   * up to 30 seconds. If the failure carries a `Retry-After` that is longer, that is the delay.
+   * up to 30 seconds. If the failure carries a `Retry-After` that is longer, that is the delay. It is never shorter than the
+   * backoff, as a `Retry-After` may be 0, and is often the same for all requests that were refused together.
    */
   readonly delay?: Period | ((attempt: number, reason: unknown) => Period) | undefined
   /**

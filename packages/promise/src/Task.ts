@@ -5,7 +5,7 @@ import type { Cost, WindowReport } from "./Limits.ts"
 
 /** What a task is called with. */
 export interface TaskContext {
-  /** The index of the item, or of the task itself, in the input. */
+  /** The index of the item, or of the task itself, in the input. Only in tasks of verbs. */
   readonly index: number
   /**
    * Aborted when the task is cancelled: with the caller's reason if the caller aborted, otherwise with an `AbortError`.
@@ -14,14 +14,18 @@ export interface TaskContext {
   readonly signal: AbortSignal
   /**
    * Replaces the cost of the task by what it really was, by the names of windows. If it was less than reserved, the rest is
-   * free at once. If it was more, later tasks wait for it.
+   * free at once. If it was more, even more than the `limit`, later tasks wait for it. Windows that are not named keep their
+   * cost. The last of several calls counts. It may be called after the task has ended, as long as a window reaches its start.
+   * `correct({ requests: 0 })` frees what a refused request has taken, if the server does not charge it.
+   *
+   * What a report has counted changes only with `refunds`: see `WindowReport`.
    */
   readonly correct: (cost: Cost) => void
   /**
    * Tightens a window of the task's meters to what a server reports in its answer to the task (see `rateLimitsOf`), until the
    * server resets it. A window never gets wider than its own limit. Tasks that started after this one are subtracted, since
    * the server may not have counted them. A report replaces those that had arrived before the task started; of others, the
-   * strictest counts.
+   * strictest counts. It is taken to be from now, so call this as soon as the headers have arrived.
    *
    * Throws a `TypeError` if no meter of the task has such a window, or the task has no meter: the limits in the options of a
    * verb cannot be tightened.

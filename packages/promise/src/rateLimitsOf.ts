@@ -26,6 +26,9 @@ export interface RateLimit extends WindowReport {
  * Anthropic. A quota without a name, as GitHub's, is called `requests`. If a window has another name, rename the report:
  * `{ ...report, window: "mine" }`.
  *
+ * A reset may be a number of seconds, a duration such as `120ms` or `1h2m3.5s`, an instant in seconds since 1970, or a date of
+ * RFC 3339. A `remaining` without a reset gives no report, unless `RateLimit-Policy` has the length of the window.
+ *
  * `source` may be a fetch `Response`, its `Headers`, a plain object of headers, or an error that has one of them as
  * `response`, `headers` or `cause`. Resets that are dates are compared with `now`: milliseconds since 1970, by default
  * `Date.now()`.
