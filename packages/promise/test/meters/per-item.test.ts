@@ -291,6 +291,23 @@ describe("retries", () => {
     await expectIdle(meter("a"))
   })
 
+  it("retries that wait at different meters, and in lanes, do not take each other's place", async () => {
+    const { meter, note, starts } = begin()
+    const pending = new Set(["b0", "c0"])
+    const task = async (name: string): Promise<void> => {
+      note(name)
+      await sleep(name < "b" ? 7 : 10)
+      if (pending.delete(name)) throw new Error("boom")
+    }
+    const names = ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]
+    const lane = (name: string): unknown => (name < "b" ? "a" : undefined)
+    await value(runOnEach(names, task, { meter, lane, retry: { delay: 2 } }))
+    const begun = (key: string): ReadonlyArray<string> => starts.filter((each) => each.startsWith(key))
+    expect(begun("a")).toEqual(["a0 0", "a1 7", "a2 14"])
+    expect(begun("b")).toEqual(["b0 0", "b1 10", "b0 20", "b2 30"])
+    expect(begun("c")).toEqual(["c0 0", "c1 10", "c0 20", "c2 30"])
+  })
+
   it("the meter of a key stays the same while an item of it waits for a retry", async () => {
     const begun = begin()
     const { family } = begun
