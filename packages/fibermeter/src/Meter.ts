@@ -132,7 +132,8 @@ export interface Limits {
   readonly maxAtOnce?: number | undefined
   /**
    * The most tasks that start in a second: a number greater than 0. Starts are spread evenly; 0.2 is one every 5 s.
-   * A fraction counts over a longer time: 2.5 is at most two in any 0.8 s.
+   * A fraction counts over a longer time: 2.5 is at most two in any 0.8 s. After a start that was late, the next gap may be
+   * up to 10 ms shorter: for a minimum time between two starts, use a window with `limit: 1`.
    */
   readonly maxPerSecond?: number | undefined
   /**
@@ -1137,7 +1138,7 @@ export const reconcile: {
 
 /**
  * Delays all starts of the meter, for a duration or until `resume`. Tasks that run continue. Of several pauses, the one that
- * ends last counts.
+ * ends last counts, so a further pause cannot end an earlier one sooner.
  *
  * **When to use**
  *
@@ -1200,7 +1201,7 @@ export const pause: {
 )
 
 /**
- * Ends all pauses of the meter.
+ * Ends all pauses of the meter. Waiters start within this effect: a `pause` after it comes too late for them.
  *
  * @category control
  * @since 0.1.0
@@ -1222,7 +1223,8 @@ export const resume = (meter: AnyMeter): Effect.Effect<void> =>
  * **Details**
  *
  * Tasks that run continue, even if there are more of them than the new `maxAtOnce`. What started before counts in the new
- * windows as far as the old ones still reached it.
+ * windows as far as the old ones still reached it. A limit that the meter did not have begins empty: to keep a distance from
+ * the last start, `pause` the meter as well.
  *
  * Dies with a `Cause.IllegalArgumentError` for a limit that is not what it has to be, and for a meter of another kind.
  *

@@ -17,7 +17,7 @@ export interface MeterMessage {
   readonly name: string | undefined
   /** The key of a meter of `createKeyedMeter`. */
   readonly key: unknown
-  /** When this happened. */
+  /** When this happened: an instant of `performance.now()`. */
   readonly at: number
 }
 

@@ -11,7 +11,8 @@ export interface Limits {
   readonly maxAtOnce?: number | undefined
   /**
    * The most tasks that start in a second: a number greater than 0. Starts are spread evenly; 0.2 is one every 5 s.
-   * A fraction counts over a longer time: 2.5 is at most two in any 0.8 s.
+   * A fraction counts over a longer time: 2.5 is at most two in any 0.8 s. After a start that was late, the next gap may be
+   * up to 10 ms shorter: for a minimum time between two starts, use a window with `limit: 1`.
    */
   readonly maxPerSecond?: number | undefined
   /**

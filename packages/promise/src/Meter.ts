@@ -76,14 +76,15 @@ export interface Meter extends Disposal {
   readonly close: (reason?: unknown) => Promise<void>
   /**
    * Starts no task for a duration, or until `resume`. Running tasks continue. Of several pauses, the one that ends last
-   * counts.
+   * counts, so a further pause cannot end an earlier one sooner.
    */
   readonly pause: (duration?: Period) => void
-  /** Ends all pauses. */
+  /** Ends all pauses. Waiters start within this call: a `pause` after it comes too late for them. */
   readonly resume: () => void
   /**
    * Changes the given limits at once, also for tasks that already wait. `Infinity` lifts a limit. Running tasks continue.
-   * Earlier starts count in a changed window as far as the old window still covered them.
+   * Earlier starts count in a changed window as far as the old window still covered them. A limit that the meter did not
+   * have begins empty: to keep a distance from the last start, `pause` the meter as well.
    */
   readonly resize: (limits: MeterLimits) => void
   /**
@@ -268,7 +269,10 @@ export interface Permit extends Disposal, SyncDisposal {
 
 /** The options of a meter's `wrap`. They apply to each call of the function. */
 export interface WrapOptions<in Args extends ReadonlyArray<any>> extends Cancellation, TaskOptions, Permits {
-  /** The priority of a call among the tasks that wait for the same meters, or a function of its arguments. Default: 0. */
+  /**
+   * The priority of a call among the tasks that wait for the same meters, or a function of its arguments. As with `lane` and
+   * `cost`, the function is called once for each call, and all attempts have the same. Default: 0.
+   */
   readonly priority?: number | ((...args: Args) => number) | undefined
   /** The lane of a call among the tasks that wait for the same meters, or a function of its arguments. */
   readonly lane?: unknown

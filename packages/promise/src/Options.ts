@@ -13,7 +13,7 @@ export interface Options<in A = any> extends Limits, Cancellation, TaskOptions, 
    * task starts when all of them admit it, and takes from all of them in the same step.
    *
    * Or a function that returns the meters of an item, at least one. It is called once for each item, when it is pulled. Items
-   * whose meters are closed do not delay others, and items of the same meters start in input order. If it throws, or returns
+   * whose meters are closed do not delay others, and items of the same meters start in input order, retries first. If it throws, or returns
    * something else, the call fails with that error. Defaults that these meters have for calls, such as `retry`, do not apply.
    */
   readonly meter?: Meter | ReadonlyArray<Meter> | ((item: A, index: number) => Meter | ReadonlyArray<Meter>) | undefined
@@ -25,18 +25,20 @@ export interface Options<in A = any> extends Limits, Cancellation, TaskOptions, 
   /**
    * What a task costs, by the names of windows, including those of its meters. A window that is not named costs 1. If a
    * task costs more than the limit of a window, the call rejects with a `RangeError`. The task can change its cost by
-   * `correct`.
+   * `correct`. Called before each attempt, retries included.
    */
   readonly cost?: ((item: A, index: number) => Cost) | undefined
   /**
    * The priority of a task among those that wait for the same meters, or a function of the item: a finite number, the higher
    * first. Default: 0. A call asks for one start at a time, in input order, so this is its rank among other calls and single
    * tasks, and with a meter per item also among its other items. A waiter that 32 later arrivals of higher priority have overtaken is next.
+   * A function is called before each attempt, so that a retry can have another priority.
    */
   readonly priority?: number | ((item: A, index: number) => number) | undefined
   /**
    * The lane of a task among those that wait for the same meters, or a function of the item: any key, such as a tenant or a
-   * user. Lanes take turns, and get equal numbers of permits. Within a lane, the priority counts.
+   * user. Lanes take turns, and get equal numbers of permits. Within a lane, the priority counts. A function is called before
+   * each attempt.
    */
   readonly lane?: unknown
   /** Called with the progress of the call ten times a second, and once at the end. If it throws, the call fails with that. */

@@ -8,7 +8,10 @@ export interface Progress {
   readonly started: number
   /** Tasks that run. */
   readonly running: number
-  /** Tasks that wait for another attempt and tasks that have not started: all of them if `total` is known, otherwise at most one. */
+  /**
+   * Items that have been pulled and wait for their start or for a retry: at most one without a meter per item and retries. If
+   * `total` is known, also the items that have not been pulled. Those of a work queue are counted by its `size`.
+   */
   readonly waiting: number
   readonly succeeded: number
   readonly failed: number

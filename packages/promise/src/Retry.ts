@@ -5,8 +5,8 @@ import type { Meter } from "./Meter.ts"
  * Which failures of a task are retried, and when.
  *
  * Each attempt is admitted like a new task, and so counts against every limit. Between two attempts a task holds no
- * permit. Items that are retried come before items that have not been pulled yet, and keep their index. The failure of
- * the last attempt is the failure of the task.
+ * permit. Items that are retried come before new items, and keep their index; with a meter per item, before the call's waiting
+ * items with the same meters, priority, lane and cost. The failure of the last attempt is the failure of the task.
  *
  * @since 0.1.0
  */
@@ -35,6 +35,6 @@ export interface Retry {
    * limit for `delay` and `schedule`.
    */
   readonly maxDelay?: Period | undefined
-  /** The meter that a `Retry-After` pauses. Default: the last of the task's meters; without a meter, the call itself. */
+  /** The meter that a `Retry-After` pauses. Default: the last of the task's meters, so list the narrowest last; without a meter, the call itself. */
   readonly pauses?: Meter | undefined
 }
