@@ -15,14 +15,19 @@ const queue = createWorkQueue<URL>([], { key: ({ href }) => href })
 const pages: Array<{ readonly url: string; readonly title: string }> = []
 const broken: Array<string> = []
 
-/** Reads the robots.txt of a host. Its delay between two requests becomes the rate of the host's meter. */
+/** Reads the robots.txt of a host. Its delay between two requests becomes a window of the host's meter. */
 const readRobots = async ({ host, origin }: URL) => {
   const response = await fetch(`${origin}/robots.txt`, { signal: stop.signal })
   const seconds = response.ok ? /^crawl-delay: *([\d.]+)/im.exec(await response.text())?.[1] : undefined
-  if (seconds !== undefined) hosts.for(host).resize({ maxPerSecond: 1 / Number(seconds) })
+  const delay = 1000 * Number(seconds ?? 0)
+  // Not `maxPerSecond`, which makes up for late starts. The first page keeps the distance from the robots.txt, too.
+  if (delay > 0) {
+    hosts.for(host).resize({ windows: { delay: { limit: 1, per: delay } } })
+    hosts.for(host).pause(delay)
+  }
 }
 
-/** Adds pages to the queue, once the rates of their hosts are known. */
+/** Adds pages to the queue, once the delays of their hosts are known. */
 const robots = new Map<string, Promise<void>>()
 const add = async (urls: ReadonlyArray<URL>) => {
   for (const url of urls) if (!robots.has(url.host)) robots.set(url.host, readRobots(url))

@@ -40,7 +40,7 @@ export interface Options<
   /**
    * The cost of a task, by the names of windows, those of its meters included. A window that is not named costs 1. A task
    * that costs more than the limit of a window fails the call with `Meter.ExcessiveCost`. A task can correct its cost with
-   * `Meter.correct`.
+   * `Meter.correct`. Called once for each item, when it is pulled; so are the functions `priority` and `lane`.
    */
   readonly cost?: ((item: A, index: number) => C) | undefined
   /**

@@ -9,7 +9,10 @@ export interface Progress {
   readonly started: number
   /** Tasks that are running. */
   readonly running: number
-  /** Tasks that have not started, as far as they are known: all of them if `total` is known, otherwise at most one. */
+  /**
+   * Items that have been pulled and wait for their start: at most one without a meter per item. If `total` is known, also the
+   * items that have not been pulled. Those of a `WorkQueue` are counted by its `size`.
+   */
   readonly waiting: number
   readonly succeeded: number
   readonly failed: number

@@ -67,7 +67,7 @@ export class RetryingRun<A, B> extends calls.Run<A, B, Rejection> {
       ...counts,
       running: counts.running - this.timedOut,
       waiting: counts.waiting + this.backingOff,
-      retried: this.retries?.started ?? 0
+      retried: (this.retries?.started ?? 0) - (this.items?.notRetried ?? 0)
     }
   }
 

@@ -2,7 +2,7 @@
 import { AsyncLocalStorage } from "node:async_hooks"
 import { describe, expect, it } from "vitest"
 import { amap, createKeyedMeter, createMeter, createWorkQueue, runAll, runAny, runOnEach } from "../../src/index.ts"
-import type { Meter, MeterOptions, TaskContext } from "../../src/index.ts"
+import type { Meter, MeterOptions, Progress, TaskContext } from "../../src/index.ts"
 import {
   expectNoUnhandledRejection,
   flush,
@@ -289,6 +289,51 @@ describe("retries", () => {
     expect(starts.slice(3)).toEqual(["a2 25", "a3 25"])
     await pass(10)
     await expectIdle(meter("a"))
+  })
+
+  it.each([
+    ["an array", (names: ReadonlyArray<string>) => names, { total: 3, waiting: 2 }],
+    ["a generator", (names: ReadonlyArray<string>) => names.values(), { total: undefined, waiting: 2 }]
+  ])("an item that waits at its meter for a retry has started: progress of %s", async (_, of, expected) => {
+    const { meter, task } = begin()
+    const pending = new Set(["a0"])
+    const failing = async (name: string, context: TaskContext): Promise<void> => {
+      if (pending.delete(name)) throw new Error("boom")
+      await task(name, context)
+    }
+    const told: Array<Progress> = []
+    const call = runOnEach(of(["a0", "a1", "a2"]), failing, {
+      meter,
+      retry: { delay: 5 },
+      onProgress: (progress) => told.push(progress)
+    })
+    await value(call)
+    // a0 has failed and waits for a1.
+    expect(told[0]).toMatchObject({ started: 2, running: 1, retried: 0, elapsed: 100, ...expected })
+    expect(told.at(-1)).toMatchObject({ started: 3, running: 0, waiting: 0, succeeded: 3, retried: 1 })
+  })
+
+  it("the last progress of a call that ends while a retry waits at a meter counts it no more", async () => {
+    const { meter, task } = begin()
+    const told: Array<Progress> = []
+    const failing = async (name: string, context: TaskContext): Promise<void> => {
+      if (name === "a0") throw new Error("boom")
+      await task(name, context)
+    }
+    const controller = new AbortController()
+    const call = runOnEach(new Set(["a0", "a1", "a2"]).values(), failing, {
+      meter,
+      retry: { delay: 5 },
+      signal: controller.signal,
+      onProgress: (progress) => told.push(progress)
+    })
+    const watched = watch(call)
+    await pass(50)
+    controller.abort("enough")
+    await flush()
+    expect(watched.outcome).toMatchObject({ status: "rejected", reason: "enough" })
+    // a0 has started and waits for a1; a2 has not started.
+    expect(told.at(-1)).toMatchObject({ started: 2, running: 1, waiting: 0, succeeded: 0, retried: 0 })
   })
 
   it("retries that wait at different meters, and in lanes, do not take each other's place", async () => {

@@ -244,6 +244,8 @@ export class ItemRequests {
   ranked: Ranked | undefined
   /** Items that have been pulled, or are due again, and have not started. */
   pending = 0
+  /** Retries that have been asked for and have not started, those included that never will because the call has stopped. */
+  notRetried = 0
   /** Items that wait for the time of their next attempt. Otherwise a source whose items all fail would be read to its end. */
   private backingOff = 0
   /** The item that is being started, unless it has waited. Stays if there is no room on the stack. */
@@ -385,6 +387,7 @@ export class ItemRequests {
 
   /** A retry is going to wait, or to start at once. */
   private prefer(request: ItemRequest): void {
+    this.notRetried++
     const { lane } = request
     let group = this.preferences.get(lane)
     if (group === undefined) this.preferences.set(lane, (group = new Map()))
@@ -429,6 +432,7 @@ export class ItemRequests {
     request.hasRoom = true
     if (this.preferences.size > 0) this.choose(request)
     const { failures, index, item } = request
+    if (failures > 0) this.notRetried--
     request.isPending = false
     this.pending--
     request.attempts++
@@ -485,7 +489,10 @@ export class ItemRequests {
         request.isPending = false
         this.pending--
         call.running--
-        if (request.failures === 0) notStarted.push(request.item)
+        if (request.failures === 0) {
+          call.started--
+          notStarted.push(request.item)
+        }
         request.cancel()
       }
       this.endIfOver(request)

@@ -305,8 +305,11 @@ export class Run<A, B, F> implements ItemCall {
   /** `total` is the number of items, where that is known. */
   counts(total: number | undefined): Counts {
     const pending = this.items?.pending ?? 0
-    const started = this.started - pending
-    const waiting = total === undefined ? pending + Number(this.input === "item") : Math.max(0, total - started)
+    // Their items have started before.
+    const retries = Math.min(pending, this.items?.notRetried ?? 0)
+    const started = this.started - pending + retries
+    const waiting =
+      total === undefined ? pending + Number(this.input === "item") : Math.max(0, total - started) + retries
     return {
       started,
       running: this.running - pending,
