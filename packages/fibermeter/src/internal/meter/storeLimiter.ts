@@ -80,4 +80,10 @@ const makeClass = () =>
 const failureOf = <A, E>(exit: Exit.Exit<A, E>): Cause.Cause<E> | undefined =>
   Exit.isFailure(exit) ? withoutInterrupts(exit.cause) : undefined
 
-export const StoreLimiter = /* @__PURE__ */ makeClass()
+export interface StoreLimiter extends NamedLimiter {
+  open(store: ExternalStore, name: string, host: FiberHost, errorOf: (cause: unknown) => unknown): void
+  disconnect(): void
+}
+
+export const StoreLimiter: new (...args: ConstructorParameters<typeof NamedLimiter>) => StoreLimiter =
+  /* @__PURE__ */ makeClass()
