@@ -82,7 +82,7 @@ const failureOf = <A, E>(exit: Exit.Exit<A, E>): Cause.Cause<E> | undefined =>
 
 export interface StoreLimiter extends NamedLimiter {
   open(store: ExternalStore, name: string, host: FiberHost, errorOf: (cause: unknown) => unknown): void
-  disconnect(): void
+  disconnect(): Promise<void>
 }
 
 export const StoreLimiter: new (...args: ConstructorParameters<typeof NamedLimiter>) => StoreLimiter =
