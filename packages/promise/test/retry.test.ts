@@ -420,6 +420,19 @@ describe("limits", () => {
     ])
   })
 
+  it("each attempt is ranked anew: a retry can have another priority and another lane", async () => {
+    const asked: Array<string> = []
+    const f = flaky((i) => (i === 0 ? 1 : 0))
+    const rank = (option: string) => (item: string, index: number) => {
+      asked.push(`${option} ${item} ${index}`)
+      return 0
+    }
+    const meter = createMeter({ maxAtOnce: 1 })
+    const options = { meter, priority: rank("priority"), lane: rank("lane"), retry: { delay: 10 } }
+    await value(runOnEach(["a"], f.task, options))
+    expect(asked.toSorted()).toEqual(["lane a 0", "lane a 0", "priority a 0", "priority a 0"])
+  })
+
   it("a cost that throws for a later attempt fails the call", async () => {
     let asked = 0
     const error = new Error("cost")

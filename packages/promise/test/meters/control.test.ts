@@ -1,7 +1,7 @@
 /** A meter while it is in use: `pause`, `resume`, `resize` and `snapshot`. */
 import { describe, expect, it, vi } from "vitest"
 import { amap, createMeter, runAll, runOnEach } from "../../src/index.ts"
-import type { Meter, Period } from "../../src/index.ts"
+import type { Meter, MeterLimits, Period } from "../../src/index.ts"
 import {
   expectFree,
   expectNoUnhandledRejection,
@@ -169,6 +169,16 @@ describe("pause", () => {
     const { all, starts } = startsOn(meter, 3)
     await value(all)
     expect(starts).toEqual([5000, 5100, 5200])
+  })
+
+  it("resume starts waiters at once: a pause that follows it is too late for them", async () => {
+    const meter = createMeter({ maxPerSecond: 100 })
+    meter.pause()
+    const { all, starts } = startsOn(meter, 2)
+    meter.resume()
+    meter.pause(100)
+    await value(all)
+    expect(starts).toEqual([0, 100])
   })
 
   it("resume without a pause changes nothing", async () => {
@@ -363,6 +373,27 @@ describe("resize", () => {
     const paced = startsOn(meter, 3)
     await value(paced.all)
     expect(paced.starts).toEqual([100, 300, 500])
+  })
+
+  it.each<readonly [string, MeterLimits]>([
+    ["maxPerSecond", { maxPerSecond: 10 }],
+    ["a window", { windows: { w: { limit: 1, per: 100 } } }]
+  ])("that adds %s: it begins empty, and a pause keeps the distance from the last start", async (_, limits) => {
+    const plain = createMeter({})
+    const paused = createMeter({})
+    const starts = await Promise.all(
+      [plain, paused].map(async (meter) => {
+        await meter.run(() => {})
+        meter.resize(limits)
+        if (meter === paused) meter.pause(100)
+        return startsOn(meter, 2)
+      })
+    )
+    for (const { all } of starts) await value(all)
+    expect(starts.map((each) => each.starts)).toEqual([
+      [0, 100],
+      [100, 200]
+    ])
   })
 
   it("of maxBurst alone keeps the rate", async () => {

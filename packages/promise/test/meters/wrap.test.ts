@@ -174,6 +174,25 @@ describe("the cost of a wrapped function", () => {
     expect(cost).toHaveBeenCalledTimes(2)
   })
 
+  it("is computed once per call even if that is retried, and so are priority and lane", async () => {
+    const meter = createMeter({ windows: { w: { limit: 10, per: 1000 } } })
+    const asked: Array<string> = []
+    const note =
+      <A>(name: string, result: A) =>
+      () => {
+        asked.push(name)
+        return result
+      }
+    let attempts = 0
+    const f = async () => {
+      if (++attempts < 3) throw new Error("boom")
+    }
+    const options = { cost: note("cost", { w: 1 }), priority: note("priority", 1), lane: note("lane", "x") }
+    await value(meter.wrap(f, { ...options, retry: { delay: 1 } })())
+    expect(attempts).toBe(3)
+    expect(asked.toSorted()).toEqual(["cost", "lane", "priority"])
+  })
+
   it("that is more than a whole window rejects that call alone", async () => {
     const meter = createMeter({ windows })
     const f = vi.fn<(n: number) => number>((n) => n)

@@ -28,7 +28,6 @@ import { AdmissionRequest } from "./request.ts"
 import type { Host } from "../runtime/host.ts"
 import type { Refusal } from "./refusal.ts"
 import type { Cost, Reservation } from "./reservation.ts"
-import { Fifo } from "../data/fifo.ts"
 import type { Sharing } from "./sharing.ts"
 import type { Inside } from "./types.ts"
 
@@ -87,18 +86,10 @@ interface Preferred {
 }
 
 /** Those of a group of interchangeable waiters, in the order in which they are to start: first the retries. */
-class Preference {
-  readonly retries = new Fifo<Preferred>()
+interface Preference {
+  readonly retries: Array<Preferred>
   /** New items that have left their own waiter to a retry. They are earlier than those that have not. */
-  readonly displaced = new Fifo<Preferred>()
-
-  get size(): number {
-    return this.retries.size + this.displaced.size
-  }
-
-  next(): Preferred {
-    return (this.retries.size > 0 ? this.retries : this.displaced).shift()
-  }
+  readonly displaced: Array<Preferred>
 }
 
 /** One for each item, so its properties are declared and assigned. */
@@ -393,7 +384,7 @@ export class ItemRequests {
     if (group === undefined) this.preferences.set(lane, (group = new Map()))
     const key = keyOf(request)
     let preference = group.get(key)
-    if (preference === undefined) group.set(key, (preference = new Preference()))
+    if (preference === undefined) group.set(key, (preference = { retries: [], displaced: [] }))
     preference.retries.push((request.preferred = { at: request }))
   }
 
@@ -404,11 +395,12 @@ export class ItemRequests {
     const key = keyOf(request)
     const preference = group.get(key)
     if (preference === undefined) return
-    if (request.preferred === undefined) preference.displaced.push((request.preferred = { at: request }))
-    const { at } = preference.next()
+    const { displaced, retries } = preference
+    if (request.preferred === undefined) displaced.push((request.preferred = { at: request }))
+    const { at } = (retries.shift() ?? displaced.shift())!
     if (at !== request) this.exchange(request, at)
     request.preferred = undefined
-    if (preference.size > 0) return
+    if (retries.length + displaced.length > 0) return
     group.delete(key)
     if (group.size === 0) this.preferences.delete(request.lane)
   }
