@@ -33,7 +33,7 @@ import { inOrder, namesOf, limitersTogether } from "./internal/admission/limiter
 import type { Limiter } from "./internal/admission/limiter.ts"
 import { CopyId, limitersOf, isAnyMeter, hasLimiters, meterCheck, TypeId } from "./internal/meter/meterLimiters.ts"
 import type { WithLimiters } from "./internal/meter/meterLimiters.ts"
-import { correct as correctHolding } from "./internal/admission/reservation.ts"
+import { correct as correctHolding, fencingTokenOf } from "./internal/admission/reservation.ts"
 import type { WaitLimits } from "./internal/admission/overload.ts"
 import type { Cost, Reservation } from "./internal/admission/reservation.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
@@ -818,6 +818,8 @@ export interface Permit {
    * acquired are not in the report.
    */
   readonly reconcile: (report: Report) => Effect.Effect<void>
+  /** As `Meter.fencingToken`, of the meter on a store that was made last; `undefined` if there is none. */
+  readonly fencingToken: number | undefined
 }
 
 /**
@@ -932,6 +934,7 @@ export const acquire: {
 )
 
 const permitOf = (taken: Reservation): Permit => ({
+  fencingToken: fencingTokenOf(taken.entries),
   correct: (cost) =>
     reading(
       () => accept(check.cost(namesOf(taken.limiters), check.copyOfCost(cost))),
@@ -1046,6 +1049,15 @@ const reconcileWith = (
   accept(reconcileWindows(reported, { ...report, age }, host))
 }
 
+/** What the innermost task of the limiter has taken there that the fiber runs in. */
+const entryIn = (fiber: Fiber.Fiber<any, any>, limiter: Limiter): unknown => {
+  for (let each = fiber.getRef(CurrentTask); each !== undefined; each = each.caller?.task) {
+    const position = each.limiters.indexOf(limiter)
+    if (position >= 0) return each.entries[position]
+  }
+  return undefined
+}
+
 /**
  * Tightens a window of a meter to what a server reports, until the server resets it.
  *
@@ -1123,13 +1135,7 @@ export const reconcile: {
     () => ({ limitersOf: readMeter(meter), report: readReport(report) }),
     ({ limitersOf, report }, fiber) => {
       const limiters = limitersOf()
-      const entries = limiters.map((limiter) => {
-        for (let each = fiber.getRef(CurrentTask); each !== undefined; each = each.caller?.task) {
-          const position = each.limiters.indexOf(limiter)
-          if (position >= 0) return each.entries[position]
-        }
-        return undefined
-      })
+      const entries = limiters.map((limiter) => entryIn(fiber, limiter))
       reconcileWith({ limiters, entries }, report, ofFiber(fiber))
       return Effect.void
     }
@@ -1284,6 +1290,41 @@ export const resize: {
     }
   )
 )
+
+/**
+ * Gives the fencing token of the innermost task of the meter that this runs in: a number that is higher for each later start of
+ * the meter, over all processes. `None` outside of its tasks, and for meters that are not on a store.
+ *
+ * **When to use**
+ *
+ * A process that stood still may go on with a task whose permits another process has by now. Pass the token to the resource, and
+ * have that reject a request with a lower token than it has seen.
+ *
+ * @example
+ * ```ts
+ * import { MemoryStore } from "@fibermeter/redis/effect"
+ * import { Effect, Option } from "effect"
+ * import { Meter } from "fibermeter"
+ *
+ * const program = Effect.gen(function* () {
+ *   const job = yield* Meter.distributed("nightly-job", { maxAtOnce: 1 })
+ *   const first = yield* Meter.metered(Meter.fencingToken(job), job)
+ *   const second = yield* Meter.metered(Meter.fencingToken(job), job)
+ *   return Option.getOrThrow(first) < Option.getOrThrow(second)
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStore.layer))) // => true
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const fencingToken = (meter: AnyMeter): Effect.Effect<Option.Option<number>> =>
+  reading(
+    () => readMeter(meter),
+    (limitersOf, fiber) =>
+      Effect.succeed(Option.fromUndefinedOr(fencingTokenOf(limitersOf().map((limiter) => entryIn(fiber, limiter)))))
+  )
 
 /** Throws if the limiter would get its first limit on waiting. */
 const throwIfPatient = (limiter: SharedLimiter, { maxWaiting, waitTimeout }: CheckedLimits): void => {

@@ -265,6 +265,8 @@ export interface Permit extends Disposal, SyncDisposal {
   readonly correct: (cost: Cost) => void
   /** Tightens a window to what a server reports, as `reconcile` does in the context of a task. */
   readonly reconcile: (report: WindowReport) => void
+  /** The number of the start among those of all processes, as `fencingToken` in the context of a task. */
+  readonly fencingToken: number | undefined
 }
 
 /** The options of a meter's `wrap`. They apply to each call of the function. */
@@ -291,4 +293,6 @@ export type Wrapped<F extends (...args: any) => unknown> =
     : (this: ThisParameterType<F>, ...args: Parameters<F>) => Promise<Awaited<ReturnType<F>>>
 
 /** A task for the `run` of a meter. */
-export type MeterTask<B> = (context: Pick<TaskContext, "signal" | "correct" | "reconcile">) => B | PromiseLike<B>
+export type MeterTask<B> = (
+  context: Pick<TaskContext, "signal" | "correct" | "reconcile" | "fencingToken">
+) => B | PromiseLike<B>

@@ -31,6 +31,13 @@ export interface TaskContext {
    * verb cannot be tightened.
    */
   readonly reconcile: (report: WindowReport) => void
+  /**
+   * With a meter on a store: a number that is higher for each later start of the meter, over all processes. A process that
+   * stood still may go on with a task whose permits another process has by now: pass the token to the resource, and have that
+   * reject a request with a lower token than it has seen. `undefined` if no meter of the task is on a store; of several, the
+   * token is that of the one that was created last.
+   */
+  readonly fencingToken: number | undefined
 }
 
 /** The items of a call: any iterable or async iterable, finite or not. */

@@ -480,7 +480,7 @@ describe("the named types", () => {
       (item: number, context: TaskContext) => string | PromiseLike<string>
     >()
     expectTypeOf<Task<string>>().toEqualTypeOf<(context: TaskContext) => string | PromiseLike<string>>()
-    expectTypeOf<keyof TaskContext>().toEqualTypeOf<"index" | "signal" | "correct" | "reconcile">()
+    expectTypeOf<keyof TaskContext>().toEqualTypeOf<"index" | "signal" | "correct" | "reconcile" | "fencingToken">()
   })
 
   it("show nothing of Effect", () => {

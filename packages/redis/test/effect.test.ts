@@ -1,5 +1,5 @@
 /** Meters of core on the memory store, under virtual time. */
-import { Cause, Effect, Exit, Fiber } from "effect"
+import { Cause, Effect, Exit, Fiber, Option } from "effect"
 import type { Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Meter, MeterStore, runOnEach, StoreError } from "fibermeter"
@@ -53,6 +53,39 @@ const cutOff = (options: StoreOptions) =>
       }
     })
   )
+
+describe("fencing tokens", () => {
+  it("rise with each start over all processes, and are read in a task, by a meter's name, or from a permit", async () => {
+    const tokens = await run({}, () =>
+      Effect.gen(function* () {
+        const [one, other, third] = yield* Effect.all([
+          Meter.distributed("api", { maxAtOnce: 1 }),
+          Meter.distributed("api", { maxAtOnce: 1 }),
+          Meter.distributed("third", { maxPerSecond: 1_000 })
+        ])
+        const local = Meter.makeUnsafe({ maxAtOnce: 1 })
+        const read = Effect.all([Meter.fencingToken(one), Meter.fencingToken(local), Meter.fencingToken(third)])
+        const outside = yield* read
+        const first = yield* Meter.metered(read, Meter.all(one, local))
+        const nested = yield* Meter.metered(Meter.metered(read, third), one)
+        const permit = yield* Effect.scoped(Meter.acquire(other))
+        const verb: Array<unknown> = []
+        yield* runOnEach([1, 2], () => Effect.map(Meter.fencingToken(other), (token) => verb.push(token)), {
+          meter: other
+        })
+        const without = yield* Effect.scoped(Meter.acquire(local))
+        return { outside, first, nested, permit: permit.fencingToken, verb, without: without.fencingToken }
+      })
+    )
+    const some = (value: unknown) => Option.getOrThrow(value as Option.Option<number>)
+    expect(tokens.outside).toEqual([Option.none(), Option.none(), Option.none()])
+    expect(tokens.first.slice(1)).toEqual([Option.none(), Option.none()])
+    expect(Option.isSome(tokens.nested[2]!)).toBe(true)
+    const risen = [some(tokens.first[0]), some(tokens.nested[0]), tokens.permit!, ...tokens.verb.map(some)]
+    expect(risen).toEqual(Array.from(risen, (_, index) => risen[0]! + index))
+    expect(tokens.without).toBeUndefined()
+  })
+})
 
 describe("a lease that is over", () => {
   it("interrupts the tasks that run, and their calls fail with what the store says", async () => {

@@ -249,6 +249,76 @@ describe("under a meter on a store", () => {
     expect(log).toEqual(["attempt 0", "attempt 20", "attempt 40"])
   })
 
+  it("each start has a fencing token, which rises over all processes", async () => {
+    const { meters, store } = scene({ maxAtOnce: 2, maxPerSecond: 1_000 }, 2)
+    const tokens: Array<number | undefined> = []
+    const read = ({ fencingToken }: { readonly fencingToken: number | undefined }): number => tokens.push(fencingToken)
+    for (const meter of meters) {
+      const run = meter.run(read)
+      await pass(10)
+      await run
+    }
+    const verb = runOnEach([1, 2], (_, context) => read(context), { meter: meters[0] })
+    await pass(50)
+    await verb
+    const acquired = meters[1]!.acquire()
+    await pass(10)
+    const permit = await acquired
+    read(permit)
+    permit.release()
+    let attempts = 0
+    const retried = meters[0].run(
+      (context) => {
+        read(context)
+        if (++attempts < 2) throw new Error("again")
+      },
+      { retry: { times: 1, delay: 1 } }
+    )
+    await pass(50)
+    await retried
+    // Slots that go unused have tokens, too.
+    expect(tokens).toEqual(Array.from(new Set(tokens as Array<number>)).toSorted((a, b) => a - b))
+    expect(tokens).toHaveLength(7)
+    const local = createMeter({ maxAtOnce: 1, windows: { w: { limit: 5, per: 1_000 } } })
+    const unstored = await local.acquire()
+    read(unstored)
+    unstored.release()
+    await local.run(read)
+    await runAll([1], (_, context) => read(context))
+    expect(tokens.slice(7)).toEqual([undefined, undefined, undefined])
+    // Of several meters on stores, that of the one that was created last.
+    const later = createMeter({ store, name: "later", maxAtOnce: 1 })
+    const [both, before] = [combineMeters(later, meters[0]), tokens.length]
+    const run = both.run(read)
+    await pass(300)
+    await run
+    expect(tokens[before]).toBeGreaterThan(0)
+    const inFirst = meters[0].run(read)
+    await pass(100)
+    await inFirst
+    const apart = tokens.at(-1)! - tokens[6]!
+    expect(apart).toBeGreaterThan(0)
+    expect(Math.abs(tokens[before]! - tokens[6]!)).toBeGreaterThan(apart)
+  })
+
+  it("a task whose process has lost its lease has a lower token than the next holder of its permit", async () => {
+    const { meters, trouble } = scene({ maxAtOnce: 1 }, 2, { lease: 1_000, leaseLost: "continue" })
+    const tokens: Array<number> = []
+    const hold = (ms: number) => async (context: { readonly fencingToken: number | undefined }) => {
+      await new Promise((resolve) => setTimeout(resolve, ms))
+      tokens.push(context.fencingToken!)
+    }
+    const stale = meters[0].run(hold(3_000))
+    await pass(1)
+    const next = meters[1]!.run(hold(1))
+    // The other process is not cut off.
+    trouble.isSilentFor = (session) => session !== "s2"
+    await pass(5_000)
+    await Promise.all([stale, next])
+    expect(tokens).toHaveLength(2)
+    expect(tokens[1]).toBeLessThan(tokens[0]!)
+  })
+
   it("wrapped functions, priorities, lanes and limits on waiting work within a process", async () => {
     const { create, log, task } = scene({ maxAtOnce: 1 })
     const meter = create({ maxWaiting: 2 })

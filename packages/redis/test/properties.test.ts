@@ -56,6 +56,14 @@ const simulate = (seed: number, setting: Setting, shorter = 0): World => {
   if (limits.permits > 0) expect(mostAtOnce(world.uses), `${where}: permits`).toBeLessThanOrEqual(limits.permits)
   const tokens = new Set(world.starts.map(({ token }) => token))
   expect(tokens.size, `${where}: tokens`).toBe(world.starts.length)
+  // A task that starts later than another by more than the slack and a horizon has the higher token.
+  const inOrder = world.starts.toSorted((one, other) => one.at - other.at)
+  let passed = 0
+  let highest = 0
+  for (const { at, token } of inOrder) {
+    while (inOrder[passed]!.at < at - 300_000) highest = Math.max(highest, inOrder[passed++]!.token)
+    expect(token, `${where}: tokens rise`).toBeGreaterThan(highest)
+  }
   // No waiter is lost, and none starts twice.
   expect(world.starts.length + world.dropped, `${where}: starts`).toBe(world.asked)
   return world

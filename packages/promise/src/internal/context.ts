@@ -34,6 +34,10 @@ export class Context implements TaskContext {
     }
   }
 
+  get fencingToken(): number | undefined {
+    return admission.fencingTokenOf(this.reservation?.entries ?? [])
+  }
+
   get reconcile(): (report: WindowReport) => void {
     const { reservation } = this
     return (report) => {

@@ -70,6 +70,10 @@ class HeldPermit implements Permit {
     return this.context.reconcile
   }
 
+  get fencingToken(): number | undefined {
+    return this.context.fencingToken
+  }
+
   [Symbol.dispose](): void {
     this.release()
   }

@@ -89,6 +89,7 @@ interface Taken {
   readonly generation: number
   /** As granted, and as corrected. */
   readonly costs: Array<number>
+  readonly fencingToken: number
 }
 
 interface InFlight {
@@ -206,14 +207,16 @@ export class Session implements ExternalLimit {
   take(wish: Wish): Taken {
     const held = this.fitting(wish)!
     const { grant, shape } = held
-    const slot = slotAt(grant, held.next++)
+    const slot = slotAt(grant, held.next)
+    const fencingToken = grant.id + held.next
+    held.next++
     held.starting++
     if (grant.weight > 0) {
       const weight = this.weightOf(wish)
       this.running += weight
       if (grant.weight > weight) this.giveBack(grant.weight - weight)
     }
-    const taken: Taken = { held, slot, generation: this.generation, costs: [...shape.costs] }
+    const taken: Taken = { held, slot, generation: this.generation, costs: [...shape.costs], fencingToken }
     const costs = this.costsOf(wish.cost)
     if (costs.some((cost, index) => cost !== shape.costs[index])) this.correctTo(taken, costs)
     return taken

@@ -10,6 +10,8 @@ export interface Trouble {
   isCut: boolean
   /** Messages and answers get lost, and the client does not notice. */
   isSilent: boolean
+  /** The same for the messages of some sessions. */
+  isSilentFor: (session: string) => boolean
   /** What the store has is as it was, or nothing. */
   lose: () => void
   readonly messages: Array<Message>
@@ -22,6 +24,7 @@ export const troubledStore = (options: StoreOptions): readonly [store: SharedSto
   const trouble: Trouble = {
     isCut: false,
     isSilent: false,
+    isSilentFor: () => false,
     lose: () => (inner = memoryStore()),
     messages: []
   }
@@ -30,7 +33,7 @@ export const troubledStore = (options: StoreOptions): readonly [store: SharedSto
     exchange: (name: string, message: Message, now?: number) => {
       trouble.messages.push(message)
       if (trouble.isCut) return Promise.reject(new Error("no connection"))
-      if (trouble.isSilent) return new Promise<never>(() => {})
+      if (trouble.isSilent || trouble.isSilentFor(message.session)) return new Promise<never>(() => {})
       return inner.exchange(name, message, now)
     },
     onWake: (name: string, session: string, listener: () => void) => inner.onWake(name, session, listener)

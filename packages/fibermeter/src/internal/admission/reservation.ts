@@ -17,11 +17,20 @@ export interface Reservable {
   readonly reconciler?: (reservation: Reservation, report: unknown) => void
 }
 
+/** An entry of a limit that numbers the starts of all processes: a later holder of the same permits has a higher number. */
+export interface Fenced {
+  readonly fencingToken: number
+}
+
 export interface Reservation {
   readonly limiters: ReadonlyArray<Reservable>
   /** What `take` of each limiter returned. */
   readonly entries: ReadonlyArray<unknown>
 }
+
+/** The fencing token of the first entry that has one. */
+export const fencingTokenOf = (entries: Reservation["entries"]): number | undefined =>
+  (entries as ReadonlyArray<Partial<Fenced> | undefined>).find((entry) => entry?.fencingToken)?.fencingToken
 
 /** Corrects what a task has taken. All limiters are corrected before their waiters are checked. */
 export const correct = ({ entries, limiters }: Reservation, cost: Cost): void => {

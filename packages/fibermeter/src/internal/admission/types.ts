@@ -177,7 +177,10 @@ export interface ExternalLimit {
    * before each decision, so it is where a limit learns that something is wanted, and asks for grants.
    */
   opensIn(wish: Wish): number
-  /** Takes a grant, in the step in which `opensIn` found the limit open. What it returns is passed to the next two. */
+  /**
+   * Takes a grant, in the step in which `opensIn` found the limit open. What it returns is passed to the next two. If it has a
+   * `fencingToken`, tasks can read that.
+   */
   take(wish: Wish): unknown
   /** The task has been called. A call that ends between its admission and its start never says so. */
   started(grant: unknown): void

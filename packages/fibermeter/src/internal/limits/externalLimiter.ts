@@ -75,6 +75,11 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       return true
     }
 
+    /** Each task can read its fencing token. */
+    override get isWeighed(): boolean {
+      return true
+    }
+
     protected override canOpen(): boolean {
       return true
     }
