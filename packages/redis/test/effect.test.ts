@@ -80,7 +80,7 @@ describe("fencing tokens", () => {
     const some = (value: unknown) => Option.getOrThrow(value as Option.Option<number>)
     expect(tokens.outside).toEqual([Option.none(), Option.none(), Option.none()])
     expect(tokens.first.slice(1)).toEqual([Option.none(), Option.none()])
-    expect(Option.isSome(tokens.nested[2]!)).toBe(true)
+    expect(Option.isSome(tokens.nested[2])).toBe(true)
     const risen = [some(tokens.first[0]), some(tokens.nested[0]), tokens.permit!, ...tokens.verb.map(some)]
     expect(risen).toEqual(Array.from(risen, (_, index) => risen[0]! + index))
     expect(tokens.without).toBeUndefined()
