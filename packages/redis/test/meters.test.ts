@@ -600,12 +600,13 @@ describe("what does not fit", () => {
   })
 
   it.each([
-    [{ leese: 1 }, new TypeError("there is no option leese. Known: lease, outage, leaseLost, onEvent")],
+    [{ leese: 1 }, new TypeError("there is no option leese. Known: lease, outage, leaseLost, lostState, onEvent")],
     [{ lease: "1" }, new TypeError("lease must be a number of milliseconds, but is string")],
     [{ lease: 199 }, new RangeError("lease must be from 200 milliseconds to a day, but is 199")],
     [{ lease: NaN }, new RangeError("lease must be from 200 milliseconds to a day, but is NaN")],
     [{ outage: "panic" }, new TypeError('outage must be "wait" or "fail", but is "panic"')],
     [{ leaseLost: 1 }, new TypeError('leaseLost must be "interrupt" or "continue", but is 1')],
+    [{ lostState: "panic" }, new TypeError('lostState must be "wait" or "startAfresh", but is "panic"')],
     [{ onEvent: 1 }, new TypeError("onEvent must be a function, but is number")]
   ])("options of stores: %j", (options, error) => {
     expect(() => memoryStore(options as never)).toThrow(error)
@@ -756,6 +757,36 @@ describe("lost state", () => {
     // What was granted before may still start; all else is later than a window.
     const gap = starts.findIndex((at, i) => i > 0 && at - starts[i - 1]! > 1_000)
     expect(gap).toBeGreaterThanOrEqual(before)
+  })
+
+  it("or the windows begin anew (lostState: startAfresh)", async () => {
+    const windows = { day: { limit: 2, per: 86_400_000 } }
+    const { events, log, meters, task, trouble } = scene({ windows }, 2, { lostState: "startAfresh" })
+    const all = Promise.all(Array.from({ length: 6 }, (_, i) => meters[i % 2]!.run(task(`${i}`))))
+    await pass(10)
+    expect(log).toHaveLength(2)
+    trouble.lose()
+    await pass(5_000)
+    expect(log).toHaveLength(4)
+    expect(events).toEqual(Array(2).fill({ type: "stateLost", meter: "api", quarantine: 0 }))
+    trouble.lose()
+    await pass(5_000)
+    await all
+    expect(log).toHaveLength(6)
+  })
+
+  it("with maxAtOnce, waits for one lease in any case, so that no permit is used twice", async () => {
+    const limits = { maxAtOnce: 1, windows: { day: { limit: 9, per: 86_400_000 } } }
+    const { events, log, meters, task, trouble } = scene(limits, 2, { lostState: "startAfresh", lease: 1_000 })
+    const first = meters[0].run(task("a", 3_000))
+    await pass(1)
+    const second = meters[1]!.run(task("b"))
+    await pass(1)
+    trouble.lose()
+    await pass(5_000)
+    await Promise.all([first, second])
+    expect(log).toEqual(["a 0", expect.stringMatching(/^b 3/)])
+    expect(events).toContainEqual({ type: "stateLost", meter: "api", quarantine: 1_000 })
   })
 
   it("that nobody can remember any more is none", async () => {

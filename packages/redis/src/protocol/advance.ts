@@ -105,6 +105,12 @@ const isAlike = (one: string, other: string): boolean => {
   return shape(one) === shape(other)
 }
 
+/** How long nothing is granted once lost state has been noticed. Permits are held until the sessions have come, or their leases end. */
+const quarantineOf = ({ lease, permits, quarantine }: Terms, { afresh }: Message): number => {
+  if (afresh !== true) return quarantine
+  return permits > 0 ? lease : 0
+}
+
 /** A state without sessions. It is in quarantine, unless the session knows of none before it. */
 const create = (message: Message, time: number, lost: State | undefined): State => {
   const now = lost === undefined ? time : Math.max(time, lost.now)
@@ -112,7 +118,7 @@ const create = (message: Message, time: number, lost: State | undefined): State 
   const terms = termsOf(limits)
   const known = lost === undefined ? 0 : Math.max(lost.generation, lost.arrival, lost.token)
   const generation = Math.max(now, message.generation + 1, known + 1)
-  const quarantine = message.generation === 0 ? 0 : now + terms.quarantine
+  const quarantine = message.generation === 0 ? 0 : now + quarantineOf(terms, message)
   return makeState(generation, now, quarantine, message.limits, limits, terms)
 }
 
@@ -145,7 +151,7 @@ class Step {
     this.checkDeadlines()
     if (message.generation !== 0 && message.generation < state.generation && state.quarantine === 0) {
       // The state began with a session that could not know of the one before it.
-      state.quarantine = now + this.terms.quarantine
+      state.quarantine = now + quarantineOf(this.terms, message)
       this.recall()
     }
     if (message.resize !== "" && message.resize !== state.limits) this.resize(message.resize)

@@ -61,6 +61,8 @@ export interface Message {
   readonly leave: boolean
   /** New limits for all sessions, or empty. */
   readonly resize: string
+  /** If this message shows that state was lost, the windows begin anew; only leases are waited for. Default: `false`. */
+  readonly afresh?: boolean
   readonly reports: ReadonlyArray<Report>
   readonly corrections: ReadonlyArray<Correction>
   readonly withdrawn: ReadonlyArray<{ readonly batch: number; readonly count: number }>
@@ -143,7 +145,8 @@ export const encodeMessage = (message: Message): string =>
     message.reports.map(({ grant, late, unused }) => [grant, late, unused]),
     message.corrections.map(({ log, entry, by }) => [log, entry, by]),
     message.withdrawn.map(({ batch, count }) => [batch, count]),
-    message.demand.map(({ batch, count, weight, arrival, costs }) => [batch, count, weight, arrival, costs])
+    message.demand.map(({ batch, count, weight, arrival, costs }) => [batch, count, weight, arrival, costs]),
+    message.afresh === true ? 1 : 0
   ])
 
 type EncodedGrant = [number, number, number, number, number, number, number, Array<number>]

@@ -456,6 +456,7 @@ export class Session implements ExternalLimit {
       pause: pausing === undefined ? -1 : pausing.until < 0 ? 0 : Math.max(1, Math.ceil(pausing.until - now)),
       leave,
       resize: this.resizing,
+      afresh: this.options.lostState === "startAfresh",
       reports: isFirst ? [] : reports,
       corrections: isFirst ? [] : corrections,
       withdrawn,
@@ -586,8 +587,9 @@ export class Session implements ExternalLimit {
       return
     }
     const isNew = answer.generation !== this.generation
-    if (answer.quarantine > answer.now && isNew) {
-      this.tell({ type: "stateLost", meter: this.name, quarantine: (answer.quarantine - answer.now) / 1_000 })
+    const quarantine = Math.max(0, answer.quarantine - answer.now)
+    if (isNew && (quarantine > 0 || message.generation !== 0)) {
+      this.tell({ type: "stateLost", meter: this.name, quarantine: quarantine / 1_000 })
     }
     if (isNew) this.corrections = []
     this.generation = answer.generation

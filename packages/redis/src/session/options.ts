@@ -37,6 +37,12 @@ export interface StoreOptions {
    * `"continue"` lets them run, beside those that others may start with their permits.
    */
   readonly leaseLost?: "interrupt" | "continue" | undefined
+  /**
+   * What happens when the store has lost its state: `"wait"` (the default) starts nothing until all that may have started before
+   * has left the longest window. `"startAfresh"` begins the rate and the windows anew, so that each may hold up to twice its limit
+   * once; with `maxAtOnce`, which remains exact, it waits for one lease. All processes should have the same.
+   */
+  readonly lostState?: "wait" | "startAfresh" | undefined
   /** Called for each event. What it throws is reported as an unhandled rejection. */
   readonly onEvent?: ((event: StoreEvent) => void) | undefined
 }
@@ -45,6 +51,7 @@ export interface Options {
   readonly lease: number
   readonly outage: "wait" | "fail"
   readonly leaseLost: "interrupt" | "continue"
+  readonly lostState: "wait" | "startAfresh"
   readonly onEvent: (event: StoreEvent) => void
 }
 
@@ -56,10 +63,10 @@ const choice = <A extends string, B extends string>(name: string, value: unknown
 
 /** A copy of the options with their defaults. Throws if something is wrong with them. */
 export const readOptions = (options: StoreOptions): Options => {
-  const known = ["lease", "outage", "leaseLost", "onEvent"]
+  const known = ["lease", "outage", "leaseLost", "lostState", "onEvent"]
   const unknown = Object.keys(options).find((name) => !known.includes(name))
   if (unknown !== undefined) throw new TypeError(`there is no option ${unknown}. Known: ${known.join(", ")}`)
-  const { lease = 5_000, leaseLost = "interrupt", onEvent = () => {}, outage = "wait" } = options
+  const { lease = 5_000, leaseLost = "interrupt", lostState = "wait", onEvent = () => {}, outage = "wait" } = options
   if (typeof lease !== "number") throw new TypeError(`lease must be a number of milliseconds, but is ${typeof lease}`)
   if (!(lease >= 200 && lease <= 86_400_000)) {
     throw new RangeError(`lease must be from 200 milliseconds to a day, but is ${lease}`)
@@ -69,6 +76,7 @@ export const readOptions = (options: StoreOptions): Options => {
     lease,
     outage: choice("outage", outage, ["wait", "fail"]),
     leaseLost: choice("leaseLost", leaseLost, ["interrupt", "continue"]),
+    lostState: choice("lostState", lostState, ["wait", "startAfresh"]),
     onEvent: (event) => {
       // What it throws must not interrupt a session between two of its steps.
       void Promise.resolve().then(() => onEvent(event))

@@ -122,6 +122,12 @@ if session and seq <= session[SEQ] then
   return session[ANSWER]
 end
 
+local afresh = m[19] == 1
+local function quarantineOf(t)
+  if not afresh then return t.quarantine end
+  return t.permits > 0 and t.lease or 0
+end
+
 -- lost state ----------------------------------------------------------------------------------------------------------
 
 local function create(lost)
@@ -136,7 +142,7 @@ local function create(lost)
   sessions = {}
   session = nil
   return {
-    generation = g, tick = 0, now = now, quarantine = generation == 0 and 0 or now + t.quarantine, paused = 0,
+    generation = g, tick = 0, now = now, quarantine = generation == 0 and 0 or now + quarantineOf(t), paused = 0,
     revision = 1, original = configured, limits = limits, arrival = g, token = g, inUse = 0, live = 0, mode = IDLE,
     last = 0, base = now, steps = 1 - t.burst, logs = logs, queue = {}, deadlines = {}
   }
@@ -612,7 +618,7 @@ standStill()
 for log = 1, #s.logs do expire(log, terms.windows[log].per) end
 checkDeadlines()
 if generation ~= 0 and generation < s.generation and s.quarantine == 0 then
-  s.quarantine = now + terms.quarantine
+  s.quarantine = now + quarantineOf(terms)
   recall()
 end
 if resizeTo ~= '' and resizeTo ~= s.limits then

@@ -184,6 +184,7 @@ export class Chatter {
       pause: !this.calm && random.chance(0.003) ? random.pick([0, 20_000, 300_000]) : -1,
       leave: !this.calm && random.chance(0.003),
       resize: random.chance(0.003) ? random.pick([...this.variants, '[1,2,3,4,[["other",1,2]]]']) : "",
+      afresh: random.chance(0.2),
       reports,
       corrections,
       withdrawn,
