@@ -86,7 +86,14 @@ const tests: ReadonlyArray<Check> = [
     ["types", "docs", "examples", "scripts", "site"],
     [],
     {},
-    hasPostgres ? "" : "without the one that fills PostgreSQL, which has to be installed: apt-get install postgresql"
+    [
+      hasPostgres ? "" : "without the one that fills PostgreSQL, which has to be installed: apt-get install postgresql",
+      hasRedis
+        ? ""
+        : "without those of the demo's four processes, which need redis-server: apt-get install redis-server"
+    ]
+      .filter((remark) => remark !== "")
+      .join("; ")
   )
 ]
 

@@ -1,15 +1,20 @@
-import { execFile, fork } from "node:child_process"
+import { execFile, fork, spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { connect } from "node:net"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { delimiter, join } from "node:path"
+import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { afterAll, describe, expect, it, vi } from "vitest"
+import { startClients } from "./processes.ts"
+import { startRedis } from "./redisServer.ts"
 import type { Seen, Stats } from "./server.ts"
 import { alignTable, showProgress } from "./terminal.ts"
 import { drawTimeline } from "./timeline.ts"
 
 const ways = ["facade amap", "facade runAll", "core amap"]
+const hasRedis = (process.env["PATH"] ?? "").split(delimiter).some((each) => existsSync(join(each, "redis-server")))
 const folder = mkdtempSync(join(tmpdir(), "fibermeter-demo-"))
 afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -17,16 +22,39 @@ interface Ended {
   readonly code: unknown
   readonly stdout: string
   readonly stderr: string
+  /** The folder for its temporary files. */
+  readonly temporary: string
 }
 
 const main = fileURLToPath(new URL("main.ts", import.meta.url))
-/** Runs the demo as a user does, in its own folder. */
-const runDemo = (...flags: ReadonlyArray<string>) =>
+const places = (hasPath: boolean) => {
+  const cwd = mkdtempSync(join(folder, "run-"))
+  const temporary = mkdtempSync(join(folder, "temporary-"))
+  return { cwd, temporary, env: { ...process.env, TMPDIR: temporary, ...(hasPath ? {} : { PATH: temporary }) } }
+}
+const run = (hasPath: boolean, flags: ReadonlyArray<string>) =>
   new Promise<Ended>((done) => {
-    execFile(process.execPath, [main, ...flags], { cwd: mkdtempSync(join(folder, "run-")) }, (error, stdout, stderr) =>
-      done({ code: error === null ? 0 : error.code, stdout, stderr })
+    const { cwd, env, temporary } = places(hasPath)
+    execFile(process.execPath, [main, ...flags], { cwd, env }, (error, stdout, stderr) =>
+      done({ code: error === null ? 0 : error.code, stdout, stderr, temporary })
     )
   })
+/** Runs the demo in its own folder, on a machine without Redis. */
+const runDemo = (...flags: ReadonlyArray<string>) => run(false, flags)
+/** Runs the demo as a user does, in its own folder. */
+const runWithRedis = (...flags: ReadonlyArray<string>) => run(true, flags)
+
+const redisPort = (stdout: string) => Number(/A redis-server runs at 127\.0\.0\.1:(\d+)\./.exec(stdout)?.[1])
+/** How a connection to this port ends. */
+const connection = async (port: number) => {
+  const socket = connect(port, "127.0.0.1")
+  const fate = await once(socket, "connect").then(
+    () => "accepted",
+    (error: NodeJS.ErrnoException) => error.code
+  )
+  socket.destroy()
+  return fate
+}
 
 const picturePath = (stdout: string) => /Timeline of the run: (.+)/.exec(stdout)?.[1] ?? "none"
 
@@ -66,6 +94,7 @@ const cardsOf = (svg: string) => svg.split("<g ").slice(1)
 
 const seen = (from: number, to: number, outcome: Seen["outcome"] = "answered"): Seen => ({
   path: "/documents/1",
+  client: "",
   status: 200,
   latency: to - from,
   from,
@@ -79,6 +108,8 @@ describe.concurrent("the demo", { timeout: 60_000 }, () => {
     const { code, stdout, stderr } = await runDemo("--documents", "60", "--max-per-second", "30")
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
     expect(stdout).toContain("All limits were kept.")
+    expect(stdout).toMatch(/^Left out: there is no redis-server in the PATH\.$/m)
+    expect(figuresOf(stdout, "4 processes")).toBe(undefined)
 
     expect(figuresOf(stdout, "limit")).toEqual([10, 50, 0, 60])
     for (const way of ways) {
@@ -175,6 +206,116 @@ describe.concurrent("the demo", { timeout: 60_000 }, () => {
   })
 })
 
+// The processes load the library from source, so they are run after the other runs and not beside them.
+describe(
+  `four processes${hasRedis ? "" : " (left out: there is no redis-server in the PATH)"}`,
+  { timeout: 60_000 },
+  () => {
+    it("have a redis-server in CI", () => {
+      expect(hasRedis || process.env["CI"] === undefined).toBe(true)
+    })
+
+    it.runIf(hasRedis)("share the limits, and the others fetch the documents of the one that is killed", async () => {
+      const { code, stdout, stderr, temporary } = await runWithRedis("--documents", "60", "--max-per-second", "30")
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
+      expect(stdout).toContain("All limits were kept.")
+      const [atOnce = Infinity, inAnySecond = Infinity, ...rest] = figuresOf(stdout, "4 processes") ?? []
+      expect(atOnce).toBeGreaterThan(1)
+      expect(atOnce).toBeLessThanOrEqual(10)
+      // As in one process: only the ten running requests can arrive bunched.
+      expect(inAnySecond).toBeLessThanOrEqual(30 + 10)
+      expect(rest).toEqual([0, 60])
+
+      const fetched = Array.from(stdout.matchAll(/^process \d {2}(\d+) documents/gm), ([, count]) => Number(count))
+      expect(fetched).toHaveLength(4)
+      expect(fetched.reduce((sum, count) => sum + count, 0)).toBe(60)
+      expect(stdout).toMatch(/^process \d {2}\d+ documents: killed after \d\.\d\d s, while \d+ of its requests were/m)
+      expect(stdout).toMatch(/^The others fetched the [1-9]\d* documents that it had not\.$/m)
+
+      const [, , , card = "", ...races] = cardsOf(readFileSync(picturePath(stdout), "utf8"))
+      expect(races).toHaveLength(1)
+      const colours = Array.from(card.matchAll(/class="task \w+"[^>]* fill="(#\w+)"/g), ([, colour]) => colour)
+      expect(new Set(colours).size).toBe(4)
+      expect(card).toMatch(/process \d is killed/)
+      expect(card).not.toMatch(/NaN|undefined|Infinity/)
+
+      // Neither the server nor its folder is left.
+      expect(await connection(redisPort(stdout))).toBe("ECONNREFUSED")
+      expect(readdirSync(temporary)).toEqual([])
+    })
+
+    it.runIf(hasRedis)("stop at the first request that is refused", async () => {
+      const { code, stdout, stderr } = await runWithRedis(
+        "--max-at-once",
+        "40",
+        "--max-per-second",
+        "1000",
+        "--documents",
+        "80"
+      )
+      expect(code).toBe(1)
+      expect(stderr).toMatch(/^4 processes: stopped by \/archive\/\d+: 429 Too Many Requests$/m)
+      expect(stderr).toMatch(/^4 processes: [1-4]\d at once, 10 allowed$/m)
+      expect(await connection(redisPort(stdout))).toBe("ECONNREFUSED")
+    })
+
+    it.runIf(hasRedis)("and their redis-server end with the demo if that is interrupted", async () => {
+      const { cwd, env, temporary } = places(true)
+      const demo = spawn(process.execPath, [main, "--documents", "10"], {
+        cwd,
+        env,
+        stdio: ["ignore", "pipe", "inherit"]
+      })
+      const ended = once(demo, "close")
+      let port = NaN
+      for await (const line of createInterface(demo.stdout)) {
+        if (!line.startsWith("A redis-server runs")) continue
+        port = redisPort(line)
+        expect(await connection(port)).toBe("accepted")
+        demo.kill("SIGINT")
+      }
+      expect(await ended).toEqual([130, null])
+      expect(await connection(port)).toBe("ECONNREFUSED")
+      expect(readdirSync(temporary)).toEqual([])
+    })
+
+    it.runIf(hasRedis)("use the permits of a killed process once its lease has ended, and not before", async () => {
+      const server = fork(new URL("server.ts", import.meta.url), { execArgv: [] })
+      try {
+        const [port] = await once(server, "message")
+        const api = `http://127.0.0.1:${port}`
+        await using redis = await startRedis()
+        const [lease, maxAtOnce] = [1500, 8]
+        const limits = { maxAtOnce, maxPerSecond: 45 }
+        await using clients = await startClients(["a", "b", "c"], { api, redisPort: redis.port, limits, lease })
+        await fetch(`${api}/stats`, { method: "DELETE" })
+        const ids = Array.from({ length: 150 }, (_, index) => index + 1)
+        const progress = { watch: <A>(task: () => Promise<A>) => task(), [Symbol.dispose]: () => {} }
+        const { fetched, killed } = await clients.fetchAll(ids, progress, 30_000)
+        const { peakAtOnce, requests } = (await (await fetch(`${api}/stats`)).json()) as Stats
+        expect(fetched).toBe(150)
+        expect(peakAtOnce).toBe(maxAtOnce)
+
+        // By the server's clock: its connections were closed when it was killed.
+        const held = requests.filter(({ outcome }) => outcome === "cancelled")
+        expect(held.length).toBeGreaterThan(0)
+        expect(held.every(({ client }) => client === killed.name)).toBe(true)
+        const killedAt = Math.max(...held.map(({ to }) => to))
+        const others = requests.filter(({ client }) => client !== killed.name)
+        const runningAt = (time: number) => others.filter(({ from, to }) => from <= time && time < to).length
+        const startsAfter = others.map(({ from }) => from).filter((from) => from > killedAt)
+        // A lease is renewed before half of it has passed.
+        const whileHeld = startsAfter.filter((from) => from < killedAt + lease / 2)
+        expect(whileHeld.length).toBeGreaterThan(0)
+        expect(Math.max(...whileHeld.map(runningAt))).toBeLessThanOrEqual(maxAtOnce - held.length)
+        expect(Math.max(...startsAfter.map(runningAt))).toBe(maxAtOnce)
+      } finally {
+        server.kill()
+      }
+    })
+  }
+)
+
 describe.concurrent("the server", { timeout: 60_000 }, () => {
   const start = async () => {
     const server = fork(new URL("server.ts", import.meta.url), { execArgv: [] })
@@ -256,6 +397,22 @@ describe("the timeline", () => {
 
   it("reuses the lane of a request that has ended", () => {
     expect(new Set(yOf(draw([seen(0, 100), seen(100, 200), seen(200, 300)]))).size).toBe(1)
+  })
+
+  it("draws the requests of each process in its colour, and the sum of their running requests", () => {
+    const requests = ["a", "b", "a"].map((client, index) => ({ ...seen(100 * index, 400), client }))
+    const run = { title: "run", note: "", requests, processes: ["a", "b"], marks: [{ at: 200, label: "now" }] }
+    const svg = drawTimeline({ runs: [run, { ...run, marks: [{ at: 900, label: "late" }] }], race, allowed, limits })
+    const [first, second, third] = tasksIn(svg).map(({ attributes }) => attributes["fill"])
+    expect(first).toBe(third)
+    expect(first).not.toBe(second)
+    // The highest point of the topmost area is at three of ten running requests.
+    const shares = Array.from((cardsOf(svg)[0] ?? "").matchAll(/class="share" d="([^"]+)"/g), ([, path]) => path ?? "")
+    expect(shares).toHaveLength(4)
+    const heights = Array.from((shares[1] ?? "").matchAll(/V([\d.]+)/g), ([, y]) => Number(y))
+    expect(Math.max(...heights) - Math.min(...heights)).toBeCloseTo((66 * 3) / 10)
+    expect(svg).toContain(">now<")
+    expect(svg, "after the end of the axis").not.toContain(">late<")
   })
 
   it("is well-formed without requests", () => {

@@ -1,14 +1,16 @@
 /**
- * Fetches 200 documents from a rate-limited API in three ways and races its mirrors. The server then reports whether its
- * limits were kept. To exceed them, use `--max-at-once 20` or `--max-per-second 90`.
+ * Fetches 200 documents from a rate-limited API in three ways and in four processes, and races its mirrors. The server
+ * then reports whether its limits were kept. To exceed them, use `--max-at-once 20` or `--max-per-second 90`.
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { resolve } from "node:path"
 import { parseArgs, styleText } from "node:util"
+import { startClients, type Outcome } from "./processes.ts"
+import { startRedis, type RedisServer } from "./redisServer.ts"
 import type { Seen, Stats } from "./server.ts"
-import { alignTable, seconds, showProgress } from "./terminal.ts"
+import { alignTable, seconds, showProgress, type Progress } from "./terminal.ts"
 import { drawTimeline, type Run } from "./timeline.ts"
 import { race, ways, type Limits } from "./ways.ts"
 
@@ -73,16 +75,14 @@ const ids = Array.from({ length: count }, (_, index) => index + 1)
 const runs: Array<Run> = []
 const rows: Array<Array<string | number>> = []
 
-for (const [title, fetchAll] of Object.entries(ways)) {
+/** Fetches the documents, and compares what the server counted with its limits. */
+const measure = async (title: string, fetchAll: (progress: Progress) => Promise<number>): Promise<Run> => {
   await resetStats()
   const begun = performance.now()
   let fetched = 0
   try {
     using progress = showProgress(title, count)
-    const getReport = (id: number, signal: AbortSignal) =>
-      progress.watch(() => getJson<{ id: number }>(`/documents/${id}`, { signal }))
-    const reports = await fetchAll(ids, getReport, limits)
-    fetched = new Set(reports.map(({ id }) => id)).size
+    fetched = await fetchAll(progress)
     if (fetched !== count) problems.push(`${title}: ${fetched} of ${count} documents arrived`)
   } catch (error) {
     problems.push(`${title}: stopped by ${error instanceof Error ? error.message : error}`)
@@ -91,14 +91,82 @@ for (const [title, fetchAll] of Object.entries(ways)) {
 
   const { peakAtOnce, mostInAnySecond, requests } = await readStats()
   const refused = requests.filter(({ outcome }) => outcome === "refused").length
-  const ideal = fetched === count ? seconds(idealTime(requests)) : "-"
+  const answered = requests.filter(({ outcome }) => outcome === "answered")
+  const ideal = fetched === count ? seconds(idealTime(answered)) : "-"
   const { atOnce, perSecond } = allowed
   if (peakAtOnce > atOnce) problems.push(`${title}: ${peakAtOnce} at once, ${atOnce} allowed`)
   if (mostInAnySecond > perSecond) problems.push(`${title}: ${mostInAnySecond} in a second, ${perSecond} allowed`)
   if (refused > 0) problems.push(`${title}: ${refused} refused with 429`)
   rows.push([title, peakAtOnce, mostInAnySecond, refused, fetched, taken, ideal])
   const note = fetched === count ? `${count} documents in ${taken}, ideal ${ideal}` : `stopped after ${taken}`
-  runs.push({ title, note, requests })
+  return { title, note, requests }
+}
+
+for (const [title, fetchAll] of Object.entries(ways)) {
+  const run = await measure(title, async (progress) => {
+    const getReport = (id: number, signal: AbortSignal) =>
+      progress.watch(() => getJson<{ id: number }>(`/documents/${id}`, { signal }))
+    const reports = await fetchAll(ids, getReport, limits)
+    return new Set(reports.map(({ id }) => id)).size
+  })
+  runs.push(run)
+}
+
+// The same limits for four processes. One of them is killed, and the others fetch its documents.
+heading(`${count} documents in four processes that share one meter on Redis`)
+const processes = ["process 1", "process 2", "process 3", "process 4"]
+const lease = 1500
+
+/** How many of the requests were running, on average over this time. */
+const averageRunning = (requests: ReadonlyArray<Seen>, start: number, end: number): string => {
+  const durations = requests.map(({ from, to }) => Math.max(0, Math.min(to, end) - Math.max(from, start)))
+  return (durations.reduce((sum, duration) => sum + duration, 0) / (end - start)).toFixed(1)
+}
+
+const fetchInProcesses = async (redis: RedisServer): Promise<Run> => {
+  await using clients = await startClients(processes, { api, redisPort: redis.port, limits, lease })
+  // Several times what it takes, because the machine may be busy.
+  const timeout = 15_000 + 3 * count * Math.max(1000 / limits.maxPerSecond, 250 / limits.maxAtOnce)
+  let outcome: Outcome | undefined
+  const run = await measure("4 processes", async (progress) => {
+    outcome = await clients.fetchAll(ids, progress, timeout)
+    return outcome.fetched
+  })
+  const title = "4 processes share one meter"
+  if (outcome === undefined) return { ...run, title, processes }
+
+  const { byProcess, killed } = outcome
+  for (const [name, fetched] of byProcess) {
+    const fate = `: killed after ${seconds(killed.at)}, while ${killed.running} of its requests were running`
+    console.log(`${name}  ${fetched} documents${name === killed.name ? fate : ""}`)
+  }
+  console.log(`The others fetched the ${killed.handedOver} documents that it had not.`)
+  const leaseEnd = killed.at + lease
+  const lastStart = Math.max(...run.requests.map(({ from }) => from))
+  if (lastStart > leaseEnd) {
+    const others = run.requests.filter(({ client }) => client !== killed.name)
+    const during = averageRunning(others, killed.at, leaseEnd)
+    const afterwards = averageRunning(others, leaseEnd, lastStart)
+    console.log(`Until its lease of ${seconds(lease)} had ended, they ran ${during} requests at once on average. Afterwards its permits
+were available to them, and they ran ${afterwards}.`)
+  }
+  const marks = [
+    { at: killed.at, label: `${killed.name} is killed` },
+    { at: leaseEnd, label: "its lease has ended" }
+  ]
+  return { ...run, title, processes, marks }
+}
+
+const redis = await startRedis().catch((error: Error) => console.log(`Left out: ${error.message}.`))
+if (redis !== undefined) {
+  await using server = redis
+  console.log(`A redis-server runs at 127.0.0.1:${server.port}. Each process is limited to all that the client may send:
+the meter counts the requests of all four together.`)
+  try {
+    runs.push(await fetchInProcesses(server))
+  } catch (error) {
+    problems.push(`4 processes: ${error instanceof Error ? error.message : error}`)
+  }
 }
 
 // The race. The server reports the outcome of each request.

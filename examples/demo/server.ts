@@ -2,6 +2,7 @@
  * A rate-limited API in its own process. It counts requests itself and does not use fibermeter.
  *
  * - `GET /documents/17`: one of 1,000 JSON documents, each with its own latency (the same in every run).
+ * - `GET /archive/17`: the same documents, all of them slower.
  * - `GET /mirrors/Lisbon`: the same document from mirrors of different speed, one of them out of order.
  * - `GET /stats`: the server's counts, sent when no request is running. `DELETE /stats` resets them.
  */
@@ -12,6 +13,8 @@ import { setTimeout as sleep } from "node:timers/promises"
 /** One request as the server saw it. Times are in milliseconds since the last reset. */
 export interface Seen {
   readonly path: string
+  /** The `user-agent` of the request: in the demo, the process that sent it. */
+  readonly client: string
   /** The status and the latency of the response, unless the request is cancelled. */
   readonly status: number
   readonly latency: number
@@ -53,11 +56,15 @@ const random = (seed: number): number => {
 }
 
 // Most responses are quick and a few are slow, so that both limits take effect: the rate, and the number at once.
-const documents = Array.from({ length: 1000 }, (_, index): Answer => {
-  const id = index + 1
-  const latency = Math.round(30 + 420 * random(id) ** 3)
-  return { latency, status: 200, body: { id, title: `Report ${id}`, words: Math.round(5000 * random(-id)) } }
-})
+const documentsAfter = (latencyOf: (id: number) => number) =>
+  Array.from({ length: 1000 }, (_, index): Answer => {
+    const id = index + 1
+    const body = { id, title: `Report ${id}`, words: Math.round(5000 * random(-id)) }
+    return { latency: Math.round(latencyOf(id)), status: 200, body }
+  })
+const documents = documentsAfter((id) => 30 + 420 * random(id) ** 3)
+// Slow enough that ten at once are in use most of the time: then permits that a process holds after its end are missed.
+const archive = documentsAfter((id) => 130 + 200 * random(id))
 
 const mirror = (name: string, latency: number, status = 200): [string, Answer] => [
   `/mirrors/${name}`,
@@ -66,6 +73,7 @@ const mirror = (name: string, latency: number, status = 200): [string, Answer] =
 
 const answers = new Map<string, Answer>([
   ...documents.map((answer, index): [string, Answer] => [`/documents/${index + 1}`, answer]),
+  ...archive.map((answer, index): [string, Answer] => [`/archive/${index + 1}`, answer]),
   mirror("Osaka", 900),
   mirror("Cairo", 120, 503),
   mirror("Lisbon", 300),
@@ -76,11 +84,11 @@ const answers = new Map<string, Answer>([
 const send = (response: ServerResponse, status: number, body: unknown) =>
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body))
 
-const serve = async (path: string, { status, latency, body }: Answer, response: ServerResponse) => {
+const serve = async (path: string, client: string, { status, latency, body }: Answer, response: ServerResponse) => {
   const { opened, requests } = page
   const now = () => performance.now() - opened
   const from = now()
-  const seen: Seen = { path, status, latency, from, to: from, outcome: "running" }
+  const seen: Seen = { path, client, status, latency, from, to: from, outcome: "running" }
   const end = (outcome: Seen["outcome"]) => Object.assign(seen, { to: now(), outcome })
 
   // A refused request counts as well, so repeating it at once does not help.
@@ -114,10 +122,12 @@ const stats = async (method: string | undefined, response: ServerResponse) => {
   send(response, 200, { limits, ...asked } satisfies Stats)
 }
 
-const server = createServer(({ method, url = "" }: IncomingMessage, response) => {
+const server = createServer(({ method, url = "", headers }: IncomingMessage, response) => {
   if (url === "/stats") return stats(method, response)
   const answer = answers.get(url)
-  return answer === undefined ? send(response, 404, { error: "no such document" }) : serve(url, answer, response)
+  return answer === undefined
+    ? send(response, 404, { error: "no such document" })
+    : serve(url, headers["user-agent"] ?? "", answer, response)
 })
 // Keep idle connections for longer than the demo runs, so that none is closed just as the client reuses it.
 server.keepAliveTimeout = 60_000

@@ -1,6 +1,6 @@
 /**
  * Draws the server's view of a run as an SVG. Each way has a card: a bar per task, the number of running tasks, and the
- * starts in the last second, each with its limit. Below is the race.
+ * starts in the last second, each with its limit. In the card of several processes, each has a colour. Below is the race.
  */
 import type { Seen, Stats } from "./server.ts"
 import type { Limits } from "./ways.ts"
@@ -9,6 +9,10 @@ export interface Run {
   readonly title: string
   readonly note: string
   readonly requests: ReadonlyArray<Seen>
+  /** The names of the processes that sent the requests, if there were several. Each gets a colour. */
+  readonly processes?: ReadonlyArray<string>
+  /** What happened on the way, in milliseconds since the start. */
+  readonly marks?: ReadonlyArray<{ readonly at: number; readonly label: string }>
 }
 
 export interface Picture {
@@ -24,6 +28,7 @@ const left = 132
 const right = 1076
 const laneHeight = 10
 const colours = ["#3f74d8", "#159a86", "#8a5ecb"]
+const processColours = ["#2f6fdb", "#e39a1c", "#12977f", "#a3489f"]
 const raceColour = "#c77d12"
 const failedColour = "#8b95a3"
 
@@ -39,7 +44,10 @@ const style = `
   .limit { stroke: #cf3434; stroke-width: 1.5; stroke-dasharray: 6 4 }
   .limit-text { fill: #cf3434 }
   .client { stroke: #5b6472; stroke-width: 1.2; stroke-dasharray: 2 3 }
+  .mark { stroke: #1c2430; stroke-width: 1.2 }
+  .mark-text { fill: #1c2430; font-weight: 600 }
   .area { fill-opacity: .18; stroke-width: 1.4 }
+  .share { fill-opacity: .6 }
   .planned { fill: none; stroke: #b9c1cd; stroke-dasharray: 3 3 }
   .refused { fill: #cf3434 }
   .cancelled { fill-opacity: .45 }`
@@ -47,6 +55,10 @@ const style = `
 type Scale = (value: number) => number
 type Interval = readonly [from: number, to: number]
 type Step = readonly [time: number, open: number]
+interface Part {
+  readonly colour: string
+  readonly steps: ReadonlyArray<Step>
+}
 
 const round = (value: number) => Math.round(value * 100) / 100
 const seconds = (milliseconds: number) => (milliseconds / 1000).toFixed(2)
@@ -122,16 +134,48 @@ const area = (steps: ReadonlyArray<Step>, x: Scale, y: Scale, end: number, colou
   return `<path class="area" d="${path}" fill="${colour}" stroke="${colour}"/>`
 }
 
+/** Areas on top of one another, one for each part. Their upper edge is the sum. */
+const stackedAreas = (parts: ReadonlyArray<Part>, x: Scale, y: Scale, end: number) => {
+  const times = [...new Set(parts.flatMap(({ steps }) => steps.map(([time]) => time)))]
+    .filter((time) => time <= end)
+    .toSorted((one, other) => one - other)
+  let below = times.map(() => 0)
+  return parts.map(({ colour, steps }) => {
+    const lower = below
+    let index = -1
+    const upper = (below = times.map((time, at) => {
+      while (steps[index + 1] !== undefined && steps[index + 1]![0] <= time) index++
+      return (steps[index]?.[1] ?? 0) + lower[at]!
+    }))
+    // Forwards along the upper edge, and back along the lower one.
+    const forwards = times.map((time, at) => `H${x(time)}V${y(upper[at]!)}`).join("")
+    const back = times.map((time, at) => `V${y(lower[at]!)}H${x(time)}`).toReversed()
+    return `<path class="share" d="M${left} ${y(0)}${forwards}H${x(end)}${back.join("")}V${y(0)}Z" fill="${colour}"/>`
+  })
+}
+
 const drawRun = (run: Run, duration: number, colour: string, { allowed, limits }: Picture) => {
-  const { requests } = run
+  const { requests, processes = [], marks = [] } = run
   const end = Math.max(0, ...requests.map(({ to }) => to))
   const lanes = lanesOf(requests)
-  const running = openAt(requests.filter(({ outcome }) => outcome !== "refused").map(({ from, to }) => [from, to]))
-  const startsInLastSecond = openAt(requests.map(({ from }) => [from, from + 1000]))
+  const runningOf = (some: ReadonlyArray<Seen>) =>
+    openAt(some.filter(({ outcome }) => outcome !== "refused").map(({ from, to }) => [from, to]))
+  const startsOf = (some: ReadonlyArray<Seen>) => openAt(some.map(({ from }) => [from, from + 1000]))
+  const startsInLastSecond = startsOf(requests)
   const mostStarts = Math.max(allowed.perSecond, limits.maxPerSecond, ...startsInLastSecond.map(([, open]) => open))
 
+  const colourOf = ({ client }: Seen) => processColours[processes.indexOf(client)] ?? colour
+  const areas = (stepsOf: (some: ReadonlyArray<Seen>) => Array<Step>, y: Scale) => {
+    if (processes.length === 0) return [area(stepsOf(requests), x, y, end, colour)]
+    const parts = processes.map((name, index) => ({
+      colour: processColours[index] ?? colour,
+      steps: stepsOf(requests.filter(({ client }) => client === name))
+    }))
+    return stackedAreas(parts, x, y, end)
+  }
+
   // From top to bottom: title, lanes (requests beyond the limit are above its line), running, starts, axis.
-  const top = 52
+  const top = processes.length === 0 ? 52 : 84
   const lanesBottom = top + laneHeight * Math.max(allowed.atOnce, ...lanes.map((lane) => lane + 1))
   const runningBottom = lanesBottom + 92
   const startsBottom = runningBottom + 110
@@ -144,23 +188,37 @@ const drawRun = (run: Run, duration: number, colour: string, { allowed, limits }
 
   return card(run, startsBottom + 36, [
     ...grid,
+    ...processes.map((name, index) => {
+      const at = 44 + 100 * index
+      const square = `<rect x="${at}" y="41" width="11" height="11" rx="2" fill="${processColours[index] ?? colour}"/>`
+      return square + text(at + 17, 51, name)
+    }),
     text(44, laneY(allowed.atOnce) + 14, "tasks"),
-    ...requests.map((request, index) => bar(request, x, laneY((lanes[index] ?? 0) + 1) + 1, laneHeight - 2, colour)),
+    ...requests.map((request, index) =>
+      bar(request, x, laneY((lanes[index] ?? 0) + 1) + 1, laneHeight - 2, colourOf(request))
+    ),
     limitLine(laneY(allowed.atOnce) - 1, allowed.atOnce),
     line(lanesBottom, "base"),
 
     text(44, runningY(allowed.atOnce) + 14, "running"),
-    area(running, x, runningY, end, colour),
+    ...areas(runningOf, runningY),
     limitLine(runningY(allowed.atOnce), allowed.atOnce),
     baseLine(runningBottom),
 
     text(44, startsY(allowed.perSecond) + 14, "starts in the"),
     text(44, startsY(allowed.perSecond) + 29, "last second"),
-    area(startsInLastSecond, x, startsY, end, colour),
+    ...areas(startsOf, startsY),
     limitLine(startsY(allowed.perSecond), allowed.perSecond, clientIsLower ? -1 : 9),
     line(startsY(limits.maxPerSecond), "client"),
     text(right + 8, startsY(limits.maxPerSecond) + (clientIsLower ? 9 : -1), `client ${limits.maxPerSecond}`),
-    baseLine(startsBottom)
+    baseLine(startsBottom),
+    ...marks
+      .filter(({ at }) => at <= duration)
+      .map(
+        ({ at, label }) =>
+          `<path d="M${x(at)} ${top - 14}V${startsBottom}" class="mark"/>` +
+          text(x(at) + 5, top - 5, label, "mark-text")
+      )
   ])
 }
 

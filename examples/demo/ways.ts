@@ -1,4 +1,4 @@
-/** All uses of fibermeter in the demo: the same work in three ways, and a race. */
+/** The uses of fibermeter in one process: the same work in three ways, and a race. `client.ts` has that in several. */
 import { amap, runAll, runAny } from "@fibermeter/promise"
 import { Effect, Stream } from "effect"
 import * as Core from "fibermeter"
