@@ -217,7 +217,7 @@ const drawRun = (run: Run, duration: number, colour: string, { allowed, limits }
       .map(
         ({ at, label }) =>
           `<path d="M${x(at)} ${top - 14}V${startsBottom}" class="mark"/>` +
-          text(x(at) + 5, top - 5, label, "mark-text")
+          text(x(at) + 5, top - 7, label, "mark-text")
       )
   ])
 }
