@@ -3,7 +3,7 @@
  *
  * Where the host has `node:diagnostics_channel`, meters publish on `fibermeter:enqueue`, `fibermeter:start`,
  * `fibermeter:end`, `fibermeter:refuse` and `fibermeter:pause`, for the calls of `run`, of wrapped functions, of `acquire`
- * and of verbs. A channel without subscribers costs a branch. Instants are those of `performance.now()`, and times are in
+ * and of verbs, and on `fibermeter:store` what happens at their stores. A channel without subscribers costs a branch. Instants are those of `performance.now()`, and times are in
  * milliseconds.
  *
  * A task under several meters is reported once for each of them, with the same `id`. Each attempt at a task with `retry` is
@@ -69,6 +69,12 @@ export interface PauseMessage extends MeterMessage {
   readonly duration: number
 }
 
+/** `fibermeter:store`: something has happened at the store of the meter, such as an outage. */
+export interface StoreMessage extends MeterMessage {
+  /** With what the store's package says of it: see `StoreEvent` of `@fibermeter/redis`. */
+  readonly event: { readonly type: string }
+}
+
 /** The messages of each channel. */
 export interface MeterChannels {
   readonly "fibermeter:enqueue": EnqueueMessage
@@ -76,4 +82,5 @@ export interface MeterChannels {
   readonly "fibermeter:end": EndMessage
   readonly "fibermeter:refuse": RefuseMessage
   readonly "fibermeter:pause": PauseMessage
+  readonly "fibermeter:store": StoreMessage
 }

@@ -13,7 +13,8 @@ export type {
   MeterMessage,
   PauseMessage,
   RefuseMessage,
-  StartMessage
+  StartMessage,
+  StoreMessage
 } from "./Diagnostics.ts"
 export { createWorkQueue, WorkQueueEndedError } from "./createWorkQueue.ts"
 export type { WorkQueue, WorkQueueOptions } from "./createWorkQueue.ts"

@@ -15,7 +15,7 @@ useVirtualTime()
 expectNoUnhandledRejection()
 
 type Channel = keyof MeterChannels
-type Message = MeterChannels[Exclude<Channel, "fibermeter:pause">]
+type Message = MeterChannels[Exclude<Channel, "fibermeter:pause" | "fibermeter:store">]
 
 /** The messages of one task at one of its meters, in the order in which they came. */
 type Story = ReadonlyArray<readonly [channel: Channel, message: Message]>

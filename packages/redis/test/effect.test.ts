@@ -1,5 +1,5 @@
 /** Meters of core on the memory store, under virtual time. */
-import { Cause, Effect, Exit, Fiber, Option } from "effect"
+import { Cause, Effect, Exit, Fiber, Metric, Option } from "effect"
 import type { Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Meter, MeterStore, runOnEach, StoreError } from "fibermeter"
@@ -49,6 +49,7 @@ const cutOff = (options: StoreOptions) =>
       return {
         during,
         events: events.filter(({ type }) => type === "leaseLost"),
+        counted: (yield* Metric.snapshot).filter(({ id }) => id === "fibermeter_store_events"),
         exits: [yield* Fiber.await(single), yield* Fiber.await(verb)]
       }
     })
@@ -89,7 +90,7 @@ describe("fencing tokens", () => {
 
 describe("a lease that is over", () => {
   it("interrupts the tasks that run, and their calls fail with what the store says", async () => {
-    const { during, events, exits } = await cutOff({})
+    const { counted, during, events, exits } = await cutOff({})
     expect(during).toEqual(["single interrupted", "one interrupted", "two interrupted"])
     for (const exit of exits) {
       const error = errorIn(exit)
@@ -97,6 +98,9 @@ describe("a lease that is over", () => {
       expect((error as StoreError).cause).toBeInstanceOf(LeaseLostError)
     }
     expect(events).toEqual([{ type: "leaseLost", meter: "api", permits: 3 }])
+    // Metrics of the same name in other tests have another meter, or are of another registry.
+    const lost = counted.find(({ attributes }) => attributes?.["event"] === "leaseLost")
+    expect(lost).toMatchObject({ attributes: { meter: "api", event: "leaseLost" }, state: { count: 1 } })
   })
 
   it("or lets them run on (leaseLost: continue)", async () => {

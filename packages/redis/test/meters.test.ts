@@ -1,4 +1,5 @@
 /** Meters on the memory store, under virtual time: what users see of limits that processes share. */
+import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import { combineMeters, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "@fibermeter/promise"
 import type { Meter, MeterOptions } from "@fibermeter/promise"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
@@ -633,6 +634,26 @@ describe("a store that is out of reach", () => {
     expect(log).toHaveLength(1)
     expect(events.slice(1)).toEqual([{ type: "recovered", meter: "api", after: expect.any(Number) }])
     expect(events[1]).toSatisfy(({ after }: { after: number }) => after >= 5_000 && after < 6_100)
+  })
+
+  it("is published on the diagnostics channel of stores, with the name of the meter", async () => {
+    const { events, meters, task, trouble } = scene({ maxAtOnce: 1 })
+    const messages: Array<unknown> = []
+    const listener = (message: unknown): void => void messages.push(message)
+    subscribe("fibermeter:store", listener)
+    try {
+      trouble.isCut = true
+      const run = meters[0].run(task("a"))
+      await pass(2_000)
+      trouble.isCut = false
+      await pass(2_000)
+      await run
+    } finally {
+      unsubscribe("fibermeter:store", listener)
+    }
+    expect(events.map(({ type }) => type)).toEqual(["outage", "recovered"])
+    const at: unknown = expect.any(Number)
+    expect(messages).toEqual(events.map((event) => ({ name: "api", key: undefined, at, event })))
   })
 
   it("fails them after a second if it is to (outage: fail), until the store answers", async () => {

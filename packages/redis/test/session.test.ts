@@ -43,7 +43,8 @@ const sessionWith = (limits: Partial<MeterLimits>, change: (answer: Answer) => A
     fail: () => {},
     recover: () => {},
     resized: () => {},
-    interrupt: () => {}
+    interrupt: () => {},
+    event: () => {}
   }
   session.attach(meter)
   const settle = async (): Promise<void> => {

@@ -4,7 +4,14 @@
 export { inOrder, namesOf, limitersTogether as together } from "../internal/admission/limiter.ts"
 export type { Limiter } from "../internal/admission/limiter.ts"
 export type { WaitLimits } from "../internal/admission/overload.ts"
-export type { Demand, ExternalLimit, ExternalMeter, ExternalStore, Waiter } from "../internal/admission/types.ts"
+export type {
+  Demand,
+  ExternalEvent,
+  ExternalLimit,
+  ExternalMeter,
+  ExternalStore,
+  Waiter
+} from "../internal/admission/types.ts"
 export { external } from "../internal/limits/externalLimiter.ts"
 export { correct, fencingTokenOf } from "../internal/admission/reservation.ts"
 export type { Cost, Reservation } from "../internal/admission/reservation.ts"

@@ -47,7 +47,8 @@ class Publisher implements Observer {
       start: channel("fibermeter:start"),
       end: channel("fibermeter:end"),
       refuse: channel("fibermeter:refuse"),
-      pause: channel("fibermeter:pause")
+      pause: channel("fibermeter:pause"),
+      store: channel("fibermeter:store")
     }
   }
 

@@ -7,12 +7,17 @@ import type { StoredLimits } from "./baseMeter.ts"
 import { accept } from "./errors.ts"
 import { host } from "./host.ts"
 import { MeterLimiter } from "./meterLimiter.ts"
+import { observation } from "./observation.ts"
 
 /** A function, so that nothing is done while this module is loaded. */
 const makeClass = () =>
   class StoreLimiter extends admission.external(MeterLimiter) {
     override onLost(error: unknown): void {
       this.abortActive(error)
+    }
+
+    override onEvent(event: admission.ExternalEvent): void {
+      observation.observer?.publish("store", [this], { event })
     }
 
     override pause(host: runtime.Host, nanos: number): void {

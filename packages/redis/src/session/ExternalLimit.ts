@@ -42,6 +42,8 @@ export interface Meter {
   readonly resized: (limits: MeterLimits) => void
   /** Tasks that run have lost what they hold. */
   readonly interrupt: (error: unknown) => void
+  /** Something has happened, of which the meter tells those that observe it. */
+  readonly event: (event: { readonly type: string }) => void
 }
 
 export interface ExternalLimit {

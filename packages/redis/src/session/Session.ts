@@ -746,6 +746,8 @@ export class Session implements ExternalLimit {
 
   private tell(event: Parameters<Options["onEvent"]>[0]): void {
     this.options.onEvent(event)
+    // Those that observe the meter may use it, which must not happen between two steps of this session.
+    void Promise.resolve().then(() => this.meter.event(event))
   }
 
   // The timer

@@ -184,7 +184,8 @@ class Process {
       fail: () => {},
       recover: () => this.check(),
       resized: () => {},
-      interrupt: () => this.interrupt()
+      interrupt: () => this.interrupt(),
+      event: () => {}
     }
   }
 

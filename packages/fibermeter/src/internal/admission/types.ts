@@ -164,6 +164,13 @@ export interface ExternalMeter {
   resized(limits: ExternalLimits): void
   /** Tasks that run have lost what they hold. */
   interrupt(error: unknown): void
+  /** Something has happened at the store, of which the meter tells those that observe it. Not in the middle of a decision. */
+  event(event: ExternalEvent): void
+}
+
+/** What happens at a store. Beside its type, it has what the package of the store says. */
+export interface ExternalEvent {
+  readonly type: string
 }
 
 /** The limits of one meter, enforced by another package. All times are nanoseconds. */

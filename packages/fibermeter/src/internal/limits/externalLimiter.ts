@@ -8,7 +8,7 @@
 import type { Refusal } from "../admission/refusal.ts"
 import type { Cost } from "../admission/reservation.ts"
 import { externalVersion } from "../admission/types.ts"
-import type { ExternalLimit, ExternalStore, Waiter, Wish } from "../admission/types.ts"
+import type { ExternalEvent, ExternalLimit, ExternalStore, Waiter, Wish } from "../admission/types.ts"
 import type { WaitLimits } from "../admission/overload.ts"
 import { after } from "../runtime/host.ts"
 import type { Host } from "../runtime/host.ts"
@@ -27,6 +27,8 @@ export interface External {
   disconnect(): Promise<void>
   /** Tasks that run have lost what they hold. */
   onLost(error: unknown): void
+  /** Something has happened at the store. */
+  onEvent(event: ExternalEvent): void
 }
 
 type LimiterClass<L, A extends ReadonlyArray<any>> = new (...args: A) => L
@@ -34,7 +36,7 @@ type LimiterClass<L, A extends ReadonlyArray<any>> = new (...args: A) => L
 export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
   Base: LimiterClass<L, A>
 ): LimiterClass<L & External, A> => {
-  class ExternalLimiter extends (Base as unknown as LimiterClass<SharedLimiter, any>) implements External {
+  abstract class ExternalLimiter extends (Base as unknown as LimiterClass<SharedLimiter, any>) implements External {
     /** A grant may have to be asked for before the limit is open, and is not kept while the request waits for others. */
     override readonly canKeep = false
     private limit!: ExternalLimit
@@ -57,7 +59,8 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
           this.failure = undefined
         },
         resized: (limits) => super.resize(limits, host),
-        interrupt: (error) => this.onLost(error)
+        interrupt: (error) => this.onLost(error),
+        event: (event) => this.onEvent(event)
       })
     }
 
@@ -65,7 +68,9 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       return this.limit.close()
     }
 
-    onLost(_error: unknown): void {}
+    abstract onLost(error: unknown): void
+
+    abstract onEvent(event: ExternalEvent): void
 
     override get isShared(): boolean {
       return true

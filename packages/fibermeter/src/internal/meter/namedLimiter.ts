@@ -57,6 +57,15 @@ export class MeterMetrics {
     }
     return counter
   }
+
+  /** Rare, so that it is made each time: metrics are the same by their names and attributes. */
+  happened(event: string): Metric.Counter<number> {
+    return Metric.counter("fibermeter_store_events", {
+      description: "What has happened at the store of the meter, by the event",
+      attributes: { meter: this.name, event },
+      incremental: true
+    })
+  }
 }
 
 export class NamedLimiter extends SharedLimiter {

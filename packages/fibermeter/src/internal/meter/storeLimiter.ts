@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { refusalOf } from "../admission/errors.ts"
 import { CurrentTask } from "../admission/taskScope.ts"
-import type { ExternalStore } from "../admission/types.ts"
+import type { ExternalEvent, ExternalStore } from "../admission/types.ts"
 import { external } from "../limits/externalLimiter.ts"
 import { isUninterruptible } from "../runtime/effectInternals.ts"
 import { ofFiber } from "../runtime/fiberHost.ts"
@@ -24,11 +24,18 @@ const makeClass = () =>
     /** Ends the tasks that run, each with the error. */
     private readonly tasks = new Set<(error: unknown) => void>()
     private errorOf!: (cause: unknown) => unknown
+    /** Of the maker of the meter, for metrics. */
+    private context!: FiberHost["context"]
 
     /** To be called once, before all else. `errorOf` makes the error of a call of what has become of the store. */
     open(store: ExternalStore, name: string, host: FiberHost, errorOf: (cause: unknown) => unknown): void {
       this.errorOf = errorOf
+      this.context = host.context
       this.connect(store, name, host, (cause) => refusalOf(Cause.fail(errorOf(cause))))
+    }
+
+    override onEvent({ type }: ExternalEvent): void {
+      this.metrics.happened(type).updateUnsafe(1, this.context)
     }
 
     override onLost(cause: unknown): void {
