@@ -789,7 +789,8 @@ describe("lost state", () => {
     trouble.lose()
     await pass(5_000)
     expect(log).toHaveLength(4)
-    expect(events).toEqual(Array(2).fill({ type: "stateLost", meter: "api", quarantine: 0 }))
+    const event = { type: "stateLost", meter: "api", quarantine: 0 }
+    expect(events).toEqual([event, event])
     trouble.lose()
     await pass(5_000)
     await all
