@@ -43,15 +43,18 @@ const getDocument = async (id: number, signal: AbortSignal) => {
   await response.json()
 }
 
-const fetchDocument = (id: number) =>
-  meter.run(
-    ({ signal }) => {
+const fetchDocument = async (id: number): Promise<void> => {
+  try {
+    await meter.run(({ signal }) => {
       report({ type: "started", id })
       return getDocument(id, signal)
-    },
-    // Only after this process stood still for longer than its lease, on a machine that is very busy.
-    { retry: { times: 3, while: (reason) => reason instanceof LeaseLostError } }
-  )
+    })
+  } catch (reason) {
+    // This process stood still for longer than its lease, so its tasks were cancelled. `retry` does not repeat them.
+    if (reason instanceof LeaseLostError) return fetchDocument(id)
+    throw reason
+  }
+}
 
 process.on("message", (id: number) => {
   fetchDocument(id).then(
