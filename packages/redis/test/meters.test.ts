@@ -806,8 +806,8 @@ describe("lost state", () => {
     await pass(1)
     trouble.lose()
     await pass(5_000)
-    await Promise.all([first, second])
     expect(log).toEqual(["a 0", expect.stringMatching(/^b 3/)])
+    await Promise.all([first, second])
     expect(events).toContainEqual({ type: "stateLost", meter: "api", quarantine: 1_000 })
   })
 
