@@ -35,6 +35,11 @@ const withoutMemory = { hosts: ["Chromium", "workerd", "workerd with nodejs_comp
 const leftOut: ReadonlyArray<LeftOut> = [
   { hosts: ["Chromium", "workerd"], without: "diagnosticsChannel", file: "diagnostics-programs.test.ts" },
   { ...withoutContext, file: "meters/async-context.test.ts" },
+  {
+    ...withoutContext,
+    file: "meters/per-item.test.ts",
+    test: "items of different meters > a task starts in the async context of its call"
+  },
   { ...withoutContext, file: "reentrancy.test.ts", test: "the async context of a call is its tasks' own" },
   {
     ...withoutContext,
