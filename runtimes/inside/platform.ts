@@ -152,7 +152,7 @@ export const { AsyncLocalStorage, AsyncResource } =
 
 const diagnostics = host.process?.getBuiltinModule?.("node:diagnostics_channel")
 
-/** Where the host has no channels, nobody publishes. */
+/** Where the host has no channels, nothing is published. */
 const nowhere: DiagnosticsChannels = { subscribe: () => {}, unsubscribe: () => {} }
 
 export const { subscribe, unsubscribe } = diagnostics ?? nowhere

@@ -9,7 +9,7 @@ import type { Settings } from "./settings.ts"
 /** How long the server takes to refuse, in milliseconds. */
 export const refusalTakes = 20
 
-/** What a refused client is told to wait, in seconds. */
+/** The `Retry-After` of a refusal, in seconds. */
 export const retryAfterSeconds = 1
 
 /** An error as an HTTP client throws it, with what the response says. */

@@ -1,4 +1,4 @@
-/** A run in figures and words, for the table beside the pictures and for those who do not see them. */
+/** A run in figures and words, for the table beside the pictures and for screen readers. */
 import { peaksOf } from "./brokenLimits.ts"
 import { countsAt } from "./series.ts"
 import type { Series } from "./series.ts"

@@ -39,7 +39,7 @@ const perform = async ({ isLive, settings, way }: Job): Promise<void> => {
   const { ended, now, recording } = runLive(way, settings)
   const timer = setInterval(() => report(recording, now(), false), 100)
   const last = await ended
-  // What the call has left behind goes on.
+  // Tasks that the call has abandoned continue.
   const settle = (): void => {
     const isBusy = last.attempts.some(({ outcome }) => outcome === "running")
     if (isBusy) return void setTimeout(settle, 50)

@@ -40,7 +40,7 @@ describe("brokenLimits", () => {
     expect(brokenLimits(at(0, 500, 999), settings)).toEqual([{ kind: "window", from: 0, to: 999 }])
   })
 
-  it("accepts as much inexactness as it is told", () => {
+  it("accepts inexactness up to the given tolerance", () => {
     const settings = { ...none, windowLimit: 2, windowSeconds: 1 }
     expect(brokenLimits(at(0, 500, 999), settings, 1000, 1)).toEqual([])
     expect(brokenLimits(at(0, 500, 998), settings, 1000, 1)).toHaveLength(1)

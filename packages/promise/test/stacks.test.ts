@@ -1,6 +1,6 @@
 /**
  * The stack of an error that is created for the end of a call leads to the line that made the call. How a stack looks, and
- * whether it goes on across an `await`, is the engine's: this is for Node.
+ * whether it continues across an `await`, is the engine's: this is for Node.
  */
 import { basename } from "node:path"
 import { expect, it } from "vitest"

@@ -811,7 +811,7 @@ describe("lost state", () => {
     expect(events).toContainEqual({ type: "stateLost", meter: "api", quarantine: 1_000 })
   })
 
-  it("that nobody can remember any more is none", async () => {
+  it("that no process remembers is not detected", async () => {
     const { events, log, meters, task, trouble } = scene({ maxPerSecond: 100 }, 1, { lease: 500 })
     const first = meters[0].run(task("a"))
     await pass(0)
@@ -831,7 +831,7 @@ describe("time", () => {
     const { events, log, meters, task } = scene({ maxPerSecond: 20 })
     const all = Promise.all(["a", "b", "c"].map((name) => meters[0].run(task(name))))
     await pass(10)
-    // As a long synchronous step: the clock goes on, but no timer fires.
+    // As a long synchronous step: the clock advances, but no timer fires.
     vi.setSystemTime(600)
     vi.spyOn(performance, "now").mockImplementation(() => Date.now())
     await pass(1_000)

@@ -178,7 +178,7 @@ describeWithServer("processes", "none", (server) => {
     expect(rest.flatMap(({ events }) => events.map(({ text }) => text)).filter((text) => text !== "late")).toEqual([])
   })
 
-  it("a process that stands still for longer than its lease is told, and no window is broken", async () => {
+  it("a process that stands still for longer than its lease gets an event, and no window is broken", async () => {
     // So that each of them runs a task at any time.
     const limits = { maxAtOnce: 8, maxPerSecond: 200 }
     const processes = await together(

@@ -155,7 +155,7 @@ describe("limits of meters", () => {
 })
 
 describe("wake-ups over the connection of a client", () => {
-  it("of a channel that nobody listens to any more are ignored, and to stop twice is to stop once", async () => {
+  it("of a channel without listeners are ignored, and to stop twice is to stop once", async () => {
     let wake = (_: string): void => {}
     const calls: Array<string> = []
     const subscriber = {

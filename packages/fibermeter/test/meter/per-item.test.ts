@@ -784,7 +784,7 @@ describe("administration", () => {
     expect(log.ends).toEqual(["drain 120"])
   })
 
-  it("a meter is idle as soon as no item of it is left, while the call goes on", async () => {
+  it("a meter is idle as soon as no item of it is left, while the call continues", async () => {
     const log = new Log()
     const { family, meter } = keyed({ maxAtOnce: 1 })
     await log.play(

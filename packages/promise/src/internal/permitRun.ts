@@ -1,7 +1,7 @@
 /**
  * The acquisition of a permit: a run whose task ends when the permit is released.
  *
- * A permit that becomes unreachable can be released by nobody. It is released when that is noticed, with a warning. Rejected:
+ * A permit that becomes unreachable can no longer be released by code. It is released when that is noticed, with a warning. Rejected:
  * to keep it. The meter would admit fewer and fewer tasks, and at last none. What the permit was acquired for may still be
  * running, but a limit that is exceeded for a while is less harm than a program that hangs, and the warning tells of it.
  */

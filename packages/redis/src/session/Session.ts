@@ -38,8 +38,8 @@ const longestPatience = 30_000_000
 const leastBackoff = 10_000
 const longestBackoff = 1_000_000
 /**
- * The longest time between two visits of a session that waits for a rate or a window: a waiter before it may give up, of which
- * the store tells nobody.
+ * The longest time between two visits of a session that waits for a rate or a window: a waiter before it may give up, and
+ * the store notifies no session of that.
  */
 const longestWait = 200_000
 /** How long grants are kept that no waiter wants: a caller that runs one task after another wants the next at once. */

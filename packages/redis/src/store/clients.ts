@@ -52,7 +52,7 @@ interface Subscriber {
   readonly close: () => void
 }
 
-/** Wake-ups over one connection, which is there only while somebody listens. */
+/** Wake-ups over one connection, which is open only while there are listeners. */
 const sharedSubscriber = (open: (onMessage: (channel: string) => void) => Subscriber): RedisConnection["subscribe"] => {
   const listeners = new Map<string, () => void>()
   let subscriber: Subscriber | undefined

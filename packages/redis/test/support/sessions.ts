@@ -189,7 +189,7 @@ class Process {
     }
   }
 
-  /** Unlike a crashed process, a frozen one goes on with what was due, in the same order. */
+  /** Unlike a crashed process, a frozen one continues with what was due, in the same order. */
   private after(local: number, f: () => void): () => void {
     let isCancelled = false
     const run = (): void => {

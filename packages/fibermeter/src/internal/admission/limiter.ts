@@ -432,7 +432,7 @@ export abstract class Limiter implements Limit, Reservable {
 
   /**
    * Waiters have left and do not come back in this step: if none stands here any more, the timer is cancelled and the limit
-   * is told. Not part of `admitWaiters`, since a run whose item is admitted usually asks for the next one.
+   * is idle. Not part of `admitWaiters`, since a run whose item is admitted usually asks for the next one.
    */
   restIfEmpty(): void {
     if (!this.isEmpty()) return

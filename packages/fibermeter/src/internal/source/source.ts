@@ -29,7 +29,7 @@ export interface Source<out A, out F> {
    * `onClosed` at once or later, with a failure if closing has failed.
    */
   close(onClosed: (failure?: F) => void): void
-  /** The work on an item is over, while the call goes on: its task has ended, and is not retried. */
+  /** The work on an item is over, while the call continues: its task has ended, and is not retried. */
   settled?(): void
   /** The call ends early, and has not started the task of the item. Called before `close`; of several items, in their order. */
   giveBack?(item: A): void
