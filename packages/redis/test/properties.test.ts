@@ -5,40 +5,11 @@ import { termsOf, encodeLimits, type Limits } from "../src/protocol/limits.ts"
 import type { State } from "../src/protocol/state.ts"
 import { Chatter } from "./support/chatter.ts"
 import { message } from "./support/messages.ts"
+import { mostAtOnce, mostIn } from "./support/counting.ts"
 import { random } from "./support/random.ts"
-import { type Setting, type Start, type Use, World } from "./support/simulation.ts"
+import { type Setting, World } from "./support/simulation.ts"
 
 const second = 1_000_000
-
-/** The most that any half-open window of that length holds. */
-const mostIn = (starts: ReadonlyArray<Start>, per: number, cost: (start: Start) => number): number => {
-  const sorted = starts.toSorted((one, other) => one.at - other.at)
-  let most = 0
-  let sum = 0
-  let first = 0
-  for (const start of sorted) {
-    sum += cost(start)
-    while (sorted[first]!.at <= start.at - per) sum -= cost(sorted[first++]!)
-    most = Math.max(most, sum)
-  }
-  return most
-}
-
-const mostAtOnce = (uses: ReadonlyArray<Use>): number => {
-  const changes = uses
-    .flatMap(({ from, to, weight }) => [
-      { at: from, by: weight },
-      { at: to, by: -weight }
-    ])
-    .toSorted((one, other) => one.at - other.at || one.by - other.by)
-  let inUse = 0
-  let most = 0
-  for (const { by } of changes) {
-    inUse += by
-    most = Math.max(most, inUse)
-  }
-  return most
-}
 
 /** Simulates, and checks all that is promised in every setting. */
 const simulate = (seed: number, setting: Setting, shorter = 0): World => {

@@ -2,6 +2,7 @@
  * The sessions themselves in a simulated world: as `simulation.ts`, but what each process does is the code of the package.
  * Events are in virtual time, and after each of them all promises are given their turn.
  */
+import type { Use } from "./counting.ts"
 import { advance } from "../../src/protocol/advance.ts"
 import type { Answer, Message } from "../../src/protocol/message.ts"
 import type { State } from "../../src/protocol/state.ts"
@@ -15,12 +16,6 @@ import type { Random } from "./random.ts"
 export interface Start {
   readonly at: number
   readonly costs: Readonly<Record<string, number>>
-  readonly weight: number
-}
-
-export interface Use {
-  readonly from: number
-  readonly to: number
   readonly weight: number
 }
 

@@ -5,6 +5,7 @@
  * Instants are microseconds of the store's clock, which is the one that limits are measured by. What a simulated process does
  * with its grants is what a client has to do (`docs/protocol.md`, "The session").
  */
+import type { Use } from "./counting.ts"
 import { advance } from "../../src/protocol/advance.ts"
 import type { Limits } from "../../src/protocol/limits.ts"
 import { encodeLimits, termsOf } from "../../src/protocol/limits.ts"
@@ -21,13 +22,6 @@ export interface Start {
   readonly costs: Array<number>
   readonly batch: string
   readonly arrival: number
-}
-
-/** A task that holds permits, for as long as its process may think so. */
-export interface Use {
-  readonly from: number
-  readonly to: number
-  readonly weight: number
 }
 
 export interface Setting {
