@@ -13,7 +13,7 @@ export { LeaseLostError, LimitsDifferError, ProtocolVersionError, StoreUnavailab
 export type { Cost, ExternalLimit, Meter, MeterLimits, Store, Wish } from "./session/ExternalLimit.ts"
 export type { StoreEvent, StoreOptions } from "./session/options.ts"
 export type { SharedStore } from "./session/sharedStore.ts"
-export type { IoRedisClient, NodeRedisClient, RedisClient, RedisConnection } from "./store/clients.ts"
+export type { GlideClient, IoRedisClient, NodeRedisClient, RedisClient, RedisConnection } from "./store/clients.ts"
 export { memoryStore } from "./store/memoryStore.ts"
 export type { MemoryStoreOptions } from "./store/memoryStore.ts"
 export type { MeterStore } from "./store/MeterStore.ts"

@@ -6,11 +6,13 @@ import { Effect, Layer, Queue } from "effect"
 import * as Redis from "effect/persistence/Redis"
 import { Meter } from "fibermeter"
 import { Redis as IoRedis } from "ioredis"
+import { Redis as IoValkey } from "iovalkey"
 import { createClient } from "redis"
 import { describe, expect, it } from "vitest"
 import { MemoryStore, RedisStore } from "../src/effect.ts"
 import { keyOf, redisStore } from "../src/index.ts"
 import type { StoreEvent } from "../src/index.ts"
+import { message, none } from "./support/messages.ts"
 import { describeWithServer } from "./support/server.ts"
 
 describe("a client", () => {
@@ -18,10 +20,68 @@ describe("a client", () => {
     "%s is none",
     (client) => {
       expect(() => redisStore(client as never)).toThrow(
-        new TypeError("the client must be one of node-redis or ioredis, or an object { send, subscribe }")
+        new TypeError(
+          "the client must be one of node-redis, ioredis, iovalkey or valkey-glide, or an object { send, subscribe }"
+        )
       )
     }
   )
+})
+
+describe("a client of valkey-glide", () => {
+  it("is read for messages while it is open, and its errors are passed on", async () => {
+    const calls: Array<string> = []
+    let readers: Array<{ read: (message: { channel: unknown }) => void; fail: (error: Error) => void }> = []
+    const client = {
+      customCommand: async (command: ReadonlyArray<string>): Promise<unknown> => {
+        calls.push(command[0]!)
+        if (command[0] !== "EVALSHA") return "sha"
+        throw new Error(
+          calls.length === 2 ? "An error was signalled by the server: - NoScriptError: none" : "no connection"
+        )
+      },
+      subscribeLazy: async (channels: ReadonlyArray<string>) => calls.push(`subscribe ${channels.join()}`),
+      unsubscribeLazy: async (channels: ReadonlyArray<string>) => {
+        calls.push(`unsubscribe ${channels.join()}`)
+        throw new Error("closed")
+      },
+      getPubSubMessage: () => new Promise<{ channel: unknown }>((read, fail) => void readers.push({ read, fail }))
+    }
+    const store = redisStore(client)
+    const woken: Array<string> = []
+    const listen = (session: string) => store.onWake("m", session, () => woken.push(session))
+    const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
+    const [a, b] = ["a", "b"].map(listen)
+    // One reader, however many listen.
+    expect(readers).toHaveLength(1)
+    readers[0]!.read({ channel: Buffer.from("fibermeter:{m}:b") })
+    await turn()
+    readers[1]!.read({ channel: "fibermeter:{m}:of-others" })
+    await turn()
+    expect(woken).toEqual(["b"])
+    a!()
+    b!()
+    expect(calls).toEqual([
+      "subscribe fibermeter:{m}:a",
+      "subscribe fibermeter:{m}:b",
+      "unsubscribe fibermeter:{m}:a",
+      "unsubscribe fibermeter:{m}:b"
+    ])
+    readers[2]!.fail(new Error("the client is closed"))
+    await turn()
+    readers = []
+    const c = listen("c")
+    readers[0]!.read({ channel: "fibermeter:{m}:c" })
+    await turn()
+    expect(woken).toEqual(["b", "c"])
+    c()
+    c()
+    expect(calls.filter((call) => call === "unsubscribe fibermeter:{m}:c")).toHaveLength(1)
+    // A script that is missing is loaded again.
+    calls.length = 0
+    await expect(store.exchange("m", message(none))).rejects.toThrow("no connection")
+    expect(calls).toEqual(["SCRIPT", "EVALSHA", "SCRIPT", "EVALSHA"])
+  })
 })
 
 const settled = async (check: () => boolean): Promise<void> => {
@@ -37,6 +97,18 @@ describeWithServer("clients", "none", (server) => {
     ioredis: async () => {
       const client = new IoRedis(server().port, "127.0.0.1")
       return { client, close: async () => void (await client.quit()) }
+    },
+    iovalkey: async () => {
+      const client = new IoValkey(server().port, "127.0.0.1")
+      return { client, close: async () => void (await client.quit()) }
+    },
+    "valkey-glide": async () => {
+      // It has a binary for each system, and fails on others.
+      const { GlideClient, Logger } = await import("@valkey/valkey-glide")
+      // It would write to the console that a script is missing, which is as it should be.
+      Logger.setLoggerConfig("off")
+      const client = await GlideClient.createClient({ addresses: [{ host: "127.0.0.1", port: server().port }] })
+      return { client, close: async () => client.close() }
     }
   }
 

@@ -1,10 +1,13 @@
 /**
- * From a client of node-redis or ioredis to what a store needs of it. Clients are recognised by their shape, and nothing of
- * their packages is imported.
+ * From a client of node-redis, ioredis, iovalkey or valkey-glide to what a store needs of it. Clients are recognised by their
+ * shape, and nothing of their packages is imported.
  *
  * Wake-ups come over a connection of their own, since one that has subscribed can do nothing else: a duplicate of the client,
  * opened for the first listener and closed after the last. It keeps no process alive. If it cannot be opened or is lost, the
  * client connects it again by its own rules; meanwhile sessions make progress by their timers.
+ *
+ * A client of valkey-glide speaks RESP3, which carries commands and messages over one connection. It hands each message to
+ * one reader, which is the store.
  */
 
 export interface RedisConnection {
@@ -43,7 +46,15 @@ interface IoRedisSubscriber {
   readonly stream?: { readonly unref?: () => void } | undefined
 }
 
-export type RedisClient = NodeRedisClient | IoRedisClient | RedisConnection
+/** A client of `@valkey/valkey-glide` without a `callback` for messages. The store reads all messages that it gets. */
+export interface GlideClient {
+  readonly customCommand: (command: Array<string>) => Promise<unknown>
+  readonly subscribeLazy: (channels: Array<string>) => Promise<unknown>
+  readonly unsubscribeLazy: (channels: Array<string>) => Promise<unknown>
+  readonly getPubSubMessage: () => Promise<{ readonly channel: unknown }>
+}
+
+export type RedisClient = NodeRedisClient | IoRedisClient | GlideClient | RedisConnection
 
 /** The connection for wake-ups. */
 interface Subscriber {
@@ -52,12 +63,13 @@ interface Subscriber {
   readonly close: () => void
 }
 
+/** A failure is the client's to report, and costs nothing but time. */
+const ignore = (promise: Promise<unknown>): void => void promise.catch(() => {})
+
 /** Wake-ups over one connection, which is open only while there are listeners. */
 const sharedSubscriber = (open: (onMessage: (channel: string) => void) => Subscriber): RedisConnection["subscribe"] => {
   const listeners = new Map<string, () => void>()
   let subscriber: Subscriber | undefined
-  // A failure is the client's to report, and costs nothing but time.
-  const ignore = (promise: Promise<unknown>): void => void promise.catch(() => {})
   return (channel, listener) => {
     subscriber ??= open((woken) => listeners.get(woken)?.())
     listeners.set(channel, listener)
@@ -104,12 +116,60 @@ const ofIoRedis = (client: IoRedisClient): RedisConnection => ({
   })
 })
 
+interface GlideReader {
+  readonly listeners: Map<string, () => void>
+  isReading: boolean
+}
+
+/** A message goes to one of those that read, so all stores of a client have one reader. */
+const glideReaders = new WeakMap<GlideClient, GlideReader>()
+
+const glideReaderOf = (client: GlideClient): GlideReader => {
+  const reader = glideReaders.get(client) ?? { listeners: new Map(), isReading: false }
+  glideReaders.set(client, reader)
+  return reader
+}
+
+const readGlide = async (client: GlideClient, reader: GlideReader): Promise<void> => {
+  if (reader.isReading) return
+  reader.isReading = true
+  try {
+    for (;;) reader.listeners.get(String((await client.getPubSubMessage()).channel))?.()
+  } catch {
+    // The client is closed, or has a callback of its own.
+    reader.isReading = false
+  }
+}
+
+const ofGlide = (client: GlideClient): RedisConnection => ({
+  send: (command) =>
+    client.customCommand([...command]).catch((error: unknown) => {
+      // It has a name of its own for what the server calls NOSCRIPT.
+      if (error instanceof Error && error.message.includes("NoScriptError")) {
+        throw new Error("NOSCRIPT", { cause: error })
+      }
+      throw error
+    }),
+  subscribe: (channel, listener) => {
+    const reader = glideReaderOf(client)
+    reader.listeners.set(channel, listener)
+    void readGlide(client, reader)
+    ignore(client.subscribeLazy([channel]))
+    return () => {
+      if (reader.listeners.delete(channel)) ignore(client.unsubscribeLazy([channel]))
+    }
+  }
+})
+
 /** Throws a `TypeError` for anything that is no such client. */
 export const connectionOf = (client: RedisClient): RedisConnection => {
   const has = (name: string): boolean =>
     typeof client === "object" && client !== null && typeof (client as { [name: string]: any })[name] === "function"
   if (has("sendCommand") && has("duplicate") && has("destroy")) return ofNodeRedis(client as NodeRedisClient)
   if (has("call") && has("duplicate")) return ofIoRedis(client as IoRedisClient)
+  if (has("customCommand") && has("subscribeLazy")) return ofGlide(client as GlideClient)
   if (has("send") && has("subscribe")) return client as RedisConnection
-  throw new TypeError("the client must be one of node-redis or ioredis, or an object { send, subscribe }")
+  throw new TypeError(
+    "the client must be one of node-redis, ioredis, iovalkey or valkey-glide, or an object { send, subscribe }"
+  )
 }
