@@ -1,5 +1,5 @@
 /** Meters of core on the memory store, under virtual time. */
-import { Cause, Effect, Exit, Fiber, Metric, Option } from "effect"
+import { Cause, Clock, Effect, Exit, Fiber, Metric, Option } from "effect"
 import type { Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Meter, MeterStore, runOnEach, StoreError } from "fibermeter"
@@ -108,5 +108,29 @@ describe("a lease that is over", () => {
     expect(during).toEqual([])
     expect(exits).toEqual([Exit.succeed("single"), Exit.succeed(undefined)])
     expect(events).toHaveLength(1)
+  })
+})
+
+describe("an outage", () => {
+  it("with a share of the limits (outage: { share }) lets tasks start by it, and is counted", async () => {
+    const { counted, starts } = await run({ outage: { share: 0.25 } }, (trouble) =>
+      Effect.gen(function* () {
+        const meter = yield* Meter.distributed("shared", { maxPerSecond: 40 })
+        const starts: Array<number> = []
+        trouble.isCut = true
+        const task = Effect.map(Clock.currentTimeMillis, (now) => void starts.push(Math.floor(now)))
+        const verb = yield* fork(runOnEach([1, 2, 3], () => task, { meter }))
+        // What the store has answered is read in later steps of the event loop.
+        for (let passed = 0; passed < 1_300; passed += 10) {
+          yield* TestClock.adjust(10)
+          yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        }
+        yield* Fiber.await(verb)
+        return { starts, counted: yield* Metric.snapshot }
+      })
+    )
+    expect(starts).toEqual([1_000, 1_100, 1_200])
+    const events = counted.filter(({ attributes }) => attributes?.["meter"] === "shared")
+    expect(events.map(({ attributes }) => attributes?.["event"])).toEqual(expect.arrayContaining(["outage", "share"]))
   })
 })

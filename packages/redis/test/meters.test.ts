@@ -605,7 +605,7 @@ describe("what does not fit", () => {
     [{ lease: "1" }, new TypeError("lease must be a number of milliseconds, but is string")],
     [{ lease: 199 }, new RangeError("lease must be from 200 milliseconds to a day, but is 199")],
     [{ lease: NaN }, new RangeError("lease must be from 200 milliseconds to a day, but is NaN")],
-    [{ outage: "panic" }, new TypeError('outage must be "wait" or "fail", but is "panic"')],
+    [{ outage: "panic" }, new TypeError('outage must be "wait", "fail" or { share }, but is "panic"')],
     [{ leaseLost: 1 }, new TypeError('leaseLost must be "interrupt" or "continue", but is 1')],
     [{ lostState: "panic" }, new TypeError('lostState must be "wait" or "startAfresh", but is "panic"')],
     [{ onEvent: 1 }, new TypeError("onEvent must be a function, but is number")]
@@ -674,6 +674,29 @@ describe("a store that is out of reach", () => {
     await pass(0)
     await run
     expect(log.map(([name]) => name)).toEqual(["c"])
+  })
+
+  it("with outage: fail, it is asked again by what comes later, however long ago the outage began", async () => {
+    const { events, log, meters, task, trouble } = scene({ maxAtOnce: 1 }, 1, { outage: "fail" })
+    trouble.isCut = true
+    const waits = reasonOf(meters[0].run(task("a")))
+    await pass(1_000)
+    expect(await waits).toBeInstanceOf(StoreUnavailableError)
+    await pass(60_000)
+    // Nothing waits, so no timer keeps the program.
+    expect(vi.getTimerCount()).toBe(0)
+    const again = reasonOf(meters[0].run(task("b")))
+    await pass(1_000)
+    expect(await again).toBeInstanceOf(StoreUnavailableError)
+    await pass(60_000)
+    trouble.isCut = false
+    const run = meters[0].run(task("c"))
+    await pass(0)
+    await run
+    expect(log).toEqual(["c 122000"])
+    expect(events.map(({ type }) => type)).toEqual(["outage", "outage"])
+    await pass(10_000)
+    expect(vi.getTimerCount()).toBe(0)
   })
 
   it("does not hold up the end of a program: close waits for a second", async () => {

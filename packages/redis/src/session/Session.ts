@@ -83,7 +83,7 @@ interface Held {
 }
 
 /** A slot that a task starts in. */
-interface Taken {
+export interface Taken {
   readonly held: Held
   readonly slot: number
   readonly generation: number
@@ -138,6 +138,8 @@ export class Session implements ExternalLimit {
   private inFlight: InFlight | undefined
   private isSoon = false
   private isDown = false
+  /** A message is to be sent, even if it says nothing. */
+  private isAsking = false
   /** Since the last answer. */
   private attempts = 0
   /** Of the store's client. */
@@ -161,6 +163,8 @@ export class Session implements ExternalLimit {
   private endedPermits = 0
   /** Permits of the tasks that run. */
   private running = 0
+  /** Those of them of which the store does not know, since they were not granted. */
+  private unknown = 0
   /** The store's time until which the meter is paused. */
   private pausedUntil = -Infinity
   /** A pause that the store does not know yet: until then by the meter's clock; -1 to resume. */
@@ -244,7 +248,9 @@ export class Session implements ExternalLimit {
     // A process that stood still has to learn of it, although its tasks may end before its timers.
     if (this.isLeaseOver(this.now)) this.loseLease()
     this.running -= permits
-    this.giveBack(permits)
+    const known = Math.max(0, permits - this.unknown)
+    this.unknown -= permits - known
+    this.giveBack(known)
   }
 
   added(): void {
@@ -272,7 +278,8 @@ export class Session implements ExternalLimit {
 
   close(): Promise<void> {
     this.isLeaving = true
-    if (this.seq === 0 || this.isRefused || this.isClosed) {
+    // A store that has been silent for as long as it would be waited for is not waited for again.
+    if (this.seq === 0 || this.isRefused || this.isClosed || this.isDown) {
       this.end()
       return Promise.resolve()
     }
@@ -285,6 +292,60 @@ export class Session implements ExternalLimit {
       }
       this.speakSoon()
     })
+  }
+
+  // What tasks have that start without the store
+
+  /** Permits of the tasks that run. */
+  get permitsInUse(): number {
+    return this.running
+  }
+
+  /** For how much longer the meter is paused, in nanoseconds. */
+  get pausedFor(): number {
+    const { now } = this
+    const micros = this.pausing === undefined ? this.pausedUntil - this.clock.least(now) : this.pausing.until - now
+    return Math.max(0, micros * 1_000)
+  }
+
+  /** Tasks hold so many permits that have not been granted here. The store learns of it when it answers again. */
+  hold(permits: number): void {
+    if (this.terms.permits > 0) {
+      this.running += permits
+      this.unknown += permits
+    }
+    // Otherwise a session for which nothing waits any more would not ask again.
+    this.isAsking = true
+    if (this.inFlight === undefined) this.speakSoon()
+  }
+
+  /** Counts so much more in each log, that of the rate first, as if the task of that slot had spent it. */
+  charge({ held }: Taken, amounts: ReadonlyArray<number>): void {
+    amounts.forEach((by, log) => {
+      if (by > 0) this.corrections.push({ log, entry: held.grant.entries[log]!, by })
+    })
+    this.speakSoon()
+  }
+
+  /**
+   * The store knows of fewer permits than are in use: only a new session can say so. The old one leaves after that, so that at
+   * no time others are granted what is in use here.
+   */
+  private replace(last: Message): void {
+    this.startOver()
+    this.speak()
+    const nothing = {
+      ended: 0,
+      visit: 0,
+      pause: -1,
+      resize: "",
+      reports: [],
+      corrections: [],
+      withdrawn: [],
+      demand: []
+    }
+    // If it is lost, the lease ends.
+    this.store.exchange(this.name, { ...last, ...nothing, seq: last.seq + 1, leave: true }, this.now).catch(() => {})
   }
 
   private end(): void {
@@ -424,15 +485,21 @@ export class Session implements ExternalLimit {
     const news = [demand, withdrawn, this.reports, this.corrections].some(({ length }) => length > 0)
     const hasCommand = this.pausing !== undefined || this.resizing !== "" || leave
     const isFirst = this.seq === 0
+    // The store does not know this session, or what it knew is over with its lease.
+    if (isFirst && leave) return this.end()
     // What a new session says of the past is that its tasks hold something.
-    const isNeeded = isFirst
-      ? demand.length > 0 || this.running > 0
-      : this.agenda.visit <= now || news || this.endedPermits > 0
+    const isNeeded =
+      this.isAsking ||
+      (isFirst ? demand.length > 0 || this.running > 0 : this.agenda.visit <= now || news || this.endedPermits > 0)
     if (!isNeeded && !hasCommand) {
-      if (isFirst) this.agenda.visit = Infinity
+      if (isFirst) this.stopAsking()
       return
     }
-    if (isFirst) this.begin()
+    this.isAsking = false
+    if (isFirst) {
+      this.begin()
+      this.unknown = 0
+    }
     const { corrections, pausing, reports } = this
     const ended = isFirst ? 0 : this.endedPermits
     this.reports = []
@@ -611,6 +678,7 @@ export class Session implements ExternalLimit {
     if (answer.visit > 0) this.visitBy(now + (waitsForTime ? Math.min(answer.visit, longestWait) : answer.visit))
     if (answer.adopted) this.declareAgain()
     if (this.isLeaseOver(now)) this.loseLease()
+    else if (this.unknown > 0) this.replace(message)
     if (this.isLeaving && this.running > 0) this.end()
     if (this.endedPermits > 0 || this.resizing !== "" || this.pausing !== undefined) this.speakSoon()
     this.schedule()
@@ -687,7 +755,7 @@ export class Session implements ExternalLimit {
 
   /** The session is void. The next message begins another one: if there is something to say, at once. */
   private loseLease(): void {
-    const lost = this.running
+    const lost = this.running - this.unknown
     this.startOver()
     if (lost === 0) return
     this.tell({ type: "leaseLost", meter: this.name, permits: lost })
@@ -732,14 +800,23 @@ export class Session implements ExternalLimit {
     if (!this.isDown) return
     this.isDown = false
     this.tell({ type: "recovered", meter: this.name, after: (now - since) / 1_000 })
-    if (this.options.outage === "fail") this.meter.recover()
+    if (this.options.outage !== "wait") this.meter.recover()
+  }
+
+  /** There is no message to be answered. So what comes next is not refused at once, but waits for a second, too. */
+  private stopAsking(): void {
+    this.agenda.visit = Infinity
+    if (this.options.outage !== "fail" || !this.isDown) return
+    this.isDown = false
+    this.silentSince = Infinity
+    this.meter.recover()
   }
 
   private checkOutage(now: number): void {
     if (this.isDown || now < this.silentSince + outageAfter) return
     this.isDown = true
     this.tell({ type: "outage", meter: this.name, cause: this.lastError })
-    if (this.options.outage === "fail") {
+    if (this.options.outage !== "wait") {
       this.meter.fail(new StoreUnavailableError(this.name, outageAfter / 1_000, this.lastError))
     }
   }

@@ -1,4 +1,5 @@
 /** The options of a store, and the events of its meters. */
+import type { MeterLimits } from "./ExternalLimit.ts"
 
 /** What happens to a meter on a store, beside what its limits say. `meter` is its name. */
 export type StoreEvent =
@@ -6,6 +7,10 @@ export type StoreEvent =
   | { readonly type: "outage"; readonly meter: string; readonly cause: unknown }
   /** It has answered again, after so many milliseconds. */
   | { readonly type: "recovered"; readonly meter: string; readonly after: number }
+  /** After `outage`, with `outage: { share }`: tasks of this process start within these limits, until `shareEnded`. */
+  | { readonly type: "share"; readonly meter: string; readonly limits: MeterLimits }
+  /** After `recovered`: so many tasks have started by the share, of which the store did not know. */
+  | { readonly type: "shareEnded"; readonly meter: string; readonly started: number }
   /** The lease is over while tasks of this process held so many permits. */
   | { readonly type: "leaseLost"; readonly meter: string; readonly permits: number }
   /** The store has lost its state, or an earlier one was restored. Nothing starts for so many milliseconds. */
@@ -28,10 +33,12 @@ export interface StoreOptions {
    */
   readonly lease?: number | undefined
   /**
-   * What becomes of waiters while the store cannot be reached: `"wait"` (the default), or `"fail"`, with a
-   * `StoreUnavailableError` after a second.
+   * What becomes of waiters while the store cannot be reached: `"wait"` (the default); or `"fail"`, with a
+   * `StoreUnavailableError` after a second; or after a second they start within a share of the limits, such as
+   * `{ share: 0.125 }` for one of eight processes: more than 0, at most 1. Then the limits do not hold exactly. The share of
+   * `maxAtOnce` and of windows is rounded down: what needs more than it waits.
    */
-  readonly outage?: "wait" | "fail" | undefined
+  readonly outage?: "wait" | "fail" | { readonly share: number } | undefined
   /**
    * What becomes of running tasks when the lease is lost: `"interrupt"` (the default) cancels them with a `LeaseLostError`;
    * `"continue"` lets them run, beside those that others may start with their permits.
@@ -49,7 +56,7 @@ export interface StoreOptions {
 
 export interface Options {
   readonly lease: number
-  readonly outage: "wait" | "fail"
+  readonly outage: "wait" | "fail" | { readonly share: number }
   readonly leaseLost: "interrupt" | "continue"
   readonly lostState: "wait" | "startAfresh"
   readonly onEvent: (event: StoreEvent) => void
@@ -59,6 +66,21 @@ const choice = <A extends string, B extends string>(name: string, value: unknown
   const known = values.find((each) => each === value)
   if (known !== undefined) return known
   throw new TypeError(`${name} must be "${values.join('" or "')}", but is ${JSON.stringify(value)}`)
+}
+
+const outageOf = (value: unknown): Options["outage"] => {
+  if (value === "wait" || value === "fail") return value
+  if (typeof value !== "object" || value === null) {
+    throw new TypeError(`outage must be "wait", "fail" or { share }, but is ${JSON.stringify(value)}`)
+  }
+  const unknown = Object.keys(value).find((name) => name !== "share")
+  if (unknown !== undefined) throw new TypeError(`there is no option outage.${unknown}. Known: share`)
+  const { share } = value as { readonly share?: unknown }
+  if (typeof share !== "number") throw new TypeError(`outage.share must be a number, but is ${typeof share}`)
+  if (!(share > 0 && share <= 1)) {
+    throw new RangeError(`outage.share must be more than 0 and at most 1, but is ${share}`)
+  }
+  return { share }
 }
 
 /** A copy of the options with their defaults. Throws if something is wrong with them. */
@@ -74,7 +96,7 @@ export const readOptions = (options: StoreOptions): Options => {
   if (typeof onEvent !== "function") throw new TypeError(`onEvent must be a function, but is ${typeof onEvent}`)
   return {
     lease,
-    outage: choice("outage", outage, ["wait", "fail"]),
+    outage: outageOf(outage),
     leaseLost: choice("leaseLost", leaseLost, ["interrupt", "continue"]),
     lostState: choice("lostState", lostState, ["wait", "startAfresh"]),
     onEvent: (event) => {

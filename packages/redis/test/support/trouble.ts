@@ -2,7 +2,7 @@
 import { memoryStore } from "../../src/index.ts"
 import type { Message, SharedStore, StoreOptions } from "../../src/index.ts"
 import { readOptions } from "../../src/session/options.ts"
-import { Session } from "../../src/session/Session.ts"
+import { limitOf } from "../../src/session/sharedStore.ts"
 
 /** What can go wrong between a process and the store. */
 export interface Trouble {
@@ -41,7 +41,7 @@ export const troubledStore = (options: StoreOptions): readonly [store: SharedSto
   const store: SharedStore = {
     ...transport,
     version: 1,
-    limit: (name, limits) => new Session(transport, name, limits, read, () => `s${++sessions}`)
+    limit: (name, limits) => limitOf(transport, name, limits, read, () => `s${++sessions}`)
   }
   return [store, trouble]
 }

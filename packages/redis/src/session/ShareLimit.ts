@@ -1,0 +1,290 @@
+/**
+ * A limit on a store that continues with a share of the limits while the store cannot be reached (`outage: { share }`). Each
+ * process has a share of its own, so what all of them start then is not exact.
+ *
+ * It stands between the meter and its session on the store. That one fails after a second without an answer, and recovers with
+ * the next answer. In between, a second session grants the starts, from a state of the protocol in this process, which has a
+ * share of the limits. So a share has all limits that a meter has, in the same way.
+ *
+ * - **`maxAtOnce`.** Tasks that run when an outage begins count within the share, as do those that it starts. When the store
+ *   answers, it learns of all of them. If the lease ends meanwhile, tasks that run are within the share, or are interrupted.
+ * - **Windows.** The state is kept between outages, so that several of them in one window have one share of it. The store learns
+ *   what the share has spent with the first start after an outage: it counts as spent then, which is later than it was.
+ * - **Rounding.** The share of `maxAtOnce` and of windows is rounded down, so that shares that add up to 1 are no more than the
+ *   limits. What needs more than the share waits for the store, and what is behind it as well.
+ */
+import { advance } from "../protocol/advance.ts"
+import { encodeLimits, termsOf } from "../protocol/limits.ts"
+import type { Terms } from "../protocol/limits.ts"
+import type { State } from "../protocol/state.ts"
+import type { MeterStore } from "../store/MeterStore.ts"
+import { StoreUnavailableError } from "./errors.ts"
+import type { Cost, ExternalLimit, Meter, MeterLimits, Wish } from "./ExternalLimit.ts"
+import { protocolLimits } from "./meterLimits.ts"
+import type { Options, StoreEvent } from "./options.ts"
+import { Session } from "./Session.ts"
+import type { Taken } from "./Session.ts"
+
+/** The longest there is: within one process, no session is lost. */
+const lease = 86_400_000
+
+/** What a task takes that starts by the share. It has no fencing token: the store gives them. */
+interface OfShare {
+  readonly limit: Session
+  readonly taken: Taken
+}
+
+const isOfShare = (grant: unknown): grant is OfShare => "limit" in (grant as Taken | OfShare)
+
+const ignore = (): void => {}
+
+/** Of a whole number, in spite of rounding errors. */
+const part = (limit: number, share: number): number => Math.floor(limit * share + 1e-9)
+
+/** A share of the limits, in which a limit of whole numbers may be 0. */
+const shareOf = ({ maxAtOnce, maxBurst, maxPerSecond, windows }: MeterLimits, share: number): MeterLimits => ({
+  maxAtOnce: part(maxAtOnce, share),
+  maxPerSecond: maxPerSecond * share,
+  maxBurst: Math.max(1, part(maxBurst, share)),
+  windows: Object.fromEntries(
+    Object.entries(windows).map(([name, { limit, per }]) => [name, { limit: part(limit, share), per }])
+  )
+})
+
+/** For the protocol, where 0 is no limit. No task takes anything of a share of 0. */
+const positive = ({ maxAtOnce, windows, ...others }: MeterLimits): MeterLimits => ({
+  ...others,
+  maxAtOnce: Math.max(1, maxAtOnce),
+  windows: Object.fromEntries(
+    Object.entries(windows).map(([name, { limit, per }]) => [name, { limit: Math.max(1, limit), per }])
+  )
+})
+
+const termsIn = (limits: MeterLimits): Terms => termsOf(encodeLimits(protocolLimits(positive(limits), lease * 1_000)))
+
+/** One session at a time, in this process. */
+const localStore = (): MeterStore => {
+  let state: State | undefined
+  return {
+    exchange: async (_, message, now) => {
+      const advanced = advance(state, message, Math.floor(now!))
+      state = advanced.state
+      return advanced.answer
+    },
+    onWake: () => () => {}
+  }
+}
+
+export class ShareLimit implements ExternalLimit {
+  private readonly name: string
+  private readonly options: Options
+  private readonly share: number
+  private readonly newId: () => string
+  private readonly session: Session
+  private readonly store = localStore()
+  /** With what the state in this process begins. */
+  private readonly original: MeterLimits
+  /** The share of the limits in force. */
+  private limits: MeterLimits
+  private terms: Terms
+  private meter!: Meter
+  /** During an outage. */
+  private local: Session | undefined
+  /** How many tasks have started by the share since the outage began. */
+  private count = 0
+  /** What they have spent that the store does not know, for each of its logs; empty if there is nothing. */
+  private spent: ReadonlyArray<number> = []
+  private spentAt = 0
+
+  constructor(
+    store: MeterStore,
+    name: string,
+    limits: MeterLimits,
+    options: Options,
+    share: number,
+    newId: () => string
+  ) {
+    this.name = name
+    this.options = options
+    this.share = share
+    this.newId = newId
+    this.session = new Session(store, name, limits, options, newId)
+    this.limits = shareOf(limits, share)
+    this.original = positive(this.limits)
+    this.terms = termsIn(this.limits)
+  }
+
+  attach(meter: Meter): void {
+    this.meter = meter
+    this.session.attach({
+      ...meter,
+      fail: (error) => {
+        if (error instanceof StoreUnavailableError) this.begin()
+        else meter.fail(error)
+      },
+      recover: () => this.end(),
+      resized: (limits) => {
+        this.setLimits(limits)
+        meter.resized(limits)
+      },
+      interrupt: (error) => {
+        const isWithinShare = this.local !== undefined && this.session.permitsInUse <= this.limits.maxAtOnce
+        if (!isWithinShare) meter.interrupt(error)
+      }
+    })
+  }
+
+  // What the meter asks for
+
+  get isPaused(): boolean {
+    return (this.local ?? this.session).isPaused
+  }
+
+  opensIn(wish: Wish): number {
+    if (this.local === undefined) return this.session.opensIn(wish)
+    return this.fits(wish) ? this.local.opensIn(wish) : Infinity
+  }
+
+  take(wish: Wish): Taken | OfShare {
+    const { local } = this
+    if (local === undefined) {
+      const taken = this.session.take(wish)
+      if (this.spent.length > 0) this.charge(taken)
+      return taken
+    }
+    const taken = local.take(wish)
+    this.session.hold(wish.permits)
+    this.count++
+    this.spentAt = this.meter.now()
+    this.spend(1, taken.costs)
+    return { limit: local, taken }
+  }
+
+  started(grant: unknown): void {
+    if (isOfShare(grant)) grant.limit.started(grant.taken)
+    else this.session.started(grant)
+  }
+
+  correct(grant: unknown, cost: Cost): void {
+    if (!isOfShare(grant)) return this.session.correct(grant, cost)
+    const before = [...grant.taken.costs]
+    grant.limit.correct(grant.taken, cost)
+    this.spend(
+      0,
+      grant.taken.costs.map((cost, index) => cost - before[index]!)
+    )
+  }
+
+  ended(permits: number): void {
+    this.session.ended(permits)
+    this.local?.ended(permits)
+  }
+
+  added(): void {
+    // A session that has had nothing to say asks the store again.
+    this.session.added()
+    this.local?.added()
+  }
+
+  rest(): void {
+    this.session.rest()
+    this.local?.rest()
+  }
+
+  pause(nanos: number): void {
+    this.session.pause(nanos)
+    this.local?.pause(nanos)
+  }
+
+  resize(limits: MeterLimits): void {
+    this.session.resize(limits)
+    this.setLimits(limits)
+    this.local?.resize(positive(this.limits))
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.session.close(), this.local?.close()])
+  }
+
+  // Outages
+
+  private begin(): void {
+    const { meter, name, session } = this
+    const options: Options = {
+      lease,
+      outage: "wait",
+      leaseLost: "continue",
+      lostState: "wait",
+      onEvent: ignore
+    }
+    const local = new Session(this.store, name, this.original, options, this.newId)
+    local.attach({
+      ...meter,
+      wishes: () => {
+        const wishes = meter.wishes()
+        const tooLarge = wishes.findIndex((wish) => !this.fits(wish))
+        return tooLarge < 0 ? wishes : wishes.slice(0, tooLarge)
+      },
+      fail: ignore,
+      recover: ignore,
+      resized: ignore,
+      interrupt: ignore,
+      event: ignore
+    })
+    local.hold(session.permitsInUse)
+    local.resize(positive(this.limits))
+    if (session.pausedFor > 0) local.pause(session.pausedFor)
+    this.local = local
+    this.count = 0
+    this.tell({ type: "share", meter: name, limits: this.limits })
+    meter.wake()
+  }
+
+  private end(): void {
+    const local = this.local!
+    this.local = undefined
+    local.ended(local.permitsInUse)
+    void local.close()
+    this.tell({ type: "shareEnded", meter: this.name, started: this.count })
+  }
+
+  private tell(event: StoreEvent): void {
+    this.options.onEvent(event)
+    void Promise.resolve().then(() => this.meter.event(event))
+  }
+
+  private setLimits(limits: MeterLimits): void {
+    this.limits = shareOf(limits, this.share)
+    this.terms = termsIn(this.limits)
+  }
+
+  /** Whether a task needs no more than the share. */
+  private fits({ cost, permits }: Wish): boolean {
+    const { maxAtOnce, windows } = this.limits
+    const costOf = (name: string): number => (cost !== undefined && Object.hasOwn(cost, name) ? cost[name]! : 1)
+    return permits <= maxAtOnce && Object.entries(windows).every(([name, { limit }]) => costOf(name) <= limit)
+  }
+
+  // What the share has spent
+
+  private spend(starts: number, costs: ReadonlyArray<number>): void {
+    const amounts = this.terms.rate > 0 ? [starts, ...costs] : costs
+    this.spent = amounts.map((amount, log) => amount + (this.spent[log] ?? 0))
+  }
+
+  /** The store learns of what the share has spent with that start, as far as a window can reach it. */
+  private charge(taken: Taken): void {
+    const age = (this.meter.now() - this.spentAt) / 1_000
+    const { entries } = taken.held.grant
+    const { windows } = this.terms
+    const left = this.spent.map((amount, log) => (age < windows[log]!.per ? amount : 0))
+    // What costs nothing in a window has no entry there.
+    this.session.charge(
+      taken,
+      left.map((amount, log) => (entries[log]! > 0 ? Math.min(amount, windows[log]!.limit) : 0))
+    )
+    this.spent = left.some((amount, log) => amount > 0 && entries[log] === 0)
+      ? left.map((amount, log) => (entries[log]! > 0 ? 0 : amount))
+      : []
+  }
+}

@@ -1,0 +1,457 @@
+/** Meters that continue with a share of their limits while the store is out of reach, under virtual time. */
+import { createMeter } from "@fibermeter/promise"
+import type { Meter, MeterOptions } from "@fibermeter/promise"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { LeaseLostError, memoryStore, type StoreEvent, type StoreOptions } from "../src/index.ts"
+import { troubledStore } from "./support/trouble.ts"
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 0 })
+})
+
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+const scene = (limits: MeterOptions, share: number, count = 1, options: StoreOptions = {}) => {
+  const events: Array<StoreEvent> = []
+  const [store, trouble] = troubledStore({ outage: { share }, onEvent: (event) => events.push(event), ...options })
+  const log: Array<string> = []
+  const meters = Array.from({ length: count }, () => createMeter({ store, name: "api", ...limits }))
+  const task =
+    (name: string, ms = 0) =>
+    async () => {
+      log.push(`${name} ${Date.now()}`)
+      if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms))
+      return name
+    }
+  return { events, log, meters: meters as [Meter, ...Array<Meter>], store, task, trouble }
+}
+
+const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
+
+const typesOf = (events: ReadonlyArray<StoreEvent>) => events.map(({ type }) => type)
+
+describe("during an outage, waiting tasks start by a share of the limits, a second after the last answer", () => {
+  it("of the rate, and then by the whole rate again", async () => {
+    const { events, log, meters, task, trouble } = scene({ maxPerSecond: 40, maxBurst: 8 }, 0.25)
+    trouble.isCut = true
+    const all = Promise.all(Array.from({ length: 20 }, (_, i) => meters[0].run(task(`${i}`))))
+    await pass(999)
+    expect(log).toEqual([])
+    await pass(302)
+    // A burst of two, and then ten in a second.
+    expect(log).toEqual(["0 1000", "1 1000", "2 1100", "3 1200", "4 1300"])
+    const limits = { maxAtOnce: Infinity, maxPerSecond: 10, maxBurst: 2, windows: {} }
+    expect(events).toEqual([
+      { type: "outage", meter: "api", cause: new Error("no connection") },
+      { type: "share", meter: "api", limits }
+    ])
+    trouble.isCut = false
+    await pass(2_000)
+    await all
+    // The attempt of 1270 failed, and the next one comes a second later.
+    expect(events.slice(2)).toMatchObject([{ type: "recovered" }, { type: "shareEnded", meter: "api", started: 13 }])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it("of maxAtOnce: tasks that run already count within it", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 8 }, 0.25)
+    const all = [500, 1_500, 2_000].map((ms, i) => meters[0].run(task(`${i}`, ms)))
+    await pass(1)
+    trouble.isCut = true
+    all.push(...["a", "b"].map((name) => meters[0].run(task(name, 1_000))))
+    await pass(3_000)
+    // The outage is one from 1001 on, and two of the first still run then.
+    expect(log.slice(3)).toEqual(["a 1500", "b 2000"])
+    await Promise.all(all)
+  })
+
+  it("of windows, with costs and their corrections, and with one share for all outages in a window", async () => {
+    const { events, log, meters, task, trouble } = scene({ windows: { tokens: { limit: 40, per: 60_000 } } }, 0.25)
+    trouble.isCut = true
+    const first = meters[0].run(
+      ({ correct }) => {
+        log.push(`a ${Date.now()}`)
+        correct({ tokens: 4 })
+      },
+      { cost: { tokens: 9 } }
+    )
+    const second = meters[0].run(task("b"), { cost: { tokens: 5 } })
+    await pass(1_500)
+    await Promise.all([first, second])
+    trouble.isCut = false
+    // The share does not end before the store has been asked again.
+    const next = meters[0].run(() => 1, { cost: { tokens: 0 } })
+    await pass(1_000)
+    await next
+    trouble.isCut = true
+    const third = meters[0].run(task("c"), { cost: { tokens: 2 } })
+    await pass(58_000)
+    // Of 10, 9 were spent in the first outage. A correction is said within 25 ms.
+    expect(log).toEqual(["a 1000", "b 1025"])
+    await pass(10_000)
+    await third
+    expect(log[2]).toBe("c 61001")
+    expect(typesOf(events)).toEqual(["outage", "share", "recovered", "shareEnded", "outage", "share"])
+  })
+
+  it("what needs more than the share waits for the store, and what is behind it as well", async () => {
+    const windows = { tokens: { limit: 100, per: 1_000 } }
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 4, windows }, 0.5)
+    trouble.isCut = true
+    const all = [
+      meters[0].run(task("fits"), { permits: 2, cost: { tokens: 50 } }),
+      meters[0].run(task("costs too much"), { cost: { tokens: 51 } }),
+      meters[0].run(task("needs too many permits"), { permits: 3 }),
+      meters[0].run(task("behind"), { cost: { tokens: 1 } })
+    ]
+    await pass(10_000)
+    expect(log).toEqual(["fits 1000"])
+    trouble.isCut = false
+    await pass(3_000)
+    await Promise.all(all)
+    expect(log).toHaveLength(4)
+  })
+
+  it("nothing, if the share of a limit is less than one", async () => {
+    const { events, log, meters, task, trouble } = scene({ maxAtOnce: 3, maxPerSecond: 100 }, 0.25)
+    trouble.isCut = true
+    const run = meters[0].run(task("a"))
+    await pass(10_000)
+    expect(log).toEqual([])
+    expect(events[1]).toMatchObject({ type: "share", limits: { maxAtOnce: 0, maxPerSecond: 25 } })
+    trouble.isCut = false
+    await pass(2_000)
+    expect(await run).toBe("a")
+  })
+
+  it("rounding errors do not make a share smaller", async () => {
+    const { events, meters, task, trouble } = scene({ maxAtOnce: 100 }, 0.29)
+    trouble.isCut = true
+    const run = meters[0].run(task("a"))
+    await pass(1_000)
+    await run
+    expect(events[1]).toMatchObject({ limits: { maxAtOnce: 29 } })
+  })
+
+  it("in each process, by its own share, in the order of priorities and lanes of the process", async () => {
+    const { log, meters, task, trouble } = scene({ maxPerSecond: 40 }, 0.25, 2)
+    trouble.isCut = true
+    const all = meters.flatMap((meter, i) => [
+      meter.run(task(`${i} low`)),
+      meter.run(task(`${i} high`), { priority: 1 }),
+      meter.run(task(`${i} lane`), { lane: "x" })
+    ])
+    await pass(1_201)
+    await Promise.all(all)
+    const inTurn = ["0 high 1000", "1 high 1000", "0 lane 1100", "1 lane 1100", "0 low 1200", "1 low 1200"]
+    expect(log.toSorted()).toEqual(inTurn.toSorted())
+  })
+
+  it("in verbs, without a fencing token", async () => {
+    const { meters, trouble } = scene({ maxPerSecond: 4_000 }, 0.25)
+    trouble.isCut = true
+    const tokens: Array<unknown> = []
+    const run = meters[0].runOnEach(Array(100), (_, { fencingToken }) => void tokens.push(fencingToken))
+    await pass(1_110)
+    await run
+    expect(tokens).toEqual(Array(100))
+  })
+
+  it("while it goes on, also what comes later, at once, and the store is asked again", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 8 }, 0.25, 1, { lease: 3_000 })
+    trouble.isCut = true
+    const first = meters[0].run(task("a"))
+    await pass(1_000)
+    await first
+    await pass(60_000)
+    const { length } = trouble.messages
+    const second = meters[0].run(task("b"))
+    await pass(100)
+    await second
+    expect(log).toEqual(["a 1000", "b 61000"])
+    expect(trouble.messages.length).toBeGreaterThan(length)
+  })
+})
+
+describe("what is known of the meter holds during an outage, too", () => {
+  it("a pause that began before, or begins or ends meanwhile; then it reaches all processes", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 8 }, 0.5, 2)
+    const before = meters[0].run(task("before"))
+    await pass(0)
+    await before
+    meters[0].pause(3_000)
+    await pass(0)
+    trouble.isCut = true
+    const first = meters[0].run(task("a"))
+    await pass(1_500)
+    expect(meters[0].snapshot().paused).toBe(true)
+    await pass(1_600)
+    expect(await first).toBe("a")
+    expect(log[1]).toMatch(/^a 300\d$/)
+    meters[0].pause(10_000)
+    const second = meters[0].run(task("b"))
+    await pass(900)
+    expect(meters[0].snapshot().paused).toBe(true)
+    meters[0].resume()
+    await pass(1)
+    expect(await second).toBe("b")
+    meters[0].pause(10_000)
+    trouble.isCut = false
+    await pass(2_000)
+    const other = meters[1]!.run(task("other"))
+    await pass(100)
+    expect(meters[1]!.snapshot().paused).toBe(true)
+    await pass(10_000)
+    expect(await other).toBe("other")
+  })
+
+  it("limits as they were changed before or meanwhile, here or in another process", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5, 2)
+    const both = Promise.all(meters.map((meter) => meter.run(task("before"))))
+    await pass(0)
+    await both
+    meters[1]!.resize({ maxAtOnce: 8 })
+    await pass(0)
+    const again = meters[0].run(task("again"))
+    await pass(0)
+    await again
+    for (const [limit, names] of [
+      [8, ["a", "b", "c", "d", "e"]],
+      [12, ["f", "g", "h", "i", "j", "k", "l"]]
+    ] as const) {
+      log.length = 0
+      trouble.isCut = true
+      const all = names.map((name) => meters[0].run(task(name, 5_000)))
+      if (limit === 12) {
+        await pass(1_000)
+        expect(log).toHaveLength(4)
+        meters[0].resize({ maxAtOnce: limit })
+        await pass(0)
+      } else {
+        await pass(1_000)
+      }
+      expect(log).toHaveLength(limit / 2)
+      await pass(10_000)
+      await Promise.all(all)
+      trouble.isCut = false
+      await pass(2_000)
+    }
+    expect(() => meters[0].resize({ maxPerSecond: 5 })).toThrow(TypeError)
+    expect(meters[1]!.snapshot().limits.maxAtOnce).toBe(8)
+    const last = meters[1]!.run(task("last"))
+    await pass(100)
+    await last
+    expect(meters[1]!.snapshot().limits.maxAtOnce).toBe(12)
+  })
+})
+
+describe("when the lease ends during an outage", () => {
+  const cutOff = async (share: number, hold: ReadonlyArray<number>, options: StoreOptions = {}) => {
+    const made = scene({ maxAtOnce: 8 }, share, 1, { lease: 3_000, ...options })
+    const { meters, task, trouble } = made
+    const all = hold.map((ms, i) => meters[0].run(task(`${i}`, ms)).catch((error: unknown) => error))
+    await pass(1)
+    trouble.isCut = true
+    await pass(10_000)
+    return { ...made, outcomes: await Promise.all(all) }
+  }
+
+  it("tasks that run go on if they are within the share", async () => {
+    const { events, outcomes } = await cutOff(0.25, [2_000, 5_000, 6_000])
+    expect(outcomes).toEqual(["0", "1", "2"])
+    expect(events).toContainEqual({ type: "leaseLost", meter: "api", permits: 2 })
+  })
+
+  it("otherwise they are cancelled", async () => {
+    const { events, outcomes } = await cutOff(0.25, [4_000, 5_000, 6_000])
+    for (const outcome of outcomes) expect(outcome).toBeInstanceOf(LeaseLostError)
+    expect(events).toContainEqual({ type: "leaseLost", meter: "api", permits: 3 })
+  })
+
+  it("or go on in any case (leaseLost: continue)", async () => {
+    expect((await cutOff(0.25, [4_000, 5_000, 6_000], { leaseLost: "continue" })).outcomes).toEqual(["0", "1", "2"])
+  })
+
+  it("before the share begins, they are cancelled", async () => {
+    const { events, outcomes } = await cutOff(1, [4_000], { lease: 500 })
+    expect(outcomes[0]).toBeInstanceOf(LeaseLostError)
+    expect(typesOf(events)).toEqual(["leaseLost", "outage", "share"])
+  })
+
+  it("what has started by the share holds no lease", async () => {
+    const { events, log, meters, task, trouble } = scene({ maxAtOnce: 8 }, 0.25, 1, { lease: 3_000 })
+    const before = meters[0].run(task("before"))
+    await pass(1)
+    await before
+    trouble.isCut = true
+    const run = meters[0].run(task("a", 20_000))
+    await pass(30_000)
+    expect(await run).toBe("a")
+    expect(log).toEqual(["before 0", "a 1001"])
+    expect(typesOf(events)).toEqual(["outage", "share"])
+  })
+})
+
+describe("when the store answers again", () => {
+  it("the permits that are in use are counted there, and others are granted no more than the rest", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5, 2)
+    const before = meters[0].run(task("before", 10_000))
+    await pass(1)
+    trouble.isCut = true
+    const share = meters[0].run(task("share", 10_000))
+    await pass(1_400)
+    expect(log).toEqual(["before 0", "share 1001"])
+    trouble.isCut = false
+    await pass(1_000)
+    // First the new session, and then the old one leaves.
+    const last = trouble.messages.slice(-3).map(({ session, leave, held }) => ({ session, leave, held }))
+    expect(last).toEqual([
+      { session: "s1", leave: false, held: 1 },
+      { session: "s3", leave: false, held: 2 },
+      { session: "s1", leave: true, held: 1 }
+    ])
+    const others = Array.from({ length: 4 }, (_, i) => meters[1]!.run(task(`other${i}`, 20_000)))
+    await pass(1_000)
+    expect(log.slice(2).map(([name]) => name)).toHaveLength(2)
+    await pass(6_500)
+    expect(log).toHaveLength(4)
+    await pass(60_000)
+    await Promise.all([before, share, ...others])
+    expect(log[4]).toMatch(/^other2 100\d\d$/)
+  })
+
+  it("a task of the share that has ended by then needs no new session", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5)
+    const before = meters[0].run(task("before", 10_000))
+    await pass(1)
+    trouble.isCut = true
+    const share = meters[0].run(task("share", 100))
+    await pass(1_400)
+    await share
+    trouble.isCut = false
+    await pass(1_000)
+    await pass(20_000)
+    await before
+    expect(log).toHaveLength(2)
+    expect(new Set(trouble.messages.map(({ session }) => session))).toEqual(new Set(["s1"]))
+    expect(trouble.messages.at(-1)).toMatchObject({ held: 0, ended: 1 })
+  })
+
+  it("what was spent is counted there with the next start, as if it had been spent then", async () => {
+    const windows = { tokens: { limit: 100, per: 60_000 }, short: { limit: 4, per: 1_000 } }
+    const { log, meters, task, trouble } = scene({ maxPerSecond: 400, windows }, 0.5, 2)
+    trouble.isCut = true
+    const spent = meters[0].run(task("a"), { cost: { tokens: 45, short: 0 } })
+    await pass(1_100)
+    await spent
+    trouble.isCut = false
+    await pass(2_000)
+    // A task that costs no tokens cannot carry them.
+    for (const tokens of [0, 1]) {
+      const run = meters[0].run(task("b"), { cost: { tokens, short: 0 } })
+      await pass(100)
+      await run
+    }
+    const corrections = trouble.messages.flatMap((message) => message.corrections)
+    // Of the second window by name, "tokens", and so in the third log. The rate's window is over by now.
+    expect(corrections).toEqual([{ log: 2, entry: 2, by: 45 }])
+    const others = [50, 10].map((tokens) => meters[1]!.run(task(`${tokens}`), { cost: { tokens } }))
+    await pass(50_000)
+    expect(log.at(-1)).toMatch(/^50 3\d\d\d$/)
+    await pass(20_000)
+    await Promise.all(others)
+    expect(log.at(-1)).toMatch(/^10 63\d\d\d$/)
+  })
+
+  it("corrections that come after the outage count, too", async () => {
+    const { meters, trouble } = scene({ maxPerSecond: 4, windows: { tokens: { limit: 100, per: 60_000 } } }, 0.5)
+    trouble.isCut = true
+    let later = (_: { readonly tokens: number }): void => {}
+    const spent = meters[0].run(
+      async ({ correct }) => {
+        later = correct
+        await new Promise((resolve) => setTimeout(resolve, 10_000))
+      },
+      { cost: { tokens: 45 } }
+    )
+    await pass(1_000)
+    trouble.isCut = false
+    for (const name of ["b", "c", "d"]) {
+      const run = meters[0].run(({ correct }) => (name === "d" ? correct({ tokens: 4 }) : undefined))
+      await pass(2_500)
+      await run
+      later({ tokens: name === "b" ? 47 : 40 })
+    }
+    await pass(10_000)
+    await spent
+    const corrections = trouble.messages.flatMap((message) => message.corrections)
+    expect(corrections.filter(({ log }) => log === 1)).toEqual([
+      { log: 1, entry: 2, by: 45 },
+      { log: 1, entry: 3, by: 2 },
+      { log: 1, entry: 4, by: 3 }
+    ])
+  })
+
+  it("what the share has spent longer ago than a window is nothing", async () => {
+    const { meters, task, trouble } = scene({ maxPerSecond: 4 }, 0.5)
+    trouble.isCut = true
+    const first = meters[0].run(task("a"))
+    await pass(3_000)
+    await first
+    trouble.isCut = false
+    await pass(10_000)
+    const second = meters[0].run(task("b"))
+    await pass(10_000)
+    await second
+    expect(trouble.messages.flatMap((message) => message.corrections)).toEqual([])
+  })
+})
+
+describe("a meter that is closed during an outage", () => {
+  it("ends, and so does what belongs to the share when its tasks have", async () => {
+    const { events, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5)
+    trouble.isCut = true
+    const run = meters[0].run(task("a", 10_000)).catch((error: unknown) => error)
+    await pass(1_000)
+    const closed = meters[0].close("over")
+    await pass(1_000)
+    await closed
+    expect(await run).toBe("over")
+    await pass(20_000)
+    expect(vi.getTimerCount()).toBe(0)
+    expect(typesOf(events)).toEqual(["outage", "share"])
+    const idle = scene({ maxAtOnce: 4 }, 0.5)
+    await idle.meters[0].close()
+  })
+
+  it("other limits in other processes are an error, with a share as well", async () => {
+    const { events, meters, store, task } = scene({ maxAtOnce: 4 }, 0.5)
+    const run = meters[0].run(task("a"))
+    await pass(0)
+    await run
+    const other = createMeter({ store, name: "api", maxAtOnce: 5 }).run(task("b"))
+    const reason = other.catch((error: unknown) => error)
+    await pass(0)
+    expect(await reason).toMatchObject({ name: "LimitsDifferError" })
+    expect(typesOf(events)).toEqual(["refused"])
+  })
+})
+
+it.each([
+  [null, new TypeError('outage must be "wait", "fail" or { share }, but is null')],
+  [{}, new TypeError("outage.share must be a number, but is undefined")],
+  [{ share: "1" }, new TypeError("outage.share must be a number, but is string")],
+  [{ share: 0 }, new RangeError("outage.share must be more than 0 and at most 1, but is 0")],
+  [{ share: 1.5 }, new RangeError("outage.share must be more than 0 and at most 1, but is 1.5")],
+  [{ share: NaN }, new RangeError("outage.share must be more than 0 and at most 1, but is NaN")],
+  [{ share: 0.5, of: 2 }, new TypeError("there is no option outage.of. Known: share")]
+])("the option outage: %j", (outage, error) => {
+  expect(() => memoryStore({ outage } as never)).toThrow(error)
+})
+
+it("a limit of which a share would be too small is an error when the meter is made", () => {
+  const store = memoryStore({ outage: { share: 0.01 } })
+  expect(() => createMeter({ store, name: "slow", maxPerSecond: 2e-9 })).toThrow(RangeError)
+})
