@@ -49,6 +49,7 @@ import { reportCheck } from "./internal/input/report.ts"
 import { retryAfter as readRetryAfter } from "./internal/input/retryAfter.ts"
 import { ScheduleLimiter } from "./internal/limits/scheduleLimiter.ts"
 import { MeterMetrics, NamedLimiter } from "./internal/meter/namedLimiter.ts"
+import { isKey, nameOfKey } from "./internal/limits/externalLimiter.ts"
 import { StoreLimiter } from "./internal/meter/storeLimiter.ts"
 import { SharedLimiter } from "./internal/limits/sharedLimiter.ts"
 import { SemaphoreLimiter } from "./internal/limits/semaphoreLimiter.ts"
@@ -204,8 +205,11 @@ export interface Naming {
   readonly name?: string | undefined
 }
 
+/** Without limits on waiting. */
+type Patient = Limits & { readonly maxWaiting?: undefined; readonly waitTimeout?: undefined }
+
 /** The options of a meter without limits on waiting. */
-type PatientLimits = Limits & Naming & { readonly maxWaiting?: undefined; readonly waitTimeout?: undefined }
+type PatientLimits = Patient & Naming
 
 /**
  * A limit over any window of time of that length.
@@ -415,7 +419,7 @@ export const distributed: {
    * @category constructors
    * @since 0.1.0
    */
-  (name: string, limits: PatientLimits): Effect.Effect<Meter<StoreError>, never, MeterStore | Scope.Scope>
+  (name: string, limits: Patient): Effect.Effect<Meter<StoreError>, never, MeterStore | Scope.Scope>
   /**
    * Makes a meter that all processes share which use the same store and the same name. It refuses calls with `Overloaded` if
    * too many wait in this process, or wait too long.
@@ -431,9 +435,7 @@ export const distributed: {
         Effect.withFiber((fiber) =>
           attempt(() => {
             accept(check.name("the name", name))
-            const limiter = new StoreLimiter(readLimits(limits), new MeterMetrics(name))
-            limiter.open(store, name, ofFiber(fiber), (cause) => new StoreError({ cause }))
-            return limiter
+            return storeLimiter(store, name, readLimits(limits), new MeterMetrics(name), ofFiber(fiber))
           })
         ),
         (limiter) => {
@@ -444,6 +446,19 @@ export const distributed: {
       (limiter) => ofLimiters<StoreError>([limiter])
     )
   )
+
+/** The limiter of the meter of that name. */
+const storeLimiter = (
+  store: MeterStore["Service"],
+  name: string,
+  limits: CheckedLimits,
+  metrics: MeterMetrics,
+  host: FiberHost
+): StoreLimiter => {
+  const limiter = new StoreLimiter(limits, metrics)
+  limiter.open(store, name, host, (cause) => new StoreError({ cause }))
+  return limiter
+}
 
 /**
  * Makes a meter of an Effect `Semaphore`: each task holds one of its permits while it runs.
@@ -1834,8 +1849,23 @@ export const keyedUnsafe: {
 /** A new family each time. */
 const keyedBy = <K>(make: ReturnType<typeof readOptions>): Keyed<K> => {
   let changes: CheckedLimits | undefined
-  const limiters = new KeyedLimiters<K>(() => make(changes))
-  const meterOf = (key: K): Meter => ofLimitersAtUse(() => [limiters.of(key)])
+  const resized = (read: CheckedLimits): void => {
+    throwIfPatient(make(), read)
+    changes = changed(changes ?? {}, read)
+  }
+  return keyedOf(new KeyedLimiters<K>(() => make(changes)), resized)
+}
+
+/** `resized` is called before all limiters are, and keeps the limits for those that will be made. */
+const keyedOf = <K>(
+  limiters: KeyedLimiters<K>,
+  resized: (read: CheckedLimits) => void,
+  throwIfWrong?: (key: K) => void
+): Keyed<K> => {
+  const meterOf = (key: K): Meter => {
+    throwIfWrong?.(key)
+    return ofLimitersAtUse(() => [limiters.of(key)])
+  }
   const idle = Effect.callback<void>((resume) => {
     const callOff = limiters.whenIdle(() => resume(Effect.void))
     return Effect.sync(callOff)
@@ -1856,8 +1886,7 @@ const keyedBy = <K>(make: ReturnType<typeof readOptions>): Keyed<K> => {
       reading(
         () => readLimits(limits),
         (read, fiber) => {
-          throwIfPatient(make(), read)
-          changes = changed(changes ?? {}, read)
+          resized(read)
           limiters.resize(read, ofFiber(fiber))
           return Effect.void
         }
@@ -1875,6 +1904,111 @@ const keyedBy = <K>(make: ReturnType<typeof readOptions>): Keyed<K> => {
       return idle
     })
   }
+}
+
+/**
+ * Makes a family of meters that all processes share which use the same store and the same name: one for each key, each with the
+ * same limits.
+ *
+ * **Details**
+ *
+ * Each key has a meter as `distributed` makes it: what is said there holds here. Keys are strings or finite numbers; `for` throws a
+ * `Cause.IllegalArgumentError` for others. To the store, the meter of a key is named by the name and the key as JSON, such as
+ * `tenants/"a"`; metrics and spans have the name of the family.
+ *
+ * When other keys are used, an idle key leaves the store, and this process forgets it. What has started counts until it has left
+ * the longest window, all the same, because the store knows it. At the end of the scope, the family accepts no more tasks, and gives
+ * back what it holds. `resize` concerns the keys that this process uses, now and later, and reaches them in all processes.
+ *
+ * @see {@link distributed} for what holds over all processes
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Meter } from "fibermeter"
+ * import { MemoryStore } from "@fibermeter/redis/effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const tenants = yield* Meter.keyedDistributed<string>("tenants", { maxAtOnce: 2 })
+ *   return yield* Meter.metered(Effect.succeed("a report"), tenants.for("a"))
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStore.layer))) // => "a report"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const keyedDistributed: {
+  /**
+   * Makes a family of meters that all processes share which use the same store and the same name. Dies with a
+   * `Cause.IllegalArgumentError` if a limit is invalid, and with a `RangeError` if the store cannot have it.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  <K extends string | number>(
+    name: string,
+    limits: Patient
+  ): Effect.Effect<Keyed<K, StoreError>, never, MeterStore | Scope.Scope>
+  /**
+   * Makes a family of meters that all processes share which use the same store and the same name. They refuse calls with
+   * `Overloaded` if too many wait for a key in this process, or wait too long.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  <K extends string | number>(
+    name: string,
+    limits: MeterLimits
+  ): Effect.Effect<Keyed<K, Overloaded | StoreError>, never, MeterStore | Scope.Scope>
+} = <K extends string | number>(
+  name: string,
+  limits: MeterLimits
+): Effect.Effect<Keyed<K, StoreError>, never, MeterStore | Scope.Scope> =>
+  Effect.flatMap(MeterStore, (store) =>
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.withFiber((fiber) => attempt(() => familyOf<K>(store, name, limits, ofFiber(fiber)))),
+        ({ limiters }) => {
+          const all = limiters.end()
+          for (const limiter of all) limiter.stopAccepting(closed)
+          return Effect.promise(() => Promise.all(all.map((limiter) => limiter.disconnect())))
+        }
+      ),
+      ({ limiters, resized }) => keyedOf<K>(limiters, resized, throwIfNoKey) as Keyed<K, StoreError>
+    )
+  )
+
+const throwIfNoKey = (key: unknown): void =>
+  void accept(check.kind("a string or a finite number", isKey)("the key", key))
+
+const familyOf = <K extends string | number>(
+  store: MeterStore["Service"],
+  name: string,
+  limits: MeterLimits,
+  host: FiberHost
+) => {
+  accept(check.name("the name", name))
+  const made = readLimits(limits)
+  const metrics = new MeterMetrics(name)
+  const open = (full: string): StoreLimiter => storeLimiter(store, full, made, metrics, host)
+  // Limits that the store cannot have are an error now, and not when a key is used.
+  const sample = open(name)
+  let changes: CheckedLimits | undefined
+  const limiters = new KeyedLimiters<K, StoreLimiter>((key) => {
+    // There is none for what comes after the end.
+    if (key === undefined) return sample
+    const limiter = open(nameOfKey(name, key))
+    // To other processes it has the limits that it was made with, and then it was resized.
+    if (changes !== undefined) limiter.resize(changes, host, true)
+    return limiter
+  })
+  const resized = (read: CheckedLimits): void => {
+    throwIfPatient(sample, read)
+    changes = changed(changes ?? {}, read)
+  }
+  return { limiters, resized }
 }
 
 /** The arguments of a single task, checked. */

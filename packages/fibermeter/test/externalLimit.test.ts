@@ -421,3 +421,15 @@ describe("tasks of a meter on a store that have lost their permits", () => {
     seen.expectRest()
   })
 })
+
+it("no two pairs of a name and a key have the same name at the store", () => {
+  const alphabet = ["a", "/", '"', "\\", "1", "-"]
+  const longer = (texts: ReadonlyArray<string>) => texts.flatMap((text) => alphabet.map((letter) => text + letter))
+  const short = ["", ...longer([""]), ...longer(longer([""]))]
+  const names = [...short, ...longer(longer(longer([""])))]
+  const keys = [...short, "\ud800", "\\ud800", 0, 1, 11, -1, 0.1, 1e30]
+  const seen = new Set(names.flatMap((name) => keys.map((key) => admission.nameOfKey(name, key))))
+  expect(seen.size).toBe(names.length * keys.length)
+  expect([NaN, Infinity, {}, undefined, null, 1n].some(admission.isKey)).toBe(false)
+  expect(keys.every(admission.isKey)).toBe(true)
+})

@@ -7,11 +7,13 @@ import {
   type AmapOptions,
   type Items,
   Meter,
+  type MeterStore,
   type Options,
   runAll,
   runAny,
   type RunAnyOptions,
   runOnEach,
+  type StoreError,
   WorkQueue
 } from "../src/index.ts"
 
@@ -385,6 +387,18 @@ describe("Meter", () => {
   it("is one for each key, as an Effect or as a value", () => {
     expectTypeOf(Meter.keyed<string>({})).toEqualTypeOf<Effect.Effect<Meter.Keyed<string>>>()
     expectTypeOf(Meter.keyedUnsafe<string>({})).toEqualTypeOf<Meter.Keyed<string>>()
+  })
+
+  it("is one for each key on a store, where keys are strings or numbers", () => {
+    type Family<E> = Effect.Effect<Meter.Keyed<string, E>, never, MeterStore | Scope.Scope>
+    expectTypeOf(Meter.keyedDistributed<string>("a", {})).toEqualTypeOf<Family<StoreError>>()
+    expectTypeOf(Meter.keyedDistributed<string>("a", { maxWaiting: 1 })).toEqualTypeOf<
+      Family<Meter.Overloaded | StoreError>
+    >()
+    // @ts-expect-error: an object is no key on a store
+    void Meter.keyedDistributed<{ readonly id: number }>("a", {})
+    // @ts-expect-error: it has its name already
+    void Meter.keyedDistributed<string>("a", { name: "b" })
   })
 
   it("is a service with limits from code or from configuration", () => {

@@ -7,7 +7,7 @@ import { limitersOf, meterCheck, withDefaults } from "./internal/meterOption.ts"
 import { host } from "./internal/host.ts"
 import type { MeterLimiter } from "./internal/meterLimiter.ts"
 import { eventually } from "./internal/requests.ts"
-import { limiterOf } from "./internal/storeLimiter.ts"
+import { limiterOf, throwIfNoKey } from "./internal/storeLimiter.ts"
 import type { KeyedMeter, Meter, MeterOptions } from "./Meter.ts"
 import { runAll } from "./runAll.ts"
 import { runAny } from "./runAny.ts"
@@ -80,15 +80,21 @@ export const combineMeters = (first: Meter, ...others: ReadonlyArray<Meter>): Me
  */
 export const createKeyedMeter = <K>(options: MeterOptions): KeyedMeter<K> => {
   const { defaults, limits } = readMeter(options)
+  const isStored = limits.store !== undefined
+  // Limits that the store cannot have are an error now, and not when a key is used.
+  if (isStored) limiterOf(limits)
   let current = limits
   const limiters = new admission.KeyedLimiters<K, MeterLimiter>((key) => {
-    if (limits.store === undefined) return limiterOf(current, key)
+    if (!isStored) return limiterOf(current, key)
     // To other processes it has the limits that it was made with, and then it was resized.
     const limiter = limiterOf(limits, key)
     if (current !== limits) limiter.resize(current, host(), true)
     return limiter
   })
-  const meterOf = (key: K): Meter => new MeterWithVerbs(() => [limiters.of(key)], defaults)
+  const meterOf = (key: K): Meter => {
+    if (isStored) throwIfNoKey(key)
+    return new MeterWithVerbs(() => [limiters.of(key)], defaults)
+  }
   const entries = () => limiters.entries.map(([key]): [K, Meter] => [key, meterOf(key)])[Symbol.iterator]()
   const close = async (reason: unknown = aborted("the meters have been closed")): Promise<void> => {
     await Promise.all(limiters.end().map((limiter) => limiter.close(reason)))

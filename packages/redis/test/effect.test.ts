@@ -1,27 +1,10 @@
 /** Meters of core on the memory store, under virtual time. */
 import { Cause, Clock, Effect, Exit, Fiber, Metric, Option } from "effect"
-import type { Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { Meter, MeterStore, runOnEach, StoreError } from "fibermeter"
+import { Meter, runOnEach, StoreError } from "fibermeter"
 import { describe, expect, it } from "vitest"
-import { LeaseLostError, type StoreEvent, type StoreOptions } from "../src/index.ts"
-import { troubledStore, type Trouble } from "./support/trouble.ts"
-
-/** Runs a program with a store of its own, by the test clock. */
-const run = <A, E>(
-  options: StoreOptions,
-  program: (trouble: Trouble, events: Array<StoreEvent>) => Effect.Effect<A, E, MeterStore | Scope.Scope>
-): Promise<A> => {
-  const events: Array<StoreEvent> = []
-  const [store, trouble] = troubledStore({ onEvent: (event) => events.push(event), ...options })
-  return Effect.runPromise(
-    program(trouble, events).pipe(
-      Effect.provideService(MeterStore, store),
-      Effect.scoped,
-      Effect.provide(TestClock.layer())
-    )
-  )
-}
+import { LeaseLostError, type StoreOptions } from "../src/index.ts"
+import { run } from "./support/effect.ts"
 
 const fork = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
 

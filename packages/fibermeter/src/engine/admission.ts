@@ -12,7 +12,7 @@ export type {
   ExternalStore,
   Waiter
 } from "../internal/admission/types.ts"
-export { external } from "../internal/limits/externalLimiter.ts"
+export { external, isKey, nameOfKey } from "../internal/limits/externalLimiter.ts"
 export { correct, fencingTokenOf } from "../internal/admission/reservation.ts"
 export type { Cost, Reservation } from "../internal/admission/reservation.ts"
 export { KeyedLimiters } from "../internal/meter/keyedLimiters.ts"

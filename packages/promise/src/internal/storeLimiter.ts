@@ -50,17 +50,17 @@ export const storeCheck: check.Checks[string] = (name, value) =>
     (value): value is object => check.isObject(value) && typeof value["limit"] === "function"
   )(name, value)
 
+/** Throws if a family of meters on a store cannot have that key. */
+export const throwIfNoKey = (key: unknown): void =>
+  void accept(check.kind("a string or a finite number with a store", admission.isKey)("a key", key))
+
 /** The limiter of a new meter, or of one of a family. Throws if its store cannot have these limits. */
 export const limiterOf = (limits: StoredLimits, key?: unknown): MeterLimiter => {
   const { name, store } = limits
   if (store === undefined) return new MeterLimiter(limits, key)
   StoreLimiter ??= makeClass()
   const limiter = new StoreLimiter(limits, key)
-  // A key is part of the name, and a number another key than its text.
-  if (key !== undefined) accept(check.kind("a string or a number with a store", isName)("a key", key))
-  const full = key === undefined ? name! : `${name}/${JSON.stringify(key)}`
+  const full = key === undefined ? name! : admission.nameOfKey(name!, key as string | number)
   limiter.connect(store, full, host(), (cause) => ({ _tag: "Failure", cause }))
   return limiter
 }
-
-const isName = (key: unknown): key is string | number => typeof key === "string" || typeof key === "number"

@@ -145,9 +145,9 @@ export class Session implements ExternalLimit {
   /** Of the store's client. */
   private lastError: unknown
   private isRefused = false
-  /** `close` has been called: the session ends when no task holds anything. */
-  private isLeaving = false
-  /** Resolves what `close` has returned. */
+  /** What `close` has returned: the session ends when no task holds anything. */
+  private leaving: Promise<void> | undefined
+  /** Resolves it. */
   private closed: (() => void) | undefined
   private isClosed = false
   private readonly agenda: Agenda = { visit: Infinity, look: Infinity, attempt: Infinity }
@@ -277,7 +277,11 @@ export class Session implements ExternalLimit {
   }
 
   close(): Promise<void> {
-    this.isLeaving = true
+    // Twice is once: both wait for the same end.
+    return (this.leaving ??= this.leave())
+  }
+
+  private leave(): Promise<void> {
     // A store that has been silent for as long as it would be waited for is not waited for again.
     if (this.seq === 0 || this.isRefused || this.isClosed || this.isDown) {
       this.end()
@@ -480,7 +484,7 @@ export class Session implements ExternalLimit {
     const now = this.now
     if (this.isLeaseOver(now)) this.loseLease()
     this.dropLate(now)
-    const leave = this.isLeaving && this.running === 0
+    const leave = this.leaving !== undefined && this.running === 0
     const { demand, withdrawn } = this.compare(leave ? [] : this.meter.wishes())
     const news = [demand, withdrawn, this.reports, this.corrections].some(({ length }) => length > 0)
     const hasCommand = this.pausing !== undefined || this.resizing !== "" || leave
@@ -493,6 +497,8 @@ export class Session implements ExternalLimit {
       (isFirst ? demand.length > 0 || this.running > 0 : this.agenda.visit <= now || news || this.endedPermits > 0)
     if (!isNeeded && !hasCommand) {
       if (isFirst) this.stopAsking()
+      // Tasks that run have nothing to give back yet.
+      if (this.leaving !== undefined) this.end()
       return
     }
     this.isAsking = false
@@ -679,7 +685,7 @@ export class Session implements ExternalLimit {
     if (answer.adopted) this.declareAgain()
     if (this.isLeaseOver(now)) this.loseLease()
     else if (this.unknown > 0) this.replace(message)
-    if (this.isLeaving && this.running > 0) this.end()
+    if (this.leaving !== undefined && this.running > 0) this.end()
     if (this.endedPermits > 0 || this.resizing !== "" || this.pausing !== undefined) this.speakSoon()
     this.schedule()
     this.meter.wake()

@@ -16,6 +16,15 @@ import { windowsOf } from "./localLimiter.ts"
 import type { Limits } from "./localLimiter.ts"
 import type { CurrentLimits, SharedLimiter } from "./sharedLimiter.ts"
 
+/** Whether a meter on a store can have that key. */
+export const isKey = (key: unknown): key is string | number => typeof key === "string" || Number.isFinite(key)
+
+/**
+ * The name of the meter of a key in a family. No two pairs of a name and a key have the same: what ends with a quote is a string,
+ * which begins at the quote before it that is not escaped; what ends with a digit is a number, which has no slash.
+ */
+export const nameOfKey = (name: string, key: string | number): string => `${name}/${JSON.stringify(key)}`
+
 /** How many waiters with a cost, a lane or several permits are reported at a time. */
 const reportedAtMost = 256
 
@@ -124,8 +133,7 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
     }
 
     override dropped(): void {
-      // Otherwise it is closed when its tasks have ended.
-      if (this.isIdle) void this.disconnect()
+      this.whenIdle(() => void this.disconnect())
     }
 
     override onBlocked(): void {}

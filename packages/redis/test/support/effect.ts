@@ -1,0 +1,23 @@
+/** Programs of core with a store in memory. */
+import { Effect } from "effect"
+import type { Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { MeterStore } from "fibermeter"
+import type { StoreEvent, StoreOptions } from "../../src/index.ts"
+import { troubledStore, type Trouble } from "./trouble.ts"
+
+/** Runs a program with a store of its own, by the test clock. */
+export const run = <A, E>(
+  options: StoreOptions,
+  program: (trouble: Trouble, events: Array<StoreEvent>) => Effect.Effect<A, E, MeterStore | Scope.Scope>
+): Promise<A> => {
+  const events: Array<StoreEvent> = []
+  const [store, trouble] = troubledStore({ onEvent: (event) => events.push(event), ...options })
+  return Effect.runPromise(
+    program(trouble, events).pipe(
+      Effect.provideService(MeterStore, store),
+      Effect.scoped,
+      Effect.provide(TestClock.layer())
+    )
+  )
+}
