@@ -57,6 +57,13 @@ const written = {
   sourcemapExcludeSources: true
 } as const
 
+/**
+ * Most of the time of an import is V8's parser, which takes about a tenth less for variables with short names (benchmark
+ * `load`). Minifying the rest as well would save as much again, but the file is read, by users and in stack traces: it keeps
+ * its lines, and the names of functions and classes.
+ */
+const legible = { compress: false, mangle: { toplevel: false, keepNames: true }, codegen: false } as const
+
 await buildModules({ folder: core, entries: ["index", "engine"], external: [/^effect\//], sharesNamespaces: true })
 // Only its layers import Effect, so they are not in what the entries share.
 await buildModules({ folder: redis, entries: ["index", "effect"], external: [/^effect\//, "fibermeter"] })
@@ -75,25 +82,16 @@ await declarations.close()
 writeFileSync(join(dist, "index.d.ts"), 'export * from "./index.cjs"\n')
 
 const program = await rolldown({ ...strict, cwd: facade, input: join(facade, "src/index.ts") })
-const minify = {
-  compress: false,
-  mangle: false,
-  codegen: false,
-  mangleProps: { include: new RegExp(`^(?:${privateNames(declared[0].code).join("|")})$`) }
-}
-const one: OutputOptions = {
-  ...written,
-  codeSplitting: false,
-  // Nothing else is minified: that is for the programs that use this, and here it has to be read.
-  minify
-}
+const members = privateNames(declared[0].code)
+const minify = { ...legible, mangleProps: { include: new RegExp(`^(?:${members.join("|")})$`) } }
+const one: OutputOptions = { ...written, codeSplitting: false, minify }
 const { output } = await program.write({
   ...one,
   file: join(dist, "index.js"),
   // As the packages are called: the files themselves are not published.
   sourcemapPathTransform: (path) => path.replace(/^(\.\.\/)+/, "").replace(/^src\//, "promise/src/")
 })
-shortenMap(join(dist, "index.js.map"))
+shortenMap(join(dist, "index.js"), new Set(members))
 // Minified, so that an install stays small: only tools that cannot load ES modules, such as Jest, read this file. Node loads
 // the other one, by `require`, too.
 await program.write({
@@ -116,13 +114,27 @@ interface Modules {
 }
 
 /**
- * Keeps the position of each line and of each name that has been replaced: the file has the lines of its sources, so where
- * else in a line something stands is no news, and made up two thirds of the map.
+ * Keeps the position of each line, and of each name that stack traces have and that has been replaced. The file has the lines of
+ * its sources, so where else in a line something stands is no news, and made up two thirds of the map.
  */
-function shortenMap(file: string): void {
-  const map = JSON.parse(readFileSync(file, "utf8")) as { mappings: string }
-  const lines = decode(map.mappings).map((line) => line.filter((segment, index) => index === 0 || segment.length === 5))
-  writeFileSync(file, JSON.stringify({ ...map, mappings: encode(lines) }))
+function shortenMap(file: string, members: ReadonlySet<string>): void {
+  const code = readFileSync(file, "utf8").split("\n")
+  const map = JSON.parse(readFileSync(`${file}.map`, "utf8")) as { mappings: string; names: ReadonlyArray<string> }
+  const isTraced = (name: string, row: number, column: number): boolean =>
+    members.has(name) || code[row]!.startsWith(`${name.split(".").at(-1)}$`, column)
+  const lines = decode(map.mappings).map((line, row) =>
+    line.flatMap((segment, i): typeof line => {
+      if (segment.length === 5 && isTraced(map.names[segment[4]]!, row, segment[0])) return [segment]
+      return i === 0 ? [segment.length === 5 ? [segment[0], segment[1], segment[2], segment[3]] : segment] : []
+    })
+  )
+  // In the order in which they are used.
+  const named = lines.flat().filter((segment) => segment.length === 5)
+  const used = Array.from(new Set(named.map((segment) => segment[4])))
+  const places = new Map(used.map((name, place) => [name, place]))
+  for (const segment of named) segment[4] = places.get(segment[4])!
+  const names = used.map((name) => map.names[name])
+  writeFileSync(`${file}.map`, JSON.stringify({ ...map, names, mappings: encode(lines) }))
 }
 
 /**
@@ -157,6 +169,7 @@ async function buildModules({ entries, external, folder, sharesNamespaces = fals
   })
   const { output } = await program.write({
     ...written,
+    minify: legible,
     dir: join(folder, "dist"),
     chunkFileNames: "[name].js",
     codeSplitting: { groups: [{ name: "shared", test: (id) => !apart.includes(id) }] }

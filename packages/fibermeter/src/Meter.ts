@@ -16,11 +16,11 @@ import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Pipeable from "effect/Pipeable"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type * as Config from "effect/Config"
 import type * as Fiber from "effect/Fiber"
+import type * as Pipeable from "effect/Pipeable"
 import type * as Semaphore from "effect/Semaphore"
 import { accept, attempt } from "./internal/input/accept.ts"
 import { times } from "./internal/call/verbCall.ts"
@@ -38,6 +38,7 @@ import type { WaitLimits } from "./internal/admission/overload.ts"
 import type { Cost, Reservation } from "./internal/admission/reservation.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import type { FiberHost } from "./internal/runtime/fiberHost.ts"
+import { pipeable } from "./internal/runtime/pipeable.ts"
 import { MeterStore, StoreError } from "./MeterStore.ts"
 import { KeyedLimiters } from "./internal/meter/keyedLimiters.ts"
 import { reconcile as reconcileWindows } from "./internal/meter/reconcile.ts"
@@ -269,7 +270,7 @@ const reading = <T, A, E, R>(
 /** Whether a dual function whose last argument is optional has been called data-first. */
 const startsWithMeter = (args: IArguments): boolean => args.length > 1 || isAnyMeter(args[0])
 
-const Proto = { ...Pipeable.Prototype, [TypeId]: {}, [CopyId]: true }
+const Proto = { ...pipeable, [TypeId]: {}, [CopyId]: true }
 
 const ofLimiters = <E = never, R = never>(limiters: ReadonlyArray<Limiter>): Meter<E, R> =>
   Object.assign(Object.create(Proto), { limiters: inOrder(limiters) } satisfies WithLimiters)

@@ -9,10 +9,10 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import * as Pipeable from "effect/Pipeable"
-import * as Predicate from "effect/Predicate"
+import type * as Pipeable from "effect/Pipeable"
 import { accept, attempt } from "./internal/input/accept.ts"
 import * as check from "./internal/input/validate.ts"
+import { pipeable } from "./internal/runtime/pipeable.ts"
 import type { WithSource } from "./internal/source/source.ts"
 import { queueEnded, WorkItems } from "./internal/source/workItems.ts"
 
@@ -97,7 +97,7 @@ interface Internals<A> extends WithSource<A> {
 }
 
 const Proto = {
-  ...Pipeable.Prototype,
+  ...pipeable,
   [TypeId]: {},
   "~fibermeter/source"(this: Internals<unknown>) {
     return this.items.source()
@@ -110,7 +110,7 @@ const Proto = {
  * @category guards
  * @since 0.1.0
  */
-export const isWorkQueue = (u: unknown): u is WorkQueue<unknown> => Predicate.hasProperty(u, TypeId)
+export const isWorkQueue = (u: unknown): u is WorkQueue<unknown> => check.hasProperty(u, TypeId)
 
 const itemsOf = <A>(queue: Enqueue<A>): WorkItems<A> =>
   accept<Internals<A>>(check.kind("a WorkQueue", isWorkQueue)("the queue", queue) as never).items

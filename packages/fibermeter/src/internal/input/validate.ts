@@ -354,8 +354,12 @@ export const isObject = (value: unknown): value is Readonly<Record<string, unkno
   typeof value === "object" && value !== null && !Array.isArray(value) && !isThenable(value)
 
 export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
-  ((typeof value === "object" && value !== null) || typeof value === "function") &&
-  typeof (value as { then?: unknown }).then === "function"
+  isObjectOrFunction(value) && typeof (value as { then?: unknown }).then === "function"
+
+const isObjectOrFunction = (value: unknown): value is object =>
+  (typeof value === "object" && value !== null) || typeof value === "function"
+
+export const hasProperty = (value: unknown, name: PropertyKey): boolean => isObjectOrFunction(value) && name in value
 
 export const isIterable = (value: unknown): value is Iterable<unknown> =>
   typeof value === "string" || hasIterator(value, Symbol.iterator)

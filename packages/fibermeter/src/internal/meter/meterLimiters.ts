@@ -1,7 +1,6 @@
 /**
  * The internals of a `Meter`.
  */
-import * as Predicate from "effect/Predicate"
 import * as check from "../input/validate.ts"
 import type { Limiter } from "../admission/limiter.ts"
 
@@ -17,10 +16,10 @@ export interface WithLimiters {
   readonly limiters: ReadonlyArray<Limiter>
 }
 
-export const hasLimiters = (u: unknown): u is WithLimiters => Predicate.hasProperty(u, CopyId)
+export const hasLimiters = (u: unknown): u is WithLimiters => check.hasProperty(u, CopyId)
 
 /** Whether a value is a meter, of this copy of the package or another. */
-export const isAnyMeter = (u: unknown): boolean => Predicate.hasProperty(u, TypeId)
+export const isAnyMeter = (u: unknown): boolean => check.hasProperty(u, TypeId)
 
 /** Reads an argument or option that is a meter. */
 export const meterCheck: check.Checks[string] = (name, value) => {
