@@ -1,8 +1,11 @@
 /** Meters that continue with a share of their limits while the store is out of reach, under virtual time. */
-import { createMeter } from "@fibermeter/promise"
+import { createMeter, runOnEach } from "@fibermeter/promise"
 import type { Meter, MeterOptions } from "@fibermeter/promise"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { LeaseLostError, memoryStore, type StoreEvent, type StoreOptions } from "../src/index.ts"
+import { Redis } from "ioredis"
+import { createClient } from "redis"
+import { LeaseLostError, memoryStore, redisStore, type StoreEvent, type StoreOptions } from "../src/index.ts"
+import { describeWithServer } from "./support/server.ts"
 import { troubledStore } from "./support/trouble.ts"
 
 beforeEach(() => {
@@ -454,4 +457,75 @@ it.each([
 it("a limit of which a share would be too small is an error when the meter is made", () => {
   const store = memoryStore({ outage: { share: 0.01 } })
   expect(() => createMeter({ store, name: "slow", maxPerSecond: 2e-9 })).toThrow(RangeError)
+})
+
+describeWithServer("a share while the server is down", "aof", (server) => {
+  it.each(["node-redis", "ioredis"] as const)(
+    "two processes by %s go on within their shares, and within the limits when it is back",
+    async (kind) => {
+      vi.useRealTimers()
+      const { port } = server()
+      const open = async () => {
+        if (kind === "ioredis") {
+          const client = new Redis(port, "127.0.0.1", { retryStrategy: () => 50 })
+          client.on("error", () => {})
+          return { client, close: () => client.disconnect() }
+        }
+        const client = createClient({ socket: { port, host: "127.0.0.1", reconnectStrategy: 50 } })
+        client.on("error", () => {})
+        await client.connect()
+        return { client, close: () => client.destroy() }
+      }
+      const clients = await Promise.all([open(), open()])
+      const events: Array<StoreEvent> = []
+      const onEvent = (event: StoreEvent) => void events.push(event)
+      const limits = { name: `share ${kind}`, maxAtOnce: 8, windows: { starts: { limit: 40, per: 500 } } }
+      const meters = clients.map(({ client }) =>
+        createMeter({ store: redisStore(client, { outage: { share: 0.25 }, lease: 3_000, onEvent }), ...limits })
+      )
+      const starts: Array<ReadonlyArray<number>> = [[], []]
+      let [running, most, isOver] = [0, 0, false]
+      const work = meters.map((meter, process) =>
+        runOnEach(
+          (function* () {
+            while (!isOver) yield process
+          })(),
+          async () => {
+            ;(starts[process] as Array<number>).push(performance.now())
+            most = Math.max(most, ++running)
+            await new Promise((resolve) => setTimeout(resolve, 20))
+            running--
+          },
+          { meter }
+        )
+      )
+      const until = async (what: () => boolean) => {
+        while (!what()) await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+      const countOf = (type: string) => events.filter((event) => event.type === type).length
+      await until(() => starts.every(({ length }) => length > 10))
+      const begin = await server().end()
+      await until(() => countOf("share") === 2)
+      const before = starts.map(({ length }) => length)
+      // A permit is in use when the share begins only if its task is still running.
+      most = running
+      await until(() => starts.every(({ length }, process) => length > before[process]! + 25))
+      expect(most).toBeLessThanOrEqual(4)
+      const byShare = starts.map((each, process) => each.slice(before[process]!))
+      await begin()
+      await until(() => countOf("shareEnded") === 2)
+      const after = starts.map(({ length }) => length)
+      await until(() => starts.every(({ length }, process) => length > after[process]! + 25))
+      isOver = true
+      await Promise.all(work)
+      await Promise.all(meters.map((meter) => meter.close()))
+      for (const { close } of clients) close()
+      // Each process had a quarter of the window of 40, at any offset.
+      for (const each of byShare) {
+        each.forEach((at, index) => expect(at - (each[index - 10] ?? -Infinity)).toBeGreaterThanOrEqual(500))
+      }
+      expect(events.filter(({ type }) => type === "leaseLost")).toEqual([])
+      expect(running).toBe(0)
+    }
+  )
 })

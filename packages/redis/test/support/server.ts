@@ -30,6 +30,8 @@ export interface Server {
   readonly connect: () => Promise<Connection>
   /** Ends the server by that signal, and starts it again with what it has on disk. */
   readonly restart: (signal: "SIGTERM" | "SIGKILL") => Promise<void>
+  /** Ends the server. The returned function starts it again. */
+  readonly end: () => Promise<() => Promise<void>>
   readonly stop: () => Promise<void>
 }
 
@@ -66,6 +68,12 @@ const start = async (persistence: Persistence): Promise<Server> => {
     restart: async (signal) => {
       await end(signal)
       ;({ child, ended } = await run())
+    },
+    end: async () => {
+      await end("SIGTERM")
+      return async () => {
+        ;({ child, ended } = await run())
+      }
     },
     stop: async () => {
       await end("SIGTERM")
