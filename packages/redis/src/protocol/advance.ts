@@ -23,7 +23,7 @@
  * - **Liveness.** After each message, the queue is empty or its first waiter can have nothing now. If only time has to
  *   pass, the answers to those that wait say when to visit; wake-ups only save time.
  */
-import type { Answer, Message, Status } from "./message.ts"
+import type { Answer, Message, Run, Status } from "./message.ts"
 import { protocolVersion, slotAt } from "./message.ts"
 import type { Terms } from "./limits.ts"
 import { horizonAtMost, termsOf } from "./limits.ts"
@@ -282,26 +282,31 @@ class Step {
     session.aside = []
     for (const { batch, count } of message.withdrawn) {
       let left = count
-      // A batch can be in the queue twice: as what was not granted, and as what was taken back.
-      for (let index = 0; index < state.queue.length && left > 0;) {
+      // A batch can be in the queue more than once. The last of it goes first.
+      for (let index = state.queue.length - 1; index >= 0 && left > 0; index--) {
         const item = state.queue[index]!
-        if (item.session === message.session && item.batch === batch) {
-          const less = Math.min(left, item.count)
-          left -= less
-          item.count -= less
-          if (item.count === 0) {
-            state.queue.splice(index, 1)
-            continue
-          }
-        }
-        index++
+        if (item.session !== message.session || item.batch !== batch) continue
+        const less = Math.min(left, item.count)
+        left -= less
+        item.count -= less
+        if (item.count === 0) state.queue.splice(index, 1)
       }
     }
+    const quantum = this.quantum(this.horizon())
     for (const { arrival: known, batch, costs, count, weight } of message.demand) {
-      const arrival = known > 0 ? known : state.arrival + 1
+      // More of a batch of which a quantum is left waits with it: behind that quantum, it comes when its session's turn comes again.
+      // So the queue has few items for each session.
+      const same =
+        known > 0
+          ? undefined
+          : state.queue.findLast(
+              (item) => item.session === message.session && item.batch === batch && item.count >= quantum
+            )
+      const arrival = known > 0 ? known : (same?.arrival ?? state.arrival + 1)
       state.arrival = Math.max(state.arrival, arrival)
       this.arrivals.push({ batch, arrival })
-      this.enqueue({ arrival, session: message.session, batch, count, weight, costs })
+      if (same === undefined) this.enqueue({ arrival, session: message.session, batch, count, weight, costs })
+      else same.count += count
     }
   }
 
@@ -412,6 +417,7 @@ class Step {
     const weight = Math.min(item.weight, permits)
     const paced = rate > 0 ? 1 : 0
     const costs = windows.map(({ limit }, log) => (log < paced ? 1 : Math.min(item.costs[log - paced]!, limit)))
+    const tolerance = paced === 1 ? Math.min(...windows.map(({ per }) => per / 1_000)) : 0
     let run: Delivery | undefined
     for (let given = 0; given < most; given++) {
       if (permits > 0 && state.inUse + weight > permits) {
@@ -433,12 +439,25 @@ class Step {
         pace = Math.max(pace, log < paced ? passage.nominal : passage.instant)
         return passage
       })
+      const followed = passages.find((passage) => passage?.instant === instant)?.run
+      let reached = rated
+      if (run !== undefined && run.interval > 0) {
+        // A run goes on if that delays the slot by little. Otherwise each round of a window would cut its runs where messages
+        // and lateness end them, until each had one slot, and a message had to do with each slot by itself.
+        const following = slotAt(run, run.count)
+        if (following > instant && following <= instant + tolerance) {
+          instant = following
+          reached = Math.max(reached, following)
+        }
+      }
       if (instant > until) {
-        state.mode = rated > until ? "paced" : "held"
+        state.mode = reached > until ? "paced" : "held"
         this.blocked = instant
         return given
       }
-      let place = { base: instant, from: 0, interval: 0 }
+      // What waits for the slots of a run to leave the window follows that run.
+      let place: Run = { base: instant, from: 0, interval: 0 }
+      if (followed !== undefined && followed.interval > 0 && slotAt(followed, 0) === instant) place = followed
       if (paced === 1) {
         if (pace > slot) this.rebase(pace, 0)
         // On the grid, the slots that follow belong to the same run.

@@ -7,7 +7,7 @@ export const protocolVersion = 1
 
 /** How the tasks of one batch are alike: the same permits, the same costs, asked for at the same time. */
 export interface Demand {
-  /** Chosen by the session, unique within it. */
+  /** Chosen by the session; the number of an earlier batch for more of the same. */
   readonly batch: number
   readonly count: number
   /** Permits of each task; 0 without `maxAtOnce`. */
@@ -70,13 +70,10 @@ export interface Message {
 }
 
 /** Slots, and the permits for as many tasks of one batch. Slot j is at `slotAt(grant, j)` and has the token `id + j`. */
-export interface Grant {
+export interface Grant extends Run {
   /** Also the fencing token of the first slot. */
   readonly id: number
   readonly batch: number
-  readonly base: number
-  readonly from: number
-  readonly interval: number
   readonly count: number
   /** Permits of each task. */
   readonly weight: number
@@ -84,11 +81,15 @@ export interface Grant {
   readonly entries: ReadonlyArray<number>
 }
 
+/** Slots at equal distances. */
+export interface Run {
+  readonly base: number
+  readonly from: number
+  readonly interval: number
+}
+
 /** The store's time of slot `j` of a run of slots. */
-export const slotAt = (
-  run: { readonly base: number; readonly from: number; readonly interval: number },
-  j: number
-): number => Math.ceil(run.base + (run.from + j) * run.interval)
+export const slotAt = (run: Run, j: number): number => Math.ceil(run.base + (run.from + j) * run.interval)
 
 export type Status =
   | "ok"

@@ -19,6 +19,7 @@
  * A log that has `entriesAtMost` entries puts what is granted within a 1,024th of the window into one entry, at the time of
  * the latest of it. That entry counts for longer, never for less.
  */
+import type { Run } from "./message.ts"
 import { slotAt } from "./message.ts"
 
 export const entriesAtMost = 1_024
@@ -74,6 +75,8 @@ export interface Passage {
   /** The instant if no task had started behind its slot. */
   nominal: number
   instant: number
+  /** The run of the last slot that is passed, from that slot on, by as much later as it has to be passed. */
+  run: Run | undefined
 }
 
 /** What has to be passed for a slot of that cost, which is at most the limit. */
@@ -81,9 +84,11 @@ export const passageFor = (log: Log, limit: number, per: number, cost: number): 
   let { head, off, used } = log
   let nominal = -Infinity
   let instant = -Infinity
+  let run: Run | undefined
   while (used + cost > limit && head < log.tail) {
     const entry = log.entries.get(head)!
     if (off < entry.count) {
+      run = { base: entry.base + per + entry.late, from: entry.from + off, interval: entry.interval }
       const leaves = slotAt(entry, off) + per
       nominal = Math.max(nominal, leaves)
       instant = Math.max(instant, leaves + entry.late)
@@ -96,7 +101,7 @@ export const passageFor = (log: Log, limit: number, per: number, cost: number): 
     }
   }
   if (head === log.tail) used = 0
-  return { head, off, used, nominal, instant }
+  return { head, off, used, nominal, instant, run }
 }
 
 /** Moves the mark. */
@@ -108,13 +113,7 @@ export const pass = (log: Log, passage: Passage): void => {
 }
 
 /** Notes the first slot of a run, and returns the number of its entry. */
-export const begin = (
-  log: Log,
-  per: number,
-  run: { readonly base: number; readonly from: number; readonly interval: number },
-  cost: number,
-  slack: number
-): number => {
+export const begin = (log: Log, per: number, run: Run, cost: number, slack: number): number => {
   const at = slotAt(run, 0)
   log.used += cost
   if (log.tail - log.head >= entriesAtMost && at - log.began < per / entriesAtMost) {

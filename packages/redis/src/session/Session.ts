@@ -623,13 +623,21 @@ export class Session implements ExternalLimit {
         }
         more -= alike
         least = arrival === 0 ? Infinity : arrival
-        const batch = ++this.lastBatch
-        this.batches.set(batch, { shape, arrival, count: alike })
+        const batch = this.batchFor(shape, arrival)
+        this.batches.get(batch)!.count += alike
         demand.push({ batch, count: alike, weight: shape.weight, arrival, costs: shape.costs })
       }
     }
     this.arrivals.clear()
     return { demand, withdrawn }
+  }
+
+  /** A batch for demand of that shape: if it is new, the last one of that shape, so that the store has few to deal with. */
+  private batchFor(shape: Shape, arrival: number): number {
+    const known = arrival > 0 ? undefined : [...this.batches].findLast(([, batch]) => batch.shape.key === shape.key)
+    if (known !== undefined) return known[0]
+    this.batches.set(++this.lastBatch, { shape, arrival, count: 0 })
+    return this.lastBatch
   }
 
   private transmit(flight: InFlight): void {

@@ -164,6 +164,11 @@ export class Chatter {
         demand.push({ batch, count, weight, arrival: 0, costs })
         session.batches.push([batch, count, weight, 0, costs])
       }
+      if (session.batches.length > 0 && random.chance(0.3)) {
+        // More of the same.
+        const [batch, , weight, , costs] = random.pick(session.batches)
+        demand.push({ batch, count: random.int(1, 30), weight, arrival: 0, costs })
+      }
       if (session.batches.length > 0 && random.chance(0.1)) {
         withdrawn.push({ batch: random.pick(session.batches)[0], count: random.int(1, 6) })
       }
