@@ -12,14 +12,14 @@
  * | a lost wake-up, or a waiter that died, blocks all others    | redisson#1104, #2099, #3730, #4595        | "no wake-up arrives", "a waiter that died"                       |
  * | locks are lost under load                                   | redis-semaphore#205                       | "a thousand tasks"                                               |
  * | each permit that comes back wakes all processes             | bullmq#909                                | "a permit that comes back"                                       |
- * | each call connects again while the server is down           | nango#7116                                | "a thousand calls while the store is out of reach"               |
+ * | each call connects again while the server is down           | nango#7116                                | "a thousand calls while the store is out of reach", "nor do"     |
  * | an outage lets all tasks through                            | several                                   | the same                                                         |
  * | keys without a hash tag fail on a cluster                   | shenyu#5286                               | `stores.test.ts`: "any string is a name"                                 |
  * | a waiter that was interrupted is charged                    | Effect's RateLimiter                      | `meters.test.ts`: "a waiter that gives up is not charged"        |
  */
 import { createMeter } from "@fibermeter/promise"
 import { afterEach, beforeEach, expect, it, vi } from "vitest"
-import { memoryStore, type Meter, type SharedStore } from "../src/index.ts"
+import { memoryStore, type Meter, redisStore, type SharedStore } from "../src/index.ts"
 import { readOptions } from "../src/session/options.ts"
 import { Session } from "../src/session/Session.ts"
 import { troubledStore } from "./support/trouble.ts"
@@ -176,4 +176,34 @@ it("a thousand calls while the store is out of reach are one message now and the
   await pass(2_000)
   await Promise.all(runs)
   expect(started).toBe(1_000)
+})
+
+it("nor do a thousand calls connect again while the server is down: the connection for wake-ups is opened once for a session", async () => {
+  let opened = 0
+  let sent = 0
+  let started = 0
+  const duplicate = () => {
+    opened++
+    const fail = () => Promise.reject(new Error("the server is down"))
+    return { on: () => {}, unref: () => {}, connect: fail, subscribe: fail, unsubscribe: fail, destroy: () => {} }
+  }
+  const client = {
+    duplicate,
+    destroy: () => {},
+    sendCommand: () => {
+      sent++
+      return Promise.reject(new Error("the server is down"))
+    }
+  }
+  const meter = createMeter({ store: redisStore(client), name: "api", maxPerSecond: 2_000 })
+  const runs = Array.from({ length: 1_000 }, () => meter.run(() => void started++).catch(() => {}))
+  await pass(60_000)
+  expect(started).toBe(0)
+  // Attempts, and one look at the eviction policy.
+  expect(sent).toBeLessThan(200)
+  // A lease that begins so late would be over soon, so the session begins anew after a third of it.
+  expect(opened).toBeLessThanOrEqual(60_000 / (5_000 / 3) + 1)
+  const closed = meter.close("over")
+  await pass(2_000)
+  await Promise.all([closed, ...runs])
 })

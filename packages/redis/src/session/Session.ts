@@ -29,6 +29,8 @@ import type { Options } from "./options.ts"
 
 /** The longest time between the last look at the clock and the start of a task, of which the proof knows. */
 const guard = 2_000
+/** How much sooner than the store a session takes its lease to be over: its timers may be late by as much. */
+const leaseMargin = 20_000
 /** Without an answer for this long, the store is out of reach. */
 const outageAfter = 1_000_000
 /** An attempt that has not been answered is repeated after this time, then after twice as long, and so on. */
@@ -679,7 +681,7 @@ export class Session implements ExternalLimit {
     const { steps } = this.clock
     this.clock.sample(sent, now, answer.now)
     if (this.clock.steps > steps) this.tell({ type: "clockStep", meter: this.name })
-    this.leaseEnds = sent + this.terms.lease * (1 - drift)
+    this.leaseEnds = sent + this.terms.lease * (1 - drift) - leaseMargin
     if (message.leave) {
       this.end()
       return

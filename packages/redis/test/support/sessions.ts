@@ -19,6 +19,12 @@ export interface Start {
   readonly weight: number
 }
 
+/** A time in which a process stood still for longer than its lease, with tasks that ran when it began. */
+interface Freeze {
+  readonly process: Process
+  readonly until: number
+}
+
 export interface Setting {
   readonly limits: MeterLimits
   readonly processes: number
@@ -28,19 +34,35 @@ export interface Setting {
   readonly duration: number
   readonly latency: readonly [least: number, most: number]
   readonly taskTime: readonly [least: number, most: number]
+  /** Probability that a task takes up to two leases instead. */
+  readonly longTasks?: number
   /** Probability that a message, and that a reply, is lost; of each half, the client says so. */
   readonly loss?: number
+  /** Probability that a message, a reply or a wake-up takes up to 3 seconds, so that later ones overtake it. */
+  readonly delays?: number
+  /** Probability that a message arrives a second time, up to 3 seconds later. */
+  readonly duplicates?: number
   readonly crashes?: number
+  /** Processes that begin at random times, beside the first ones. */
+  readonly joins?: number
   readonly freezes?: number
   readonly losses?: number
   readonly rollbacks?: number
   /** Times in which nothing reaches the store. */
   readonly cuts?: number
+  /** Times in which nothing of one process does. */
+  readonly loneCuts?: number
   readonly stall?: number
+  /** Each process stands still time and again, for no longer than that. */
+  readonly lag?: number
   readonly corrections?: boolean
   /** Probability that a waiter gives up before it starts. */
   readonly impatience?: number
   readonly pauses?: number
+  /** Steps of the store's clock, each in microseconds. */
+  readonly steps?: ReadonlyArray<number>
+  /** State may be lost while there are processes that do not know it, of which nothing but a bound is promised. */
+  readonly unseen?: boolean
   readonly options?: StoreOptions
 }
 
@@ -70,6 +92,13 @@ export class World {
   now = 1_000_000_000
   readonly processes: Array<Process> = []
   cutUntil = 0
+  /** How often state was lost. */
+  lost = 0
+  readonly freezes: Array<Freeze> = []
+  /** By how much the store's clock has been set. */
+  private stepped = 0
+  /** While state is lost and no process that knew it has sent a message: when the state's last quarantine ended. */
+  private unnoticed: number | undefined
   private readonly queue: Array<Event> = []
   private order = 0
   private saved: State | undefined
@@ -96,30 +125,70 @@ export class World {
     times(setting.crashes, () => random.pick(this.processes).crash())
     times(setting.freezes, () => random.pick(this.processes).freeze())
     times(setting.cuts, () => (this.cutUntil = this.now + random.next() * 2_000_000))
-    times(setting.pauses, () => random.pick(this.processes).pause())
-    times(setting.losses, () => {
-      // A process that has never had an answer could not know what was lost.
-      if (this.processes.every(({ hasHeard }) => hasHeard)) this.state = undefined
+    times(setting.loneCuts, () => {
+      random.pick(this.processes).cutUntil = this.now + random.next() * 2_000_000
     })
+    times(setting.pauses, () => random.pick(this.processes).pause())
+    times(setting.joins, () => this.join())
+    for (const step of setting.steps ?? []) sometime(() => (this.stepped += step))
+    times(setting.losses, () => this.lose(undefined))
     for (let index = 0; index < (setting.rollbacks ?? 0); index++) {
       const at = random.next() * setting.duration
       this.after(at, () => (this.saved = structuredClone(this.state)))
       this.after(at + random.next() * 300_000, () => {
-        if (this.saved !== undefined) this.state = structuredClone(this.saved)
+        if (this.saved !== undefined) this.lose(structuredClone(this.saved))
       })
     }
-    const end = this.now + until
-    for (let event = this.queue.shift(); event !== undefined && event.at <= end; event = this.queue.shift()) {
+    await this.pass(until)
+  }
+
+  /** What happens in that time. */
+  private async pass(time: number): Promise<void> {
+    const end = this.now + time
+    while (this.queue.length > 0 && this.queue[0]!.at <= end) {
+      const event = this.queue.shift()!
       this.now = event.at
       event.run()
       for (let turn = 0; turn < 8; turn++) await Promise.resolve()
     }
+    this.now = end
+  }
+
+  /** The state becomes an earlier one, or none. */
+  private lose(earlier: State | undefined): void {
+    const { processes, setting, state } = this
+    // Whichever process is next to send a message has to know that something is missing. Nothing but a bound is promised otherwise.
+    const isKnown = processes.every(
+      ({ generation, isDead, knows }) =>
+        isDead ||
+        (generation > 0 &&
+          (earlier === undefined ||
+            (generation === earlier.generation && generation === state?.generation && knows > earlier.tick)))
+    )
+    if (!isKnown && setting.unseen !== true) return
+    this.lost++
+    this.state = earlier
+    this.unnoticed = earlier?.quarantine ?? 0
+  }
+
+  private join(): void {
+    // A new process would know nothing of it.
+    if (this.unnoticed !== undefined && this.setting.unseen !== true) return
+    this.processes.push(new Process(this))
+  }
+
+  /** All processes end, as programs do that close their meters. What is left is in `state`. */
+  async close(): Promise<void> {
+    const closed = this.processes.filter(({ isDead }) => !isDead).map((process) => process.close())
+    await this.pass(10_000_000)
+    await Promise.all(closed)
   }
 
   receive(message: Message): Answer {
     this.messages++
-    const { answer, state, wakes } = advance(this.state, message, Math.floor(this.now))
+    const { answer, state, wakes } = advance(this.state, message, Math.floor(this.now + this.stepped))
     this.state = state
+    if (state !== undefined && state.quarantine !== this.unnoticed) this.unnoticed = undefined
     if (message.pause > 0) this.pauses.push({ from: this.now, to: answer.paused })
     if (message.pause === 0) this.pauses.push({ from: this.now, to: this.now })
     for (const id of wakes) {
@@ -133,21 +202,35 @@ export class World {
 
   latency(): number {
     const [least, most] = this.setting.latency
+    if (this.random.chance(this.setting.delays ?? 0)) return this.random.next() * longestDelay
     return least + this.random.next() ** 3 * (most - least)
   }
 }
 
+/** Longer than a lease, and than a process waits until it sends a message again. */
+const longestDelay = 3_000_000
+
 const isLater = (one: Event, other: Event): boolean =>
   one.at > other.at || (one.at === other.at && one.order > other.order)
+
+/** In milliseconds. */
+export const lease = 1_000
 
 class Process {
   readonly world: World
   readonly listeners = new Map<string, () => void>()
-  hasHeard = false
+  /** The tick of the last answer of the latest generation. */
+  knows = 0
+  generation = 0
+  /** When it learned that it had lost its lease. */
+  readonly told: Array<number> = []
+  isDead = false
+  cutUntil = 0
   private readonly session: Session
   private readonly rate: number
   private readonly offset: number
-  private isDead = false
+  /** As after a freeze, but it is short, so that what it holds stays its own. */
+  private lateUntil = 0
   private frozenSince = 0
   private frozenUntil = 0
   private readonly waiting: Array<Task> = []
@@ -161,10 +244,15 @@ class Process {
     this.offset = random.next() * 1e9
     let sessions = 0
     const name = `p${world.processes.length}`
-    const options = readOptions({ onEvent: (event) => world.events.push(event), lease: 1_000, ...setting.options })
+    const onEvent = (event: StoreEvent): void => {
+      world.events.push(event)
+      if (event.type === "leaseLost") this.told.push(world.now)
+    }
+    const options = readOptions({ onEvent, lease, ...setting.options })
     const store = { exchange: (_: string, message: Message) => this.exchange(message), onWake: this.onWake }
     this.session = new Session(store, "api", setting.limits, options, () => `${name}.${++sessions}`)
     this.session.attach(this.meter)
+    if (setting.lag !== undefined) this.standStill(setting.lag)
     for (let index = 0; index < setting.calls; index++) {
       world.after(random.next() ** 2 * setting.duration, () => this.call())
     }
@@ -184,12 +272,23 @@ class Process {
     }
   }
 
+  private standStill(lag: number): void {
+    const { duration } = this.world.setting
+    let left = Math.ceil((3 * duration) / lag)
+    const again = (): void => {
+      this.lateUntil = this.world.now + this.world.random.next() * lag
+      if (left-- > 0) this.world.after(lag + this.world.random.next() * lag, again)
+    }
+    again()
+  }
+
   /** Unlike a crashed process, a frozen one continues with what was due, in the same order. */
   private after(local: number, f: () => void): () => void {
     let isCancelled = false
     const run = (): void => {
       if (isCancelled || this.isDead) return
-      if (this.world.now < this.frozenUntil) this.world.after(this.frozenUntil - this.world.now, run)
+      const until = Math.max(this.frozenUntil, this.lateUntil)
+      if (this.world.now < until) this.world.after(until - this.world.now, run)
       else f()
     }
     this.world.after(local / this.rate, run)
@@ -201,7 +300,7 @@ class Process {
   private exchange(message: Message): Promise<Answer> {
     const { world } = this
     const loss = world.setting.loss ?? 0
-    const isLost = (): boolean => world.random.chance(loss) || world.now < world.cutUntil
+    const isLost = (): boolean => world.random.chance(loss) || world.now < Math.max(world.cutUntil, this.cutUntil)
     return new Promise((resolve, reject) => {
       const fail = (): void => {
         if (world.random.chance(0.5)) this.after(world.latency(), () => reject(new Error("the connection is lost")))
@@ -210,6 +309,9 @@ class Process {
         fail()
         return
       }
+      if (world.random.chance(world.setting.duplicates ?? 0)) {
+        world.after(world.random.next() * longestDelay, () => void world.receive(message))
+      }
       world.after(world.latency(), () => {
         const answer = world.receive(message)
         if (isLost()) {
@@ -217,7 +319,9 @@ class Process {
           return
         }
         this.after(world.latency(), () => {
-          this.hasHeard = true
+          if (answer.generation > this.generation) this.knows = 0
+          this.generation = Math.max(answer.generation, this.generation)
+          if (answer.generation === this.generation) this.knows = Math.max(answer.tick, this.knows)
           resolve(answer)
         })
       })
@@ -292,7 +396,7 @@ class Process {
       for (const name of Object.keys(costs)) costs[name] = random.int(0, costs[name]!)
       this.session.correct(grant, { ...costs })
     }
-    const [least, most] = setting.taskTime
+    const [least, most] = random.chance(setting.longTasks ?? 0) ? [0, 2_000 * lease] : setting.taskTime
     this.after(at - now + random.next() * (most - least) + least, () => {
       if (running.over) return
       running.over = true
@@ -331,9 +435,19 @@ class Process {
   }
 
   freeze(): void {
-    if (this.world.now < this.frozenUntil) return
-    this.frozenSince = this.world.now
-    this.frozenUntil = this.world.now + this.world.random.next() * 2_000_000
+    const { now, random } = this.world
+    if (this.isDead || now < this.frozenUntil) return
+    this.frozenSince = now
+    this.frozenUntil = now + random.next() * 2_000_000
+    // Without permits, there is no lease to lose.
+    const holds = this.running.size > 0 && this.world.setting.limits.maxAtOnce < Infinity
+    if (holds && this.frozenUntil - now > lease * 1_000) {
+      this.world.freezes.push({ process: this, until: this.frozenUntil })
+    }
+  }
+
+  close(): Promise<void> {
+    return this.session.close()
   }
 
   pause(): void {
