@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest"
 import { step } from "../src/protocol/advance.ts"
 import { encodeLimits, type Limits } from "../src/protocol/limits.ts"
+import type { Grant } from "../src/protocol/message.ts"
 import { demand, message, none, slots, Table } from "./support/messages.ts"
 
 const ms = 1_000
@@ -64,6 +65,44 @@ describe("rates", () => {
     // 10 of the 70 ms are caught up. What has not been reported may be late by the slack.
     table.now = 1_555 * ms
     expect(slots(table.say("a").grants)).toEqual([1_600 * ms])
+  })
+})
+
+describe("runs", () => {
+  /** What is granted at each visit, 25 ms apart, until the second second is under way; each report says how late it was. */
+  const visits = (lateness: (visit: number) => number) => {
+    const table = new Table(rate(1_000))
+    let grants = table.say("a", { demand: [demand(1, 5_000)] }).grants
+    return Array.from({ length: 60 }, (_, index) => {
+      table.now = (index + 1) * 25 * ms
+      const reports = grants.map(({ id }) => ({ grant: id, late: lateness(index), unused: 0 }))
+      grants = table.say("a", { reports }).grants
+      return grants
+    })
+  }
+  const grantedAfter = (granted: ReadonlyArray<ReadonlyArray<Grant>>) =>
+    granted.filter((grants) => slots(grants).some((slot) => slot >= second))
+
+  it("a slot that waits for a run to leave the window follows that run", () => {
+    const later = grantedAfter(visits(() => 2 * ms)).slice(1)
+    expect(later.length).toBeGreaterThan(10)
+    expect(new Set(later.map(({ length }) => length))).toEqual(new Set([1]))
+    const all = later.flatMap(slots)
+    expect(all[0]! % ms).toBe(0)
+    expect(all).toEqual(Array.from(all, (_, index) => all[0]! + index * ms))
+  })
+
+  it("a run goes on where that delays the next slot by a millisecond, and no more", () => {
+    // From one visit to the next, lateness falls by 0.9 ms, or rises: only that begins another run.
+    const little = grantedAfter(visits((visit) => (visit % 2 === 0 ? 2_000 : 1_100))).slice(1)
+    expect(Math.max(...little.map(({ length }) => length))).toBeLessThanOrEqual(2)
+    for (const slot of little.flatMap(slots)) expect(slot % 100).toBe(0)
+    const gaps = little.flatMap(slots).map((slot, index, all) => slot - (all[index - 1] ?? slot - ms))
+    expect(Math.max(...gaps)).toBeLessThan(2 * ms)
+    // By 5 ms: the slots that could start earlier are not held up for long.
+    const much = grantedAfter(visits((visit) => (visit % 2 === 0 ? 6_000 : 1_000))).slice(1)
+    const delay = much.flatMap(slots).map((slot, index, all) => slot - all[0]! - index * ms)
+    expect(Math.max(...delay)).toBeLessThanOrEqual(6 * ms)
   })
 })
 
@@ -203,6 +242,40 @@ describe("the queue", () => {
       ["c", 1],
       ["d", 1],
       ["b", 2]
+    ])
+  })
+
+  it("more of a batch waits with it if a quantum of it is left, and otherwise behind the others", () => {
+    const table = new Table(permits(16))
+    const waiting = () => table.state!.queue.map(({ session, count }) => [session, count])
+    const wants = (batch: number, count: number) => demand(batch, count, { weight: 1 })
+    table.say("a", { demand: [wants(1, 16)] })
+    const [first] = table.say("a", { demand: [wants(2, 3)] }).arrivals
+    table.say("b", { demand: [wants(1, 1)] })
+    expect(table.say("a", { demand: [wants(2, 5)] }).arrivals).toEqual([first])
+    expect(waiting()).toEqual([
+      ["a", 8],
+      ["b", 1]
+    ])
+    table.say("b", { demand: [wants(1, 4)] })
+    expect(waiting()).toEqual([
+      ["a", 8],
+      ["b", 1],
+      ["b", 4]
+    ])
+    // The last of a batch is withdrawn first.
+    table.say("b", { withdrawn: [{ batch: 1, count: 2 }] })
+    expect(waiting()).toEqual([
+      ["a", 8],
+      ["b", 1],
+      ["b", 2]
+    ])
+    table.say("b", { demand: [wants(1, 2)] })
+    // The quantum is 2: then the rest of the batch waits behind the others.
+    table.say("a", { ended: 3 })
+    expect(waiting()).toEqual([
+      ["b", 4],
+      ["a", 6]
     ])
   })
 

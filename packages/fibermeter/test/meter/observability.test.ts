@@ -279,6 +279,16 @@ describe("spans", () => {
     )
   )
 
+  it.effect("are not made for Effect's own tracer, which exports none", () =>
+    Effect.gen(function* () {
+      const api = yield* Meter.make({ name: "api", maxAtOnce: 1 })
+      const spanOfTask = Effect.andThen(task, Effect.option(Effect.currentSpan))
+      const calls = yield* Effect.forkChild(runAll([spanOfTask, spanOfTask], { meter: api }))
+      yield* TestClock.adjust(20)
+      expect(yield* Fiber.join(calls)).toEqual([Option.none(), Option.none()])
+    })
+  )
+
   it.effect("of a wait that leads to no start end with the refusal or the interruption", () =>
     observing((spans) =>
       Effect.gen(function* () {

@@ -358,7 +358,7 @@ class Step {
     return Math.max(
       1,
       Math.min(
-        rate > 0 ? Math.floor(horizon / 2 / interval) : quantumAtMost,
+        rate > 0 ? Math.min(quantumAtMost, Math.floor(horizon / 2 / interval)) : quantumAtMost,
         permits > 0 ? Math.ceil(permits / 8) : Infinity
       )
     )

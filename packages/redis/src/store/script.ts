@@ -263,7 +263,7 @@ end
 
 local function quantumNow(horizon)
   return math.max(1, math.min(
-    terms.rate > 0 and math.floor(horizon / 2 / terms.interval) or QUANTUM_AT_MOST,
+    terms.rate > 0 and math.min(QUANTUM_AT_MOST, math.floor(horizon / 2 / terms.interval)) or QUANTUM_AT_MOST,
     terms.permits > 0 and math.ceil(terms.permits / 8) or INFINITY
   ))
 end

@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
 import * as References from "effect/References"
-import type * as Tracer from "effect/Tracer"
+import * as Tracer from "effect/Tracer"
 import { causeOf, closed } from "../admission/errors.ts"
 import type { Refusal } from "../admission/refusal.ts"
 import type { WaitLimits } from "../admission/overload.ts"
@@ -87,7 +87,7 @@ type Request = Pick<Waiting, "host" | "limiters">
 
 interface Wait {
   readonly since: bigint
-  readonly span: Tracer.Span
+  readonly span: Tracer.Span | undefined
 }
 
 const none: ReadonlyArray<NamedLimiter> = []
@@ -99,6 +99,9 @@ const namedOf = (limiters: ReadonlyArray<object>): ReadonlyArray<NamedLimiter> =
   }
   return none
 }
+
+/** Whether spans are seen at all: Effect's own tracer exports none, and a span costs more than many a task. */
+const isTraced = (context: FiberHost["context"]): boolean => Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer
 
 /** The options of the span of a task. */
 const spanOf = (meters: ReadonlyArray<NamedLimiter>): Tracer.SpanOptionsNoTrace => ({
@@ -119,7 +122,9 @@ class MeterObserver implements FiberObserver {
     const meters = namedOf(request.limiters)
     if (meters.length === 0) return
     const { clock, context } = asFiberHost(request.host)
-    const span = Effect.runSyncWith(context)(Effect.makeSpan("fibermeter.wait", spanOf(meters)))
+    const span = isTraced(context)
+      ? Effect.runSyncWith(context)(Effect.makeSpan("fibermeter.wait", spanOf(meters)))
+      : undefined
     this.waiting.set(request, { since: clock.monotonicTimeNanosUnsafe(), span })
     for (const { metrics } of meters) metrics.waiting.modifyUnsafe(1, context)
   }
@@ -155,8 +160,12 @@ class MeterObserver implements FiberObserver {
     const meters = namedOf(limiters)
     if (meters.length === 0) return effect
     const guarded = meters.reduce((inner, meter) => meter.guarded(inner), effect)
-    // The stack would be that of the engine.
-    return Effect.withSpan(guarded, "fibermeter.run", { ...spanOf(meters), captureStackTrace: false }) as typeof effect
+    return Effect.withFiber(({ context }) =>
+      isTraced(context)
+        ? // The stack would be that of the engine.
+          (Effect.withSpan(guarded, "fibermeter.run", { ...spanOf(meters), captureStackTrace: false }) as typeof effect)
+        : guarded
+    )
   }
 
   /** The request waits no longer, if it has. Returns for how long it has waited, in nanoseconds. */
@@ -170,9 +179,11 @@ class MeterObserver implements FiberObserver {
     if (wait === undefined) return { context, time: 0n }
     this.waiting.delete(request)
     for (const { metrics } of meters) metrics.waiting.modifyUnsafe(-1, context)
-    // As Effect ends its own spans.
-    const isTimed = Context.get(context, References.TracerTimingEnabled)
-    wait.span.end(isTimed ? clock.currentTimeNanosUnsafe() : 0n, exit())
+    if (wait.span !== undefined) {
+      // As Effect ends its own spans.
+      const isTimed = Context.get(context, References.TracerTimingEnabled)
+      wait.span.end(isTimed ? clock.currentTimeNanosUnsafe() : 0n, exit())
+    }
     return { context, time: clock.monotonicTimeNanosUnsafe() - wait.since }
   }
 }
