@@ -774,6 +774,106 @@ describe("a lease that is over", () => {
     expect(log[1]!.split(" ")[1]).toSatisfy((at: string) => Number(at) >= 3_000)
   })
 
+  it("fails attempts, which are retried as others that fail, also in verbs, until retry.while refuses them", async () => {
+    const { events, log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 1, { lease: 1_000 })
+    const seen: Array<unknown> = []
+    const retry = { times: 1, delay: 10, while: (error: unknown) => seen.push(error) > 0 }
+    // It settles when it is cancelled, as a fetch does.
+    const cancellable = (name: string) => (signal: AbortSignal) =>
+      new Promise<string>((resolve, reject) => {
+        log.push(`${name} ${Date.now()}`)
+        setTimeout(() => resolve(name), 1_500)
+        signal.addEventListener("abort", () => reject(signal.reason as Error))
+      })
+    const single = meters[0].run(({ signal }) => cancellable("single")(signal), { retry })
+    const verb = runAll([1], (_, { signal }) => cancellable("verb")(signal), { meter: meters[0], retry })
+    // One that ignores its signal holds its permit until it has settled.
+    const deaf = meters[0].run(task("deaf", 2_000), { retry, releaseOnTimeout: true, timeout: 60_000 })
+    const refused = meters[0].run(({ signal }) => cancellable("refused")(signal), { retry: { while: () => false } })
+    const settled = refused.catch((error: unknown) => error)
+    await pass(1)
+    trouble.isSilent = true
+    await pass(1_200)
+    trouble.isSilent = false
+    expect(await settled).toBeInstanceOf(LeaseLostError)
+    expect(seen).toEqual(Array(3).fill(await settled))
+    await pass(10_000)
+    expect(await Promise.all([single, verb, deaf])).toEqual(["single", ["verb"], "deaf"])
+    expect(log.map((each) => each.split(" ")[0])).toEqual([
+      "single",
+      "verb",
+      "deaf",
+      "refused",
+      "single",
+      "verb",
+      "deaf"
+    ])
+    expect(events.filter(({ type }) => type === "leaseLost")).toHaveLength(1)
+    // The permits of the cancelled attempts were given back once.
+    expect(meters[0].snapshot()).toMatchObject({ running: 0, free: 4 })
+    expect(trouble.messages.at(-1)).toMatchObject({ held: 0 })
+  })
+
+  it("fails only what holds permits: what waits, or waits for another attempt, or has no permit here, goes on", async () => {
+    const { create, log, meters, task, trouble } = scene({ maxAtOnce: 1 }, 1, { lease: 1_000 })
+    const rate = create({ name: "rate", maxAtOnce: undefined, maxPerSecond: 1_000 })
+    const lost = meters[0].run(task("lost", 3_000)).catch((error: unknown) => error)
+    await pass(1)
+    let attempts = 0
+    const between = rate.run(
+      () => {
+        if (++attempts === 1) throw new Error("again")
+        return "again"
+      },
+      { retry: { delay: 1_500 } }
+    )
+    const waits = [
+      meters[0].run(task("single")),
+      meters[0].run(task("with retry"), { retry: {} }),
+      combineMeters(meters[0], createMeter({ maxAtOnce: 1 })).run(task("of several")),
+      runAll([1, 2], (n) => task(`verb ${n}`)(), { meter: meters[0] })
+    ]
+    const timed = rate.run(task("rate", 3_000), { timeout: 5_000 })
+    await pass(10)
+    trouble.isSilent = true
+    await pass(1_500)
+    trouble.isSilent = false
+    expect(await lost).toBeInstanceOf(LeaseLostError)
+    await pass(20_000)
+    expect(await Promise.all([...waits, between, timed])).toEqual([
+      "single",
+      "with retry",
+      "of several",
+      ["verb 1", "verb 2"],
+      "again",
+      "rate"
+    ])
+    expect(log).toHaveLength(7)
+  })
+
+  it("is an outcome of a task among others, after its timeout is none, and aborts the signal of a permit", async () => {
+    const { meters, task, trouble } = scene({ maxAtOnce: 4 }, 1, { lease: 1_000 })
+    const outcomes = runAll([1], () => task("a", 3_000)(), { meter: meters[0], settled: true })
+    const timedOut = meters[0].run(task("b", 3_000), { timeout: 500 }).catch((error: Error) => error.name)
+    const released = meters[0].run(task("c", 3_000), { timeout: 500, releaseOnTimeout: true }).catch(() => "c")
+    const acquired = meters[0].acquire()
+    await pass(1)
+    const permit = await acquired
+    trouble.isSilent = true
+    await pass(1_500)
+    trouble.isSilent = false
+    expect(await outcomes).toMatchObject([{ status: "rejected", reason: expect.any(LeaseLostError) }])
+    expect(await timedOut).toBe("TimeoutError")
+    expect(await released).toBe("c")
+    expect(permit.signal.reason).toBeInstanceOf(LeaseLostError)
+    await pass(5_000)
+    expect(meters[0].snapshot()).toMatchObject({ running: 1, free: 3 })
+    permit.release()
+    await pass(100)
+    expect(trouble.messages.at(-1)).toMatchObject({ held: 0 })
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   it("makes no difference to a process that holds nothing", async () => {
     const { events, log, meters, task, trouble } = scene({ maxAtOnce: 1 }, 1, { lease: 1_000 })
     for (const name of ["a", "b"]) {

@@ -511,7 +511,7 @@ describeWithServer("a share while the server is down", "aof", (server) => {
       most = running
       await until(() => starts.every(({ length }, process) => length > before[process]! + 25))
       expect(most).toBeLessThanOrEqual(4)
-      const byShare = starts.map((each, process) => each.slice(before[process]!))
+      const byShare = starts.map((each, process) => each.slice(before[process]))
       await begin()
       await until(() => countOf("shareEnded") === 2)
       const after = starts.map(({ length }) => length)

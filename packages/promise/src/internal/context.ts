@@ -16,7 +16,7 @@ export class Context implements TaskContext {
   declare private controller: AbortController | undefined
   /** The reason, once the task is cancelled. */
   declare cancelled: Rejection | undefined
-  declare private readonly reservation: admission.Reservation | undefined
+  declare readonly reservation: admission.Reservation | undefined
 
   /** `reservation`: what the task has taken from its limiters, if `correct` can change it. */
   constructor(index: number, reservation?: admission.Reservation) {

@@ -108,14 +108,9 @@ export class MeterLimiter extends admission.SharedLimiter {
     this.closed ??= { reason }
     // Waiters first, or they would get the permits of running tasks.
     this.clear(reason)
-    this.abortActive(reason)
+    for (const call of this.activeCalls.members) abort(call, reason)
     if (this.activeCalls.size > 0) await eventually((resolve) => (this.onEmpty ??= []).push(resolve))
     await callersNotified()
-  }
-
-  /** Ends the calls of which tasks run, or could. */
-  abortActive(reason: unknown): void {
-    for (const call of this.activeCalls.members) abort(call, reason)
   }
 
   /** Accepts no more calls, and closes the meter when all have ended. Resolves then. */

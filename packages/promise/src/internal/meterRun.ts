@@ -10,6 +10,8 @@ import { OverloadedError } from "../OverloadedError.ts"
 import { aborted, listen, objectionOf, readReason, reasonOf } from "./signal.ts"
 import { Context } from "./context.ts"
 import { host } from "./host.ts"
+import { leases } from "./leases.ts"
+import type { AttemptLimit, Watch } from "./leases.ts"
 import type { Call, MeterLimiter } from "./meterLimiter.ts"
 import { enter, isTooDeep, leave } from "./nestingDepth.ts"
 import { observation } from "./observation.ts"
@@ -24,7 +26,7 @@ import type { Checked } from "./times.ts"
 
 /** The context of one attempt, with its timeout. There is one per task, so its properties are declared and assigned. */
 export class Attempt extends Context {
-  declare timeLimit: TimeLimit | undefined
+  declare timeLimit: AttemptLimit | undefined
 
   constructor(reservation?: admission.Reservation) {
     super(0, reservation)
@@ -263,8 +265,9 @@ export class MeterRun<B> extends admission.CallRequest implements Call {
     if (promise === undefined) return this.attemptSucceeded(result as B)
     const { timeout = Infinity } = this.options
     // The task itself may have ended the call.
-    if (timeout === Infinity || attempt.cancelled !== undefined) this.follow(promise)
-    else this.followFor(timeout, promise, attempt)
+    const watch = leases.watch?.(attempt.reservation)
+    if ((timeout === Infinity && watch === undefined) || attempt.cancelled !== undefined) this.follow(promise)
+    else this.followFor(timeout, promise, attempt, watch)
   }
 
   private follow(promise: PromiseLike<B>): void {
@@ -274,17 +277,26 @@ export class MeterRun<B> extends admission.CallRequest implements Call {
     )
   }
 
-  private followFor(millis: number, promise: PromiseLike<B>, attempt: Attempt): void {
-    const timeLimit = new TimeLimit(millis, undefined, (error) => {
+  private followFor(millis: number, promise: PromiseLike<B>, attempt: Attempt, watch: Watch | undefined): void {
+    const over = (error: unknown): void => {
       this.attempt = undefined
       attempt.abort(error)
+    }
+    const onTimeout = (error: unknown): void => {
+      over(error)
       if (this.options.releaseOnTimeout === true) this.attemptFailed(error)
       else this.failed(error)
-    })
-    attempt.timeLimit = timeLimit
+    }
+    const onLost = (error: unknown): void => {
+      over(error)
+      this.failed(error)
+    }
+    const timeLimit = millis === Infinity ? undefined : new TimeLimit(millis, undefined, onTimeout)
+    const limit = watch === undefined ? timeLimit! : watch(timeLimit, onLost)
+    attempt.timeLimit = limit
     promise.then(
-      (value) => (timeLimit.end() ? this.attemptSucceeded(value) : this.attemptEnded()),
-      (reason) => (timeLimit.end() ? this.attemptFailed(reason) : this.attemptEnded())
+      (value) => (limit.end() ? this.attemptSucceeded(value) : this.attemptEnded(limit)),
+      (reason) => (limit.end() ? this.attemptFailed(reason) : this.attemptEnded(limit))
     )
   }
 
@@ -303,9 +315,9 @@ export class MeterRun<B> extends admission.CallRequest implements Call {
     this.release()
   }
 
-  /** An attempt that had timed out has settled. */
-  private attemptEnded(): void {
-    if (this.options.releaseOnTimeout === true) return
+  /** An attempt that had timed out, or lost its lease, has settled. */
+  private attemptEnded({ keepsPermits }: AttemptLimit): void {
+    if (this.options.releaseOnTimeout === true && keepsPermits !== true) return
     this.hasSettled()
     this.release()
   }

@@ -8,6 +8,7 @@
 import type { Permit } from "../Meter.ts"
 import type { Cost, WindowReport } from "../Limits.ts"
 import type { Context } from "./context.ts"
+import { leases } from "./leases.ts"
 import type { MeterLimiter } from "./meterLimiter.ts"
 import { Attempt, GeneralMeterRun, ignore } from "./meterRun.ts"
 import { observation } from "./observation.ts"
@@ -97,6 +98,8 @@ export class PermitRun extends GeneralMeterRun<any> {
     const attempt = new Attempt(this.isWeighed ? this.reservation() : undefined)
     this.attempt = attempt
     this.register()
+    // The permit remains to be released.
+    attempt.timeLimit = leases.watch?.(attempt.reservation)?.(undefined, (error) => this.abort(error))
     this.deliver(new HeldPermit(attempt, this.endOf(attempt)))
     // The caller has a permit now. How the call ends concerns only the signal of that.
     this.settle = ignore
@@ -117,6 +120,7 @@ export class PermitRun extends GeneralMeterRun<any> {
       if (!isHeld) return
       isHeld = false
       publish?.()
+      attempt.timeLimit?.cancel()
       this.attemptSucceeded(undefined)
     }
   }

@@ -6,6 +6,8 @@ import type { admission } from "fibermeter/engine"
 import type { TaskContext } from "../Task.ts"
 import { Context } from "./context.ts"
 import { enter, leave } from "./nestingDepth.ts"
+import { leases } from "./leases.ts"
+import type { AttemptLimit } from "./leases.ts"
 import { fulfilled } from "./outcomes.ts"
 import { refusal } from "./errors.ts"
 import { plainPromise } from "./plainPromise.ts"
@@ -24,7 +26,7 @@ export type AnyTask<A, B> = (item: A, context: TaskContext) => B | PromiseLike<B
 /** A task whose promise is pending. There is one per task, so its properties are declared and assigned. */
 class PendingTask<A, B> extends calls.RunningTask {
   declare readonly context: Context
-  declare timeLimit: TimeLimit | undefined
+  declare timeLimit: AttemptLimit | undefined
   declare private readonly worker: PromiseWorker<A, B>
 
   constructor(worker: PromiseWorker<A, B>, context: Context) {
@@ -112,15 +114,22 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     const pending = new PendingTask(this, context)
     const { timeout } = this
     if (timeout !== Infinity) pending.timeLimit = this.limit(timeout, run, item, failures, pending)
+    const watch = leases.watch?.(context.reservation)
+    if (watch !== undefined) {
+      pending.timeLimit = watch(pending.timeLimit, (error) => {
+        context.abort(error)
+        this.failedBeforeEnd(run, item, failures, context, error)
+      })
+    }
     promise.then(
       (value) => {
         run.untrack(pending)
-        if (pending.timeLimit?.end() === false) this.settledLate(run, index)
+        if (pending.timeLimit?.end() === false) this.settledLate(run, pending)
         else this.succeeded(run, item, index, value)
       },
       (reason) => {
         run.untrack(pending)
-        if (pending.timeLimit?.end() === false) this.settledLate(run, index)
+        if (pending.timeLimit?.end() === false) this.settledLate(run, pending)
         else this.failed(run, item, index, failures, reason)
       }
     )
@@ -166,15 +175,25 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
         run.untrack(pending)
         return this.failed(run, item, context.index, failures, error)
       }
-      const failure = this.decide(run, item, context.index, failures, error)
-      if (failure.delay === undefined) run.failedBeforeEnd(context.index, failure)
-      else run.retryBeforeEnd(item, context.index, failures + 1, failure.delay)
+      this.failedBeforeEnd(run, item, failures, context, error)
     })
   }
 
-  /** A task that had timed out has settled. */
-  private settledLate(run: RetryingRun<A, B>, index: number): void {
-    if (!this.releasesOnTimeout) run.settledLate(index)
+  private failedBeforeEnd(
+    run: RetryingRun<A, B>,
+    item: A,
+    failures: number,
+    { index }: Context,
+    reason: unknown
+  ): void {
+    const failure = this.decide(run, item, index, failures, reason)
+    if (failure.delay === undefined) run.failedBeforeEnd(index, failure)
+    else run.retryBeforeEnd(item, index, failures + 1, failure.delay)
+  }
+
+  /** A task that had timed out, or lost its lease, has settled. */
+  private settledLate(run: RetryingRun<A, B>, { context, timeLimit }: PendingTask<A, B>): void {
+    if (!this.releasesOnTimeout || timeLimit!.keepsPermits === true) run.settledLate(context.index)
   }
 
   /** How the task has failed, unless there is a next attempt after a delay. */

@@ -6,14 +6,58 @@ import type { runtime } from "fibermeter/engine"
 import type { StoredLimits } from "./baseMeter.ts"
 import { accept } from "./errors.ts"
 import { host } from "./host.ts"
+import { leases } from "./leases.ts"
+import type { AttemptLimit } from "./leases.ts"
 import { MeterLimiter } from "./meterLimiter.ts"
 import { observation } from "./observation.ts"
 
+/** An attempt that may lose its lease, or time out by the limit within. There is one per task that holds permits. */
+class Lease implements AttemptLimit {
+  declare private readonly holders: ReadonlyArray<Set<Lease>>
+  declare private readonly limit: AttemptLimit | undefined
+  declare private readonly onLost: (error: unknown) => void
+  declare keepsPermits: boolean
+
+  constructor(holders: ReadonlyArray<Set<Lease>>, limit: AttemptLimit | undefined, onLost: (error: unknown) => void) {
+    this.holders = holders
+    this.limit = limit
+    this.onLost = onLost
+    this.keepsPermits = false
+    for (const holder of holders) holder.add(this)
+  }
+
+  cancel(): void {
+    this.limit?.cancel()
+    for (const holder of this.holders) holder.delete(this)
+  }
+
+  end(): boolean {
+    this.cancel()
+    return this.limit?.end() !== false && !this.keepsPermits
+  }
+
+  /** Of several losses, and if the attempt has ended meanwhile, only the first counts. */
+  lose(error: unknown): void {
+    if (!this.holders.some((holder) => holder.has(this))) return
+    // Ends the limit, too, which may have ended the attempt already.
+    if (!this.end()) return
+    this.keepsPermits = true
+    this.onLost(error)
+  }
+}
+
 /** A function, so that nothing is done while this module is loaded. */
-const makeClass = () =>
+const makeClass = () => {
   class StoreLimiter extends admission.external(MeterLimiter) {
-    override onLost(error: unknown): void {
-      this.abortActive(error)
+    /** Of the attempts that hold permits. */
+    readonly leases = new Set<Lease>()
+
+    override onLost(reason: unknown): void {
+      // The limit may be in the middle of a decision. An attempt that starts later holds what has been granted since.
+      const lost = [...this.leases]
+      void Promise.resolve().then(() => {
+        for (const lease of lost) lease.lose(reason)
+      })
     }
 
     override onEvent(event: admission.ExternalEvent): void {
@@ -40,6 +84,16 @@ const makeClass = () =>
       await this.disconnect()
     }
   }
+  leases.watch = (reservation) => {
+    let holders: Array<Set<Lease>> | undefined
+    for (const limiter of reservation?.limiters ?? []) {
+      // Without permits, nothing can be lost.
+      if (limiter instanceof StoreLimiter && limiter.capacity !== Infinity) (holders ??= []).push(limiter.leases)
+    }
+    return holders && ((limit, onLost) => new Lease(holders, limit, onLost))
+  }
+  return StoreLimiter
+}
 
 let StoreLimiter: ReturnType<typeof makeClass> | undefined
 
