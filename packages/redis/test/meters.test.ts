@@ -851,6 +851,22 @@ describe("a lease that is over", () => {
     expect(log).toHaveLength(7)
   })
 
+  it("concerns no attempt that has settled by then: a process that stood still may have several", async () => {
+    const { events, meters } = scene({ maxAtOnce: 2 }, 1, { lease: 1_000 })
+    const gate = Promise.withResolvers<string>()
+    const all = Promise.all([meters[0].run(() => gate.promise), meters[0].run(() => gate.promise)])
+    await pass(10)
+    // The clock advances, but no timer fires.
+    vi.spyOn(performance, "now").mockImplementation(() => Date.now())
+    vi.setSystemTime(2_000)
+    gate.resolve("done")
+    expect(await all).toEqual(["done", "done"])
+    vi.restoreAllMocks()
+    expect(events).toContainEqual({ type: "leaseLost", meter: "api", permits: 2 })
+    await pass(5_000)
+    expect(meters[0].snapshot()).toMatchObject({ running: 0, free: 2 })
+  })
+
   it("is an outcome of a task among others, after its timeout is none, and aborts the signal of a permit", async () => {
     const { meters, task, trouble } = scene({ maxAtOnce: 4 }, 1, { lease: 1_000 })
     const outcomes = runAll([1], () => task("a", 3_000)(), { meter: meters[0], settled: true })

@@ -184,13 +184,16 @@ describe("what is known of the meter holds during an outage, too", () => {
     const before = meters[0].run(task("before"))
     await pass(0)
     await before
-    meters[0].pause(3_000)
+    meters[0].pause(2_000)
     await pass(0)
     trouble.isCut = true
+    await pass(10)
+    // No message can say so yet.
+    meters[0].pause(2_990)
     const first = meters[0].run(task("a"))
     await pass(1_500)
     expect(meters[0].snapshot().paused).toBe(true)
-    await pass(1_600)
+    await pass(1_590)
     expect(await first).toBe("a")
     expect(log[1]).toMatch(/^a 300\d$/)
     meters[0].pause(10_000)
@@ -323,6 +326,33 @@ describe("when the store answers again", () => {
     await pass(60_000)
     await Promise.all([before, share, ...others])
     expect(log[4]).toMatch(/^other2 100\d\d$/)
+  })
+
+  it("if the old session cannot leave, its lease ends: nothing is granted twice", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5, 2)
+    const before = meters[0].run(task("before", 30_000))
+    await pass(1)
+    trouble.isCut = true
+    const share = meters[0].run(task("share", 30_000))
+    await pass(1_400)
+    trouble.isCut = false
+    const { push } = trouble.messages
+    trouble.messages.push = function (message) {
+      trouble.isCut = message.leave
+      return push.call(this, message)
+    }
+    await pass(1_000)
+    expect(trouble.isCut).toBe(true)
+    trouble.messages.push = push
+    trouble.isCut = false
+    const others = Array.from({ length: 3 }, (_, i) => meters[1]!.run(task(`other${i}`, 60_000)))
+    await pass(1_000)
+    // The old session has what it was granted before the outage, and a grant that it has not used.
+    expect(log).toHaveLength(2)
+    await pass(5_000)
+    expect(log.slice(2).map((each) => each.split(" ")[0])).toEqual(["other0", "other1"])
+    await pass(120_000)
+    await Promise.all([before, share, ...others])
   })
 
   it("a task of the share that has ended by then needs no new session", async () => {
