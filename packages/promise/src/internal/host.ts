@@ -10,7 +10,7 @@ import { runtime } from "fibermeter/engine"
 import { defer } from "./defer.ts"
 import { isFake } from "./isFake.ts"
 import { observation } from "./observation.ts"
-import { requests } from "./requests.ts"
+import { presentRequest, sharing } from "./presentRequest.ts"
 
 /** The globals that time depends on. */
 interface Globals {
@@ -36,7 +36,7 @@ class HostTimer implements runtime.Timer {
   private f: (() => void) | undefined
   private readonly until: number
   /** The request that the timer belongs to. */
-  private readonly home = requests?.here()
+  private readonly home = presentRequest()
   private handle: unknown
 
   constructor(host: TimersHost, nanos: number, f: () => void) {
@@ -97,7 +97,6 @@ class TimersHost implements runtime.Host, runtime.Clock {
   private era = 0
   isLive = true
   readonly clock: runtime.Clock = this
-  readonly requests = requests
   private timers: unknown
   private dates: unknown
   private realNow: (() => number) | undefined
@@ -114,6 +113,10 @@ class TimersHost implements runtime.Host, runtime.Clock {
 
   get observer(): runtime.Observer | undefined {
     return observation.observer
+  }
+
+  get requests(): runtime.Requests | undefined {
+    return sharing.requests
   }
 
   monotonicTimeNanosUnsafe(): bigint {

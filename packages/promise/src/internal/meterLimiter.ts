@@ -7,8 +7,9 @@ import type { MeterOptions } from "../Meter.ts"
 import { refusal } from "./errors.ts"
 import { observation } from "./observation.ts"
 import { reconcile } from "./reconcile.ts"
+import { sharing } from "./presentRequest.ts"
 import type { Rejection } from "./rejection.ts"
-import { eventually, requests } from "./requests.ts"
+import { eventually, meterMade } from "./requests.ts"
 
 /** A call that uses a meter and has not ended. */
 export interface Call extends data.WaitListEntry {
@@ -37,6 +38,7 @@ export class MeterLimiter extends admission.SharedLimiter {
     super(limits)
     this.name = limits.name
     this.key = key
+    meterMade()
   }
 
   override get isShared(): boolean {
@@ -80,7 +82,7 @@ export class MeterLimiter extends admission.SharedLimiter {
   }
 
   enterCall(call: Call): void {
-    requests?.enter(call)
+    sharing.requests?.enter(call)
     this.activeCalls.add(call)
   }
 
@@ -141,6 +143,7 @@ const microtasksToCaller = 8
 
 /** If the call belongs to another request, ends it there, since its signals can only be used there. */
 const abort = (call: Call, reason: unknown): void => {
+  const { requests } = sharing
   if (requests?.isHere(call) === false) requests.send(call, { wake: () => call.abort(reason) })
   else call.abort(reason)
 }

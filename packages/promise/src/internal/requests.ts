@@ -11,12 +11,12 @@
  * - A request that misses 50 polls in a row while others polled, about a second, has ended. Its waiters leave the queue
  *   when they are first.
  *
- * A request is recognised by a signal that was made in it, since to read that in another request throws.
- *
  * Rejected: to take the permit at once and hand it over by the promise. A request that ends meanwhile would keep it.
  */
 import { runtime } from "fibermeter/engine"
 import { isFake } from "./isFake.ts"
+import { presentRequest, sharing } from "./presentRequest.ts"
+import type { Home } from "./presentRequest.ts"
 
 interface Globals {
   readonly Date: { readonly now: () => number }
@@ -38,9 +38,9 @@ const maxMissed = 50
 let polls = 0
 let lastPoll = 0
 
-/** A request, or one of several objects that stand for the same request. */
-class Home {
-  private readonly mark = new AbortController().signal
+/** The waiters of a request, and what is to be done in it. Made in the request. */
+class Inbox {
+  private readonly home: Home
   private readonly waiters = new Set<runtime.Waiting>()
   private readonly due = new Set<runtime.Wakeable>()
   private wake: (() => void) | undefined
@@ -48,16 +48,13 @@ class Home {
   private delay = 1
   private lastSeen = 0
 
-  constructor() {
+  constructor(home: Home) {
+    this.home = home
     this.listen()
   }
 
   get isHere(): boolean {
-    try {
-      return !this.mark.aborted
-    } catch {
-      return false
-    }
+    return this.home.isHere
   }
 
   /** Whether the request has ended, although one of its waiters waits. */
@@ -123,18 +120,18 @@ class Home {
   }
 }
 
-/** The request that an object belongs to. */
-const homes = new WeakMap<object, Home>()
+/** By what stands for a request. */
+const inboxes = new WeakMap<Home, Inbox>()
+
+/** Those of the requests that objects belong to. */
+const homes = new WeakMap<object, Inbox>()
 
 class WorkersRequests implements runtime.Requests {
-  private last: Home | undefined
-
-  here(): Home {
-    return (this.last = this.last?.isHere === true ? this.last : new Home())
-  }
-
   enter(key: object): void {
-    homes.set(key, this.here())
+    const home = presentRequest()!
+    const inbox = inboxes.get(home) ?? new Inbox(home)
+    inboxes.set(home, inbox)
+    homes.set(key, inbox)
   }
 
   wait(waiter: runtime.Waiting): void {
@@ -164,14 +161,16 @@ class WorkersRequests implements runtime.Requests {
   }
 }
 
-/** Where events belong to requests; elsewhere `undefined`. */
-export const requests: WorkersRequests | undefined = runtime.isWorkers ? new WorkersRequests() : undefined
+/** A meter has been made. Not done at load, so that bundlers can leave this out. */
+export const meterMade = (): void => {
+  if (runtime.isWorkers) sharing.requests ??= new WorkersRequests()
+}
 
 /** A promise for an event that may happen in another request. `register` gets the function that resolves it. */
 export const eventually = (register: (resolve: () => void) => void): Promise<void> =>
   new Promise((resolve) => {
-    if (requests === undefined || isFake(globals.setTimeout)) return register(resolve)
-    const home = requests.here()
+    const home = isFake(globals.setTimeout) ? undefined : presentRequest()
+    if (home === undefined) return register(resolve)
     let isOver = false
     register(() => {
       isOver = true

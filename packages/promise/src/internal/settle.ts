@@ -5,8 +5,8 @@
  */
 import { runtime } from "fibermeter/engine"
 import { host } from "./host.ts"
+import { presentRequest } from "./presentRequest.ts"
 import type { Rejection } from "./rejection.ts"
-import { requests } from "./requests.ts"
 
 /** Settles a promise. */
 export type Settle<B> = (result: B | Promise<never>) => void
@@ -28,8 +28,8 @@ const queue: Queue = { pending: [] }
 const queues = new WeakMap<object, Queue>()
 
 const queueHere = (): Queue => {
-  if (requests === undefined) return queue
-  const request = requests.here()
+  const request = presentRequest()
+  if (request === undefined) return queue
   const known = queues.get(request)
   if (known !== undefined) return known
   const made: Queue = { pending: [] }
