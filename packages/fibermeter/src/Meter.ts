@@ -29,6 +29,8 @@ import { closed } from "./internal/admission/errors.ts"
 import type { ExcessiveCost, ExcessivePermits, Overloaded, ScheduleEnded } from "./internal/admission/errors.ts"
 import { FiberRequest, yieldBefore } from "./internal/admission/fiberRequest.ts"
 import type { Ask } from "./internal/admission/fiberRequest.ts"
+import { stopAccepting } from "./internal/admission/followers.ts"
+import { whenIdle } from "./internal/admission/idleness.ts"
 import { inOrder, namesOf, limitersTogether } from "./internal/admission/limiter.ts"
 import type { Limiter } from "./internal/admission/limiter.ts"
 import { CopyId, limitersOf, isAnyMeter, hasLimiters, meterCheck, TypeId } from "./internal/meter/meterLimiters.ts"
@@ -440,7 +442,7 @@ export const distributed: {
           })
         ),
         (limiter) => {
-          limiter.stopAccepting(closed)
+          stopAccepting(limiter, closed)
           return Effect.promise(() => limiter.disconnect())
         }
       ),
@@ -1453,7 +1455,7 @@ export const idle = (meter: AnyMeter): Effect.Effect<void> =>
       const busy = limiters().find((limiter) => !limiter.isIdle)
       if (busy === undefined) return Effect.void
       const wait = Effect.callback<void>((resume) => {
-        const callOff = busy.whenIdle(() => resume(Effect.void))
+        const callOff = whenIdle(busy, () => resume(Effect.void))
         return Effect.sync(callOff)
       })
       // Meanwhile another of its limiters, or this one again, may have got something to do.
@@ -1513,7 +1515,7 @@ export const drain = (meter: AnyMeter): Effect.Effect<void> =>
   Effect.flatMap(
     attempt(() => readMeter(meter)),
     (limiters) => {
-      for (const limiter of limiters()) limiter.stopAccepting(closed)
+      for (const limiter of limiters()) stopAccepting(limiter, closed)
       return idle(meter)
     }
   )
@@ -1897,7 +1899,7 @@ const keyedOf = <K>(
     ),
     idle,
     drain: Effect.suspend(() => {
-      for (const limiter of limiters.end()) limiter.stopAccepting(closed)
+      for (const limiter of limiters.end()) stopAccepting(limiter, closed)
       return idle
     }),
     close: Effect.suspend(() => {
@@ -1973,7 +1975,7 @@ export const keyedDistributed: {
         Effect.withFiber((fiber) => attempt(() => familyOf<K>(store, name, limits, ofFiber(fiber)))),
         ({ limiters }) => {
           const all = limiters.end()
-          for (const limiter of all) limiter.stopAccepting(closed)
+          for (const limiter of all) stopAccepting(limiter, closed)
           return Effect.promise(() => Promise.all(all.map((limiter) => limiter.disconnect())))
         }
       ),

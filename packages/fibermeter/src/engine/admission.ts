@@ -1,6 +1,9 @@
 /**
  * Limits, the queues before them, and requests for a start.
  */
+export { stopAccepting } from "../internal/admission/followers.ts"
+export { whenIdle } from "../internal/admission/idleness.ts"
+export { waitersOf } from "../internal/admission/waiters.ts"
 export { inOrder, namesOf, limitersTogether as together } from "../internal/admission/limiter.ts"
 export type { Limiter } from "../internal/admission/limiter.ts"
 export type { WaitLimits } from "../internal/admission/overload.ts"

@@ -206,7 +206,7 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
       const wait = (): void => {
         const busy = this.limiters.find((limiter) => !limiter.isIdle)
         if (busy === undefined) resolve()
-        else busy.whenIdle(wait)
+        else admission.whenIdle(busy, wait)
       }
       wait()
     })

@@ -95,7 +95,7 @@ export class MeterLimiter extends admission.SharedLimiter {
 
   /** Ends the calls that wait here. */
   clear(reason: unknown): void {
-    const waiting = [...this.waiters, ...this.activeCalls.members]
+    const waiting = [...admission.waitersOf(this), ...this.activeCalls.members]
       .filter(isCall)
       .filter((call) => call.isWaitingAt(this))
     this.isClearing = true
@@ -117,8 +117,8 @@ export class MeterLimiter extends admission.SharedLimiter {
 
   /** Accepts no more calls, and closes the meter when all have ended. Resolves then. */
   async drain(reason: unknown): Promise<void> {
-    this.stopAccepting({ _tag: "Failure", cause: reason })
-    await eventually((resolve) => this.whenIdle(resolve))
+    admission.stopAccepting(this, { _tag: "Failure", cause: reason })
+    await eventually((resolve) => admission.whenIdle(this, resolve))
     this.closed ??= { reason }
     await callersNotified()
   }

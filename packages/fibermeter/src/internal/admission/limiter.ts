@@ -10,7 +10,8 @@
  * has one timer, armed only while its first waiter waits for nothing but time.
  *
  * A limiter that one call has for itself has at most one waiter. What only limiters that calls share need (sets, lanes,
- * priorities, waiters that lack permits) is in `sharing.ts`, so that a program without meters does not load it.
+ * priorities, waiters that lack permits, what else depends on the limiter) is behind `sharing.ts`, so that a program without
+ * meters does not load it.
  */
 import type { Cost, Reservable } from "./reservation.ts"
 import type { Host, Timer } from "../runtime/host.ts"
@@ -19,7 +20,7 @@ import type { LimiterSets } from "./limiterSets.ts"
 import type { Shortage } from "./shortage.ts"
 import type { SetQueue } from "./setQueue.ts"
 import type { Sharing } from "./sharing.ts"
-import type { Demand, Follower, Inside, Limit, Nesting, Waiter } from "./types.ts"
+import type { Demand, Follower, Limit, Nesting, Waiter } from "./types.ts"
 import type { WaitLimit } from "./overload.ts"
 import { WaiterQueue } from "./waiterQueue.ts"
 import { Timeline } from "../runtime/timeline.ts"
@@ -71,7 +72,7 @@ export abstract class Limiter implements Limit, Reservable {
   /** How calls are refused that come from now on: set while the meter drains, and afterwards. */
   closing: Refusal | undefined
   /** Why the limiter can never open again, if so; a limiter of another package may. */
-  protected failure: Refusal | undefined
+  failure: Refusal | undefined
 
   /** The waiters that need this limiter alone. */
   readonly queue = new WaiterQueue()
@@ -84,7 +85,7 @@ export abstract class Limiter implements Limit, Reservable {
   /** Whether the last answer of `opensForWaiter` is due to a pause or to kept room, and not to the limiter's own limits. */
   isHeldBack = false
   /** Made for the first waiter that is made inside of a task. */
-  private nesting: Nesting | undefined
+  nesting: Nesting | undefined
   pausedUntil = -Infinity
   private timer: Timer | undefined
   private timerAt = NaN
@@ -93,10 +94,11 @@ export abstract class Limiter implements Limit, Reservable {
   /** See `arm`. */
   private leastSleep = 0
   private isDeferred = false
-  private isAdmitting = false
-  private followers: Set<Follower> | undefined
-  /** Called when the limiter becomes idle. */
-  private idleListeners: Set<{ readonly f: () => void }> | undefined
+  isAdmitting = false
+  /** Calls that are notified: see `followers.ts`. */
+  followers: Set<Follower> | undefined
+  /** Called when the limiter becomes idle: see `idleness.ts`. */
+  idleListeners: Set<{ readonly f: () => void }> | undefined
 
   abstract opensAt(waiter: Waiter, kept: ReadonlyArray<Waiter>): number
   abstract nextOpening(): number
@@ -131,72 +133,12 @@ export abstract class Limiter implements Limit, Reservable {
 
   removeCall(): void {
     this.calls--
-    if (this.idleListeners !== undefined) this.notifyIdle()
-  }
-
-  /** Notifies the call when the capacity changes, and when the limiter begins to drain. */
-  follow(follower: Follower): void {
-    this.followers ??= new Set()
-    this.followers.add(follower)
-  }
-
-  unfollow(follower: Follower): void {
-    this.followers!.delete(follower)
-  }
-
-  /** Accepts no more calls: they are refused. Waiters, and the tasks of calls that have begun, are admitted as before. */
-  stopAccepting(refusal: Refusal): void {
-    if (this.closing !== undefined) return
-    this.closing = refusal
-    this.notifyFollowers()
-  }
-
-  /** To be called when the capacity has changed, after the waiters have been checked. */
-  protected notifyFollowers(): void {
-    // A call that is notified may end, and others may begin.
-    for (const follower of Array.from(this.followers ?? [])) {
-      const { requests } = follower.host
-      if (requests?.isHere(follower) === false) requests.send(follower, { wake: () => follower.limiterChanged() })
-      else follower.limiterChanged()
-    }
+    if (this.idleListeners !== undefined) this.sharing!.notifyIdle(this)
   }
 
   /** Whether no task runs or waits, and no call may ask for more starts. */
   get isIdle(): boolean {
     return this.running === 0 && this.calls === 0 && this.waiting === 0
-  }
-
-  /** Calls `f` as soon as the limiter is idle, possibly at once. Returns what cancels that. */
-  whenIdle(f: () => void): () => void {
-    const listener = { f }
-    this.idleListeners ??= new Set()
-    this.idleListeners.add(listener)
-    this.notifyIdle()
-    return () => this.idleListeners?.delete(listener)
-  }
-
-  private notifyIdle(): void {
-    if (!this.isIdle) return
-    const listeners = this.idleListeners!
-    this.idleListeners = undefined
-    for (const { f } of listeners) f()
-  }
-
-  /** The most permits that a waiter needs; 1 if there is none. */
-  protected get mostPermits(): number {
-    return Math.max(this.queue.mostPermits, this.sets?.mostPermits ?? 1)
-  }
-
-  /** All waiters that need this limiter: first those that need no other one. */
-  get waiters(): ReadonlyArray<Waiter> {
-    return [...this.queue.members, ...(this.sets?.members ?? [])]
-  }
-
-  /** How many of the waiters that need this limiter there are in each lane, without those that have none. */
-  get lanes(): ReadonlyMap<unknown, number> {
-    const counts = new Map(this.queue.lanes)
-    for (const [lane, waiting] of this.sets?.lanes ?? []) counts.set(lane, waiting + (counts.get(lane) ?? 0))
-    return counts
   }
 
   /** A task starts. Returns an entry for `confirmStart` and `correct`. */
@@ -218,7 +160,7 @@ export abstract class Limiter implements Limit, Reservable {
     this.wake()
     // If the limit has been lowered, an end need not free a permit.
     this.nesting?.breakDeadlock()
-    if (this.idleListeners !== undefined) this.notifyIdle()
+    if (this.idleListeners !== undefined) this.sharing!.notifyIdle(this)
   }
 
   isPaused(host: Host): boolean {
@@ -239,12 +181,6 @@ export abstract class Limiter implements Limit, Reservable {
   /** Ends all pauses. `wake` has to be called afterwards. */
   resume(): void {
     this.pausedUntil = -Infinity
-  }
-
-  /** In how many nanoseconds a task of cost 1 could start if nothing waited; `Infinity` if that depends on an event. */
-  opensIn(host: Host): number {
-    this.updateTime(host)
-    return Math.max(0, this.pausedUntil - this.time.now, this.nextOpening() - this.time.now)
   }
 
   /**
@@ -319,40 +255,6 @@ export abstract class Limiter implements Limit, Reservable {
     this.restIfEmpty()
   }
 
-  /** A waiter made inside of a task waits for this limiter, and maybe for others. */
-  addNested(waiter: Waiter, inside: Inside): void {
-    this.nesting ??= inside.nestingAt(this)
-    this.nesting.add(waiter)
-  }
-
-  removeNested(waiter: Waiter): void {
-    this.nesting?.remove(waiter)
-  }
-
-  /** The limiter will never open again: refuses all requests that need it, now and later. */
-  protected fail(reason: Refusal): void {
-    this.failure = reason
-    // During `admitWaiters`, a task is about to start: it comes first.
-    if (!this.isAdmitting) this.refuseImpossible()
-  }
-
-  /** Refuses the waiters that can never be admitted any more. */
-  protected refuseImpossible(): void {
-    for (const waiter of this.waiters) {
-      // It is checked when it is first: its signal can be read only in its own request.
-      if (waiter.host.requests?.isHere(waiter) === false) continue
-      const objection = waiter.objection()
-      // A refusal may admit waiters behind, or have them refused.
-      if (objection !== undefined && waiter.isWaiting) waiter.refuse(objection)
-    }
-    this.breakDeadlock()
-  }
-
-  /** To be called when there are fewer permits, or fewer tasks that hold one. */
-  protected breakDeadlock(): void {
-    this.nesting?.breakDeadlock()
-  }
-
   /** To be called when the limiter may have opened. */
   wake(): void {
     if (!this.isEmpty()) this.admitWaiters()
@@ -368,7 +270,7 @@ export abstract class Limiter implements Limit, Reservable {
     } finally {
       this.isAdmitting = false
     }
-    if (this.failure !== undefined && this.waiting > 0) this.refuseImpossible()
+    if (this.failure !== undefined && this.waiting > 0) this.sharing!.refuseImpossible(this)
     if (this.isEmpty()) this.disarm()
   }
 
@@ -440,7 +342,7 @@ export abstract class Limiter implements Limit, Reservable {
     this.shortage = undefined
     if (this.waiting > 0) return this.onBlocked()
     this.onIdle()
-    if (this.idleListeners !== undefined) this.notifyIdle()
+    if (this.idleListeners !== undefined) this.sharing!.notifyIdle(this)
   }
 
   private deferAdmission(host: Host): void {

@@ -17,6 +17,7 @@ import { after } from "../runtime/host.ts"
 import type { Limiter } from "./limiter.ts"
 import type { Overloaded, Refusal } from "./refusal.ts"
 import type { Waiter } from "./types.ts"
+import { opensIn } from "./waiters.ts"
 
 /** Limits on waiting as users give them, with durations in milliseconds. */
 export interface WaitLimits {
@@ -192,8 +193,7 @@ const startOf = (call: Call): number => {
 const nextLeaves = (limiter: Limiter, call: Call): number => {
   const first = limiter.waiting === 0 ? call : (limiter.queue.first ?? limiter.sets?.first?.first)
   if (first === undefined || limiter.permitsInUse >= limiter.capacity) return Infinity
-  const opensIn = limiter.opensIn(first.host)
-  return Math.max(opensIn, limiter.startsIn(first, 0)) / 1_000_000
+  return Math.max(opensIn(limiter, first.host), limiter.startsIn(first, 0)) / 1_000_000
 }
 
 /** `millis`, unless the start of a task also depends on the end of another one. */

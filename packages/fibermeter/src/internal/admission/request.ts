@@ -236,7 +236,7 @@ export abstract class AdmissionRequest implements Waiter {
     if (this.isWaiting) this.host.observer?.waits(this)
     if (inside === undefined) return
     // Each of these may refuse it.
-    for (let i = 0; i < limiters.length && this.isWaiting; i++) limiters[i]!.addNested(this, inside)
+    for (let i = 0; i < limiters.length && this.isWaiting; i++) inside.waitsAt(limiters[i]!, this)
   }
 
   private stopWaiting(): void {
@@ -244,7 +244,7 @@ export abstract class AdmissionRequest implements Waiter {
     this.rank = 0
     for (let i = 0; i < limiters.length; i++) limiters[i]!.countWaiter(this, -1)
     this.onWaitEnd()
-    if (this.inside !== undefined) for (const limiter of this.limiters) limiter.removeNested(this)
+    if (this.inside !== undefined) for (const limiter of limiters) limiter.nesting?.remove(this)
   }
 
   /** Leaves its queue without a start. Returns the queue if that may admit others. */

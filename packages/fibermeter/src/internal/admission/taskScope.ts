@@ -51,8 +51,9 @@ export class Caller implements Inside {
     this.isWaiting = isWaiting
   }
 
-  nestingAt(limiter: Limiter): Nesting {
-    return new NestedWaits(limiter)
+  waitsAt(limiter: Limiter, waiter: Waiter): void {
+    limiter.nesting ??= new NestedWaits(limiter)
+    limiter.nesting.add(waiter)
   }
 
   holds(limiter: Limiter): boolean {

@@ -111,7 +111,8 @@ export interface Follower {
 export interface Inside {
   /** Whether the task, or one that it runs in, holds something of the limiter. */
   holds(limiter: Limiter): boolean
-  nestingAt(limiter: Limiter): Nesting
+  /** The waiter, which is made inside of the task, waits for the limiter, and maybe for others. */
+  waitsAt(limiter: Limiter, waiter: Waiter): void
 }
 
 /** The waiters of a limiter that are made inside of tasks. */

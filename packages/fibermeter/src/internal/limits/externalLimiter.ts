@@ -5,10 +5,12 @@
  *
  * A function of the class that it extends: the limiters of the facade's meters have more to them than those of core.
  */
+import { whenIdle } from "../admission/idleness.ts"
 import type { Refusal } from "../admission/refusal.ts"
 import type { Cost } from "../admission/reservation.ts"
 import { externalVersion } from "../admission/types.ts"
 import type { ExternalEvent, ExternalLimit, ExternalStore, Waiter, Wish } from "../admission/types.ts"
+import { fail } from "../admission/waiters.ts"
 import type { WaitLimits } from "../admission/overload.ts"
 import { after } from "../runtime/host.ts"
 import type { Host } from "../runtime/host.ts"
@@ -63,7 +65,7 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
         after: (nanos, f) => after(host, nanos / 1_000_000, f),
         wishes: () => this.wishes(),
         wake: () => this.wake(),
-        fail: (error) => this.fail(refusalOf(error)),
+        fail: (error) => fail(this, refusalOf(error)),
         recover: () => {
           this.failure = undefined
         },
@@ -133,7 +135,7 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
     }
 
     override dropped(): void {
-      this.whenIdle(() => void this.disconnect())
+      whenIdle(this, () => void this.disconnect())
     }
 
     override onBlocked(): void {}

@@ -11,6 +11,7 @@ import { refusalOf, ScheduleEnded } from "../admission/errors.ts"
 import { Limiter } from "../admission/limiter.ts"
 import { sharing } from "../admission/sharing.ts"
 import type { Waiter } from "../admission/types.ts"
+import { fail } from "../admission/waiters.ts"
 import { asFiberHost } from "../runtime/fiberHost.ts"
 import type { FiberHost } from "../runtime/fiberHost.ts"
 
@@ -52,7 +53,7 @@ export class ScheduleLimiter<E, R> extends Limiter {
       } else {
         const done = Pull.doneExitFromCause(exit.cause)
         const cause = Exit.isSuccess(done) ? Cause.fail(new ScheduleEnded({ output: done.value })) : done.cause
-        this.fail(refusalOf(cause))
+        fail(this, refusalOf(cause))
       }
     })
   }

@@ -14,6 +14,7 @@ import { permitsOf } from "../runtime/effectInternals.ts"
 import { Limiter } from "../admission/limiter.ts"
 import { sharing } from "../admission/sharing.ts"
 import type { Waiter } from "../admission/types.ts"
+import { fail } from "../admission/waiters.ts"
 import { refusalOf } from "../admission/errors.ts"
 import { asFiberHost } from "../runtime/fiberHost.ts"
 import type { FiberHost } from "../runtime/fiberHost.ts"
@@ -104,7 +105,7 @@ export class SemaphoreLimiter extends Limiter {
     holder.addObserver((exit) => {
       if (this.asked !== asked || Exit.isSuccess(exit)) return
       this.asked = undefined
-      this.fail(refusalOf(exit.cause))
+      fail(this, refusalOf(exit.cause))
     })
   }
 }

@@ -3,12 +3,14 @@
  * meters drops it when a new one would behave the same. Separate from `localLimiter.ts`, because a program without meters
  * needs none of this.
  */
+import { notifyFollowers, stopAccepting } from "../admission/followers.ts"
 import { sharing } from "../admission/sharing.ts"
 import type { Host } from "../runtime/host.ts"
 import { gcraOf, resizedGcra } from "./gcra.ts"
 import { WaitLimit } from "../admission/overload.ts"
 import type { WaitLimits } from "../admission/overload.ts"
 import type { Waiter } from "../admission/types.ts"
+import { mostPermitsOf, refuseImpossible, waitersOf } from "../admission/waiters.ts"
 import type { Refusal } from "../admission/refusal.ts"
 import { amountOf, LocalLimiter, namedBy, nanosOf, windowsOf } from "./localLimiter.ts"
 import type { Limits, ReservationEntry } from "./localLimiter.ts"
@@ -112,16 +114,16 @@ export class SharedLimiter extends LocalLimiter {
 
   /** Accepts no more calls, and refuses what waits. What runs continues. */
   refuseAll(refusal: Refusal): void {
-    this.stopAccepting(refusal)
+    stopAccepting(this, refusal)
     // A refusal may have others refused.
-    for (const waiter of this.waiters) if (waiter.isWaiting) waiter.refuse(refusal)
+    for (const waiter of waitersOf(this)) if (waiter.isWaiting) waiter.refuse(refusal)
   }
 
   private limitWaiting(limits: WaitLimits): void {
     const { maxWaiting, overflow, waitTimeout } = limits
     if (maxWaiting === undefined && overflow === undefined && waitTimeout === undefined) return
     this.waitLimit ??= new WaitLimit()
-    this.waitLimit.change(limits, this.waiters)
+    this.waitLimit.change(limits, waitersOf(this))
   }
 
   /**
@@ -143,7 +145,7 @@ export class SharedLimiter extends LocalLimiter {
           ? resizedGcra(this.gcra, maxPerSecond, maxBurst, this.time.now)
           : gcraOf(maxPerSecond, maxBurst)
     }
-    let isNarrower = maxAtOnce < this.mostPermits
+    let isNarrower = maxAtOnce < mostPermitsOf(this)
     for (const each of windowsOf(windows)) {
       const [name, { limit, per }] = each
       const known = this.windows.find((window) => window.name === name)
@@ -153,9 +155,9 @@ export class SharedLimiter extends LocalLimiter {
     }
     // All waiters are asked only if one of them may have become impossible: an adaptive limit on concurrency that is changed at
     // each response could not afford that with a long queue.
-    if (isNarrower) this.refuseImpossible()
-    else this.breakDeadlock()
+    if (isNarrower) refuseImpossible(this)
+    else this.nesting?.breakDeadlock()
     this.wake()
-    this.notifyFollowers()
+    notifyFollowers(this)
   }
 }

@@ -7,6 +7,7 @@
  * The order of use is a linked list and not that of the `Map`: JavaScript engines leave a gap in a `Map` for each removed
  * entry, and skip all gaps to find the first entry. With 100,000 keys in use that took 100 µs at each use.
  */
+import { whenIdle } from "../admission/idleness.ts"
 import type { SharedLimiter } from "../limits/sharedLimiter.ts"
 import type { WaitLimits } from "../admission/overload.ts"
 import type { Limits } from "../limits/localLimiter.ts"
@@ -118,7 +119,7 @@ export class KeyedLimiters<K, G extends SharedLimiter = SharedLimiter> {
       while (limiters[position]?.isIdle === true) position++
       const busy = limiters[position]
       if (busy !== undefined) {
-        cancel = busy.whenIdle(look)
+        cancel = whenIdle(busy, look)
         return
       }
       // Each has been idle, but not necessarily at the same time.

@@ -3,6 +3,7 @@
  */
 import { capacityOf } from "../admission/limiter.ts"
 import type { Limiter } from "../admission/limiter.ts"
+import { lanesOf, opensIn } from "../admission/waiters.ts"
 import type { Host } from "../runtime/host.ts"
 import { SharedLimiter } from "../limits/sharedLimiter.ts"
 import type { CurrentLimits } from "../limits/sharedLimiter.ts"
@@ -30,14 +31,14 @@ export const snapshotOf = (limiters: ReadonlyArray<Limiter>, host: Host): Snapsh
   return {
     running: most((limiter) => limiter.running),
     waiting: most((limiter) => limiter.waiting),
-    lanes: mostOf(limiters.map((limiter) => limiter.lanes)),
+    lanes: mostOf(limiters.map(lanesOf)),
     started: most((limiter) => limiter.started),
     limits: limitsOf(limiters),
     paused: limiters.some((limiter) => limiter.isPaused(host)),
     draining: limiters.some((limiter) => limiter.closing !== undefined),
     free: Math.max(0, free),
     room: leastOf(limiters.map((limiter) => (limiter instanceof SharedLimiter ? limiter.roomByWindow(host) : {}))),
-    opensIn: most((limiter) => limiter.opensIn(host))
+    opensIn: most((limiter) => opensIn(limiter, host))
   }
 }
 

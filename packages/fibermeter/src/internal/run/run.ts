@@ -523,7 +523,7 @@ export class Run<A, B, F> implements ItemCall {
     if (!this.isFollowing) {
       this.isFollowing = true
       this.host.requests?.enter(this)
-      for (const limiter of this.limiters) limiter.follow(this)
+      for (const limiter of this.limiters) limiter.sharing?.follow(limiter, this)
     }
     return false
   }
@@ -706,7 +706,7 @@ export class Run<A, B, F> implements ItemCall {
     this.phase = "ended"
     this.reporter?.end()
     this.onEnd()
-    if (this.isFollowing) for (const limiter of this.limiters) limiter.unfollow(this)
+    if (this.isFollowing) for (const limiter of this.limiters) limiter.sharing?.unfollow(limiter, this)
     for (const limiter of this.limiters) limiter.removeCall()
   }
 }

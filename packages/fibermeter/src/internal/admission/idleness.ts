@@ -1,0 +1,21 @@
+/**
+ * What waits until a limiter is idle. Only limiters that calls share have it.
+ */
+import type { Limiter } from "./limiter.ts"
+
+/** Calls `f` as soon as the limiter is idle, possibly at once. Returns what cancels that. */
+export const whenIdle = (limiter: Limiter, f: () => void): (() => void) => {
+  const listener = { f }
+  limiter.idleListeners ??= new Set()
+  limiter.idleListeners.add(listener)
+  notifyIdle(limiter)
+  return () => limiter.idleListeners?.delete(listener)
+}
+
+/** To be called when the limiter may have become idle, and has listeners. */
+export const notifyIdle = (limiter: Limiter): void => {
+  if (!limiter.isIdle) return
+  const listeners = limiter.idleListeners!
+  limiter.idleListeners = undefined
+  for (const { f } of listeners) f()
+}
