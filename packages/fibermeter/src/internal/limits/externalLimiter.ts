@@ -14,6 +14,7 @@ import { fail } from "../admission/waiters.ts"
 import type { WaitLimits } from "../admission/overload.ts"
 import { after } from "../runtime/host.ts"
 import type { Host } from "../runtime/host.ts"
+import { catchUp } from "./gcra.ts"
 import { windowsOf } from "./localLimiter.ts"
 import type { Limits } from "./localLimiter.ts"
 import type { CurrentLimits, SharedLimiter } from "./sharedLimiter.ts"
@@ -102,6 +103,14 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
 
     override opensAt(waiter: Waiter): number {
       return this.time.now + this.limit.opensIn(waiter)
+    }
+
+    /** What is certain by the numbers of the limits: whatever other processes start makes it later. */
+    override startsIn(waiter: Waiter, before: number): number {
+      const byWindows = super.startsIn(waiter, before)
+      if (this.gcra === undefined) return byWindows
+      const { burst, rate } = this.gcra
+      return Math.max(byWindows, ((before + 1 - burst) * 1_000_000_000) / rate - catchUp)
     }
 
     /** A limit that has to be asked is known to be open only while a request waits. */
