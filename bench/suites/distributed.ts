@@ -5,6 +5,7 @@
 import { fork } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
 import { join } from "node:path"
+import { withChaos } from "../lib/chaosLine.ts"
 import { delayed } from "../lib/delayingProxy.ts"
 import type { Report, Work } from "../lib/distributedWorker.ts"
 import * as format from "../lib/format.ts"
@@ -210,7 +211,7 @@ const measure = (scale: Scale, given: Case): Promise<Result> =>
     }
   })
 
-export const distributed: Suite<Result> = {
+const limits: Suite<Result> = {
   name: "distributed",
   lines: (scale) => {
     if (!hasRedis()) {
@@ -287,3 +288,5 @@ export const distributed: Suite<Result> = {
     })
   })
 }
+
+export const distributed = withChaos(limits)

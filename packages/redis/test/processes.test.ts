@@ -1,13 +1,10 @@
 /** Processes that share a meter on a server: all starts are counted by one clock, the machine's monotonic one. */
 import { spawn } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { createInterface } from "node:readline"
-import { rolldown } from "rolldown"
 import { afterAll, beforeAll, expect, it } from "vitest"
-import type { Server } from "./support/server.ts"
+import { bundle, type Bundle } from "./support/bundle.ts"
+import { type Delays, openProxy, type Proxy } from "./support/proxy.ts"
 import { describeWithServer } from "./support/server.ts"
 import type { Work } from "./support/worker.ts"
 
@@ -17,19 +14,11 @@ const second = 1_000_000
 const now = (): number => Number(process.hrtime.bigint() / 1_000n)
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
-// As one file, which loads in a fraction of the time.
-const folder = mkdtempSync(join(tmpdir(), "fibermeter-worker-"))
-const worker = join(folder, "worker.mjs")
+let worker: Bundle
 beforeAll(async () => {
-  const program = await rolldown({
-    input: join(import.meta.dirname, "support/worker.ts"),
-    platform: "node",
-    onLog: () => {}
-  })
-  await program.write({ file: worker, codeSplitting: false })
-  await program.close()
+  worker = await bundle("worker.ts")
 })
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => worker.remove())
 
 interface Line {
   readonly at: number
@@ -47,7 +36,7 @@ class Process {
   readonly over: Promise<void>
 
   constructor(work: Work) {
-    this.child = spawn(process.execPath, [worker, JSON.stringify(work)], {
+    this.child = spawn(process.execPath, [worker.file, JSON.stringify(work)], {
       stdio: ["pipe", "pipe", "inherit"]
     })
     const lines = createInterface({ input: this.child.stdout! })
@@ -83,13 +72,13 @@ class Process {
 const together = async (
   count: number,
   work: Omit<Work, "client" | "port">,
-  server: Server,
+  port: number | ((index: number) => number),
   during: (processes: ReadonlyArray<Process>) => Promise<void> = async () => {}
 ): Promise<ReadonlyArray<Process>> => {
-  const processes = Array.from(
-    { length: count },
-    (_, index) => new Process({ ...work, port: server.port, client: index % 2 === 0 ? "node-redis" : "ioredis" })
-  )
+  const processes = Array.from({ length: count }, (_, index) => {
+    const client = index % 2 === 0 ? "node-redis" : "ioredis"
+    return new Process({ ...work, port: typeof port === "number" ? port : port(index), client })
+  })
   try {
     await Promise.all(processes.map(({ ready }) => ready))
     for (const each of processes) each.begin()
@@ -139,7 +128,7 @@ const lease = 1_000
 describeWithServer("processes", "none", (server) => {
   it("a rate holds in any second over all of them, and each task runs once", async () => {
     const work = { name: "rate", limits: { maxPerSecond: 400 }, store: { lease }, tasks: 300, taskMillis: 0 }
-    const processes = await together(4, work, server())
+    const processes = await together(4, work, server().port)
     expect(startsOf(processes)).toBe(1_200)
     expect(mostIn(processes, second)).toBeLessThanOrEqual(400)
     const starts = processes.flatMap(({ starts }) => starts).toSorted((one, other) => one - other)
@@ -151,7 +140,7 @@ describeWithServer("processes", "none", (server) => {
     const processes = await together(
       4,
       { name: "windows", limits: { windows }, store: { lease }, tasks: 100, taskMillis: 0 },
-      server()
+      server().port
     )
     expect(startsOf(processes)).toBe(400)
     expect(mostIn(processes, 250 * millis)).toBeLessThanOrEqual(50)
@@ -161,7 +150,7 @@ describeWithServer("processes", "none", (server) => {
   it("kill -9 of two of four: never more at once than allowed, and the permits are back after the lease", async () => {
     const work = { name: "kill", limits: { maxAtOnce: 10 }, store: { lease }, tasks: 130, taskMillis: 40 }
     let killed = 0
-    const processes = await together(4, work, server(), async ([one, other]) => {
+    const processes = await together(4, work, server().port, async ([one, other]) => {
       await sleep(400)
       one!.kill()
       other!.kill()
@@ -175,7 +164,11 @@ describeWithServer("processes", "none", (server) => {
     expect(again).toBeDefined()
     // The lease and 100 ms, and time for wake-ups on a machine that does other things as well.
     expect(again![0] - killed).toBeLessThan((lease + 100 + 400) * millis)
-    expect(rest.flatMap(({ events }) => events.map(({ text }) => text)).filter((text) => text !== "late")).toEqual([])
+    // A machine that does other things as well may make them late, or let them stand still for a moment.
+    const late = ["late", "stalled"]
+    expect(rest.flatMap(({ events }) => events.map(({ text }) => text)).filter((text) => !late.includes(text))).toEqual(
+      []
+    )
   })
 
   it("a process that stands still for longer than its lease gets an event, and no window is broken", async () => {
@@ -184,7 +177,7 @@ describeWithServer("processes", "none", (server) => {
     const processes = await together(
       4,
       { name: "stop", limits, store: { lease }, tasks: 30, taskMillis: 100 },
-      server(),
+      server().port,
       async ([one]) => {
         await sleep(300)
         one!.child.kill("SIGSTOP")
@@ -203,7 +196,7 @@ describeWithServer("processes", "none", (server) => {
   it("a script flush costs nothing, and after FLUSHALL nothing starts for the longest window", async () => {
     const work = { name: "flush", limits: { maxPerSecond: 200 }, store: { lease }, tasks: 150, taskMillis: 0 }
     let flushed = 0
-    const processes = await together(3, work, server(), async () => {
+    const processes = await together(3, work, server().port, async () => {
       const connection = await server().connect()
       await sleep(300)
       await connection.send(["SCRIPT", "FLUSH"])
@@ -224,10 +217,77 @@ describeWithServer("processes", "none", (server) => {
     const limits = { maxAtOnce: 3 }
     const store = { lease: 60_000 }
     const began = now()
-    await together(2, { name: "exit", limits, store, tasks: 10, taskMillis: 5 }, server())
-    const processes = await together(1, { name: "exit", limits, store, tasks: 3, taskMillis: 20 }, server())
+    await together(2, { name: "exit", limits, store, tasks: 10, taskMillis: 5 }, server().port)
+    const processes = await together(1, { name: "exit", limits, store, tasks: 3, taskMillis: 20 }, server().port)
     expect(mostAtOnce(processes)).toBe(3)
     expect(now() - began).toBeLessThan(50 * second)
+  })
+})
+
+/** Runs processes of which each has a connection to the server that the test can disturb. */
+const withProxies = async (
+  count: number,
+  work: Omit<Work, "client">,
+  delays: Delays | undefined,
+  during: (processes: ReadonlyArray<Process>, proxies: ReadonlyArray<Proxy>) => Promise<void> = async () => {}
+): Promise<ReadonlyArray<Process>> => {
+  const proxies: Array<Proxy> = []
+  try {
+    for (let index = 0; index < count; index++) proxies.push(await openProxy(work.port, delays))
+    return await together(
+      count,
+      work,
+      (index) => proxies[index]!.port,
+      (processes) => during(processes, proxies)
+    )
+  } finally {
+    for (const proxy of proxies) proxy.close()
+  }
+}
+
+describeWithServer("processes on a network", "none", (server) => {
+  const around = (least: number, most: number) => (): number => least + Math.random() * (most - least)
+  const ways: Record<string, Delays> = {
+    "round trips of 20 ms": { there: () => 10, back: () => 10 },
+    "slow requests and quick replies": { there: () => 25, back: () => 1 },
+    "quick requests and slow replies": { there: () => 1, back: () => 25 },
+    "delays that change all the time": { there: around(0, 30), back: around(0, 30) }
+  }
+
+  it.each(Object.keys(ways))("%s: a rate and permits hold, and each task runs once", async (name) => {
+    const limits = { maxPerSecond: 300, maxAtOnce: 20 }
+    const work = { port: server().port, name, limits, store: { lease }, tasks: 120, taskMillis: 30 }
+    const processes = await withProxies(3, work, ways[name])
+    expect(startsOf(processes)).toBe(360)
+    expect(mostIn(processes, second)).toBeLessThanOrEqual(300)
+    expect(mostAtOnce(processes)).toBeLessThanOrEqual(20)
+  })
+
+  it("a reply that is held back for longer than the lease, or a cut, ends tasks before others have their permits", async () => {
+    const limits = { maxPerSecond: 300, maxAtOnce: 8 }
+    const disturb = async (kind: "cut" | "hold"): Promise<void> => {
+      const work = { port: server().port, name: kind, limits, store: { lease }, tasks: 4, taskMillis: 2_000 }
+      let disturbed = 0
+      const processes = await withProxies(4, work, undefined, async (processes, proxies) => {
+        await sleep(500)
+        // One that holds permits, while others wait for some.
+        disturbed = processes.findIndex(({ starts }) => starts.length > 0)
+        const proxy = proxies[disturbed]!
+        if (kind === "hold") proxy.hold("back")
+        else proxy.cut()
+        await sleep(1_500)
+        // What is granted by that reply is void by then.
+        proxy.release()
+        proxy.mend()
+      })
+      expect(startsOf(processes)).toBe(16)
+      expect(mostIn(processes, second)).toBeLessThanOrEqual(300)
+      expect(mostAtOnce(processes)).toBeLessThanOrEqual(8)
+      processes.forEach(({ events }, index) => {
+        expect(events.some(({ text }) => text === "leaseLost")).toBe(index === disturbed)
+      })
+    }
+    await Promise.all([disturb("hold"), disturb("cut")])
   })
 })
 
@@ -237,7 +297,7 @@ describeWithServer("processes", "aof", (server) => {
     const processes = await together(
       4,
       { name: "restart", limits, store: { lease }, tasks: 100, taskMillis: 20 },
-      server(),
+      server().port,
       async () => {
         await sleep(300)
         await server().restart("SIGTERM")

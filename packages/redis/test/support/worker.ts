@@ -26,6 +26,13 @@ const work = JSON.parse(process.argv[2]!) as Work
 const now = (): number => Number(process.hrtime.bigint() / 1_000n)
 const write = (line: string): void => void process.stdout.write(`${line}\n`)
 
+/** For so long, or until the signal aborts: a task whose lease is over holds nothing any more. */
+const sleep = (millis: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, millis)
+    signal.addEventListener("abort", () => resolve())
+  })
+
 const open = async () => {
   if (work.client === "ioredis") {
     const client = new Redis(work.port, "127.0.0.1", { retryStrategy: () => 50 })
@@ -48,11 +55,11 @@ process.stdin.pause()
 await Promise.all(
   Array.from({ length: work.tasks }, () =>
     meter
-      .run(async () => {
+      .run(async ({ signal }) => {
         // Before anything else: what counts is when the task is called.
         const at = now()
         write(`s ${at}`)
-        if (work.taskMillis > 0) await new Promise((resolve) => setTimeout(resolve, work.taskMillis))
+        if (work.taskMillis > 0) await sleep(work.taskMillis, signal)
         write(`e ${now()}`)
       })
       .catch((error: unknown) => write(`! ${now()} ${String(error)}`))
