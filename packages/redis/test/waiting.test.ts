@@ -1,6 +1,6 @@
 /** Limits on waiting of meters on a store: `maxWaiting` and `waitTimeout` count within a process. */
-import { createMeter, OverloadedError } from "@fibermeter/promise"
-import type { MeterOptions } from "@fibermeter/promise"
+import { createMeter } from "@fibermeter/promise"
+import type { MeterOptions, OverloadedError } from "@fibermeter/promise"
 import { Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { Meter } from "fibermeter"
