@@ -341,14 +341,14 @@ describe("async contexts", () => {
   const withHooks = async (hooks: object | undefined) => {
     vi.resetModules()
     const getBuiltinModule = vi.spyOn(process, "getBuiltinModule").mockReturnValue(hooks)
-    const { captureContext } = await import("../src/internal/runtime/asyncContext.ts")
+    const { captureShared } = await import("../src/internal/runtime/sharedContext.ts")
     expect(getBuiltinModule, "asked while it loads").not.toHaveBeenCalled()
-    captureContext()
+    captureShared()
     expect(getBuiltinModule).toHaveBeenCalledExactlyOnceWith("node:async_hooks")
     getBuiltinModule.mockRestore()
     // What was captured just now is let go with the jobs that are queued.
     await Promise.resolve()
-    return captureContext
+    return captureShared
   }
   const storage = new AsyncLocalStorage<string>()
   const seenIn = (context: { readonly runInAsyncScope: (f: () => void) => void }) => {
@@ -358,27 +358,27 @@ describe("async contexts", () => {
   }
 
   it("calls the function where the host has no async context", async () => {
-    const captureContext = await withHooks(undefined)
-    expect(seenIn(storage.run("mine", captureContext))).toBe("somebody else's")
+    const captureShared = await withHooks(undefined)
+    expect(seenIn(storage.run("mine", captureShared))).toBe("somebody else's")
   })
 
-  // Fails if Node no longer exposes the context of a resource: see `captureContext` for what that costs.
+  // Fails if Node no longer exposes the context of a resource: see `captureShared` for what that costs.
   it("what is captured twice in the same context is one", async () => {
-    const captureContext = await withHooks(hooks)
-    const [one, same] = storage.run("a", () => [captureContext(), captureContext()] as const)
-    const other = storage.run("b", captureContext)
-    const outside = captureContext()
+    const captureShared = await withHooks(hooks)
+    const [one, same] = storage.run("a", () => [captureShared(), captureShared()] as const)
+    const other = storage.run("b", captureShared)
+    const outside = captureShared()
     expect(one).toBe(same)
     expect([one, other, outside].map(seenIn)).toEqual(["a", "b", undefined])
   })
 
   it("what is captured is let go when the jobs of now are over", async () => {
-    const captureContext = await withHooks(hooks)
-    const inA = () => storage.run("a", captureContext)
-    const outside = [captureContext(), captureContext()]
+    const captureShared = await withHooks(hooks)
+    const inA = () => storage.run("a", captureShared)
+    const outside = [captureShared(), captureShared()]
     await Promise.resolve()
     await Promise.resolve()
-    const later = captureContext()
+    const later = captureShared()
     expect(outside[0]).toBe(outside[1])
     expect(later).not.toBe(outside[0])
     expect([...outside, inA(), later].map(seenIn)).toEqual([undefined, undefined, "a", undefined])
@@ -391,9 +391,9 @@ describe("async contexts", () => {
         return (f: () => void) => resource.runInAsyncScope(f)
       })()
     }
-    const captureContext = await withHooks({ ...hooks, AsyncResource: Untold })
-    const [one, same] = storage.run("a", () => [captureContext(), captureContext()] as const)
+    const captureShared = await withHooks({ ...hooks, AsyncResource: Untold })
+    const [one, same] = storage.run("a", () => [captureShared(), captureShared()] as const)
     expect(one).not.toBe(same)
-    expect([one, same, storage.run("b", captureContext)].map(seenIn)).toEqual(["a", "a", "b"])
+    expect([one, same, storage.run("b", captureShared)].map(seenIn)).toEqual(["a", "a", "b"])
   })
 })

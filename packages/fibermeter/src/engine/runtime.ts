@@ -1,7 +1,7 @@
 /**
  * Where a call runs: its clock and timers, the async context of its caller, and what marks the values of Effect.
  */
-export { captureContext } from "../internal/runtime/asyncContext.ts"
+export { captureShared } from "../internal/runtime/sharedContext.ts"
 export type { AsyncContext } from "../internal/runtime/asyncContext.ts"
 export { isEffect } from "../internal/runtime/effectInternals.ts"
 export { after, inContext, isWorkers } from "../internal/runtime/host.ts"

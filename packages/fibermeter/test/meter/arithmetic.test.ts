@@ -14,6 +14,7 @@ import { Gcra, resizedGcra } from "../../src/internal/limits/gcra.ts"
 import { AdmissionRequest } from "../../src/internal/admission/request.ts"
 import { Timeline } from "../../src/internal/runtime/timeline.ts"
 import { callBegins, deferStart, overdue, turnBegins } from "../../src/internal/runtime/eventLoop.ts"
+import { ReportedWindow } from "../../src/internal/limits/reportedWindow.ts"
 import { SlidingWindow } from "../../src/internal/limits/slidingWindow.ts"
 import { Log } from "../support/Log.ts"
 import { range } from "../support/Spy.ts"
@@ -102,7 +103,8 @@ const shift: fc.Arbitrary<Step> = fc.record({
 
 /** Takes both through the same steps; each answer has to be the same. */
 const compare = (limit: number, per: number, steps: ReadonlyArray<Step>): void => {
-  const window = new SlidingWindow(limit, per)
+  // Without reports, it is a sliding window that can be resized.
+  const window = new ReportedWindow(limit, per)
   const naive = new NaiveWindow(limit, per)
   let now = 0
   let count = 0
@@ -289,7 +291,7 @@ describe("Window", () => {
   })
 
   it("resized to a shorter window after entries were shared, it is as exact for that one", () => {
-    const window = new SlidingWindow(100_000, 1e12)
+    const window = new ReportedWindow(100_000, 1e12)
     for (let n = 0; n < 60_000; n++) window.spend(1, n * 1000)
     const start = 60_000 * 1000 + 1e12
     window.resize(100, 1e9, start)

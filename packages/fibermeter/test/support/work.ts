@@ -1,7 +1,7 @@
 /** Counts the work of effects, each run in a `World`, and bounds it. */
 import type { Effect } from "effect"
 import { expect } from "vitest"
-import { captureContext } from "../../src/internal/runtime/asyncContext.ts"
+import { captureShared } from "../../src/internal/runtime/sharedContext.ts"
 import { turnBegins } from "../../src/internal/runtime/eventLoop.ts"
 import { type Counts, expectAtMost, noCounts, Tally } from "./Tally.ts"
 import { World, type WorldOptions } from "./World.ts"
@@ -53,7 +53,7 @@ export const see = async (
   options?: WorldOptions
 ): Promise<Seen> => {
   // What is only read the first time, and the beginning of the current turn, would differ between sizes.
-  captureContext()
+  captureShared()
   turnBegins()
   const world = new World(options)
   const tally = new WorldTally(world)

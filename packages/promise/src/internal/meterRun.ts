@@ -132,7 +132,7 @@ export class MeterRun<B> extends admission.CallRequest implements Call {
   protected ask(): void {
     if (isTooDeep()) this.askLater()
     else if (this.requestStart()) this.start()
-    else if (this.isWaiting) this.asyncContext = runtime.captureContext()
+    else if (this.isWaiting) this.asyncContext = runtime.captureShared()
   }
 
   private askLater(): void {

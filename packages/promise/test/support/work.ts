@@ -93,7 +93,7 @@ export const see = async (scenario: (tally: ClockTally) => Promise<unknown>): Pr
 
 /** What is only read the first time, and the beginning of the current turn, would differ between sizes. */
 const freshTurn = async (): Promise<void> => {
-  runtime.captureContext()
+  runtime.captureShared()
   // A turn of the event loop begins with a timer that fires.
   const meter = createMeter({ maxPerSecond: 1000 })
   await value(Promise.all([meter.run(() => {}), meter.run(() => {})]))

@@ -69,11 +69,6 @@ export class Gcra {
     return Math.max(Math.ceil(slot), this.starts.oldest(before) + this.window)
   }
 
-  /** The earliest instant at which a task can start after so many others. It may start later than that. */
-  dueAfter(before: number): number {
-    return Math.max(this.due(), Math.ceil(this.slot() + (before * second) / this.rate))
-  }
-
   /** The mode changes at `now`. */
   setMode(mode: Mode, now: number): void {
     if (this.mode === "blocked") {
@@ -127,7 +122,7 @@ export class Gcra {
     if (this.slot() < earliest) this.rebase(earliest, 0)
   }
 
-  private slot(): number {
+  slot(): number {
     return this.base + (this.steps * second) / this.rate
   }
 
@@ -163,6 +158,10 @@ export const resizedGcra = (gcra: Gcra, rate: number, burst: number, now: number
   next.skipTakenSlots(next.nominal)
   return next
 }
+
+/** The earliest instant at which a task can start after so many others. It may start later than that. */
+export const dueAfter = (gcra: Gcra, before: number): number =>
+  Math.max(gcra.due(), Math.ceil(gcra.slot() + (before * second) / gcra.rate))
 
 /** `undefined` for a rate that does not limit. */
 export const gcraOf = (rate: number, burst: number): Gcra | undefined =>

@@ -23,7 +23,7 @@
  * Starts and reports are numbered together, in the order in which they happen. A report has an entry of no cost in the log, so
  * that `sentAt` can be compared with it.
  */
-import { SlidingWindow } from "./slidingWindow.ts"
+import { SlidingWindow, slices } from "./slidingWindow.ts"
 
 interface Report {
   /** What may still be spent. */
@@ -94,6 +94,16 @@ export class ReportedWindow extends SlidingWindow {
     let room = super.room(now)
     for (const { left, until } of this.reports) if (until > now) room = Math.min(room, left)
     return Math.max(0, room)
+  }
+
+  /** Changes the limit: the windows of a call keep theirs. What has been spent continues to count, unless the old window does not reach it any more. */
+  resize(limit: number, per: number, now: number): void {
+    this.expire(now)
+    this.limit = limit
+    this.per = per
+    if (this.width > 0) this.width = per / slices
+    this.lastBegan = -Infinity
+    this.searchedFor = NaN
   }
 
   override spend(cost: number, now: number): number {

@@ -6,7 +6,7 @@
 import { notifyFollowers, stopAccepting } from "../admission/followers.ts"
 import { sharing } from "../admission/sharing.ts"
 import type { Host } from "../runtime/host.ts"
-import { gcraOf, resizedGcra } from "./gcra.ts"
+import { dueAfter, gcraOf, resizedGcra } from "./gcra.ts"
 import { WaitLimit } from "../admission/overload.ts"
 import type { WaitLimits } from "../admission/overload.ts"
 import type { Waiter } from "../admission/types.ts"
@@ -88,7 +88,7 @@ export class SharedLimiter extends LocalLimiter {
     if (!this.isTimed) return 0
     this.updateTime(waiter.host)
     const { now } = this.time
-    let at = Math.max(now, this.gcra?.dueAfter(before) ?? now)
+    let at = Math.max(now, this.gcra === undefined ? now : dueAfter(this.gcra, before))
     for (const { name, window } of this.windows) {
       // If waiters have costs of their own, nothing is known of their sum.
       const amount = amountOf(waiter.cost, name) + (this.costsWaiting === 0 ? before : 0)

@@ -13,12 +13,12 @@
 const maxEntries = 32_768
 /** The initial length: V8 keeps 64 bytes inside of a typed array, and allocates more than that outside of its heap. */
 const minEntries = 8
-const slices = maxEntries / 2
+export const slices = maxEntries / 2
 
 export class SlidingWindow {
   limit: number
   per: number
-  // Protected is what `ReportedWindow` reads.
+  // Protected is what `ReportedWindow` uses.
   /** The entries, oldest first, are at `head`, `head + 1`, …, modulo the length of these three. */
   protected times = new Float64Array(minEntries)
   protected costs = new Float64Array(minEntries)
@@ -29,10 +29,10 @@ export class SlidingWindow {
   private count = 0
   protected spent = 0
   /** What is spent within this time shares an entry. */
-  private width = 0
-  private lastBegan = -Infinity
+  protected width = 0
+  protected lastBegan = -Infinity
   /** The last result of a search, and for which cost; `NaN` once it is out of date. */
-  private searchedFor = NaN
+  protected searchedFor = NaN
   private found = -Infinity
 
   constructor(limit: number, per: number) {
@@ -83,16 +83,6 @@ export class SlidingWindow {
     const change = Math.max(by, -this.costs[entry]!)
     this.costs[entry]! += change
     this.spent += change
-    this.searchedFor = NaN
-  }
-
-  /** Changes the limit. What has been spent continues to count, unless the old window does not reach it any more. */
-  resize(limit: number, per: number, now: number): void {
-    this.expire(now)
-    this.limit = limit
-    this.per = per
-    if (this.width > 0) this.width = per / slices
-    this.lastBegan = -Infinity
     this.searchedFor = NaN
   }
 

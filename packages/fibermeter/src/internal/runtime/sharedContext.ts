@@ -1,0 +1,53 @@
+/**
+ * One capture of an async context for many waiters. Most waiters that are enqueued together have the same context. That they
+ * share a capture saves a quarter of the CPU time of 100,000 `run`s that wait (benchmark `overhead`, the line against a bare
+ * queue) and 80 bytes each.
+ */
+import { asyncHooks, captureContext } from "./asyncContext.ts"
+import type { AsyncContext, AsyncHooks } from "./asyncContext.ts"
+
+/**
+ * Finds the property of a resource that has the context in which it was made, if there is one. The property has no public
+ * name, so it is found by trying. Node has it from version 24 on. Before, a resource has the value of each storage by itself,
+ * which is no object here.
+ */
+const findContextOf = ({ AsyncLocalStorage }: AsyncHooks): ((resource: AsyncContext) => unknown) | undefined => {
+  const keys = Object.getOwnPropertySymbols(captureContext())
+  // A host without any, such as workerd, may lack what follows, too.
+  if (keys.length === 0) return undefined
+  const storage = new AsyncLocalStorage()
+  const [one, same] = storage.run(1, () => [captureContext(), captureContext()] as const)
+  const other = storage.run(2, captureContext)
+  storage.disable()
+  return keys
+    .map((key) => (resource: object) => (resource as Readonly<Record<symbol, unknown>>)[key])
+    .find((contextOf) => {
+      const context = contextOf(one)
+      return typeof context === "object" && context === contextOf(same) && context !== contextOf(other)
+    })
+}
+
+const findCapture = (): (() => AsyncContext) => {
+  const hooks = asyncHooks()
+  const contextOf = hooks && findContextOf(hooks)
+  if (contextOf === undefined) return captureContext
+  // Kept only until the microtasks that are queued by now have run, since a context can hold much. A `WeakRef` would need no
+  // such end, but creating or reading one takes longer than all the rest.
+  let last: AsyncContext | undefined
+  const settled = Promise.resolve()
+  const forget = (): void => {
+    last = undefined
+  }
+  return () => {
+    const captured = captureContext()
+    if (last !== undefined && contextOf(last) === contextOf(captured)) return last
+    if (last === undefined) void settled.then(forget)
+    last = captured
+    return captured
+  }
+}
+
+let captureHere: (() => AsyncContext) | undefined
+
+/** As `captureContext`. The capture is that of another waiter, if it can be seen to have the same context. */
+export const captureShared = (): AsyncContext => (captureHere ??= findCapture())()
