@@ -1,10 +1,11 @@
 /** Meters that continue with a share of their limits while the store is out of reach, under virtual time. */
 import { createMeter, runOnEach } from "@fibermeter/promise"
-import type { Meter, MeterOptions } from "@fibermeter/promise"
+import type { Meter, MeterOptions, TaskContext } from "@fibermeter/promise"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { Redis } from "ioredis"
 import { createClient } from "redis"
 import { LeaseLostError, memoryStore, redisStore, type StoreEvent, type StoreOptions } from "../src/index.ts"
+import { random } from "./support/random.ts"
 import { describeWithServer } from "./support/server.ts"
 import { troubledStore } from "./support/trouble.ts"
 
@@ -440,6 +441,75 @@ describe("when the store answers again", () => {
     await second
     expect(trouble.messages.flatMap((message) => message.corrections)).toEqual([])
   })
+})
+
+/** The most that is spent in any half-open window of that length. */
+const mostIn = (spent: ReadonlyArray<{ readonly at: number; readonly cost: number }>, per: number): number =>
+  Math.max(
+    0,
+    ...spent.map(({ at }) =>
+      spent.reduce((sum, each) => sum + (each.at > at - per && each.at <= at ? each.cost : 0), 0)
+    )
+  )
+
+describe("whatever is lost, and whenever", () => {
+  it.each(Array.from({ length: 20 }, (_, seed) => seed))(
+    "no share is exceeded, no limit more than twofold, and each task ends (seed %i)",
+    async (seed) => {
+      const { chance, int, pick } = random(seed)
+      const limit = 16
+      const permits = 8
+      const share = pick([0.25, 0.5])
+      const lease = pick([700, 2_000, 5_000])
+      const windows = { w: { limit, per: 1_000 } }
+      const { meters, trouble } = scene({ maxAtOnce: permits, windows }, share, 2, { lease })
+      const byShare = meters.map((): Array<{ at: number; cost: number }> => [])
+      const byStore: Array<{ at: number; cost: number }> = []
+      let [running, most, left] = [0, 0, 0]
+      /** It settles at once when it is cancelled. */
+      const task = (log: (token: number | undefined) => void, lasts: number, held: number) => (context: TaskContext) =>
+        new Promise<void>((resolve, reject) => {
+          log(context.fencingToken)
+          most = Math.max(most, (running += held))
+          const end = (settle: () => void) => () => {
+            running -= held
+            clearTimeout(timer)
+            settle()
+          }
+          const timer = setTimeout(end(resolve), lasts)
+          context.signal.addEventListener("abort", end(() => reject(context.signal.reason as Error))) // prettier-ignore
+        })
+      const outcomes: Array<Promise<unknown>> = []
+      for (let time = 0; time < 20_000; time += 50) {
+        if (chance(0.05)) trouble.isCut = chance(0.5)
+        if (chance(0.05)) trouble.isSilent = chance(0.3)
+        if (chance(0.05)) trouble.losesAnswers = chance(0.3)
+        const process = int(0, 1)
+        const cost = int(0, limit * share)
+        const log = (token: number | undefined) =>
+          void (token === undefined ? byShare[process]! : byStore).push({ at: Date.now(), cost })
+        const options = { cost: { w: cost }, permits: int(1, permits * share) }
+        const run = meters[process]!.run(task(log, int(0, 1_000), options.permits) as () => Promise<void>, options)
+        left++
+        outcomes.push(run.catch((error: unknown) => expect(error).toBeInstanceOf(LeaseLostError)).finally(() => left--))
+        await pass(50)
+      }
+      Object.assign(trouble, { isCut: false, isSilent: false, losesAnswers: false })
+      for (let time = 0; left > 0 && time < 300; time++) await pass(1_000)
+      await pass(lease)
+      await pass(lease)
+      await Promise.all(outcomes)
+      expect(running).toBe(0)
+      for (const each of byShare) expect(mostIn(each, 1_000)).toBeLessThanOrEqual(limit * share)
+      expect(mostIn(byStore, 1_000)).toBeLessThanOrEqual(limit)
+      expect(most).toBeLessThanOrEqual(2 * permits)
+      // Nothing is held any more.
+      const began = Date.now()
+      const all = meters[0].run(() => Date.now(), { permits, cost: { w: limit } })
+      await pass(100)
+      expect((await all) - began).toBeLessThanOrEqual(1)
+    }
+  )
 })
 
 describe("a meter that is closed during an outage", () => {

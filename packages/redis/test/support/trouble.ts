@@ -10,7 +10,9 @@ export interface Trouble {
   isCut: boolean
   /** Messages and answers get lost, and the client does not notice. */
   isSilent: boolean
-  /** The same for the messages of some sessions. */
+  /** Messages are received, and the answers get lost. */
+  losesAnswers: boolean
+  /** Messages of some sessions get lost. */
   isSilentFor: (session: string) => boolean
   /** What the store has is as it was, or nothing. */
   lose: () => void
@@ -24,6 +26,7 @@ export const troubledStore = (options: StoreOptions): readonly [store: SharedSto
   const trouble: Trouble = {
     isCut: false,
     isSilent: false,
+    losesAnswers: false,
     isSilentFor: () => false,
     lose: () => (inner = memoryStore()),
     messages: []
@@ -34,7 +37,8 @@ export const troubledStore = (options: StoreOptions): readonly [store: SharedSto
       trouble.messages.push(message)
       if (trouble.isCut) return Promise.reject(new Error("no connection"))
       if (trouble.isSilent || trouble.isSilentFor(message.session)) return new Promise<never>(() => {})
-      return inner.exchange(name, message, now)
+      const answer = inner.exchange(name, message, now)
+      return trouble.losesAnswers ? new Promise<never>(() => {}) : answer
     },
     onWake: (name: string, session: string, listener: () => void) => inner.onWake(name, session, listener)
   }
