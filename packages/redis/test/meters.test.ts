@@ -904,6 +904,24 @@ describe("a lease that is over", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it("frees the permits of a process that was killed at once, although nothing wakes the waiter of another one", async () => {
+    for (const lease of [200, 1_000, 5_000]) {
+      const { log, meters, task, trouble } = scene({ maxAtOnce: 1 }, 2, { lease, leaseLost: "continue" })
+      const began = Date.now()
+      const killed = meters[0].run(task("killed", 60_000))
+      await pass(1)
+      const waits = meters[1]!.run(task("waits"))
+      await pass(1)
+      // Its last message was the first, and what it says afterwards is lost.
+      trouble.isSilentFor = (session) => session !== "s2"
+      await pass(lease + 100)
+      await waits
+      expect(Number(log[1]!.split(" ")[1]) - began).toBeOneOf([lease, lease + 1])
+      await pass(70_000)
+      await killed
+    }
+  })
+
   it("is renewed in time while a task runs", async () => {
     const { events, meters, task } = scene({ maxAtOnce: 1 }, 2, { lease: 300 })
     const first = meters[0].run(task("a", 5_000))
