@@ -86,6 +86,35 @@ describe("a lease that is over", () => {
     expect(lost).toMatchObject({ attributes: { meter: "api", event: "leaseLost" }, state: { count: 1 } })
   })
 
+  it("a call that is repeated waits for a permit that is held, as does what has waited before", async () => {
+    const { during, values } = await run({ lease: 1_000 }, (trouble) =>
+      Effect.gen(function* () {
+        const meter = yield* Meter.distributed("api", { maxAtOnce: 1 })
+        let attempts = 0
+        const task = Effect.andThen(
+          Effect.suspend(() => Effect.sleep(++attempts === 1 ? 4_000 : 10)),
+          Effect.sync(() => attempts)
+        )
+        const repeated = yield* fork(Effect.retry(Meter.metered(task, meter), { times: 1 }))
+        yield* TestClock.adjust(1)
+        const waits = yield* fork(Meter.metered(Effect.succeed("waited"), meter))
+        const verb = yield* fork(runOnEach([1], () => Effect.void, { meter }))
+        yield* TestClock.adjust(100)
+        trouble.isSilent = true
+        yield* TestClock.adjust(1_400)
+        const during = attempts
+        trouble.isSilent = false
+        for (let passed = 0; passed < 100; passed++) {
+          yield* TestClock.adjust(100)
+          yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        }
+        return { during, values: [yield* Fiber.join(repeated), yield* Fiber.join(waits), yield* Fiber.join(verb)] }
+      })
+    )
+    expect(during).toBe(1)
+    expect(values).toEqual([2, "waited", undefined])
+  })
+
   it("or lets them run on (leaseLost: continue)", async () => {
     const { during, events, exits } = await cutOff({ leaseLost: "continue" })
     expect(during).toEqual([])
