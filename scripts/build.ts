@@ -17,6 +17,7 @@ import { decode, encode } from "@jridgewell/sourcemap-codec"
 import { rolldown } from "rolldown"
 import type { InputOptions, OutputChunk, OutputOptions, Plugin } from "rolldown"
 import { dts } from "rolldown-plugin-dts"
+import { declaredFunctions } from "./declared-functions.ts"
 import { privateNames } from "./private-names.ts"
 
 const root = join(import.meta.dirname, "..")
@@ -81,7 +82,12 @@ await declarations.close()
 // other way round.
 writeFileSync(join(dist, "index.d.ts"), 'export * from "./index.cjs"\n')
 
-const program = await rolldown({ ...strict, cwd: facade, input: join(facade, "src/index.ts") })
+const program = await rolldown({
+  ...strict,
+  cwd: facade,
+  input: join(facade, "src/index.ts"),
+  plugins: [declaredFunctions()]
+})
 const members = privateNames(declared[0].code)
 const minify = { ...legible, mangleProps: { include: new RegExp(`^(?:${members.join("|")})$`) } }
 const one: OutputOptions = { ...written, codeSplitting: false, minify }
@@ -156,6 +162,7 @@ async function buildModules({ entries, external, folder, sharesNamespaces = fals
     input: Object.fromEntries([...entries, ...namespaces].map((name) => [name, join(sources, `${name}.ts`)])),
     external,
     plugins: [
+      declaredFunctions(),
       {
         name: "namespaces as modules",
         resolveId: (id, importer) => {
