@@ -699,6 +699,59 @@ describe("a store that is out of reach", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it("whose client sends what it has kept meanwhile: sessions that are over by then give back what they are granted", async () => {
+    for (const outage of ["wait", { share: 0.5 }] as const) {
+      const limits = { maxAtOnce: 8, windows: { w: { limit: 1_000, per: 60_000 } } }
+      const { log, meters, task, trouble } = scene(limits, 2, { outage, lease: 60_000 })
+      trouble.isOffline = true
+      const one = Array.from({ length: 20 }, (_, i) => meters[0].run(task(`one ${i}`, 5_000)))
+      // A new session after a third of the lease.
+      await pass(62_000)
+      const sessions = new Set(trouble.messages.map(({ session }) => session)).size
+      expect(sessions).toBeGreaterThan(1)
+      const before = log.length
+      const began = Date.now()
+      trouble.flush()
+      await pass(100)
+      // All permits are in use at once, and no lease has to end.
+      if (outage === "wait") expect(log.length - before).toBe(8)
+      await pass(20_000)
+      await Promise.all(one)
+      const all = meters[1]!.run(() => Date.now() - began, { permits: 8 })
+      await pass(1_000)
+      expect(await all).toBeLessThan(21_000)
+    }
+  })
+
+  it("a process that reads an answer when its session is forgotten takes nothing for lost", async () => {
+    const { events, log, meters, task, trouble } = scene({ maxAtOnce: 2 }, 2, { lease: 1_000 })
+    const first = meters[0].run(task("a"))
+    await pass(1)
+    await first
+    // The answers to the next message are not read for longer than the store remembers the session.
+    trouble.keepsAnswers = true
+    const second = meters[0].run(task("b"))
+    await pass(1)
+    const session = trouble.messages.at(-1)!
+    trouble.isSilent = true
+    await pass(1_000)
+    trouble.isSilent = false
+    const other = meters[1]!.run(task("c", 60_000))
+    trouble.keepsAnswers = false
+    await pass(20_000)
+    trouble.flush()
+    await pass(1_000)
+    await second
+    const late = meters[1]!.run(task("d"))
+    await pass(100)
+    await late
+    expect(trouble.messages.filter(({ leave }) => leave)).toMatchObject([{ session: session.session, generation: 0 }])
+    expect(events.map(({ type }) => type)).not.toContain("stateLost")
+    expect(log.map((each) => each.split(" ")[0])).toEqual(["a", "c", "b", "d"])
+    await pass(60_000)
+    await other
+  })
+
   it("does not hold up the end of a program: close waits for a second", async () => {
     const { meters, task, trouble } = scene({ maxAtOnce: 1 })
     trouble.isSilent = true

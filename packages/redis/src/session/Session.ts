@@ -100,6 +100,7 @@ interface InFlight {
   readonly sent: number
   /** What it says of a pause. */
   readonly pausing: { readonly until: number } | undefined
+  isHeard: boolean
 }
 
 /** What is next to be done, and when: `Infinity` for never. */
@@ -340,6 +341,14 @@ export class Session implements ExternalLimit {
   private replace(last: Message): void {
     this.startOver()
     this.speak()
+    this.leaveBehind(last)
+  }
+
+  /**
+   * A session that is over, and whose last message that was, leaves. If that is lost, its lease ends. It claims to know no
+   * generation: a store that has forgotten the session by now must not take that for lost state.
+   */
+  private leaveBehind(last: Message): void {
     const nothing = {
       ended: 0,
       visit: 0,
@@ -350,8 +359,8 @@ export class Session implements ExternalLimit {
       withdrawn: [],
       demand: []
     }
-    // If it is lost, the lease ends.
-    this.store.exchange(this.name, { ...last, ...nothing, seq: last.seq + 1, leave: true }, this.now).catch(() => {})
+    const message: Message = { ...last, ...nothing, seq: last.seq + 1, generation: 0, tick: 0, leave: true }
+    this.store.exchange(this.name, message, this.now).catch(() => {})
   }
 
   private end(): void {
@@ -538,7 +547,7 @@ export class Session implements ExternalLimit {
       demand
     }
     this.agenda.visit = promise > 0 ? now + promise : Infinity
-    this.inFlight = { message, sent: now, pausing }
+    this.inFlight = { message, sent: now, pausing, isHeard: false }
     this.silentSince = Math.min(this.silentSince, now)
     this.transmit(this.inFlight)
   }
@@ -650,6 +659,7 @@ export class Session implements ExternalLimit {
     this.store.exchange(this.name, flight.message, this.now).then(
       (answer) => {
         if (this.inFlight === flight) this.hear(flight, answer)
+        else if (flight.message.session !== this.id) this.hearLate(flight)
       },
       (error: unknown) => {
         if (this.inFlight !== flight) return
@@ -658,6 +668,16 @@ export class Session implements ExternalLimit {
         this.schedule()
       }
     )
+  }
+
+  /**
+   * The store has a session that this process has given up, as when a client has kept its messages while it was offline. Nothing
+   * starts in what that session is granted. Each attempt at the message may be answered, and the first answer counts.
+   */
+  private hearLate(flight: InFlight): void {
+    if (flight.isHeard || flight.message.leave) return
+    flight.isHeard = true
+    this.leaveBehind(flight.message)
   }
 
   private hear({ message, pausing, sent }: InFlight, answer: Answer): void {
@@ -779,6 +799,7 @@ export class Session implements ExternalLimit {
   }
 
   private startOver(): void {
+    this.id = ""
     this.unsubscribe?.()
     this.unsubscribe = undefined
     this.inFlight = undefined

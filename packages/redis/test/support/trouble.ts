@@ -1,6 +1,6 @@
 /** A store in memory from which processes can be cut off, and which can lose what it has. */
 import { memoryStore } from "../../src/index.ts"
-import type { Message, SharedStore, StoreOptions } from "../../src/index.ts"
+import type { Answer, Message, SharedStore, StoreOptions } from "../../src/index.ts"
 import { readOptions } from "../../src/session/options.ts"
 import { limitOf } from "../../src/session/sharedStore.ts"
 
@@ -10,6 +10,11 @@ export interface Trouble {
   isCut: boolean
   /** Messages and answers get lost, and the client does not notice. */
   isSilent: boolean
+  /** Messages wait in the client until `flush`. */
+  isOffline: boolean
+  /** Messages are received, and the answers wait until `flush`. */
+  keepsAnswers: boolean
+  flush: () => void
   /** Messages are received, and the answers get lost. */
   losesAnswers: boolean
   /** Messages of some sessions get lost. */
@@ -23,9 +28,17 @@ export interface Trouble {
 export const troubledStore = (options: StoreOptions): readonly [store: SharedStore, trouble: Trouble] => {
   const read = readOptions(options)
   let inner = memoryStore()
+  const waiting: Array<() => void> = []
   const trouble: Trouble = {
     isCut: false,
     isSilent: false,
+    isOffline: false,
+    keepsAnswers: false,
+    flush: () => {
+      trouble.isOffline = false
+      trouble.keepsAnswers = false
+      for (const send of waiting.splice(0)) send()
+    },
     losesAnswers: false,
     isSilentFor: () => false,
     lose: () => (inner = memoryStore()),
@@ -37,7 +50,14 @@ export const troubledStore = (options: StoreOptions): readonly [store: SharedSto
       trouble.messages.push(message)
       if (trouble.isCut) return Promise.reject(new Error("no connection"))
       if (trouble.isSilent || trouble.isSilentFor(message.session)) return new Promise<never>(() => {})
+      if (trouble.isOffline) {
+        const sent = Date.now()
+        return new Promise<Answer>((resolve) => {
+          waiting.push(() => resolve(inner.exchange(name, message, now! + (Date.now() - sent) * 1_000)))
+        })
+      }
       const answer = inner.exchange(name, message, now)
+      if (trouble.keepsAnswers) return new Promise<Answer>((resolve) => waiting.push(() => resolve(answer)))
       return trouble.losesAnswers ? new Promise<never>(() => {}) : answer
     },
     onWake: (name: string, session: string, listener: () => void) => inner.onWake(name, session, listener)
