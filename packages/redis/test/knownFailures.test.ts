@@ -5,7 +5,7 @@
  * | failure                                                     | known from                                | test                                                            |
  * | ----------------------------------------------------------- | ----------------------------------------- | --------------------------------------------------------------- |
  * | permits leak when a process crashes                         | bottleneck#181, #194                      | `processes.test.ts`: "kill -9 of two of four"                    |
- * | running tasks vanish, and their waiters hang                | bottleneck#112                            | `processes.test.ts`: "a restart of the server"                   |
+ * | running tasks vanish, and their waiters hang                | bottleneck#112                            | `processes.test.ts`: "a restart of the server"; `chaos.test.ts`  |
  * | scripts that Redis 7 rejects                                | bottleneck#205                            | `script.test.ts`, which runs on the server that is installed     |
  * | the clocks of clients decide                                | go-zero#4072, PyrateLimiter#55            | "processes whose clocks are years apart"   |
  * | a request that was refused is charged                       | upstash/ratelimit-js#156                  | "a call that is refused"                                         |
