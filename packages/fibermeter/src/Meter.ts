@@ -236,10 +236,11 @@ export type { Cost }
 /** Durations as milliseconds. */
 type CheckedLimits = Limits & WaitLimits
 
-const readLimits = (limits: unknown): CheckedLimits =>
-  accept(check.required(times.meterLimits, limits)) as CheckedLimits
+const limitChecks = /* @__PURE__ */ check.meterLimits(times)
 
-const optionChecks: check.Checks = { ...times.meterLimits, name: check.name }
+const readLimits = (limits: unknown): CheckedLimits => accept(check.required(limitChecks, limits)) as CheckedLimits
+
+const optionChecks: check.Checks = { ...limitChecks, name: check.name }
 
 /** A function that makes limiters for a meter, or for a family of meters. */
 const readOptions = (options: unknown): ((changes?: CheckedLimits) => SharedLimiter) => {

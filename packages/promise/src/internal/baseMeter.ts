@@ -47,8 +47,10 @@ const defaultChecks = /* @__PURE__ */ once(
   () => ({ ...taskChecks(), priority: check.rank.priority }) satisfies check.Checks
 )
 
+const limitChecks = /* @__PURE__ */ once(() => check.meterLimits(times()))
+
 const meterChecks = /* @__PURE__ */ once((): check.Checks => ({
-  ...times().meterLimits,
+  ...limitChecks(),
   ...defaultChecks(),
   store: storeCheck,
   name: check.name
@@ -56,7 +58,7 @@ const meterChecks = /* @__PURE__ */ once((): check.Checks => ({
 
 /** A copy of the limits of a meter. Throws if one is invalid. */
 export const readLimits = (limits: unknown): CheckedLimits =>
-  accept(check.required(times().meterLimits, limits)) as CheckedLimits
+  accept(check.required(limitChecks(), limits)) as CheckedLimits
 
 /** The limits and the defaults of a new meter. Throws if one is invalid. */
 export const readMeter = (

@@ -120,17 +120,19 @@ export const times = (toMillis: ToMillis) => {
     ),
     wait,
     /** The limits that verbs and meters have. */
-    limits,
-    /** All limits of a meter. */
-    meterLimits: {
-      ...limits,
-      maxWaiting: count,
-      waitTimeout: wait,
-      overflow: (name, value) =>
-        kind('"refuse" or "dropOldest"', (value) => value === "refuse" || value === "dropOldest")(name, value)
-    } satisfies Checks
+    limits
   }
 }
+
+/** All limits of a meter, by the readers of durations. */
+export const meterLimits = ({ limits, wait }: ReturnType<typeof times>) =>
+  ({
+    ...limits,
+    maxWaiting: count,
+    waitTimeout: wait,
+    overflow: (name, value) =>
+      kind('"refuse" or "dropOldest"', (value) => value === "refuse" || value === "dropOldest")(name, value)
+  }) satisfies Checks
 
 export const boolean: Reader = (name, value) =>
   kind("true or false", (value) => typeof value === "boolean")(name, value)
