@@ -1,6 +1,6 @@
 /** Meters on the stores of other packages: which methods of their limits are called, and when. */
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Scope } from "effect"
+import { Cause, Effect, Exit, Fiber, Metric, Scope } from "effect"
 import { admission } from "../src/engine.ts"
 import { Meter, MeterStore, runAll, StoreError } from "../src/index.ts"
 import { SharedLimiter } from "../src/internal/limits/sharedLimiter.ts"
@@ -264,6 +264,25 @@ describe("a meter on a store", () => {
     expect(defectOf(seen.exit("refused"))).toEqual(
       new TypeError("a meter on a store cannot be reconciled with a report: correct the costs of tasks, or pause it")
     )
+  })
+
+  it("counts what happens at the store as a metric, by the event", async () => {
+    const made = makeStore()
+    const seen = new Log()
+    const registry = new Map()
+    const counted = <A, E>(effect: Effect.Effect<A, E>) =>
+      Effect.provideService(effect, Metric.MetricRegistry, registry)
+    const opened = Meter.distributed("api", {}).pipe(Effect.provideService(MeterStore, made.store))
+    await seen.world.value(counted(Scope.provide(opened, Scope.makeUnsafe())))
+    for (const type of ["outage", "recovery", "outage"]) made.meter.event({ type })
+    const events = (await seen.world.value(counted(Metric.snapshot))).filter(
+      ({ id }) => id === "fibermeter_store_events"
+    )
+    expect(events.map(({ attributes, state }) => [attributes, state])).toEqual([
+      [{ meter: "api", event: "outage" }, expect.objectContaining({ count: 2 })],
+      [{ meter: "api", event: "recovery" }, expect.objectContaining({ count: 1 })]
+    ])
+    seen.expectRest()
   })
 
   it("beside another meter is asked last, and keeps no room", async () => {

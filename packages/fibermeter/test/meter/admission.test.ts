@@ -497,6 +497,46 @@ describe("room that was kept and bound no waiter", () => {
   })
 })
 
+// A waiter for both stands at `a`, the younger meter. When `a` opens, `b` has room for it, but not for an earlier waiter.
+describe("a waiter for several meters does not overtake an earlier one at any of them", () => {
+  const meters = (limits: Meter.Limits = {}) => {
+    const b = Meter.makeUnsafe({ ...limits, windows: { tokens: { limit: 10, per: 1000 } } })
+    const a = Meter.makeUnsafe({ maxAtOnce: 1 })
+    return { a, b, both: Meter.all(a, b) }
+  }
+
+  it("that needs more than is free", async () => {
+    const log = new Log()
+    const { a, b, both } = meters()
+    const spend = (name: string, tokens: number, meter: Meter.Meter) =>
+      Meter.metered(log.task(name), meter, { cost: { tokens } })
+    await log.play(
+      [0, Meter.metered(log.task("a", 40), a)],
+      [0, spend("seven", 7, b)],
+      [10, spend("five", 5, b)],
+      [20, spend("both", 1, both)]
+    )
+    expect(log.starts).toEqual(["a 0", "seven 0", "five 1000", "both 1000"])
+    log.expectRest()
+  })
+
+  it("that needs more than is free, behind one that has lacked permits", async () => {
+    const log = new Log()
+    const { a, b, both } = meters({ maxAtOnce: 3 })
+    const spend = (name: string, tokens: number, meter: Meter.Meter, permits: number, millis: number) =>
+      Meter.metered(log.task(name, millis), meter, { cost: { tokens }, permits })
+    await log.play(
+      [0, Meter.metered(log.task("a", 40), a)],
+      [0, spend("seven", 7, b, 1, 20)],
+      [5, spend("large", 1, b, 3, 10)],
+      [6, spend("five", 5, b, 1, 10)],
+      [10, spend("both", 1, both, 1, 10)]
+    )
+    expect(log.starts).toEqual(["a 0", "seven 0", "large 20", "five 1000", "both 1000"])
+    log.expectRest()
+  })
+})
+
 describe("room that is kept for weeks", () => {
   it.effect("is kept until its time, also where a meter begins to count its time anew", () =>
     Effect.gen(function* () {

@@ -290,6 +290,13 @@ describe("Window", () => {
     expect(window.room(gone + slice)).toBe(plain.room(gone + slice))
   })
 
+  it("what was spent is corrected in its own time, also after the log has grown", () => {
+    const window = new SlidingWindow(100, 1000)
+    const numbers = range(9).map((n) => window.spend(1, n * 10))
+    window.correct(numbers[8]!, 5)
+    expect([1079, 1080].map((now) => window.room(now))).toEqual([94, 100])
+  })
+
   it("resized to a shorter window after entries were shared, it is as exact for that one", () => {
     const window = new ReportedWindow(100_000, 1e12)
     for (let n = 0; n < 60_000; n++) window.spend(1, n * 1000)
@@ -352,6 +359,12 @@ describe("History", () => {
       ),
       { numRuns: 150 }
     )
+  })
+
+  it("with more than 65,536 entries, the first start is as late as the second, which shares its slot", () => {
+    const history = new StartLog(65_537)
+    for (let n = 0; n < 65_537; n++) history.push(n * 10, -Infinity)
+    expect(history.oldest()).toBe(10)
   })
 
   it("with more than 65,536 entries its answer may be late by a slice, and is never early", () => {
@@ -419,6 +432,13 @@ describe("History grows and shrinks with what a window reaches", () => {
       ),
       { numRuns: 200 }
     )
+  })
+
+  it("resized, it does not take later starts for those that it has forgotten, where several share a slot", () => {
+    const history = new StartLog(100_000)
+    for (let n = 0; n < 200; n++) history.push(n, n - window)
+    for (let n = 0; n < 60; n++) history.push(2 * window + n, window + n)
+    expect([61, 150].map((places) => resizedLog(history, places).oldest())).toEqual([199, -Infinity])
   })
 
   /** As many starts a second for so long. */
@@ -520,6 +540,14 @@ describe("Gcra", () => {
       ),
       { numRuns: 300 }
     )
+  })
+
+  it("resized, a start that was late counts from when it was, in the windows of the new rate as well", () => {
+    const milli = 1_000_000
+    const pace = new Gcra(10, 2)
+    pace.setMode("pacing", 0)
+    for (const at of [0, 0, 100, 200, 300, 409, 500, 600, 700, 800]) pace.start(at * milli)
+    expect(resizedGcra(pace, 5, 2, 800 * milli).due()).toBe(1409 * milli)
   })
 
   it("resized, its starts are spread out, however it was waited for before", () => {

@@ -125,6 +125,25 @@ describe("waitTimeout", () => {
     log.expectRest()
   })
 
+  it("the calls that wait before it count in a window, unless they have costs: those do not tell how much they spend", async () => {
+    const log = new Log()
+    const counted = call(
+      log,
+      Meter.makeUnsafe({ windows: { starts: { limit: 2, per: 100 } } }),
+      { waitTimeout: 150 },
+      0
+    )
+    await log.play(...["a", "b", "c", "d", "e"].map((name) => [0, counted(name)] as const))
+    expect(log.starts).toEqual(["a 0", "b 0", "c 100", "d 100"])
+    expect(refusalOf(log, "e")).toEqual(["wait-timeout", Option.some(50)])
+    const weighed = Meter.makeUnsafe({ windows: { tokens: { limit: 10, per: 100 } } })
+    const spend = (name: string) => call(log, weighed, { cost: { tokens: 5 }, waitTimeout: 40 }, 0)(name)
+    const { now } = log
+    await log.play([0, spend("f")], [50, spend("g")], [70, Effect.timeoutOption(spend("leaves"), 10)], [75, spend("h")])
+    expect(log.starts.slice(4)).toEqual([`f ${now}`, `g ${now + 50}`, `h ${now + 100}`])
+    log.expectRest()
+  })
+
   it("several meters: all of them have to admit the task in time", async () => {
     const log = new Log()
     const meter = Meter.all(Meter.makeUnsafe({ maxAtOnce: 5, waitTimeout: 60 }), Meter.makeUnsafe({ maxPerSecond: 10 }))
@@ -161,6 +180,17 @@ describe("overflow: dropOldest", () => {
     expect(log.starts.map((start) => start.split(" ")[0])).toEqual(["running", "highest", "another", "high"])
     expect(log.ends.slice(0, 3)).toEqual(["lowest 4", "old 5", "young 6"])
     for (const name of ["lowest", "old", "young"]) expect(refusalOf(log, name)).toEqual(["queue-full", Option.none()])
+    log.expectRest()
+  })
+
+  it("a call that has started is dropped no more: the next one is", async () => {
+    const log = new Log()
+    const meter = Meter.makeUnsafe({ maxAtOnce: 1, maxWaiting: 1, overflow: "dropOldest" })
+    const one = call(log, meter)
+    await log.play([0, one("a")], [10, call(log, meter, { priority: -1 })("b")], [60, one("c")], [70, one("d")])
+    expect(log.starts).toEqual(["a 0", "b 50", "d 100"])
+    expect(log.ends).toEqual(["a 50", "c 70", "b 100", "d 150"])
+    expect(refusalOf(log, "c")).toEqual(["queue-full", Option.none()])
     log.expectRest()
   })
 

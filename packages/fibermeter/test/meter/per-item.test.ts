@@ -505,6 +505,23 @@ describe("wrong meters", () => {
     expect(defectOf(log.exit("call"))).toBe(boom)
     await expectIdle(log, one)
   })
+
+  it("a cost function that throws: the call waits for its running tasks, and a queue gets the item back", async () => {
+    const log = new Log()
+    const boom = new Error("boom")
+    const queue = WorkQueue.makeUnsafe(["a0", "b0", "c0"])
+    const { meter } = keyed({ windows: { tokens: { limit: 5, per: 1000 } } })
+    const cost = (name: string): Meter.Cost => {
+      if (name === "b0") throw boom
+      return { tokens: 1 }
+    }
+    const task = (name: string) => Effect.onInterrupt(log.task(name, 100), () => Effect.sleep(10))
+    await log.play([0, log.named("call", runOnEach(queue, task, { meter, cost }))])
+    expect(log.ends).toEqual(["call 10"])
+    expect(defectOf(log.exit("call"))).toBe(boom)
+    expect(await log.world.value(runAll(queue, Effect.succeed, { maxAtOnce: 1 }))).toEqual(["b0", "c0"])
+    log.expectRest()
+  })
 })
 
 describe("endings", () => {

@@ -188,6 +188,21 @@ describe("permits", () => {
     }
   })
 
+  it("of a semaphore that a waiter has asked for are not taken once it is interrupted: the next may need fewer", async () => {
+    const log = new Log()
+    const semaphore = Semaphore.makeUnsafe(2)
+    const meter = Meter.fromSemaphore(semaphore)
+    const run = (name: string, permits: number) => Meter.metered(log.task(name, 10), meter, { permits })
+    await log.play(
+      [0, semaphore.withPermits(2)(Effect.sleep(50))],
+      [1, Effect.timeoutOption(run("large", 2), 10)],
+      [2, run("small", 1)],
+      [60, semaphore.withPermits(2)(log.task("other code"))]
+    )
+    expect(log.starts).toEqual(["small 50", "other code 60"])
+    log.expectRest()
+  })
+
   it("of a semaphore of none are waited for", async () => {
     const log = new Log()
     const semaphore = Semaphore.makeUnsafe(0)

@@ -11,7 +11,8 @@ export class Timeline {
   clock: Clock | undefined
   /** The time at the last `update`. */
   now = 0
-  private zero = BigInt(0)
+  /** What the clock read at the zero. Set by the first `follow`. */
+  private zero!: bigint
   private readonly onShift: (delta: number) => void
 
   /** `onShift` is called when the zero has been moved: what was recorded as t is t + delta from then on. */
