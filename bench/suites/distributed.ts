@@ -5,8 +5,8 @@
 import { fork } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
 import { join } from "node:path"
+import { openProxy } from "../../packages/redis/test/support/proxy.ts"
 import { withChaos } from "../lib/chaosLine.ts"
-import { delayed } from "../lib/delayingProxy.ts"
 import type { Report, Work } from "../lib/distributedWorker.ts"
 import * as format from "../lib/format.ts"
 import { hasRedis, withRedis } from "../lib/redisServer.ts"
@@ -139,7 +139,8 @@ const mostAtOnce = (tasks: ReadonlyArray<readonly [start: number, end: number]>)
 const measure = (scale: Scale, given: Case): Promise<Result> =>
   withRedis(async (server) => {
     const { kills, label, latency, reach, ...work } = given
-    const proxy = latency === undefined ? undefined : await delayed(server.port, latency)
+    const proxy =
+      latency === undefined ? undefined : await openProxy(server.port, { there: () => latency, back: () => latency })
     const children: Array<ChildProcess> = []
     const tasks: Array<readonly [start: number, end: number]> = []
     try {

@@ -19,11 +19,15 @@ const simulate = async (seed: number, setting: Setting, shorter = 0): Promise<Wo
   const limits = protocolLimits(setting.limits, lease * 1_000)
   // Of state that was lost while there were processes that did not know it: once more for each loss.
   const times = setting.unseen === true ? 1 + world.lost : 1
+  // Or if the windows are to begin anew then.
+  const windowTimes = setting.options?.lostState === "startAfresh" ? 1 + world.lost : times
   const { windows } = termsOf(encodeLimits(limits))
   const paced = limits.rate > 0 ? 1 : 0
   windows.forEach(({ limit, per }, log) => {
     const cost = ({ costs }: Start): number => (log < paced ? 1 : costs[limits.windows[log - paced]!.name]!)
-    expect(mostIn(world.starts, per - shorter, cost), `${where}: window ${log}`).toBeLessThanOrEqual(limit * times)
+    expect(mostIn(world.starts, per - shorter, cost), `${where}: window ${log}`).toBeLessThanOrEqual(
+      limit * windowTimes
+    )
   })
   if (limits.permits > 0) {
     expect(mostAtOnce(world.uses), `${where}: permits`).toBeLessThanOrEqual(limits.permits * times)
@@ -129,6 +133,12 @@ describe.each(Object.keys(kinds))("%s", (kind) => {
       const calm = limits.maxAtOnce < Infinity ? { latency: [100, 2_000] as const } : {}
       for (const seed of seeds) await simulate(seed, { ...base, ...calm, limits, loss: 0.05, steps }, 30_000)
     }
+  })
+
+  it("if the windows are to begin anew, each loss allows once more in them, and no more permits", async () => {
+    const options = { lostState: "startAfresh" } as const
+    const trouble = { losses: 2, rollbacks: 1, loss: 0.05, crashes: 1, freezes: 1, longTasks: 0.05 }
+    for (const seed of seeds) await simulate(seed, { ...base, limits, ...trouble, options })
   })
 
   it("state that is lost where a process does not know it allows once more, and no more", async () => {
