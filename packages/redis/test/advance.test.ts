@@ -592,6 +592,23 @@ describe("lost state", () => {
   })
 })
 
+it("a message that comes too late changes nothing, and shows no loss", () => {
+  const table = new Table(rate(10))
+  table.say("a")
+  const { tick } = table.state!
+  table.now = second
+  for (const [seq, state] of [
+    [2, table.state],
+    [9, table.state],
+    [2, undefined]
+  ] as const) {
+    table.state = state
+    expect(table.say("a", { seq, until: second - 1 })).toMatchObject({ status: "stale", generation: 0, grants: [] })
+    expect(table.state?.tick).toBe(state === undefined ? undefined : tick)
+  }
+  expect(table.say("a", { seq: 1, until: second }).status).toBe("ok")
+})
+
 it("with many sessions, slots are granted further ahead, up to 200 ms", () => {
   const table = new Table(rate(1_000))
   for (let index = 0; index < 150; index++) table.say(`s${index}`)

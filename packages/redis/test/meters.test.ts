@@ -723,6 +723,36 @@ describe("a store that is out of reach", () => {
     }
   })
 
+  it("a message that comes when its session is forgotten is ignored, and nothing is taken for lost", async () => {
+    for (const lease of [1_000, 5_000]) {
+      const { log, meters, task, trouble } = scene({ maxAtOnce: 2 }, 2, { lease })
+      const first = meters[0].run(task("a"))
+      await pass(1)
+      await first
+      // As a network does that delivers after a minute what was sent before.
+      trouble.isOffline = true
+      const second = meters[0].run(task("b"))
+      await pass(1)
+      trouble.isOffline = false
+      trouble.isSilentFor = (session) => session !== "s2"
+      for (let passed = 0; passed < 15; passed++) {
+        // Of one session, whose lease is renewed.
+        const other = meters[1]!.run(task("c", lease - 2))
+        await pass(lease)
+        await other
+      }
+      trouble.isSilentFor = () => false
+      trouble.flush()
+      // An attempt that is not answered is repeated after 30 seconds at most.
+      await pass(lease + 31_000)
+      await second
+      // The state is the same as at first.
+      const generations = trouble.messages.map(({ generation }) => generation).filter((each) => each > 0)
+      expect(new Set(generations).size).toBe(1)
+      expect(log.filter((each) => each.startsWith("b"))).toHaveLength(1)
+    }
+  })
+
   it("a process that reads an answer when its session is forgotten takes nothing for lost", async () => {
     const { events, log, meters, task, trouble } = scene({ maxAtOnce: 2 }, 2, { lease: 1_000 })
     const first = meters[0].run(task("a"))

@@ -18,7 +18,8 @@
  *   of its lease.
  * - **Lost state** shows when a session knows more than the state: another generation, a higher tick, or a gap in its numbers.
  *   Then the state begins anew, and grants nothing until all that may have been granted before has left the longest
- *   window. What is lost before any session that knew it speaks again cannot be seen: a session that is new by then starts
+ *   window. A message that a network or a client has kept until its session may be forgotten is ignored, and shows nothing
+ *   (`until`). What is lost before any session that knew it speaks again cannot be seen: a session that is new by then starts
  *   at once. The quarantine follows with the first session that knew.
  * - **Liveness.** After each message, the queue is empty or its first waiter can have nothing now. If only time has to
  *   pass, the answers to those that wait say when to visit; wake-ups only save time.
@@ -58,6 +59,8 @@ export interface Advanced {
 export const advance = (before: State | undefined, message: Message, time: number): Advanced => {
   const refuse = (status: Status): Advanced => ({ state: before, answer: refusal(status, before, time), wakes: [] })
   if (message.version !== protocolVersion) return refuse("version")
+  const { until = 0 } = message
+  if (until > 0 && Math.max(time, before?.now ?? 0) > until) return refuse("stale")
   const limits = before === undefined ? message.limits : before.limits
   if (message.limits !== limits && message.limits !== before!.original) return refuse("limits")
   if (message.resize !== "" && !isAlike(limits, message.resize)) return refuse("limits")

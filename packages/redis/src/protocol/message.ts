@@ -63,6 +63,8 @@ export interface Message {
   readonly resize: string
   /** If this message shows that state was lost, the windows begin anew; only leases are waited for. Default: `false`. */
   readonly afresh?: boolean
+  /** The store's time from which on the message is too late: its session is over then. Default: 0, for never. */
+  readonly until?: number
   readonly reports: ReadonlyArray<Report>
   readonly corrections: ReadonlyArray<Correction>
   readonly withdrawn: ReadonlyArray<{ readonly batch: number; readonly count: number }>
@@ -93,7 +95,7 @@ export const slotAt = (run: Run, j: number): number => Math.ceil(run.base + (run
 
 export type Status =
   | "ok"
-  /** Of a message that a later one has overtaken; it has changed nothing. */
+  /** Of a message that a later one has overtaken, or that has come too late; it has changed nothing. */
   | "stale"
   /** The state is in another version of the protocol; the message has changed nothing. */
   | "version"
@@ -147,7 +149,8 @@ export const encodeMessage = (message: Message): string =>
     message.corrections.map(({ log, entry, by }) => [log, entry, by]),
     message.withdrawn.map(({ batch, count }) => [batch, count]),
     message.demand.map(({ batch, count, weight, arrival, costs }) => [batch, count, weight, arrival, costs]),
-    message.afresh === true ? 1 : 0
+    message.afresh === true ? 1 : 0,
+    message.until ?? 0
   ])
 
 type EncodedGrant = [number, number, number, number, number, number, number, Array<number>]

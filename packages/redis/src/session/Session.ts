@@ -541,6 +541,8 @@ export class Session implements ExternalLimit {
       leave,
       resize: this.resizing,
       afresh: this.options.lostState === "startAfresh",
+      // By then this session is over. The first message has nothing that could be lost, and reads the clock anew.
+      until: isFirst ? 0 : Math.ceil(this.clock.most(now) + this.terms.lease),
       reports: isFirst ? [] : reports,
       corrections: isFirst ? [] : corrections,
       withdrawn,
@@ -768,7 +770,8 @@ export class Session implements ExternalLimit {
 
   private refused(answer: Answer): void {
     if (answer.status === "stale") {
-      // A later message of the same name: another process has the same one, which is as unlikely as it is harmless.
+      // It has come too late; or there was a later message of the same name, since another process has the same one, which is
+      // as unlikely as it is harmless.
       this.loseLease()
       this.speakSoon()
       return

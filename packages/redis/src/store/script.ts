@@ -158,6 +158,8 @@ end
 local status = 0
 if m[1] ~= VERSION then
   status = 2
+elseif (m[20] or 0) > 0 and (s and math.max(time, s.now) or time) > m[20] then
+  status = 1
 elseif s and configured ~= s.limits and configured ~= s.original then
   status = 3
 elseif m[14] ~= '' then

@@ -118,6 +118,12 @@ export class Chatter {
     return random.int(0, this.limits.permits > 0 ? 10_000 : 3_000)
   }
 
+  /** Some messages come too late, and some would only if they were sent again. */
+  private until(): number {
+    if (!this.calm && this.random.chance(0.002)) return Math.max(1, this.time - this.random.int(0, 100_000))
+    return this.random.chance(0.5) ? 0 : this.time + this.limits.lease
+  }
+
   private message(session: Session): Message {
     const { random } = this
     const { answer } = session
@@ -190,6 +196,7 @@ export class Chatter {
       leave: !this.calm && random.chance(0.003),
       resize: random.chance(0.003) ? random.pick([...this.variants, '[1,2,3,4,[["other",1,2]]]']) : "",
       afresh: random.chance(0.2),
+      until: this.until(),
       reports,
       corrections,
       withdrawn,
