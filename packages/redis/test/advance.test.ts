@@ -42,6 +42,27 @@ describe("rates", () => {
     expect(slots(table.say("a", { demand: [demand(2, 3)] }).grants)).toEqual([50 * ms, 50 * ms, 50 * ms])
   })
 
+  it.each([
+    ["is what has accrued", 45, [45, 45, 50, 60]],
+    ["is no more than the burst", 60, [60, 60, 60, 70]]
+  ])("the credit after an idle time %s", (_, idle, expected) => {
+    const table = new Table(rate(100, 3))
+    table.say("a", { demand: [demand(1, 5)] })
+    table.now = idle * ms
+    expect(slots(table.say("a", { demand: [demand(2, 4)] }).grants)).toEqual(expected.map((slot) => slot * ms))
+  })
+
+  it("less than one start in a second is a pace, too", () => {
+    const table = new Table({ ...rate(0.5, 2), lease: 60 * second })
+    const { grants } = table.say("a", { demand: [demand(1, 4)] })
+    expect(slots(grants)).toEqual([0, 0])
+    table.now = 3_980 * ms
+    const next = table.say("a", { reports: [{ grant: grants[0]!.id, late: 0, unused: 0 }] }).grants
+    expect(slots(next)).toEqual([4 * second])
+    table.now = 5_980 * ms
+    expect(slots(table.say("a").grants)).toEqual([6 * second])
+  })
+
   it("a visit that is late catches up 10 ms and no more", () => {
     const table = new Table(rate(100))
     table.say("a", { demand: [demand(1, 30)] })
@@ -66,6 +87,21 @@ describe("rates", () => {
     table.now = 1_555 * ms
     expect(slots(table.say("a").grants)).toEqual([1_600 * ms])
   })
+})
+
+it("a slot that waits for a late start in the window of the rate is caught up by 10 ms", () => {
+  const table = new Table(rate(2))
+  const starts = (now: number, late: number): ReadonlyArray<Grant> => {
+    table.now = now * ms
+    const reports = known.map(({ id }) => ({ grant: id, late: late * ms, unused: 0 }))
+    return (known = table.say("a", { reports }).grants)
+  }
+  let known = table.say("a", { demand: [demand(1, 4)] }).grants
+  expect(slots(known)).toEqual([0])
+  expect(slots(starts(460, 70))).toEqual([500 * ms])
+  expect(slots(starts(1_030, 0))).toEqual([1_070 * ms])
+  // The window is open at 1,500, and the pace was at 1,000 before.
+  expect(slots(starts(1_555, 0))).toEqual([1_560 * ms])
 })
 
 describe("runs", () => {
@@ -168,6 +204,64 @@ describe("windows", () => {
     expect(table.state!.logs[0]!.used).toBe(11)
   })
 
+  it("a correction downwards ends with the first slot that is passed, and does not come back with the last", () => {
+    const table = new Table(window(10, 40 * ms))
+    const { grants } = table.say("a", { demand: [cost(1, 2, 5)] })
+    table.say("a", { corrections: [{ log: 0, entry: grants[0]!.entries[0]!, by: -3 }] })
+    expect(slots(table.say("a", { demand: [cost(2, 1, 4)] }).grants)).toEqual([50 * ms])
+    table.now = 50 * ms
+    expect(slots(table.say("a", { demand: [cost(3, 1, 6)] }).grants)).toEqual([50 * ms])
+  })
+
+  it("the correction of a slot that is reported as unused nevertheless ends with that slot", () => {
+    const table = new Table(window(10, 400 * ms))
+    const { grants } = table.say("a", { demand: [cost(1, 1, 6)] })
+    table.say("a", { corrections: [{ log: 0, entry: grants[0]!.entries[0]!, by: -4 }] })
+    table.say("a", { reports: [{ grant: grants[0]!.id, late: 0, unused: 1 }] })
+    expect(slots(table.say("a", { demand: [cost(2, 1, 10)] }).grants)).toEqual([0])
+    expect(table.say("a", { demand: [cost(3, 1, 5)] }).grants).toEqual([])
+  })
+
+  it("sums of fractions leave nothing behind when all of them have been passed", () => {
+    const table = new Table(window(10, 40 * ms))
+    // In floating point, 0.1 + 0.1 + 4 − 0.1 − 0.1 − 4 is more than nothing.
+    const fractions = [cost(1, 2, 0.1), cost(2, 1, 4)]
+    const { grants } = table.say("a", { demand: [...fractions, cost(3, 1, 6.4), cost(4, 1, 3.6)] })
+    expect(slots(grants)).toEqual([0, 0, 0, 50 * ms, 50 * ms])
+  })
+
+  it("instants never fall in the order of the grants, although a later task need not wait for the same", () => {
+    const table = new Table({
+      ...none,
+      windows: [
+        { name: "a", limit: 1, per: 40 * ms },
+        { name: "b", limit: 10, per: 40 * ms }
+      ]
+    })
+    const { grants } = table.say("a", { demand: [demand(1, 2, { costs: [1, 1] }), demand(2, 1, { costs: [0, 1] })] })
+    expect(grants.map(({ batch, id }) => [batch, id])).toEqual(grants.map(({ batch, id }) => [batch, id]).toSorted())
+    expect(slots(grants)).toEqual([0, 50 * ms, 50 * ms])
+  })
+
+  it("from 1,024 entries on, what is granted at the same time shares the last, with all that was spent in it", () => {
+    const table = new Table({ ...window(3_000, second), lease: 60 * second })
+    const { grants } = table.say("a", { demand: Array.from({ length: 1_024 }, (_, index) => cost(index + 1, 1, 1)) })
+    const entry = grants.at(-1)!.entries[0]!
+    table.say("a", {
+      corrections: [
+        { log: 0, entry, by: 10 },
+        { log: 0, entry, by: -4 }
+      ]
+    })
+    expect(table.say("a", { demand: [cost(2_000, 1, 5)] }).grants[0]!.entries).toEqual([entry])
+    table.now = 200 * ms
+    table.say("a", { demand: [cost(2_001, 1, 100)] })
+    table.now = 1_100 * ms
+    // The slack is over, too: only the last 100 count.
+    expect(slots(table.say("a", { demand: [cost(2_002, 1, 2_900)] }).grants)).toEqual([1_100 * ms])
+    expect(table.say("a", { demand: [cost(2_003, 1, 1)] }).grants).toEqual([])
+  })
+
   it("a task that costs more than the limit takes the whole window", () => {
     const table = new Table(window(10, 400 * ms))
     expect(table.say("a", { demand: [cost(1, 1, 50)] }).grants).toHaveLength(1)
@@ -179,7 +273,7 @@ describe("windows", () => {
     table.say("a", { demand: [cost(1, 1, 1)] })
     const { grants } = table.say("a", { demand: [cost(2, 3, 0)] })
     expect(slots(grants)).toEqual([0, 0, 0])
-    expect(grants[0]!.entries).toEqual([0])
+    expect(grants).toMatchObject([{ count: 3, entries: [0] }])
   })
 })
 
@@ -413,6 +507,18 @@ describe("silence", () => {
     expect(table.state!.queue.map(({ session }) => session)).toEqual(["a", "b"])
   })
 
+  it("what a session holds when it is adopted is free when it is given back, or at the end of the lease", () => {
+    const table = new Table(permits(3))
+    table.say("new", { held: 1 })
+    table.say("silent", { held: 1 })
+    expect(table.state!.inUse).toBe(2)
+    table.say("new", { ended: 1 })
+    expect(table.state!.inUse).toBe(1)
+    table.now = second
+    table.say("other")
+    expect(table.state!.inUse).toBe(0)
+  })
+
   it("a session that leaves holds nothing and is forgotten in time", () => {
     const table = new Table(permits(2))
     table.say("a", { demand: [demand(1, 2, { weight: 1 })] })
@@ -424,6 +530,22 @@ describe("silence", () => {
     table.now = 11 * second
     table.say("c")
     expect(table.state!.sessions.has("a")).toBe(false)
+    expect(table.say("c").status).toBe("ok")
+  })
+
+  it("a session is remembered for ten leases, and its return in that time is not taken for lost state", () => {
+    for (const [late, quarantine] of [
+      [-1, 0],
+      [0, 12 * second]
+    ] as const) {
+      const table = new Table(permits(2))
+      table.say("a")
+      table.now = second
+      table.say("b")
+      table.now = 11 * second + late
+      table.say("b")
+      expect(table.say("a")).toMatchObject({ adopted: true, quarantine })
+    }
   })
 
   it("a session with grants to report is asked to come; with permits, to renew; with nothing, not at all", () => {
@@ -583,6 +705,18 @@ describe("lost state", () => {
       expect(table.state!.token).toBeGreaterThan(old!.token)
     }
   )
+
+  it.each([
+    ["a rate begins anew at once", rate(10), 300 * ms],
+    ["permits are held for one lease", permits(2), 1_300 * ms],
+    ["and both for one lease", { ...rate(10), permits: 2 }, 1_300 * ms]
+  ])("with `afresh`, %s", (_, limits, quarantine) => {
+    const table = new Table(limits)
+    table.say("a")
+    table.now = 300 * ms
+    table.state = undefined
+    expect(table.say("a", { afresh: true })).toMatchObject({ adopted: true, quarantine })
+  })
 
   it("a session without a generation starts afresh at once: that is the choice not to wait", () => {
     const table = new Table(rate(10))

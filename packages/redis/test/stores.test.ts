@@ -87,6 +87,40 @@ describe("the Redis store", () => {
     expect(sent).toEqual(["SCRIPT", "EVALSHA", "EVALSHA", "EVALSHA", "SCRIPT", "EVALSHA"])
   })
 
+  it("sends a message as the array that version 1 of the protocol has, so that processes of other releases understand it", async () => {
+    const sent: Array<unknown> = []
+    const { exchange } = store(async (command) => {
+      sent.push(command)
+      return command[0] === "SCRIPT" ? "sha" : answer
+    })
+    const rest: Partial<Message> = {
+      seq: 2,
+      generation: 3,
+      tick: 4,
+      resized: "[2,0,1,1000000,[]]",
+      revision: 5,
+      held: 6,
+      ended: 7,
+      visit: 8,
+      pause: 9,
+      reports: [{ grant: 10, late: 11, unused: 12 }],
+      corrections: [{ log: 13, entry: 14, by: 15 }],
+      withdrawn: [{ batch: 16, count: 17 }],
+      demand: [{ batch: 18, count: 19, weight: 20, arrival: 21, costs: [22] }]
+    }
+    await exchange("m", message(permits, rest))
+    await exchange("m", message(permits, { ...rest, leave: true, resize: "[3,0,1,1000000,[]]", afresh: true }))
+    const encoded = (leave: number, resize: string, afresh: number): string => {
+      const numbers = [2, 3, 4, "[1,0,1,1000000,[]]", "[2,0,1,1000000,[]]", 5, 6, 7, 8, 9]
+      const lists = [[[10, 11, 12]], [[13, 14, 15]], [[16, 17]], [[18, 19, 20, 21, [22]]]]
+      return JSON.stringify([1, "a", ...numbers, leave, resize, ...lists, afresh])
+    }
+    expect(sent.slice(1)).toEqual([
+      ["EVALSHA", "sha", "1", "fibermeter:{m}", encoded(0, "", 0)],
+      ["EVALSHA", "sha", "1", "fibermeter:{m}", encoded(1, "[3,0,1,1000000,[]]", 1)]
+    ])
+  })
+
   it("several calls at once load a forgotten script once", async () => {
     let loads = 0
     let known = ""
