@@ -217,9 +217,9 @@ describe("windows", () => {
     const table = new Table(window(10, 400 * ms))
     const { grants } = table.say("a", { demand: [cost(1, 1, 6)] })
     table.say("a", { corrections: [{ log: 0, entry: grants[0]!.entries[0]!, by: -4 }] })
-    table.say("a", { reports: [{ grant: grants[0]!.id, late: 0, unused: 1 }] })
-    expect(slots(table.say("a", { demand: [cost(2, 1, 10)] }).grants)).toEqual([0])
-    expect(table.say("a", { demand: [cost(3, 1, 5)] }).grants).toEqual([])
+    const reports = [{ grant: grants[0]!.id, late: 0, unused: 1 }]
+    expect(slots(table.say("a", { reports, demand: [cost(2, 1, 10), cost(3, 1, 5)] }).grants)).toEqual([0])
+    expect(table.say("a").grants).toEqual([])
   })
 
   it("sums of fractions leave nothing behind when all of them have been passed", () => {

@@ -75,6 +75,16 @@ const sessionWith = (limits: Partial<MeterLimits>, change: (answer: Answer) => A
   }
 }
 
+it.each([
+  ["64 without a rate", { maxAtOnce: 1_000 }, 64],
+  ["64 at a low rate", { maxPerSecond: 100 }, 64],
+  ["as many as the rate allows in four horizons", { maxPerSecond: 1_000 }, 200]
+])("a session asks for no more starts ahead than %s", async (_, limits, count) => {
+  const { messages, want } = sessionWith(limits)
+  await want(5_000)
+  expect(messages[0]!.demand).toMatchObject([{ count }])
+})
+
 it("a task that never says that it has started counts as late as can be", async () => {
   const { messages, passTo, session, want, wish } = sessionWith({ maxPerSecond: 10, maxAtOnce: 2 })
   expect(await want(1)).toBeLessThanOrEqual(0)
