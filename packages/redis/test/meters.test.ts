@@ -723,6 +723,24 @@ describe("a store that is out of reach", () => {
     }
   })
 
+  it("that answers both attempts at a message is heard once, and its session goes on", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 1 })
+    trouble.keepsAnswers = true
+    const run = meters[0].run(task("a", 10))
+    await pass(500)
+    trouble.keepsAnswers = false
+    await pass(501)
+    trouble.flush()
+    await pass(100)
+    await run
+    expect(log).toEqual(["a 1000"])
+    expect(trouble.messages.map(({ seq, session, leave }) => `${session} ${seq} ${leave}`)).toEqual([
+      "s1 1 false",
+      "s1 1 false",
+      "s1 2 false"
+    ])
+  })
+
   it("a message that comes when its session is forgotten is ignored, and nothing is taken for lost", async () => {
     for (const lease of [1_000, 5_000]) {
       const { log, meters, task, trouble } = scene({ maxAtOnce: 2 }, 2, { lease })
