@@ -219,6 +219,26 @@ describe.each(Object.entries(fakes))("under fake timers: %s", (_, make) => {
       expect(await waiting).toEqual([1, 2, 3])
     })
 
+    it("a call that arrives at the same meter restarts its queue: it waits for the rest of its time", async () => {
+      const { createMeter } = await load()
+      const meter = createMeter({ maxPerSecond: 10 })
+      fake.install()
+      const waiting = Promise.all([1, 2].map(() => meter.run(() => time)))
+      // A call of another meter sees the time pass.
+      const other = createMeter({ maxPerSecond: 25 })
+      void other.runOnEach([1, 2], () => {})
+      await settle()
+      await pass(40)
+      fake.uninstall()
+      // Whatever uses the genuine timers. Node's fakes may be the same functions each time that they are installed.
+      void other.snapshot()
+      fake.install()
+      const late = meter.run(() => time)
+      await settle()
+      await pass(160)
+      expect([...(await waiting), await late]).toEqual([0, 100, 200])
+    })
+
     it("a call that arrives at the same meter restarts its queue: several meters", async () => {
       const { createMeter, runAll } = await load()
       const meters = [createMeter({ maxPerSecond: 1000 }), createMeter({ maxAtOnce: 9 })]

@@ -293,6 +293,26 @@ describe("return()", () => {
     expect(s.returns).toBe(1)
   })
 
+  it.each(["sync", "async"] as const)("while the call begins ends it, and no meter is held: %s", async (kind) => {
+    const meter = createMeter({ maxAtOnce: 1 })
+    const s = source(kind, naturals(), () => 0)
+    const p = probe(() => ({ ms: 10 }))
+    const { signal } = new AbortController()
+    let left: Promise<unknown> | undefined
+    const results = amap(s.iterable, p.task, { meter, signal })
+    // Code of the caller that the call runs.
+    Object.defineProperty(signal, "aborted", {
+      get: () => {
+        left ??= leave(results)
+        return false
+      }
+    })
+    expect(await value(results.next())).toEqual(over)
+    expect(await value(left!)).toEqual(over)
+    expect([s.opened, p.starts.length]).toEqual([0, 0])
+    expect(await value(meter.idle())).toBeUndefined()
+  })
+
   it("makes every next() done, also pending ones", async () => {
     const p = probe(() => ({ ms: 5000 }))
     const results = amap(naturals(), p.task, { maxAtOnce: 3 })

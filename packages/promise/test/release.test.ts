@@ -1,8 +1,8 @@
 /** A permit is released once, even if what follows its release throws: a stack may overflow anywhere. */
-import { expect, it, vi } from "vitest"
+import { describe, expect, it, vi } from "vitest"
 import { createMeter, runAll } from "../src/index.ts"
 import { MeterLimiter } from "../src/internal/meterLimiter.ts"
-import { useVirtualTime } from "./support.ts"
+import { settle, sleep, useVirtualTime } from "./support.ts"
 
 // A real turn of the event loop may last long on a busy machine: then a start is deferred, and its throw has no caller.
 useVirtualTime()
@@ -36,4 +36,41 @@ it.each<readonly [string, (meter: ReturnType<typeof createMeter>, task: () => un
     expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
     await meter.idle()
   }
+})
+
+describe("without room on the stack for a task that has been admitted, its permit is released", () => {
+  const overflow = new RangeError("Maximum call stack size exceeded")
+  const fails = (): never => {
+    throw new Error("of the task")
+  }
+  /** The first thing that is asked where a task starts. */
+  const overflowAfter = (starts: number) => {
+    let asked = 0
+    return vi.spyOn(MeterLimiter.prototype, "isWeighed", "get").mockImplementation(() => {
+      if (asked++ < starts) return false
+      throw overflow
+    })
+  }
+
+  it("a retry", async () => {
+    const meter = createMeter({ maxAtOnce: 1 })
+    const spy = overflowAfter(2)
+    const call = settle(meter.run(fails, { retry: { times: 1, delay: 10 } }))
+    void meter.run(() => sleep(20))
+    expect(await call).toMatchObject({ status: "rejected", reason: overflow })
+    spy.mockRestore()
+    expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
+    expect(await settle(meter.idle())).toMatchObject({ status: "fulfilled" })
+  })
+
+  it("a task after another one has failed", async () => {
+    const meter = createMeter({ maxAtOnce: 1 })
+    const spy = overflowAfter(1)
+    const call = settle(runAll([fails, fails], { meter, stopOnError: false, grace: 1000 }))
+    expect(await call).toMatchObject({ status: "rejected", reason: overflow })
+    spy.mockRestore()
+    expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
+    // No task runs that the call would have to wait for.
+    expect(await settle(meter.idle())).toMatchObject({ status: "fulfilled", at: 0 })
+  })
 })

@@ -202,6 +202,19 @@ it("waiters of a request that has ended leave the queue after about a second", a
   expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
 })
 
+it("a waiter whose request looks for room waits as long as it takes", async () => {
+  const meter = lib.createMeter({ maxAtOnce: 1 })
+  await inRequest(1, () => void meter.run(task("a", 3000)))
+  await inRequest(2, () => void meter.run(task("b", 1)))
+  await inRequest(3, () => void meter.run(task("c", 1)))
+  await pass(3100)
+  expect(starts.map(([name, where]) => [name, where])).toEqual([
+    ["a", 1],
+    ["b", 2],
+    ["c", 3]
+  ])
+})
+
 it("a stall of the whole isolate ends no request", async () => {
   const meter = lib.createMeter({ maxAtOnce: 1 })
   await inRequest(1, () => void meter.run(task("a", 50)))
