@@ -171,5 +171,27 @@ describe("G13 scale", () => {
       },
       60_000
     )
+
+    it.each([false, true])("amap keeps no result that has been read (ordered: %s)", async (ordered) => {
+      const results: Array<WeakRef<object>> = []
+      let alive = -1
+      const lookRound = Effect.promise(async () => {
+        await collectGarbage()
+        alive = results.filter((result) => result.deref() !== undefined).length
+      })
+      const task = (index: number): Effect.Effect<object> => {
+        if (index === 999) return Effect.as(lookRound, {})
+        const result = Effect.sync(() => ({ index }))
+        // Of any two, the second ends first.
+        return index % 2 === 0 ? Effect.andThen(Effect.yieldNow, result) : result
+      }
+      const read = Stream.runForEach(amap(range(1000), task, { maxAtOnce: 10, ordered }), (result) =>
+        Effect.sync(() => results.push(new WeakRef(result)))
+      )
+      await Effect.runPromise(read)
+      expect(results.length).toBe(1000)
+      expect(alive).toBeGreaterThanOrEqual(0)
+      expect(alive).toBeLessThan(100)
+    })
   })
 })
