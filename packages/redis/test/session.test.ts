@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest"
 import type { Answer, Message } from "../src/index.ts"
 import { memoryStore, redisStore } from "../src/index.ts"
-import type { Meter, MeterLimits } from "../src/session/ExternalLimit.ts"
+import type { Meter, MeterLimits, Wish } from "../src/session/ExternalLimit.ts"
 import { meterLimits, protocolLimits } from "../src/session/meterLimits.ts"
 import { readOptions } from "../src/session/options.ts"
 import { Session } from "../src/session/Session.ts"
@@ -12,16 +12,19 @@ const none: MeterLimits = { maxAtOnce: Infinity, maxPerSecond: Infinity, maxBurs
 /** A session on a store in memory, with a clock and timers by hand. */
 const sessionWith = (limits: Partial<MeterLimits>, change: (answer: Answer) => Answer = (answer) => answer) => {
   let now = 0
-  let wanted = 0
+  let wishes: ReadonlyArray<Wish> = []
   const timers = new Set<{ readonly at: number; readonly f: () => void }>()
   const messages: Array<Message> = []
+  const answers: Array<Answer> = []
   const store = memoryStore()
   let sessions = 0
   const session = new Session(
     {
       exchange: async (name, message, time) => {
         messages.push(message)
-        return change(await store.exchange(name, message, time))
+        const answer = change(await store.exchange(name, message, time))
+        answers.push(answer)
+        return answer
       },
       onWake: store.onWake
     },
@@ -38,7 +41,7 @@ const sessionWith = (limits: Partial<MeterLimits>, change: (answer: Answer) => A
       timers.add(timer)
       return () => timers.delete(timer)
     },
-    wishes: () => (wanted === 0 ? [] : [{ ...wish, wanted }]),
+    wishes: () => wishes,
     wake: () => {},
     fail: () => {},
     recover: () => {},
@@ -50,21 +53,30 @@ const sessionWith = (limits: Partial<MeterLimits>, change: (answer: Answer) => A
   const settle = async (): Promise<void> => {
     for (let turn = 0; turn < 20; turn++) await Promise.resolve()
   }
+  const wantAll = async (all: ReadonlyArray<Wish>): Promise<number> => {
+    wishes = all
+    const first = all[0] ?? wish
+    session.opensIn(first)
+    await settle()
+    return session.opensIn(first)
+  }
   return {
     session,
+    answers,
     messages,
     wish,
-    want: async (count: number): Promise<number> => {
-      wanted = count
-      session.opensIn(wish)
-      await settle()
-      return session.opensIn(wish)
+    wantAll,
+    want: (count: number): Promise<number> => wantAll(count === 0 ? [] : [{ ...wish, wanted: count }]),
+    /** As a process that stands still: no timer is called before that time in microseconds. */
+    standStillTo: (time: number): void => {
+      now = time
     },
     /** Until that time in microseconds. */
     passTo: async (time: number): Promise<void> => {
-      for (;;) {
+      for (let calls = 0; ; calls++) {
         const next = [...timers].toSorted((one, other) => one.at - other.at)[0]
         if (next === undefined || next.at > time) break
+        if (calls === 1_000) expect.fail("its timers do not end")
         timers.delete(next)
         now = Math.max(now, next.at)
         next.f()
@@ -95,6 +107,81 @@ it("a task that never says that it has started counts as late as can be", async 
   session.ended(1)
   await passTo(200_000)
   expect(messages.flatMap(({ reports }) => reports)).toEqual([{ grant: expect.any(Number), late: 100_000, unused: 0 }])
+})
+
+it("slots that a process was too late for are reported as unused, and what waits is declared again in its old place", async () => {
+  const { answers, messages, passTo, session, standStillTo, want, wish } = sessionWith({ maxPerSecond: 100 })
+  await want(3)
+  session.started(session.take(wish))
+  await want(2)
+  standStillTo(500_000)
+  session.opensIn(wish)
+  await passTo(500_000)
+  expect(messages).toHaveLength(2)
+  // The first has started in time, by an uncertainty of a microsecond.
+  expect(messages[1]!.reports).toEqual([{ grant: answers[0]!.grants[0]!.id, late: 1, unused: 2 }])
+  expect(messages[1]!.demand).toMatchObject([{ count: 2, arrival: answers[0]!.arrivals[0]!.arrival }])
+})
+
+it("what waits behind new demand is declared as new, so that the store has the order of the process", async () => {
+  const { answers, messages, passTo, session, wantAll, wish } = sessionWith({ maxAtOnce: 2 }, (answer) => ({
+    ...answer,
+    status: messages.length === 2 ? "stale" : answer.status,
+    grants: []
+  }))
+  await wantAll([wish])
+  expect(answers[0]!.arrivals).toHaveLength(1)
+  await wantAll([{ ...wish, permits: 2 }, wish])
+  session.added()
+  await passTo(10_000)
+  expect(messages[2]).toMatchObject({
+    session: "s2",
+    demand: [
+      { weight: 2, arrival: 0 },
+      { weight: 1, arrival: 0 }
+    ]
+  })
+})
+
+it("what was granted and no waiter wants any more is given back with the next message", async () => {
+  const { answers, messages, passTo, session, want, wish } = sessionWith({ maxAtOnce: 3 })
+  await want(3)
+  await want(1)
+  session.rest()
+  await passTo(5_000)
+  expect(messages[1]).toMatchObject({ held: 1, ended: 2, reports: [] })
+  session.started(session.take(wish))
+  expect(session.opensIn(wish)).toBe(Infinity)
+  session.ended(1)
+  await want(0)
+  expect(messages[2]).toMatchObject({ held: 0, ended: 1, reports: [{ grant: answers[0]!.grants[0]!.id, unused: 2 }] })
+})
+
+it("an attempt that fails is repeated after 10 ms, then after twice as long, up to a second", async () => {
+  const { messages, passTo, want } = sessionWith({ maxAtOnce: 1 }, () => {
+    throw new Error("no connection")
+  })
+  await want(1)
+  for (const [index, at] of [10, 30, 70, 150, 310, 630, 1_270, 2_270].entries()) {
+    await passTo(at * 1_000 - 1)
+    expect(messages).toHaveLength(index + 1)
+    await passTo(at * 1_000)
+    expect(messages).toHaveLength(index + 2)
+  }
+})
+
+it.each([
+  ["permits", { maxAtOnce: 3 }, { permits: 2 }],
+  ["of a window", { windows: { tokens: { limit: 10, per: 1_000 } } }, { cost: { tokens: 5 } }]
+])("a task starts in no slot that was granted for less than it needs: %s", async (_, limits, needs) => {
+  const { answers, session, wantAll, wish } = sessionWith(limits)
+  const large = { ...wish, ...needs }
+  await wantAll([wish, large])
+  const [first, second] = answers[0]!.grants
+  // The waiter before it has given up.
+  await wantAll([large])
+  expect(session.take(large).fencingToken).toBe(second!.id)
+  expect(session.take(wish).fencingToken).toBe(first!.id)
 })
 
 it("a start that is confirmed after the lease is over concerns no later session", async () => {

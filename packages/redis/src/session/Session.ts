@@ -420,7 +420,7 @@ export class Session implements ExternalLimit {
     const uncertain = this.clock.most(now) - this.clock.least(now)
     for (let index = 0; index < this.held.length; index++) {
       const held = this.held[index]!
-      let slot = 0
+      let slot: number
       let by = 0
       while (held.next < held.count && (slot = slotAt(held.grant, held.next)) < latest) {
         by = latest - slot - uncertain
