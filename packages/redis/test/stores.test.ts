@@ -109,15 +109,18 @@ describe("the Redis store", () => {
       demand: [{ batch: 18, count: 19, weight: 20, arrival: 21, costs: [22] }]
     }
     await exchange("m", message(permits, rest))
-    await exchange("m", message(permits, { ...rest, leave: true, resize: "[3,0,1,1000000,[]]", afresh: true }))
-    const encoded = (leave: number, resize: string, afresh: number): string => {
+    await exchange(
+      "m",
+      message(permits, { ...rest, leave: true, resize: "[3,0,1,1000000,[]]", afresh: true, until: 23 })
+    )
+    const encoded = (leave: number, resize: string, afresh: number, until: number): string => {
       const numbers = [2, 3, 4, "[1,0,1,1000000,[]]", "[2,0,1,1000000,[]]", 5, 6, 7, 8, 9]
       const lists = [[[10, 11, 12]], [[13, 14, 15]], [[16, 17]], [[18, 19, 20, 21, [22]]]]
-      return JSON.stringify([1, "a", ...numbers, leave, resize, ...lists, afresh])
+      return JSON.stringify([1, "a", ...numbers, leave, resize, ...lists, afresh, until])
     }
     expect(sent.slice(1)).toEqual([
-      ["EVALSHA", "sha", "1", "fibermeter:{m}", encoded(0, "", 0)],
-      ["EVALSHA", "sha", "1", "fibermeter:{m}", encoded(1, "[3,0,1,1000000,[]]", 1)]
+      ["EVALSHA", "sha", "1", "fibermeter:{m}", encoded(0, "", 0, 0)],
+      ["EVALSHA", "sha", "1", "fibermeter:{m}", encoded(1, "[3,0,1,1000000,[]]", 1, 23)]
     ])
   })
 
