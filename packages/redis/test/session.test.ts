@@ -254,13 +254,19 @@ describe("limits of meters", () => {
 describe("wake-ups over the connection of a client", () => {
   it("of a channel without listeners are ignored, and to stop twice is to stop once", async () => {
     let wake = (_: string): void => {}
+    let ready = (_: string): void => {}
     const calls: Array<string> = []
     const subscriber = {
       on: (event: string, listener: (channel: string) => void) => {
         if (event === "message") wake = listener
         if (event === "connect") listener("")
+        if (event === "ready") ready = listener
       },
-      subscribe: async (channel: string) => calls.push(`subscribe ${channel}`),
+      subscribe: async (...channels: ReadonlyArray<string>) => {
+        calls.push(`subscribe ${channels.join(" ")}`)
+        // Whatever rejects is handled, or it would end the process.
+        if (channels.length > 1) throw new Error("the connection is lost")
+      },
       unsubscribe: async (channel: string) => {
         calls.push(`unsubscribe ${channel}`)
         throw new Error("the connection is lost")
@@ -272,6 +278,9 @@ describe("wake-ups over the connection of a client", () => {
     const stops = ["a", "b"].map((session) => store.onWake("m", session, () => woken.push(session)))
     wake("fibermeter:{m}:a")
     wake("fibermeter:{m}:b")
+    // The connection was lost, and is there again.
+    ready("")
+    await Promise.resolve()
     stops[0]!()
     stops[0]!()
     wake("fibermeter:{m}:a")
@@ -282,6 +291,7 @@ describe("wake-ups over the connection of a client", () => {
     expect(calls).toEqual([
       "subscribe fibermeter:{m}:a",
       "subscribe fibermeter:{m}:b",
+      "subscribe fibermeter:{m}:a fibermeter:{m}:b",
       "unsubscribe fibermeter:{m}:a",
       "disconnect"
     ])

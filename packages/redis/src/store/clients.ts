@@ -35,11 +35,11 @@ interface NodeRedisSubscriber {
 /** A client of `ioredis` or `iovalkey`. */
 export interface IoRedisClient {
   readonly call: (command: string, args: Array<string>) => Promise<unknown>
-  readonly duplicate: () => IoRedisSubscriber
+  readonly duplicate: (options: { readonly autoResubscribe: boolean }) => IoRedisSubscriber
 }
 
 interface IoRedisSubscriber {
-  readonly subscribe: (channel: string) => Promise<unknown>
+  readonly subscribe: (...channels: Array<string>) => Promise<unknown>
   readonly unsubscribe: (channel: string) => Promise<unknown>
   readonly on: (event: any, listener: (...args: any) => void) => unknown
   readonly disconnect: () => void
@@ -104,13 +104,23 @@ const ofNodeRedis = (client: NodeRedisClient): RedisConnection => ({
 const ofIoRedis = (client: IoRedisClient): RedisConnection => ({
   send: ([name, ...args]) => client.call(name!, args),
   subscribe: sharedSubscriber((onMessage) => {
-    const own = client.duplicate()
+    // Its own way to subscribe again leaves a rejection unhandled if the connection is lost meanwhile, which ends the process.
+    const own = client.duplicate({ autoResubscribe: false })
+    const channels = new Set<string>()
     own.on("error", () => {})
     own.on("connect", () => own.stream?.unref?.())
+    // While it is open, there are channels.
+    own.on("ready", () => ignore(own.subscribe(...channels)))
     own.on("message", onMessage)
     return {
-      subscribe: (channel) => own.subscribe(channel),
-      unsubscribe: (channel) => own.unsubscribe(channel),
+      subscribe: (channel) => {
+        channels.add(channel)
+        return own.subscribe(channel)
+      },
+      unsubscribe: (channel) => {
+        channels.delete(channel)
+        return own.unsubscribe(channel)
+      },
       close: () => own.disconnect()
     }
   })

@@ -248,7 +248,13 @@ export const chaos = async (worker: string, plan: Plan): Promise<Outcome> => {
     connection.close()
   }
   /** Whatever the store has said before `at`, all processes have had an answer since. */
-  const informed = (at: number): Promise<void> => until(() => alive().every(({ lastStart }) => lastStart > at))
+  const informed = (at: number): Promise<void> =>
+    until(() =>
+      alive().every(({ child, lastStart }) => {
+        if (child.exitCode !== null) throw new Error(`a process has ended with ${child.exitCode}`)
+        return lastStart > at
+      })
+    )
   /** No process is new, stopped, or cut off. */
   const calm = async (): Promise<void> => {
     await Promise.all(pending.splice(0))
