@@ -10,7 +10,10 @@ import { Session } from "../src/session/Session.ts"
 const none: MeterLimits = { maxAtOnce: Infinity, maxPerSecond: Infinity, maxBurst: 1, windows: {} }
 
 /** A session on a store in memory, with a clock and timers by hand. */
-const sessionWith = (limits: Partial<MeterLimits>, change: (answer: Answer) => Answer = (answer) => answer) => {
+const sessionWith = (
+  limits: Partial<MeterLimits>,
+  change: (answer: Answer) => Answer | Promise<Answer> = (answer) => answer
+) => {
   let now = 0
   let wishes: ReadonlyArray<Wish> = []
   const timers = new Set<{ readonly at: number; readonly f: () => void }>()
@@ -22,7 +25,7 @@ const sessionWith = (limits: Partial<MeterLimits>, change: (answer: Answer) => A
     {
       exchange: async (name, message, time) => {
         messages.push(message)
-        const answer = change(await store.exchange(name, message, time))
+        const answer = await change(await store.exchange(name, message, time))
         answers.push(answer)
         return answer
       },
@@ -65,6 +68,7 @@ const sessionWith = (limits: Partial<MeterLimits>, change: (answer: Answer) => A
     answers,
     messages,
     wish,
+    settle,
     wantAll,
     want: (count: number): Promise<number> => wantAll(count === 0 ? [] : [{ ...wish, wanted: count }]),
     /** As a process that stands still: no timer is called before that time in microseconds. */
@@ -209,6 +213,34 @@ it("a session that another one has overtaken begins anew", async () => {
   )
   await want(1)
   expect(messages.map(({ seq, session }) => `${session} ${seq}`)).toEqual(["s1 1", "s2 1"])
+})
+
+it("a session whose first answer comes when its lease is over begins anew, and starts nothing that was granted before", async () => {
+  let hear = (): void => {}
+  const { answers, messages, session, settle, standStillTo, want, wish } = sessionWith({ maxAtOnce: 1 }, (answer) =>
+    messages.length > 1 ? answer : new Promise((resolve) => (hear = () => resolve(answer)))
+  )
+  await want(1)
+  standStillTo(5_000_000)
+  hear()
+  await settle()
+  expect(messages.map(({ demand, seq, session }) => [session, seq, demand.length])).toEqual([
+    ["s1", 1, 1],
+    ["s2", 1, 1]
+  ])
+  expect(session.opensIn(wish)).toBeLessThanOrEqual(0)
+  expect(session.take(wish).fencingToken).toBe(answers[1]!.grants[0]!.id)
+})
+
+it("a session that speaks when its lease is over begins anew, with what its tasks hold", async () => {
+  const { messages, session, settle, standStillTo, want, wish } = sessionWith({ maxAtOnce: 1 })
+  await want(1)
+  session.started(session.take(wish))
+  await want(0)
+  standStillTo(5_000_000)
+  session.pause(1e9)
+  await settle()
+  expect(messages.at(-1)).toMatchObject({ session: "s2", seq: 1, held: 1, ended: 0, pause: 1_000_000 })
 })
 
 it("what becomes of a message that is given up makes no difference", async () => {
