@@ -247,7 +247,7 @@ it("what becomes of a message that is given up makes no difference", async () =>
   let fail = (_: Error): void => {}
   const { messages, passTo, want } = sessionWith({ maxAtOnce: 1 }, (answer) => {
     if (messages.length > 3) return answer
-    return new Promise<never>((_, reject) => (fail = reject)) as never
+    return new Promise<never>((_, reject) => (fail = reject))
   })
   await want(1)
   const first = fail
