@@ -2,10 +2,11 @@
 import { describe, expect, it, vi } from "vitest"
 import { createMeter, runAll } from "../src/index.ts"
 import { MeterLimiter } from "../src/internal/meterLimiter.ts"
-import { settle, sleep, useVirtualTime } from "./support.ts"
+import { expectNoUnhandledRejection, pass, settle, sleep, useVirtualTime, watch } from "./support.ts"
 
 // A real turn of the event loop may last long on a busy machine: then a start is deferred, and its throw has no caller.
 useVirtualTime()
+expectNoUnhandledRejection()
 
 const thrown = new Error("thrown after the release")
 
@@ -36,6 +37,42 @@ it.each<readonly [string, (meter: ReturnType<typeof createMeter>, task: () => un
     expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
     await meter.idle()
   }
+})
+
+describe("without room on the stack for a task, what has made room for it continues", () => {
+  const overflow = new RangeError("Maximum call stack size exceeded")
+  const overflows = (): never => {
+    throw overflow
+  }
+  // The first task of the call is admitted. There is no room for the second.
+  const spies = [
+    [
+      "after its admission",
+      () =>
+        vi
+          .spyOn(MeterLimiter.prototype, "isWeighed", "get")
+          .mockReturnValueOnce(false)
+          .mockImplementationOnce(overflows)
+    ],
+    ["before its admission", () => vi.spyOn(MeterLimiter.prototype, "admits").mockImplementationOnce(overflows)]
+  ] as const
+
+  it.each(spies)("%s", async (_, spyOn) => {
+    const older = createMeter({ maxAtOnce: 1 })
+    const younger = createMeter({ maxAtOnce: 1 })
+    const both = watch(runAll([() => sleep(10)], { meter: [older, younger] }))
+    const call = watch(runAll([() => 1, () => 2], { meter: younger }))
+    const waiter = watch(older.run(() => "started"))
+    const spy = spyOn()
+    await pass(10)
+    spy.mockRestore()
+    expect([both.outcome, call.outcome, waiter.outcome]).toMatchObject([
+      { status: "fulfilled", at: 10 },
+      { status: "rejected", reason: overflow, at: 10 },
+      { status: "fulfilled", value: "started", at: 10 }
+    ])
+    expect(await settle(Promise.all([older.idle(), younger.idle()]))).toMatchObject({ status: "fulfilled", at: 10 })
+  })
 })
 
 describe("without room on the stack for a task that has been admitted, its permit is released", () => {

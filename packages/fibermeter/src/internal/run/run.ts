@@ -345,18 +345,35 @@ export class Run<A, B, F> implements ItemCall {
 
   private startAll(): void {
     this.isPumping = true
-    do {
-      this.pumpAgain = false
-      // A call waits for one thing at a time.
-      if (this.isPostponed || this.request?.isWaiting === true) break
-      while (this.mayStart() && this.request?.requestStart() !== false) this.start()
-    } while (this.pumpAgain)
+    try {
+      do {
+        this.pumpAgain = false
+        // A call waits for one thing at a time.
+        if (this.isPostponed || this.request?.isWaiting === true) break
+        while (this.mayStart() && this.request?.requestStart() !== false) this.start()
+      } while (this.pumpAgain)
+    } catch (error) {
+      return this.pumpFailed(error)
+    }
     this.isPumping = false
     const { request } = this
     if (!this.isPostponed && request?.isWaiting === false) request.rest()
     if (this.phase === "open" && (this.input === "exhausted" || (this.hasMeters && this.closing !== undefined)))
       this.endIfDone()
     if (this.isFlushing) this.collector.flush!()
+  }
+
+  /**
+   * There was no room on the stack for a start. The event that has caused it must not be interrupted: it may be the end of
+   * another call's task, for which more waiters have to be admitted.
+   */
+  private pumpFailed(thrown: unknown): void {
+    void Promise.resolve().then(() => {
+      // `startFailed` comes before this, if the start was admitted.
+      if (this.phase !== "open") return
+      this.isPumping = false
+      this.fail(this.worker.crash(thrown))
+    })
   }
 
   /** Whether a start needs nothing more but its admission by the limiters. */
