@@ -379,13 +379,13 @@ export const makeUnsafe: {
 } = (limits: MeterLimits & Naming): Meter => ofLimiters([readOptions(limits)()])
 
 /**
- * Makes a meter that all processes share which use the same store and the same name: at most so many tasks at once, starts
- * per second, and so much in each window, counted over all of them.
+ * Makes a meter that is shared by all processes with the same store and name. Its limits on tasks at once, starts per second and
+ * windows are counted over all of them.
  *
  * **Details**
  *
  * All processes must have the same limits: a task fails with a `StoreError` that shows both if they differ. `resize` and
- * `pause` reach all processes. `maxWaiting`, `waitTimeout`, priorities, lanes and `snapshot` concern the present process;
+ * `pause` reach all processes. `maxWaiting`, `waitTimeout`, priorities, lanes and `snapshot` apply to the current process;
  * `room` in a snapshot is empty. A task starts after at least one message to the store, so `meteredIfAvailable` runs a task
  * only if a grant is at hand.
  *
@@ -393,10 +393,10 @@ export const makeUnsafe: {
  *
  * **Gotchas**
  *
- * If the store does not hear of a process for a lease, others may use the permits that its tasks hold. These tasks are
+ * If the store does not hear from a process for a lease, others may use the permits that its tasks hold. These tasks are
  * interrupted, and their calls fail with a `StoreError` whose cause is the `LeaseLostError` of the store, unless the store was
  * made with `leaseLost: "continue"`. For that, a task that holds permits runs in a fiber of its own, not in that of the caller
- * of `metered`. What holds a permit of `acquire` is not interrupted.
+ * of `metered`. A holder of a permit of `acquire` is not interrupted.
  *
  * @example
  * ```ts
@@ -417,16 +417,16 @@ export const makeUnsafe: {
  */
 export const distributed: {
   /**
-   * Makes a meter that all processes share which use the same store and the same name. Dies with a
-   * `Cause.IllegalArgumentError` if a limit is invalid, and with a `RangeError` if the store cannot have it.
+   * Makes a meter that is shared by all processes with the same store and name. Dies with a
+   * `Cause.IllegalArgumentError` if a limit is invalid, and with a `RangeError` if the store does not support it.
    *
    * @category constructors
    * @since 0.1.0
    */
   (name: string, limits: Patient): Effect.Effect<Meter<StoreError>, never, MeterStore | Scope.Scope>
   /**
-   * Makes a meter that all processes share which use the same store and the same name. It refuses calls with `Overloaded` if
-   * too many wait in this process, or wait too long.
+   * Makes a meter that is shared by all processes with the same store and name. It refuses calls with `Overloaded` if too many
+   * wait in this process, or wait too long.
    *
    * @category constructors
    * @since 0.1.0
@@ -1860,7 +1860,7 @@ const keyedBy = <K>(make: ReturnType<typeof readOptions>): Keyed<K> => {
   return keyedOf(new KeyedLimiters<K>(() => make(changes)), resized)
 }
 
-/** `resized` is called before all limiters are, and keeps the limits for those that will be made. */
+/** `resized` is called before the limiters are resized, and keeps the limits for those made later. */
 const keyedOf = <K>(
   limiters: KeyedLimiters<K>,
   resized: (read: CheckedLimits) => void,
@@ -1911,20 +1911,20 @@ const keyedOf = <K>(
 }
 
 /**
- * Makes a family of meters that all processes share which use the same store and the same name: one for each key, each with the
- * same limits.
+ * Makes a family of meters, one for each key, that is shared by all processes with the same store and name. Each meter has the same
+ * limits.
  *
  * **Details**
  *
- * Each key has a meter as `distributed` makes it: what is said there holds here. Keys are strings or finite numbers; `for` throws a
- * `Cause.IllegalArgumentError` for others. To the store, the meter of a key is named by the name and the key as JSON, such as
+ * The meter of each key behaves like one made by `distributed`. Keys are strings or finite numbers; `for` throws a
+ * `Cause.IllegalArgumentError` for others. In the store, the meter of a key is named by the name and the key as JSON, such as
  * `tenants/"a"`; metrics and spans have the name of the family.
  *
- * When other keys are used, an idle key leaves the store, and this process forgets it. What has started counts until it has left
- * the longest window, all the same, because the store knows it. At the end of the scope, the family accepts no more tasks, and gives
- * back what it holds. `resize` concerns the keys that this process uses, now and later, and reaches them in all processes.
+ * When other keys are used, an idle key leaves the store, and this process forgets it. What has started still counts until it has
+ * left the longest window, because the store keeps it. At the end of the scope, the family accepts no more tasks, and gives back
+ * what it holds. `resize` applies to the keys that this process uses, now and later, and reaches them in all processes.
  *
- * @see {@link distributed} for what holds over all processes
+ * @see {@link distributed} for the guarantees over all processes
  *
  * @example
  * ```ts
@@ -1945,8 +1945,8 @@ const keyedOf = <K>(
  */
 export const keyedDistributed: {
   /**
-   * Makes a family of meters that all processes share which use the same store and the same name. Dies with a
-   * `Cause.IllegalArgumentError` if a limit is invalid, and with a `RangeError` if the store cannot have it.
+   * Makes a family of meters that is shared by all processes with the same store and name. Dies with a
+   * `Cause.IllegalArgumentError` if a limit is invalid, and with a `RangeError` if the store does not support it.
    *
    * @category constructors
    * @since 0.1.0
@@ -1956,7 +1956,7 @@ export const keyedDistributed: {
     limits: Patient
   ): Effect.Effect<Keyed<K, StoreError>, never, MeterStore | Scope.Scope>
   /**
-   * Makes a family of meters that all processes share which use the same store and the same name. They refuse calls with
+   * Makes a family of meters that is shared by all processes with the same store and name. The meters refuse calls with
    * `Overloaded` if too many wait for a key in this process, or wait too long.
    *
    * @category constructors
@@ -1997,14 +1997,14 @@ const familyOf = <K extends string | number>(
   const made = readLimits(limits)
   const metrics = new MeterMetrics(name)
   const open = (full: string): StoreLimiter => storeLimiter(store, full, made, metrics, host)
-  // Limits that the store cannot have are an error now, and not when a key is used.
+  // Limits that the store does not support are an error now, and not when a key is used.
   const sample = open(name)
   let changes: CheckedLimits | undefined
   const limiters = new KeyedLimiters<K, StoreLimiter>((key) => {
-    // There is none for what comes after the end.
+    // After the end, all keys without a limiter share this one.
     if (key === undefined) return sample
     const limiter = open(nameOfKey(name, key))
-    // To other processes it has the limits that it was made with, and then it was resized.
+    // It opens with the original limits, which other processes compare, and is then resized.
     if (changes !== undefined) limiter.resize(changes, host, true)
     return limiter
   })
