@@ -213,6 +213,14 @@ describe("windows", () => {
     expect(slots(table.say("a", { demand: [cost(3, 1, 6)] }).grants)).toEqual([50 * ms])
   })
 
+  it("a correction upwards counts once, also when its slot has been passed before it", () => {
+    const table = new Table(window(10, 40 * ms))
+    const { grants } = table.say("a", { demand: [cost(1, 1, 6)] })
+    table.say("a", { corrections: [{ log: 0, entry: grants[0]!.entries[0]!, by: 3 }] })
+    const next = table.say("a", { demand: [cost(2, 1, 4), cost(3, 1, 4), cost(4, 1, 3)] }).grants
+    expect(slots(next)).toEqual([50 * ms, 50 * ms])
+  })
+
   it("the correction of a slot that is reported as unused nevertheless ends with that slot", () => {
     const table = new Table(window(10, 400 * ms))
     const { grants } = table.say("a", { demand: [cost(1, 1, 6)] })
@@ -228,6 +236,11 @@ describe("windows", () => {
     const fractions = [cost(1, 2, 0.1), cost(2, 1, 4)]
     const { grants } = table.say("a", { demand: [...fractions, cost(3, 1, 6.4), cost(4, 1, 3.6)] })
     expect(slots(grants)).toEqual([0, 0, 0, 50 * ms, 50 * ms])
+    // The same with a correction: 1.1 + 1.1 + 2 + 5.1.
+    const corrected = new Table(window(10, 40 * ms))
+    const before = corrected.say("a", { demand: [cost(1, 2, 1.1), cost(2, 1, 2)] }).grants
+    corrected.say("a", { corrections: [{ log: 0, entry: before[1]!.entries[0]!, by: 5.1 }] })
+    expect(slots(corrected.say("a", { demand: [cost(3, 1, 5), cost(4, 1, 5)] }).grants)).toEqual([50 * ms, 50 * ms])
   })
 
   it("instants never fall in the order of the grants, although a later task need not wait for the same", () => {

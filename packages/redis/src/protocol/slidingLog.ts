@@ -101,9 +101,11 @@ export const passageFor = (log: Log, limit: number, per: number, cost: number): 
     }
   }
   // Costs may be fractions, whose sums come out a little off: then the last slot that has been passed must not leave a rest.
-  if (head >= log.tail - 1) {
-    const last = log.entries.get(head)
-    if (last === undefined || (off > 0 && off === last.count && last.plus === 0)) used = 0
+  if (head === log.tail) {
+    used = 0
+  } else if (off > 0 && head === log.tail - 1) {
+    const last = log.entries.get(head)!
+    if (off === last.count && last.plus === 0) used = 0
   }
   return { head, off, used, nominal, instant, run }
 }

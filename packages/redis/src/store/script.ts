@@ -552,9 +552,11 @@ else
               off = 0
             end
           end
-          if head >= tail - 1 then
+          if head == tail then
+            used = 0
+          elseif off > 0 and head == tail - 1 then
             local last = known[head] or entryOf(log, head)
-            if not last or (off > 0 and off == last[COUNT] and last[PLUS] == 0) then used = 0 end
+            if off == last[COUNT] and last[PLUS] == 0 then used = 0 end
           end
           toHead[log], toOff[log], toUsed[log] = head, off, used
           if opens > instant then
