@@ -78,6 +78,59 @@ describe("maxAtOnce", () => {
     )
   })
 
+  it("short tasks of one process follow each other without a message for 10 ms, while another process waits", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 1 }, 2)
+    const all = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map((name) => meters[0].run(task(name, 3)))
+    all.push(meters[1]!.run(task("other", 3)))
+    await pass(9)
+    expect(log).toEqual(["a 0", "b 3", "c 6", "d 9"])
+    expect(trouble.messages.filter(({ ended }) => ended > 0)).toEqual([])
+    await pass(50)
+    await Promise.all(all)
+    // The first process had asked for a second start before the other process came.
+    expect(log.slice(4)).toEqual(["e 12", "f 15", "g 18", "h 21", "other 24", "i 27", "j 30"])
+    expect(trouble.messages.at(-1)).toMatchObject({ held: 0, ended: 1 })
+  })
+
+  it("the permits of a short task go to tasks that need as many or fewer, and the rest goes back", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 1)
+    const all = [
+      meters[0].run(task("a", 3), { permits: 3 }),
+      meters[0].run(task("b", 20), { permits: 2 }),
+      meters[0].run(task("c", 3)),
+      meters[0].run(task("d", 3), { permits: 4 })
+    ]
+    await pass(4)
+    // What needs more than a task has given back waits for the store.
+    expect(log).toEqual(["a 0", "b 3", "c 3"])
+    await pass(40)
+    await Promise.all(all)
+    expect(log.slice(3)).toEqual(["d 23"])
+    expect(trouble.messages.reduce((sum, { ended }) => sum + ended, 0)).toBe(3 + 1 + 4)
+  })
+
+  it("one slot is for 32 tasks at most, each with a higher fencing token", async () => {
+    const { meters, trouble } = scene({ maxAtOnce: 1 }, 1)
+    const tokens: Array<number> = []
+    const all = Array.from({ length: 70 }, () => meters[0].run(({ fencingToken }) => tokens.push(fencingToken!)))
+    await pass(1)
+    await Promise.all(all)
+    expect(tokens).toEqual(Array.from(tokens, (_, index) => tokens[0]! + index))
+    expect(trouble.messages.filter(({ ended }) => ended > 0)).toHaveLength(3)
+  })
+
+  it("no task takes over permits while the meter is paused, or once the lease is over", async () => {
+    const { log, meters, task } = scene({ maxAtOnce: 1 }, 2, { lease: 200 })
+    const all = [meters[0].run(task("a", 3)), meters[0].run(task("b"))]
+    await pass(1)
+    meters[1]!.pause(50)
+    await pass(1)
+    expect(log).toEqual(["a 0"])
+    await pass(100)
+    await Promise.all(all)
+    expect(log).toEqual(["a 0", expect.stringMatching(/^b 5\d$/)])
+  })
+
   it("a task that needs fewer permits than were granted for another gives the rest back", async () => {
     const { log, meters, task, trouble } = scene({ maxAtOnce: 3, maxPerSecond: 10 })
     const first = meters[0].run(task("a"))

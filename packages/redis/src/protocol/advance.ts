@@ -416,7 +416,7 @@ class Step {
   /** Grants up to `most` tasks of the batch, and returns how many. */
   private grantTo(item: Item, session: Session, most: number, until: number, recipients: Set<string>): number {
     const { now, state } = this
-    const { permits, rate, interval, windows, slack } = this.terms
+    const { permits, rate, interval, windows, slack, tokens } = this.terms
     const weight = Math.min(item.weight, permits)
     const paced = rate > 0 ? 1 : 0
     const costs = windows.map(({ limit }, log) => (log < paced ? 1 : Math.min(item.costs[log - paced]!, limit)))
@@ -474,7 +474,8 @@ class Step {
       state.last = instant
       state.inUse += weight
       session.held += weight
-      state.token++
+      const id = state.token + 1
+      state.token += tokens
       passages.forEach((passage, log) => {
         if (passage !== undefined) pass(state.logs[log]!, passage)
       })
@@ -490,7 +491,7 @@ class Step {
         continue
       }
       run = {
-        id: state.token,
+        id,
         batch: item.batch,
         ...place,
         count: 1,

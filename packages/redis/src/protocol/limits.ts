@@ -43,9 +43,12 @@ export interface Terms {
   readonly quarantine: number
   /** How far ahead slots are granted to a few sessions. */
   readonly horizon: number
+  /** How many fencing tokens each slot has: so many tasks can start one after the other with the permits of one slot. */
+  readonly tokens: number
 }
 
 const slackAtMost = 100_000
+const tokensOfPermits = 32
 /** With many sessions, slots are granted further ahead than with a few, but no further than this. */
 export const horizonAtMost = 200_000
 
@@ -82,6 +85,8 @@ export const termsOf = (text: string): Terms => {
     slack,
     // A slot that was granted just before the loss is at most a horizon ahead.
     quarantine: Math.max(longest + slack + horizonAtMost, lease),
-    horizon: permits > 0 ? 20_000 : 50_000
+    horizon: permits > 0 ? 20_000 : 50_000,
+    // A rate and a window have to know of each start.
+    tokens: windows.length === 0 ? tokensOfPermits : 1
   }
 }

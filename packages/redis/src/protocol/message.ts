@@ -71,7 +71,10 @@ export interface Message {
   readonly demand: ReadonlyArray<Demand>
 }
 
-/** Slots, and the permits for as many tasks of one batch. Slot j is at `slotAt(grant, j)` and has the token `id + j`. */
+/**
+ * Slots, and the permits for as many tasks of one batch. Slot j is at `slotAt(grant, j)`, and its first token is
+ * `id + j * terms.tokens`.
+ */
 export interface Grant extends Run {
   /** Also the fencing token of the first slot. */
   readonly id: number

@@ -84,9 +84,19 @@ interface Held {
   late: number
 }
 
-/** A slot that a task starts in. */
+/** The permits of a slot, with which other tasks may start after its own: `until` that time, by the meter's clock. */
+interface Turn {
+  readonly permits: number
+  readonly until: number
+  readonly token: number
+  /** How many tasks may follow. */
+  readonly left: number
+}
+
+/** What a task has taken. */
 export interface Taken {
-  readonly held: Held
+  /** The grant of its slot; `undefined` for a task that has taken over the permits of another one. */
+  readonly held: Held | undefined
   readonly slot: number
   readonly generation: number
   /** As granted, and as corrected. */
@@ -164,6 +174,9 @@ export class Session implements ExternalLimit {
   private reports: Array<Report> = []
   private corrections: Array<Correction> = []
   private endedPermits = 0
+  /** Of the slots that have just been used, while their permits are in use, and while the next task is about to take them. */
+  private turns: Array<Turn> = []
+  private free: Array<Turn> = []
   /** Permits of the tasks that run. */
   private running = 0
   /** Those of them of which the store does not know, since they were not granted. */
@@ -199,6 +212,7 @@ export class Session implements ExternalLimit {
     const now = this.now
     if (this.isLeaseOver(now)) this.loseLease()
     this.dropLate(now)
+    if (this.freeFor(wish) !== undefined) return 0
     const held = this.fitting(wish)
     if (held === undefined) {
       // What waits already is declared with the next visit; a wait for the end of a pause is one, too.
@@ -212,16 +226,24 @@ export class Session implements ExternalLimit {
   }
 
   take(wish: Wish): Taken {
+    const free = this.freeFor(wish)
+    if (free !== undefined) return this.takeOver(free, this.weightOf(wish))
     const held = this.fitting(wish)!
     const { grant, shape } = held
     const slot = slotAt(grant, held.next)
-    const fencingToken = grant.id + held.next
+    const { horizon, tokens } = this.terms
+    const fencingToken = grant.id + held.next * tokens
     held.next++
     held.starting++
     if (grant.weight > 0) {
       const weight = this.weightOf(wish)
       this.running += weight
       if (grant.weight > weight) this.giveBack(grant.weight - weight)
+      // Until then, the order of arrival is kept as well as the protocol keeps it anyway.
+      if (tokens > 1) {
+        const until = this.now + horizon / 2
+        this.turns.push({ permits: weight, until, token: fencingToken, left: tokens - 1 })
+      }
     }
     const taken: Taken = { held, slot, generation: this.generation, costs: [...shape.costs], fencingToken }
     const costs = this.costsOf(wish.cost)
@@ -231,6 +253,7 @@ export class Session implements ExternalLimit {
 
   started(grant: unknown): void {
     const { held, slot } = grant as Taken
+    if (held === undefined) return
     const late = Math.ceil(this.clock.most(this.now) - slot)
     held.starting--
     held.late = Math.max(held.late, late)
@@ -253,7 +276,7 @@ export class Session implements ExternalLimit {
     this.running -= permits
     const known = Math.max(0, permits - this.unknown)
     this.unknown -= permits - known
-    this.giveBack(known)
+    if (!this.keep(known)) this.giveBack(known)
   }
 
   added(): void {
@@ -329,7 +352,7 @@ export class Session implements ExternalLimit {
   /** Counts so much more in each log, that of the rate first, as if the task of that slot had spent it. */
   charge({ held }: Taken, amounts: ReadonlyArray<number>): void {
     amounts.forEach((by, log) => {
-      if (by > 0) this.corrections.push({ log, entry: held.grant.entries[log]!, by })
+      if (by > 0) this.corrections.push({ log, entry: held!.grant.entries[log]!, by })
     })
     this.speakSoon()
   }
@@ -459,6 +482,38 @@ export class Session implements ExternalLimit {
     return true
   }
 
+  /**
+   * Keeps permits that a task has given back for another task of this process, which takes them in this step or not at all.
+   * A message to the store would take as long as a short task.
+   */
+  private keep(permits: number): boolean {
+    const { now } = this
+    this.turns = this.turns.filter(({ until }) => until > now)
+    const index = this.turns.findIndex((turn) => turn.permits === permits && turn.left > 0)
+    if (index < 0 || this.isPaused) return false
+    this.free.push(this.turns.splice(index, 1)[0]!)
+    if (this.free.length === 1) void Promise.resolve().then(() => this.giveBackFree())
+    return true
+  }
+
+  private freeFor(wish: Wish): Turn | undefined {
+    return this.free.length === 0 ? undefined : this.free.find(({ permits }) => permits >= wish.permits)
+  }
+
+  private takeOver(turn: Turn, permits: number): Taken {
+    this.free.splice(this.free.indexOf(turn), 1)
+    this.running += permits
+    if (turn.permits > permits) this.giveBack(turn.permits - permits)
+    const token = turn.token + 1
+    this.turns.push({ permits, until: turn.until, token, left: turn.left - 1 })
+    return { held: undefined, slot: 0, generation: this.generation, costs: [], fencingToken: token }
+  }
+
+  private giveBackFree(): void {
+    for (const { permits } of this.free) this.giveBack(permits)
+    this.free = []
+  }
+
   private giveBack(permits: number): void {
     this.endedPermits += permits
     this.speakSoon()
@@ -468,7 +523,7 @@ export class Session implements ExternalLimit {
     if (taken.generation !== this.generation) return
     const paced = this.terms.rate > 0 ? 1 : 0
     costs.forEach((cost, index) => {
-      const entry = taken.held.grant.entries[index + paced]!
+      const entry = taken.held!.grant.entries[index + paced]!
       const by = cost - taken.costs[index]!
       taken.costs[index] = cost
       // A task that was to cost nothing has no entry, and nothing that could be corrected.
@@ -490,6 +545,7 @@ export class Session implements ExternalLimit {
 
   private speak(): void {
     if (this.isClosed || this.isRefused || this.inFlight !== undefined) return
+    this.giveBackFree()
     this.isSoon = false
     this.agenda.look = Infinity
     const now = this.now
@@ -818,6 +874,8 @@ export class Session implements ExternalLimit {
     this.reports = []
     this.corrections = []
     this.endedPermits = 0
+    this.turns = []
+    this.free = []
     this.agenda.visit = Infinity
     this.lastVisit = 0
     // What was to be said after the message in flight is not waited for any more.

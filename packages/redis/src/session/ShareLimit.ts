@@ -275,7 +275,7 @@ export class ShareLimit implements ExternalLimit {
   /** The store learns of what the share has spent with that start, as far as a window can reach it. */
   private charge(taken: Taken): void {
     const age = (this.meter.now() - this.spentAt) / 1_000
-    const { entries } = taken.held.grant
+    const { entries } = taken.held!.grant
     const { windows } = this.terms
     const left = this.spent.map((amount, log) => (age < windows[log]!.per ? amount : 0))
     // What costs nothing in a window has no entry there.

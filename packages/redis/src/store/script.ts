@@ -30,6 +30,7 @@ const constants: Readonly<Record<string, number | string>> = {
   QUANTUM_AT_MOST: 64,
   LEASES_REMEMBERED: 10,
   OUTSTANDING_AT_MOST: 256,
+  TOKENS_OF_PERMITS: 32,
   ENTRIES_AT_MOST: 1_024,
   INFINITY: "1e309",
   // How much is packed, unpacked, or sent by one call.
@@ -605,7 +606,8 @@ else
       s.last = instant
       s.inUse = s.inUse + weight
       to[HOLDS] = to[HOLDS] + weight
-      s.token = s.token + 1
+      local first = s.token + 1
+      s.token = s.token + (logs == 0 and TOKENS_OF_PERMITS or 1)
       local goesOn = run and ceil(run[3] + (run[4] + run[6]) * run[5]) == instant
       for log = 1, logs do
         if costs[log] ~= 0 then
@@ -664,7 +666,7 @@ else
             numbers[log] = number
           end
         end
-        run = { s.token, item[3], base, from, step, 1, weight, numbers, item[1], item[6], item[5] }
+        run = { first, item[3], base, from, step, 1, weight, numbers, item[1], item[6], item[5] }
         table.insert(to[DELIVERIES], run)
         if not received[item[2]] then
           received[item[2]] = true
