@@ -3,11 +3,12 @@ import { createHash } from "node:crypto"
 import { expect, it } from "vitest"
 import { advance } from "../src/protocol/advance.ts"
 import type { Limits } from "../src/protocol/limits.ts"
-import { decodeAnswer, encodeMessage } from "../src/protocol/message.ts"
+import { type Answer, decodeAnswer, encodeMessage, type Message } from "../src/protocol/message.ts"
 import type { State } from "../src/protocol/state.ts"
 import { entriesAtMost } from "../src/protocol/slidingLog.ts"
 import { script } from "../src/store/script.ts"
 import { Chatter } from "./support/chatter.ts"
+import { demand, none, Table } from "./support/messages.ts"
 import { random } from "./support/random.ts"
 import type { Connection } from "./support/resp.ts"
 import { describeWithServer, persistences } from "./support/server.ts"
@@ -138,6 +139,17 @@ const compare = async (connection: Connection, seed: number, setting: string, co
   return { slots, adopted, merged }
 }
 
+/** A table that notes what is said at it. */
+class Minutes extends Table {
+  readonly noted: Array<{ readonly message: Message; readonly answer: Answer }> = []
+
+  override send(message: Message): Answer {
+    const answer = super.send(message)
+    this.noted.push({ message, answer })
+    return answer
+  }
+}
+
 for (const persistence of persistences) {
   describeWithServer("the script answers as the function does", persistence, (server) => {
     it.each(Object.keys(limits))("to random messages with %s", { timeout: 600_000 }, async (setting) => {
@@ -155,6 +167,28 @@ for (const persistence of persistences) {
         // Each setting has reached what it is there for.
         if (calm === true) expect(seen.merged).toBeGreaterThan(share / 20)
         else expect(seen.adopted).toBeGreaterThan(0)
+      } finally {
+        connection.close()
+      }
+    })
+
+    it("to messages about fractions, which random ones hardly ever have add up to a limit", async () => {
+      const connection = await server().connect()
+      try {
+        const cost = (batch: number, count: number, cost: number) => demand(batch, count, { costs: [cost] })
+        for (const [first, second, plus, third, fourth] of [
+          [0.1, 4, 0, 6.4, 3.6],
+          [1.1, 2, 5.1, 5, 5]
+        ] as const) {
+          const table = new Minutes({ ...none, windows: [{ name: "w", limit: 10, per: 40_000 }] })
+          const { grants } = table.say("a", { demand: [cost(1, 2, first), cost(2, 1, second)] })
+          table.say("a", { corrections: [{ log: 0, entry: grants[1]!.entries[0]!, by: plus }] })
+          expect(table.say("a", { demand: [cost(3, 1, third), cost(4, 1, fourth)] }).grants).toHaveLength(2)
+          for (const { answer, message } of table.noted) {
+            const reply = await connection.send(["EVAL", testable(), "1", `{${first}}`, encodeMessage(message), "0"])
+            expect(decodeAnswer(String(Array.isArray(reply) ? reply[0] : reply))).toEqual(answer)
+          }
+        }
       } finally {
         connection.close()
       }
