@@ -1,6 +1,6 @@
 /** `signal` in the options: aborted before, at any moment during, and after a call. */
 import { describe, expect, it, vi } from "vitest"
-import { amap, createMeter, runAll, runAny, runOnEach } from "../src/index.ts"
+import { amap, createMeter, createWorkQueue, runAll, runAny, runOnEach } from "../src/index.ts"
 import type { TaskContext } from "../src/index.ts"
 import {
   expectFree,
@@ -549,6 +549,53 @@ describe("a call inside a call", () => {
     expect(await settle(call)).toEqual({ status: "rejected", reason: "stop", at: 30 })
     await flush()
     expect(inner).toEqual(["stop", "stop"])
+  })
+})
+
+describe("no task starts after the signal has aborted, whatever an earlier listener of it does", () => {
+  const limits: ReadonlyArray<readonly [string, () => object]> = [
+    ["without a limiter", () => ({})],
+    ["under a rate", () => ({ maxPerSecond: 1000, maxBurst: 9 })],
+    ["under a meter", () => ({ meter: createMeter({ maxAtOnce: 9 }) })],
+    ["with a meter per item", () => ({ meter: () => createMeter({ maxAtOnce: 9 }) })]
+  ]
+
+  it.each(limits)("%s", async (_, limit) => {
+    const controller = new AbortController()
+    const { signal } = controller
+    const queue = createWorkQueue(["first"])
+    const p = probe(() => ({ ms: 0 }))
+    const started: Array<unknown> = []
+    signal.addEventListener("abort", () => {
+      void results.next()
+      queue.add("second")
+    })
+    const results = amap(naturals(), p.task, { maxUnread: 1, signal, ...limit() })
+    const hold = Promise.withResolvers<void>()
+    const task = (item: string) => (started.push(item), hold.promise)
+    const call = watch(runOnEach(queue, task, { signal, ...limit() }))
+    await value(results.next())
+    await pass(1)
+    const { length } = p.starts
+    controller.abort("stop")
+    await flush()
+    expect([p.starts.length, started]).toEqual([length, ["first"]])
+    expect(call.outcome).toMatchObject({ status: "rejected", reason: "stop" })
+    hold.resolve()
+  })
+
+  it("a signal that cannot be read any more does not matter", async () => {
+    const { signal } = new AbortController()
+    const task = (n: number): number => {
+      Object.defineProperty(signal, "aborted", {
+        configurable: true,
+        get: () => {
+          throw new Error("cannot be read")
+        }
+      })
+      return n
+    }
+    expect(await value(runAll([1, 2], task, { signal }))).toEqual([1, 2])
   })
 })
 

@@ -52,7 +52,8 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
   /** The reason that the caller has given for the cancellation of all tasks. */
   callerReason: Rejection | undefined
   private ownReason: DOMException | undefined
-  private readonly signal: AbortSignal | undefined
+  /** None without a signal, since it is asked before each start. */
+  readonly objection: (() => admission.Refusal | undefined) | undefined
   private readonly task: AnyTask<A, B>
   /** In milliseconds. */
   private readonly timeout: number
@@ -75,7 +76,8 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
     readonly isSettling: boolean
   }) {
     this.task = options.task
-    this.signal = options.signal
+    const { signal } = options
+    this.objection = signal && (() => objectionOf(signal))
     this.itemMeters = options.itemMeters
     this.weigh = options.weigh
     this.permits = options.permits
@@ -134,10 +136,6 @@ export class PromiseWorker<A, B> implements calls.Worker<A, B, Rejection> {
       }
     )
     run.track(pending)
-  }
-
-  objection(): admission.Refusal | undefined {
-    return this.signal === undefined ? undefined : objectionOf(this.signal)
   }
 
   /** If the signal has aborted, the call's own listener is about to end the call. */

@@ -56,7 +56,7 @@ export interface Worker<A, B, F> {
   /** How the call fails if a task fails while the call is ending. `first` is how it has failed so far, if it has. */
   combine(first: F | undefined, later: F): F | undefined
   /** Why no task may start now, if so, beside what the limiters say. */
-  objection?(): Refusal | undefined
+  readonly objection?: (() => Refusal | undefined) | undefined
   /** The failure of a call whose start is refused; `undefined` if the refusal is not a failure. */
   refused(refusal: Refusal): F | undefined
   /** The meters of each item; left out where all items have the same. */
@@ -201,6 +201,8 @@ export class Run<A, B, F> implements ItemCall {
   private readonly shared: ReadonlyArray<Limiter>
   /** Whether there are meters. Checked first where each task comes by: without meters, nothing can drain. */
   private readonly hasMeters: boolean
+  /** Whether the worker is asked for objections here: where there are limiters, the request asks. */
+  private readonly asksWorker: boolean
   /** None if there is no limiter. */
   private request: RunRequest | ItemRequests | undefined
   /** The same, where items have meters of their own. Made for the first item. */
@@ -261,6 +263,7 @@ export class Run<A, B, F> implements ItemCall {
     this.fixedUnread = maxUnread ?? (hasLimiters ? undefined : 2 * own.maxAtOnce)
     this.isBounded = isByItem || this.fixedUnread !== Infinity
     this.request = hasLimiters && !isByItem ? new RunRequest(this, this.limiters, worker.inside) : undefined
+    this.asksWorker = !hasLimiters && !isByItem && worker.objection !== undefined
     this.items = undefined
     for (const limiter of this.limiters) limiter.addCall()
     this.context = this.hasMeters ? captureContext() : undefined
@@ -380,7 +383,8 @@ export class Run<A, B, F> implements ItemCall {
   private mayStart(): boolean {
     // Other calls could start what this one would hold.
     if (this.isTold && this.running >= this.maxAtOnce) return false
-    if (this.phase !== "open" || !this.hasItem() || this.running >= this.maxAtOnce) return false
+    if (this.phase !== "open" || (this.asksWorker && this.isEnding())) return false
+    if (!this.hasItem() || this.running >= this.maxAtOnce) return false
     return !overdue(this.host) || this.postpone()
   }
 
@@ -412,6 +416,12 @@ export class Run<A, B, F> implements ItemCall {
 
   objection(): Refusal | undefined {
     return this.worker.objection?.()
+  }
+
+  /** Whether the call is about to end. An objection that would be a failure of its own does not count without limiters. */
+  private isEnding(): boolean {
+    const objection = this.objection()
+    return objection !== undefined && this.worker.refused(objection) === undefined
   }
 
   /** The limiters refuse the item that waited. */
