@@ -510,7 +510,7 @@ describe("control", () => {
     await pass(400)
     await Promise.all([all, run])
     expect(late.snapshot().limits.maxAtOnce).toBe(3)
-    const error = new TypeError("resize can change the numbers of a meter on a store, but neither add nor lift a limit")
+    const error = new TypeError("resize can change the numbers of a meter on a store, but cannot add or remove a limit")
     expect(() => late.resize({ maxPerSecond: 5 })).toThrow(error)
     expect(() => late.resize({ maxAtOnce: Infinity })).toThrow(error)
     // Back to what they were configured with.

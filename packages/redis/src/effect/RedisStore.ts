@@ -51,8 +51,8 @@ export const layerWith = (options: StoreOptions): Layer.Layer<MeterStore, never,
 export const layer: Layer.Layer<MeterStore, never, Redis.Redis> = layerWith({})
 
 /**
- * A store on a client of node-redis, `ioredis`, `iovalkey` or valkey-glide, which stays the program's to close. Dies with a `RangeError` or `TypeError`
- * if an option is invalid.
+ * A store on a client of node-redis, `ioredis`, `iovalkey` or valkey-glide, which the program closes. Dies with a `RangeError` or
+ * `TypeError` if an option is invalid.
  */
 export const layerClient = (client: RedisClient, options: StoreOptions = {}): Layer.Layer<MeterStore> =>
   Layer.sync(MeterStore, () => redisStore(client, options))

@@ -1,28 +1,27 @@
 /**
  * The protocol of a meter across processes, as one function of (state, message, time). A store applies it to one message
- * after another: the memory store calls it, and the script for Redis does the same in Lua. It knows no clock, no client and
- * no process.
+ * after another: the memory store calls it, and the script for Redis does the same in Lua. It uses no clock, client or process.
  *
- * What it relies on, and what follows (`docs/protocol.md` has the proofs):
+ * Invariants (`docs/protocol.md` has the proofs):
  *
- * - **Time never falls.** `now` is the later of the time given and the last one. No time of a session is ever used.
+ * - **Time never falls.** `now` is the later of the given time and the last one. No time of a session is ever used.
  * - **Exactly once.** A session numbers its messages. The last one sent again gets the same answer and changes nothing, and
- *   an older one gets none. A session sends the next only after the answer to the one before, or the same again.
+ *   an older one is stale. A session sends the next message only after the answer to the previous one.
  * - **Rates and windows.** Slots are granted in rising order, each at an instant at which all logs allow it
- *   (`slidingLog.ts`). A session starts a task in a slot only while the store's time is surely between the slot and the slot
- *   plus the slack (`storeClock.ts`).
+ *   (`slidingLog.ts`). A session starts a task in a slot only while the store's time is certainly between the slot and the
+ *   slot plus the slack (`storeClock.ts`).
  * - **Permits.** `inUse` is the sum of what the sessions hold, and nothing is granted beyond the limit. A session whose lease
- *   is over holds nothing. It counts its lease from before it sent, the store from when the message came, so the session
- *   knows first.
- * - **Crashes.** A session that sends nothing loses what it has not fetched after `deliveryGrace`, and all the rest at the end
- *   of its lease.
- * - **Lost state** shows when a session knows more than the state: another generation, a higher tick, or a gap in its numbers.
- *   Then the state begins anew, and grants nothing until all that may have been granted before has left the longest
- *   window. A message that a network or a client has kept until its session may be forgotten is ignored, and shows nothing
- *   (`until`). What is lost before any session that knew it speaks again cannot be seen: a session that is new by then starts
- *   at once. The quarantine follows with the first session that knew.
- * - **Liveness.** After each message, the queue is empty or its first waiter can have nothing now. If only time has to
- *   pass, the answers to those that wait say when to visit; wake-ups only save time.
+ *   is over holds nothing. It counts its lease from before it sent the message, the store from its arrival, so the lease ends
+ *   in the session first.
+ * - **Crashes.** A session that sends nothing loses what it has not fetched after `deliveryGrace`, and everything else at the
+ *   end of its lease.
+ * - **Lost state** is detected when a session knows more than the state: a later generation, a higher tick, or a gap in its
+ *   numbers. Then a new state begins, and grants nothing until everything that may have been granted before has left the
+ *   longest window. A message that arrives when its session may be forgotten is ignored, and shows no loss (`until`). A loss
+ *   cannot be detected before a session that knew the state sends a message: until then, a new session starts at once. The
+ *   quarantine follows with the first session that knew.
+ * - **Liveness.** After each message, the queue is empty or its first waiter cannot be granted anything now. If only time has
+ *   to pass, the answers to waiting sessions say when to send the next message; wake-ups only save time.
  */
 import type { Answer, Message, Run, Status } from "./message.ts"
 import { protocolVersion, slotAt } from "./message.ts"
@@ -32,17 +31,17 @@ import { begin, correct, expire, extend, pass, passageFor, revoke, settle } from
 import type { Delivery, Item, Session, State } from "./state.ts"
 import { makeState } from "./state.ts"
 
-/** How long a delivery waits for its session. */
+/** How long a delivery waits to be fetched. */
 const deliveryGrace = 100_000
-/** Lateness of visits that the pace catches up. */
+/** How much lateness of visits the pace catches up. */
 const catchUp = 10_000
-/** With many sessions, slots are granted further ahead, so that each has to come less often. */
+/** With many sessions, slots are granted further ahead, so that each has to send fewer messages. */
 const horizonPerSession = 500
-/** The quantum without a rate. */
+/** The largest quantum, which applies without a rate. */
 const quantumAtMost = 64
-/** How many leases a session is remembered that is gone. */
+/** For how many leases a session that is gone is remembered. */
 const leasesRemembered = 10
-/** Grants of a session that can be reported. What is older keeps its slack. */
+/** How many grants of a session can be reported. Older ones keep their slack. */
 const outstandingAtMost = 256
 
 export interface Advanced {
@@ -52,10 +51,7 @@ export interface Advanced {
   readonly wakes: ReadonlyArray<string>
 }
 
-/**
- * Applies one message. The state that is passed in is used up: use the one that is returned. `step` is the same without
- * that.
- */
+/** Applies one message. This may change the state that is passed in: use the returned one. `step` works on a copy. */
 export const advance = (before: State | undefined, message: Message, time: number): Advanced => {
   const refuse = (status: Status): Advanced => ({ state: before, answer: refusal(status, before, time), wakes: [] })
   if (message.version !== protocolVersion) return refuse("version")
@@ -99,7 +95,7 @@ const isLost = (state: State, session: Session | undefined, message: Message): b
   (message.generation === state.generation &&
     (message.tick > state.tick || message.seq > (session === undefined ? 0 : session.seq) + 1))
 
-/** Whether limits differ in nothing but numbers, so that what is in the logs means the same under both. */
+/** Whether limits differ only in numbers, so that the logs mean the same under both. */
 const isAlike = (one: string, other: string): boolean => {
   const shape = (text: string): string => {
     const [permits, rate, , , windows] = JSON.parse(text) as [number, number, number, number, Array<[string]>]
@@ -108,13 +104,13 @@ const isAlike = (one: string, other: string): boolean => {
   return shape(one) === shape(other)
 }
 
-/** How long nothing is granted once lost state has been noticed. Permits are held until the sessions have come, or their leases end. */
+/** How long nothing is granted after lost state is detected. Permits stay in use until their sessions return or their leases end. */
 const quarantineOf = ({ lease, permits, quarantine }: Terms, { afresh }: Message): number => {
   if (afresh !== true) return quarantine
   return permits > 0 ? lease : 0
 }
 
-/** A state without sessions. It is in quarantine, unless the session knows of none before it. */
+/** A state without sessions. It is in quarantine, unless the session knows no earlier state. */
 const create = (message: Message, time: number, lost: State | undefined): State => {
   const now = lost === undefined ? time : Math.max(time, lost.now)
   const limits = message.resized === "" ? message.limits : message.resized
@@ -129,12 +125,12 @@ class Step {
   private readonly state: State
   private readonly message: Message
   private readonly now: number
-  /** When the message before this came. */
+  /** When the previous message arrived. */
   private readonly since: number
   private terms: Terms
   private readonly wakes = new Set<string>()
   private readonly arrivals: Array<{ readonly batch: number; readonly arrival: number }> = []
-  /** The instant that the first in the queue waits for; 0 if it waits for permits. */
+  /** The instant that the first waiter waits for; 0 if it waits for permits. */
   private blocked = 0
 
   constructor(state: State, message: Message, time: number) {
@@ -153,7 +149,7 @@ class Step {
     state.logs.forEach((log, index) => expire(log, this.terms.windows[index]!.per, now))
     this.checkDeadlines()
     if (message.generation !== 0 && message.generation < state.generation && state.quarantine === 0) {
-      // The state began with a session that could not know of the one before it.
+      // The state began with a session that could not know of the previous state.
       state.quarantine = now + quarantineOf(this.terms, message)
       this.recall()
     }
@@ -174,7 +170,7 @@ class Step {
     return this.answer(session, adopted)
   }
 
-  /** Nothing could be granted at the time of the last message, for another reason than the pace. */
+  /** If nothing could be granted at the last message for a reason other than the pace, time stands still for the pace. */
   private standStill(): void {
     const { now, since, state } = this
     if (state.mode !== "held") return
@@ -209,7 +205,7 @@ class Step {
     }
   }
 
-  /** Takes back what the session has not fetched, and returns the demand for it. */
+  /** Takes back what the session has not fetched, and returns it as demand. */
   private takeBack(id: string, session: Session): Array<Item> {
     const { state } = this
     const items = session.deliveries.map(({ arrival, asked, batch, costs, count, entries, weight }): Item => {
@@ -223,7 +219,7 @@ class Step {
     return items
   }
 
-  /** Takes back all deliveries, and lets their sessions wait where they were. */
+  /** Takes back all deliveries, and puts their demand back in its place in the queue. */
   private recall(): void {
     for (const [id, session] of this.state.sessions) {
       for (const item of this.takeBack(id, session)) this.enqueue(item)
@@ -269,7 +265,7 @@ class Step {
     return session
   }
 
-  /** What a session says that the state knows. */
+  /** Applies the message of a session that the state knows. */
   private read(session: Session): void {
     const { message, state } = this
     const ended = Math.min(message.ended, session.held)
@@ -285,7 +281,7 @@ class Step {
     session.aside = []
     for (const { batch, count } of message.withdrawn) {
       let left = count
-      // A batch can be in the queue more than once. The last of it goes first.
+      // A batch can be in the queue more than once. The last item is withdrawn first.
       for (let index = state.queue.length - 1; index >= 0 && left > 0; index--) {
         const item = state.queue[index]!
         if (item.session !== message.session || item.batch !== batch) continue
@@ -297,8 +293,8 @@ class Step {
     }
     const quantum = this.quantum(this.horizon())
     for (const { arrival: known, batch, costs, count, weight } of message.demand) {
-      // More of a batch of which a quantum is left waits with it: behind that quantum, it comes when its session's turn comes again.
-      // So the queue has few items for each session.
+      // More demand for a batch that has at least a quantum left joins it: behind that quantum, it is served at the batch's next
+      // turn anyway. So the queue has few items for each session.
       const same =
         known > 0
           ? undefined
@@ -335,7 +331,7 @@ class Step {
     this.endOf(this.message.session, session)
   }
 
-  /** The session holds nothing and wants nothing from now on. */
+  /** From now on, the session holds nothing and waits for nothing. */
   private endOf(id: string, session: Session): void {
     const { now, state } = this
     this.takeBack(id, session)
@@ -367,7 +363,7 @@ class Step {
     )
   }
 
-  /** Grants whatever the first in the queue may have, until it may have nothing. */
+  /** Grants to the first waiter, until it cannot be granted anything. */
   private grant(): void {
     const { now, state } = this
     const { interval, rate, burst } = this.terms
@@ -430,7 +426,7 @@ class Step {
       }
       const slot = paced === 1 ? Math.ceil(this.slot()) : 0
       let instant = Math.max(now, state.last, slot)
-      // What the pace waits for, and what may be caught up: the tasks in the window of the rate that started late.
+      // `pace` is what the pace waits for. Beyond it, `rated` waits for late starts in the window of the rate, and is caught up.
       let pace = slot
       let rated = slot
       const passages = costs.map((cost, log) => {
@@ -445,8 +441,8 @@ class Step {
       const followed = passages.find((passage) => passage?.instant === instant)?.run
       let reached = rated
       if (run !== undefined && run.interval > 0) {
-        // A run goes on if that delays the slot by little. Otherwise each round of a window would cut its runs where messages
-        // and lateness end them, until each had one slot, and a message had to do with each slot by itself.
+        // A run is continued if that delays the slot only a little. Otherwise each round of a window would cut its runs where
+        // messages and lateness end them, until each run had one slot, and a message had to process each slot.
         const following = slotAt(run, run.count)
         if (following > instant && following <= instant + tolerance) {
           instant = following
@@ -458,12 +454,12 @@ class Step {
         this.blocked = instant
         return given
       }
-      // What waits for the slots of a run to leave the window follows that run.
+      // A slot that waits for the slots of a run to leave the window follows that run.
       let place: Run = { base: instant, from: 0, interval: 0 }
       if (followed !== undefined && followed.interval > 0 && slotAt(followed, 0) === instant) place = followed
       if (paced === 1) {
         if (pace > slot) this.rebase(pace, 0)
-        // On the grid, the slots that follow belong to the same run.
+        // On the grid of the pace, the following slots belong to the same run.
         if (pace === instant) place = { base: state.base, from: state.steps, interval }
         if (rated > pace + catchUp) state.base += rated - pace - catchUp
         if (++state.steps >= rate) {
@@ -545,7 +541,7 @@ class Step {
     return { state, answer, wakes: [...wakes] }
   }
 
-  /** When the next message of the session is worth while, if nothing changes. */
+  /** In how long the session should send its next message, if nothing changes. */
   private nextVisit(session: Session): number {
     const { blocked, now, state } = this
     const { interval, lease } = this.terms
@@ -557,7 +553,7 @@ class Step {
       return session.held > 0 ? renewal : 0
     }
     if (blocked === 0) {
-      // Permits may come back because another session is silent.
+      // Permits may be freed because another session is silent.
       let visit = renewal
       for (const [id, at] of state.deadlines) {
         if (id !== this.message.session) visit = Math.min(visit, at - now)

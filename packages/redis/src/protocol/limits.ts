@@ -1,9 +1,9 @@
 /**
- * The limits of a meter as the protocol sees them: one text, which all sessions must share, and the numbers that the text
- * implies. Times are whole microseconds, as Redis's `TIME` gives them.
+ * The limits of a meter in the protocol: one text, which must be the same in all sessions, and the numbers derived from it.
+ * Times are whole microseconds, as in Redis's `TIME`.
  */
 
-/** At most `limit` spent in any half-open window of length `per`. */
+/** At most `limit` is spent in any half-open window of length `per`. */
 export interface WindowLimit {
   readonly name: string
   readonly limit: number
@@ -16,7 +16,7 @@ export interface Limits {
   readonly permits: number
   /** Starts per second; 0 for no such limit. */
   readonly rate: number
-  /** Starts that may come at once after an idle time; only with a `rate`. */
+  /** Starts that are allowed at once after idle time; only with a `rate`. */
   readonly burst: number
   readonly windows: ReadonlyArray<WindowLimit>
   /** How long a session keeps its permits without a message, in microseconds. */
@@ -27,7 +27,7 @@ export interface Limits {
 export const encodeLimits = ({ permits, rate, burst, windows, lease }: Limits): string =>
   JSON.stringify([permits, rate, burst, lease, windows.map(({ name, limit, per }) => [name, limit, per])])
 
-/** What a text of limits implies. */
+/** What is derived from a text of limits. */
 export interface Terms {
   readonly permits: number
   readonly rate: number
@@ -39,17 +39,17 @@ export interface Terms {
   readonly windows: ReadonlyArray<{ readonly limit: number; readonly per: number }>
   /** How far behind its slot a task may start: ε of the proof. */
   readonly slack: number
-  /** How long nothing is granted after the state has been lost. */
+  /** How long nothing is granted after lost state is detected. */
   readonly quarantine: number
-  /** How far ahead slots are granted to a few sessions. */
+  /** How far ahead slots are granted when there are few sessions. */
   readonly horizon: number
-  /** How many fencing tokens each slot has: so many tasks can start one after the other with the permits of one slot. */
+  /** The number of fencing tokens of each slot: as many tasks can start one after another with the permits of one slot. */
   readonly tokens: number
 }
 
 const slackAtMost = 100_000
 const tokensOfPermits = 32
-/** With many sessions, slots are granted further ahead than with a few, but no further than this. */
+/** Slots are granted further ahead when there are many sessions, but no further than this. */
 export const horizonAtMost = 200_000
 
 export const termsOf = (text: string): Terms => {
@@ -64,7 +64,7 @@ export const termsOf = (text: string): Terms => {
   let slack = slackAtMost
   let longest = 0
   if (rate > 0) {
-    // Never shorter than a second, so the slack need not be less for it.
+    // Longer than half a second, so it does not limit the slack.
     const limit = Math.max(1, Math.floor(rate), burst)
     const per = Math.ceil((limit * 1_000_000) / rate)
     windows.push({ limit, per })
@@ -86,7 +86,7 @@ export const termsOf = (text: string): Terms => {
     // A slot that was granted just before the loss is at most a horizon ahead.
     quarantine: Math.max(longest + slack + horizonAtMost, lease),
     horizon: permits > 0 ? 20_000 : 50_000,
-    // A rate and a window have to know of each start.
+    // Rates and windows have to count each start.
     tokens: windows.length === 0 ? tokensOfPermits : 1
   }
 }

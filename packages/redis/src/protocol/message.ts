@@ -1,13 +1,13 @@
 /**
- * What a session sends, and what the store answers. Both are encoded as JSON arrays of numbers in a fixed order: Lua reads
- * those with `cjson`, and writes them with all 17 digits of a number, where `cjson` would keep 14.
+ * What a session sends and what the store answers. Both are encoded as JSON arrays in a fixed order. Lua reads them with
+ * `cjson`, but writes numbers itself with all 17 digits, since `cjson` would keep 14.
  */
 
 export const protocolVersion = 1
 
-/** How the tasks of one batch are alike: the same permits, the same costs, asked for at the same time. */
+/** Demand for the tasks of one batch, which have the same permits and costs. */
 export interface Demand {
-  /** Chosen by the session; the number of an earlier batch for more of the same. */
+  /** Chosen by the session. The number of an earlier batch asks for more of the same. */
   readonly batch: number
   readonly count: number
   /** Permits of each task; 0 without `maxAtOnce`. */
@@ -18,18 +18,18 @@ export interface Demand {
   readonly costs: ReadonlyArray<number>
 }
 
-/** What became of the slots of a grant, once each of them has been used or given up. */
+/** How the slots of a grant were used, once each of them has been used or given up. */
 export interface Report {
   readonly grant: number
-  /** How far behind its slot a task has started at most; an upper bound, in microseconds, rounded up. */
+  /** Upper bound of how long after its slot a task has started, in microseconds, rounded up. */
   readonly late: number
-  /** How many slots no task has started in. Their permits are given back in `ended`. */
+  /** In how many slots no task has started. Their permits are given back in `ended`. */
   readonly unused: number
 }
 
-/** A task cost more, or less, than its batch said. */
+/** A task cost more or less than its batch said. */
 export interface Correction {
-  /** Which log, and which entry in it: see `Grant.entries`. */
+  /** The log and the entry in it: see `Grant.entries`. */
   readonly log: number
   readonly entry: number
   readonly by: number
@@ -38,32 +38,32 @@ export interface Correction {
 export interface Message {
   readonly version: number
   readonly session: string
-  /** 1, 2, 3, …; a message that is sent again keeps its number. */
+  /** 1, 2, 3, … A message that is sent again keeps its number. */
   readonly seq: number
-  /** The generation and the tick of the last answer; both 0 in a session without one. */
+  /** The generation and the tick of the last answer; both 0 if there was none. */
   readonly generation: number
   readonly tick: number
-  /** The limits that this session is configured with. */
+  /** The configured limits of this session. */
   readonly limits: string
-  /** The limits of the last answer that had any, if there was a resize; otherwise empty. */
+  /** After a resize, the limits of the last answer that had any; otherwise empty. */
   readonly resized: string
   /** The revision of the limits that the session knows; 0 at first. */
   readonly revision: number
-  /** Permits in use in this session. The store counts by itself, unless it has to adopt the session. */
+  /** Permits in use in this session. The store keeps its own count, and uses this only when it adopts the session. */
   readonly held: number
   /** Permits given back since the last message. */
   readonly ended: number
-  /** In how many microseconds the session will send its next message by itself; 0 for no such promise. */
+  /** In how many microseconds the session will send its next message without a wake-up; 0 for no promise. */
   readonly visit: number
-  /** Pauses the meter for so many microseconds; 0 resumes it; -1 does neither. */
+  /** Pauses the meter for this many microseconds; 0 resumes it; -1 does neither. */
   readonly pause: number
   /** The session ends with this message. */
   readonly leave: boolean
   /** New limits for all sessions, or empty. */
   readonly resize: string
-  /** If this message shows that state was lost, the windows begin anew; only leases are waited for. Default: `false`. */
+  /** If this message shows lost state, the windows start empty, and only leases are waited for. Default: `false`. */
   readonly afresh?: boolean
-  /** The store's time from which on the message is too late: its session is over then. Default: 0, for never. */
+  /** The store's time after which the message is ignored, since its session is over. Default: 0, for never. */
   readonly until?: number
   readonly reports: ReadonlyArray<Report>
   readonly corrections: ReadonlyArray<Correction>
@@ -72,7 +72,7 @@ export interface Message {
 }
 
 /**
- * Slots, and the permits for as many tasks of one batch. Slot j is at `slotAt(grant, j)`, and its first token is
+ * Slots and permits for as many tasks of one batch. Slot j is at `slotAt(grant, j)`, and its first token is
  * `id + j * terms.tokens`.
  */
 export interface Grant extends Run {
@@ -98,7 +98,7 @@ export const slotAt = (run: Run, j: number): number => Math.ceil(run.base + (run
 
 export type Status =
   | "ok"
-  /** Of a message that a later one has overtaken, or that has come too late; it has changed nothing. */
+  /** A later message has been processed, or this one has arrived too late; it has changed nothing. */
   | "stale"
   /** The state is in another version of the protocol; the message has changed nothing. */
   | "version"
@@ -114,18 +114,18 @@ export interface Answer {
   readonly generation: number
   /** How many messages have changed the state. */
   readonly tick: number
-  /** The store did not know the session: it has noted `held`, and wants all demand declared again. */
+  /** The store did not know the session. It has recorded `held`, and needs all demand declared again. */
   readonly adopted: boolean
-  /** In how many microseconds the next message is worth while; 0 if none is before something changes. */
+  /** In how many microseconds the session should send its next message; 0 if not before something changes. */
   readonly visit: number
-  /** The meter is paused until then; 0 if it has never been. */
+  /** Until when the meter is paused; 0 if it was never paused. */
   readonly paused: number
-  /** Nothing is granted before then, because state was lost; 0 if none was. */
+  /** Until when nothing is granted because state was lost; 0 if none was lost. */
   readonly quarantine: number
   readonly revision: number
-  /** The limits, if the message knew another revision or had other limits; otherwise empty. */
+  /** The limits, if the message had another revision or other limits; otherwise empty. */
   readonly limits: string
-  /** The arrival number of each batch that this message has declared. */
+  /** The arrival number of each batch that this message declared. */
   readonly arrivals: ReadonlyArray<{ readonly batch: number; readonly arrival: number }>
   readonly grants: ReadonlyArray<Grant>
 }

@@ -2,22 +2,22 @@
  * A sliding window over slots that are granted ahead of time: at most `limit` spent by the tasks that *start* in any
  * half-open window of length `per`.
  *
- * The store knows of a task that it starts no earlier than its slot a, and no later than a + late, where `late` is the slack
- * ε until the session reports what it really was. The log has an entry for each run of slots of equal cost at equal
- * distances. Everything before the mark (`head`, `off`) has been passed: a slot may be granted at instant a only if each
- * slot that it lets the mark pass has a' + late' + per ≤ a. What is not passed is in `used`.
+ * A task starts no earlier than its slot a, and no later than a + late, where `late` is the slack ε until the session reports
+ * the actual bound. The log has an entry for each run of slots of equal cost at equal distances. Everything before the mark
+ * (`head`, `off`) has been passed: a slot may be granted at instant a only if each slot that the mark then passes has
+ * a' + late' + per ≤ a. `used` is the cost of what has not been passed.
  *
- * Why every window holds: let i be the last in the log of the tasks that start in a window. Another one, k, started in the
- * same window is before i in the log. Had k been passed when i was granted, then x(k) + per ≤ a(k) + late(k) + per ≤
- * a(i) ≤ x(i), and no half-open window of that length holds both. So k was in `used`, which was at most the limit with i
- * in it. The proof needs that instants never fall in the order of the log, and nothing about the order of the starts.
+ * Why every window holds: let i be the last in the log of the tasks that start in a window, and k another of them, which is
+ * before i in the log. Had k been passed when i was granted, then x(k) + per ≤ a(k) + late(k) + per ≤ a(i) ≤ x(i), and no
+ * half-open window of that length holds both. So k was in `used`, which was at most the limit with i in it. The proof needs
+ * that instants never fall in the order of the log, and nothing about the order of the starts.
  *
- * Slots that were not used leave the front of their run, whichever they were: the r-th that was used then counts as one
- * that comes no earlier than it did. A positive correction stays until the last slot of its entry has been passed, a
- * negative one only until the first has; so at no time less counts than has been spent.
+ * Unused slots leave the front of their run, whichever they were: the r-th used slot is then represented by a slot no earlier
+ * than itself. A positive correction stays until the last slot of its entry has been passed, a negative one only until the
+ * first has. So at no time does less count than has been spent.
  *
- * A log that has `entriesAtMost` entries puts what is granted within a 1,024th of the window into one entry, at the time of
- * the latest of it. That entry counts for longer, never for less.
+ * A log with `entriesAtMost` entries merges what is granted within a 1,024th of the window into one entry, at the latest of
+ * these instants. That entry counts for longer, never for less.
  */
 import type { Run } from "./message.ts"
 import { slotAt } from "./message.ts"
@@ -28,19 +28,19 @@ export interface Entry {
   base: number
   from: number
   interval: number
-  /** Slots. */
+  /** The number of slots. */
   count: number
-  /** Of each slot. */
+  /** The cost of each slot. */
   cost: number
   late: number
   plus: number
   minus: number
-  /** Several runs share it, so reports on one of them say nothing about it. */
+  /** Several runs share it, so reports on one of them do not apply to it. */
   merged: boolean
 }
 
 export interface Log {
-  /** The entry with the first slot that has not been passed, and how many of its slots have been. */
+  /** The entry with the first slot that has not been passed, and how many of its slots have been passed. */
   head: number
   off: number
   /** The number of the next entry. */
@@ -53,7 +53,7 @@ export interface Log {
 
 export const makeLog = (): Log => ({ head: 1, off: 0, tail: 1, used: 0, began: 0, entries: new Map() })
 
-/** Drops the entries that no window reaches any more that ends after `now`. */
+/** Drops the entries that no window ending after `now` reaches. */
 export const expire = (log: Log, per: number, now: number): void => {
   while (log.head < log.tail) {
     const entry = log.entries.get(log.head)!
@@ -63,23 +63,23 @@ export const expire = (log: Log, per: number, now: number): void => {
     log.head++
     log.off = 0
   }
-  // Costs may be fractions, whose sums come out a little off.
+  // Sums of fractional costs have rounding errors.
   log.used = 0
 }
 
-/** Where the mark would be, and the earliest instant that allows that. */
+/** A new place of the mark, and the earliest instant that allows it. */
 export interface Passage {
   head: number
   off: number
   used: number
-  /** The instant if no task had started behind its slot. */
+  /** The instant if no task had started later than its slot. */
   nominal: number
   instant: number
-  /** The run of the last slot that is passed, from that slot on, by as much later as it has to be passed. */
+  /** The run of the last slot that is passed, from that slot on, shifted to when it may be passed. */
   run: Run | undefined
 }
 
-/** What has to be passed for a slot of that cost, which is at most the limit. */
+/** What has to be passed to grant a slot of that cost, which is at most the limit. */
 export const passageFor = (log: Log, limit: number, per: number, cost: number): Passage => {
   let { head, off, used } = log
   let nominal = -Infinity
@@ -100,7 +100,7 @@ export const passageFor = (log: Log, limit: number, per: number, cost: number): 
       off = 0
     }
   }
-  // Costs may be fractions, whose sums come out a little off: then the last slot that has been passed must not leave a rest.
+  // Sums of fractional costs have rounding errors: after the last slot has been passed, none must remain.
   if (head === log.tail) {
     used = 0
   } else if (off > 0 && head === log.tail - 1) {
@@ -118,7 +118,7 @@ export const pass = (log: Log, passage: Passage): void => {
   if (log.off > 0) log.entries.get(log.head)!.minus = 0
 }
 
-/** Notes the first slot of a run, and returns the number of its entry. */
+/** Adds the first slot of a run, and returns the number of its entry. */
 export const begin = (log: Log, per: number, run: Run, cost: number, slack: number): number => {
   const at = slotAt(run, 0)
   log.used += cost
@@ -142,7 +142,7 @@ export const begin = (log: Log, per: number, run: Run, cost: number, slack: numb
   return log.tail++
 }
 
-/** Notes another slot of the run whose entry that is, at that instant. */
+/** Adds another slot, at that instant, to the run of that entry. */
 export const extend = (log: Log, id: number, cost: number, at: number): void => {
   const entry = log.entries.get(id)!
   log.used += cost
@@ -154,7 +154,7 @@ export const extend = (log: Log, id: number, cost: number, at: number): void => 
   }
 }
 
-/** The tasks of that run have started no more than `late` behind their slots, and `unused` slots have none. */
+/** Records a report: the tasks of that run have started at most `late` after their slots, and `unused` slots have none. */
 export const settle = (log: Log, id: number, late: number, unused: number): void => {
   const entry = log.entries.get(id)
   if (entry === undefined || entry.merged) return
@@ -167,13 +167,13 @@ export const settle = (log: Log, id: number, late: number, unused: number): void
   if (passed > 0) log.off = Math.max(0, passed - without)
 }
 
-/** Takes back slots that no session has learned of. */
+/** Takes back slots that no session has fetched. */
 export const revoke = (log: Log, id: number, count: number): void => {
   const entry = log.entries.get(id)
   if (entry !== undefined) settle(log, id, entry.late, count)
 }
 
-/** A task of that entry cost so much more, or less. */
+/** Corrects the cost of a task of that entry. */
 export const correct = (log: Log, id: number, by: number): void => {
   const entry = log.entries.get(id)
   if (entry === undefined) return

@@ -1,12 +1,12 @@
-/** The state of one meter in a store. It is data alone: `advance` in `advance.ts` decides. */
+/** The state of one meter in a store. It is plain data; the logic is in `advance.ts`. */
 import type { Answer, Grant } from "./message.ts"
 import { protocolVersion } from "./message.ts"
 import { type Log, makeLog } from "./slidingLog.ts"
 import type { Terms } from "./limits.ts"
 
-/** Demand of one session that waits. */
+/** Waiting demand of one session. */
 export interface Item {
-  /** Its place: lower numbers are first. */
+  /** Its place in the queue: lower numbers are first. */
   arrival: number
   readonly session: string
   readonly batch: number
@@ -15,16 +15,16 @@ export interface Item {
   readonly costs: ReadonlyArray<number>
 }
 
-/** A grant with what is needed to take it back. */
+/** A grant, with what is needed to take it back. */
 export interface Delivery extends Grant {
   readonly arrival: number
   readonly costs: ReadonlyArray<number>
-  /** Permits that the batch asked for each task; the grant may have fewer, after a resize. */
+  /** Permits that the batch asked for per task. After a resize, the grant may have fewer. */
   readonly asked: number
   count: number
 }
 
-/** A grant that the session knows, and has not reported. */
+/** A grant that the session has fetched and not yet reported. */
 export interface Outstanding {
   readonly id: number
   readonly entries: ReadonlyArray<number>
@@ -32,30 +32,30 @@ export interface Outstanding {
 
 export interface Session {
   seq: number
-  /** To the message `seq`. */
+  /** The answer to the message `seq`. */
   answer: Answer | undefined
-  /** Its lease is over, or it has left. It is kept for a while, so that it is not taken for one whose state was lost. */
+  /** Its lease is over, or it has left. It is kept for a while, so that its return is not taken for lost state. */
   gone: boolean
   expires: number
-  /** Permits, those of deliveries included. */
+  /** Permits, including those of deliveries. */
   held: number
-  /** When it visits by itself; 0 if it has not promised to. */
+  /** When it has promised to send its next message; 0 without a promise. */
   visit: number
-  /** When deliveries are taken back; 0 without any. */
+  /** When deliveries are taken back; 0 if there are none. */
   due: number
   deliveries: Array<Delivery>
   outstanding: Array<Outstanding>
-  /** Demand that waits no more until the session sends a message, since it has not fetched what it was granted. */
+  /** Demand set aside until the session sends a message, since it has not fetched what it was granted. */
   aside: Array<Item>
 }
 
-/** Why the first in the queue waits. It decides what becomes of the pace meanwhile. */
+/** Why the first waiter waits. It decides what happens to the pace meanwhile. */
 export type Mode =
-  /** Nothing waits: credit for a burst accrues. */
+  /** Nothing waits: burst credit accrues. */
   | "idle"
-  /** For its slot: lateness is caught up, within a bound. */
+  /** It waits for its slot: lateness is caught up, within a bound. */
   | "paced"
-  /** For something else: time stands still for the pace. */
+  /** It waits for something else: time stands still for the pace. */
   | "held"
 
 export interface State {
@@ -67,13 +67,13 @@ export interface State {
   quarantine: number
   paused: number
   revision: number
-  /** The limits before any resize, which sessions may still be configured with. */
+  /** The limits before any resize: sessions may still be configured with them. */
   readonly original: string
   limits: string
-  /** The last numbers given. */
+  /** The last numbers used. */
   arrival: number
   token: number
-  /** Permits in use, those of deliveries included. */
+  /** Permits in use, including those of deliveries. */
   inUse: number
   /** Sessions that are not gone. */
   live: number
@@ -86,7 +86,7 @@ export interface State {
   readonly logs: ReadonlyArray<Log>
   readonly queue: Array<Item>
   readonly sessions: Map<string, Session>
-  /** For each session, when something has to be done about it if it stays silent. */
+  /** For each session, when its lease or its deliveries end, or it is forgotten, unless it sends a message. */
   readonly deadlines: Map<string, number>
 }
 
@@ -107,7 +107,7 @@ export const makeState = (
   revision: 1,
   original,
   limits,
-  // Times, so that both go on rising when the state before them is lost.
+  // Times, so that both keep rising when the previous state is lost.
   arrival: generation,
   token: generation,
   inUse: 0,

@@ -1,18 +1,18 @@
 /**
- * What a meter of `fibermeter` or `@fibermeter/promise` and a limit on a store have in common. The meters recognise it by its
+ * The interface between a meter of `fibermeter` or `@fibermeter/promise` and a limit on a store. The meters recognise it by its
  * members and its version, so neither package imports the other. `test/interface.test-d.ts` compares these types with theirs.
  *
  * All times are nanoseconds.
  */
 
-/** What a task costs, by the names of windows. A window that is not named costs 1. */
+/** What a task costs, by the names of windows. The default is 1. */
 export type Cost = Readonly<Record<string, number>>
 
 /** What a waiter asks for. */
 export interface Wish {
   readonly cost: Cost | undefined
   readonly permits: number
-  /** How many starts its caller could use now. */
+  /** How many starts its caller can use now. */
   readonly wanted: number
 }
 
@@ -25,24 +25,24 @@ export interface MeterLimits {
   readonly windows: Readonly<Record<string, { readonly limit: number; readonly per: number }>>
 }
 
-/** The meter, as the limit sees it. */
+/** The meter as the limit sees it. */
 export interface Meter {
   /** The time by the monotonic clock of the meter's timers. */
   readonly now: () => number
-  /** Calls `f` after that time, and returns what cancels that. */
+  /** Calls `f` after that time, and returns a function that cancels it. */
   readonly after: (nanos: number, f: () => void) => () => void
-  /** The waiters, in order; alike ones may be one with their sum in `wanted`. */
+  /** The waiters, in order. Equal waiters may be one with their sum in `wanted`. */
   readonly wishes: () => ReadonlyArray<Wish>
   /** The limit may have opened. */
   readonly wake: () => void
-  /** The limit opens no more: waiters are refused with this error, now and until `recover`. */
+  /** The limit does not open: waiters are refused with this error, now and until `recover`. */
   readonly fail: (error: unknown) => void
   readonly recover: () => void
   /** Another process has changed the limits. */
   readonly resized: (limits: MeterLimits) => void
-  /** Tasks that run have lost what they hold. */
+  /** Running tasks have lost their permits. */
   readonly interrupt: (error: unknown) => void
-  /** Something has happened, of which the meter tells those that observe it. */
+  /** An event that the meter passes on to its observers. */
   readonly event: (event: { readonly type: string }) => void
 }
 
@@ -61,9 +61,9 @@ export interface ExternalLimit {
   readonly close: () => Promise<void>
 }
 
-/** What `createMeter` takes as its option `store`, and what the service `MeterStore` of `fibermeter` is. */
+/** The option `store` of `createMeter`, and the service `MeterStore` of `fibermeter`. */
 export interface Store {
   readonly version: 1
-  /** The limit of the meter of that name. Throws a `RangeError` or `TypeError` if the store cannot have such limits. */
+  /** The limit of the meter of that name. Throws a `RangeError` or `TypeError` if the store does not support such limits. */
   readonly limit: (name: string, limits: MeterLimits) => ExternalLimit
 }

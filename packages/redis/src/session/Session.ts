@@ -1,20 +1,20 @@
 /**
- * One process on one meter: asks the store for grants, and starts tasks in them. It does what `docs/protocol.md` says of a
- * session, and knows no client and no timers of its own.
+ * One process on one meter: requests grants from the store, and starts tasks in their slots. It implements the session of
+ * `docs/protocol.md`, without a client or timers of its own.
  *
- * - **One message in flight.** What there is to say is gathered meanwhile. A message that is not answered is sent again, as it
- *   is. Each cause of a message (`speakSoon`) waits for the end of the step, so that what happens in one step is one message.
- * - **Demand is a comparison.** Each message is preceded by one of what the meter's waiters want with what has been asked for
- *   and what is granted already (`compare`): the difference is new demand, or demand withdrawn. So a waiter that leaves needs
- *   no notice, and nothing has to be kept for a waiter.
- * - **Slots** are used in the order of their grants. One that has passed, that a pause has revoked, or that no waiter wants
- *   is given up: its permits are given back with the next message, and what still waits is declared again with the arrival
- *   number that it had.
+ * - **One message in flight.** What to send next is gathered meanwhile. A message without an answer is sent again unchanged.
+ *   `speakSoon` waits for the end of the current step, so that everything in one step goes into one message.
+ * - **Demand is a difference.** Before each message, `compare` compares what the waiters of the meter want with what has been
+ *   requested and granted. The difference is new demand, or demand withdrawn. So a waiter that leaves needs no notification,
+ *   and no state is kept for a waiter.
+ * - **Slots** are used in the order of their grants. A slot that has passed, that a pause has revoked, or that no waiter wants
+ *   is given up: its permits are given back with the next message, and demand that still waits is declared again with its
+ *   arrival number.
  * - **Leases.** When the lease is over, the session is void: it begins anew under another name, with the permits that its tasks
- *   still hold, and the demand that waits.
+ *   still hold, and the waiting demand.
  * - **One timer**, for the earliest of: the promised visit, the end of the lease, the next attempt, slots that expire.
  *
- * Times are microseconds of the meter's clock, and those of slots of the store's.
+ * Times are microseconds of the meter's clock; those of slots are of the store's clock.
  */
 import type { Limits, Terms } from "../protocol/limits.ts"
 import { encodeLimits, termsOf } from "../protocol/limits.ts"
@@ -27,46 +27,46 @@ import type { Cost, ExternalLimit, Meter, MeterLimits, Wish } from "./ExternalLi
 import { decodeLimits, isAlike, meterLimits, protocolLimits } from "./meterLimits.ts"
 import type { Options } from "./options.ts"
 
-/** The longest time between the last look at the clock and the start of a task, of which the proof knows. */
+/** The longest time between the last look at the clock and the start of a task that the proof assumes. */
 const guard = 2_000
-/** How much sooner than the store a session takes its lease to be over: its timers may be late by as much. */
+/** How much sooner than in the store the lease ends in the session, whose timers may be late by as much. */
 const leaseMargin = 20_000
-/** Without an answer for this long, the store is out of reach. */
+/** After this long without an answer, the store counts as out of reach. */
 const outageAfter = 1_000_000
-/** An attempt that has not been answered is repeated after this time, then after twice as long, and so on. */
+/** An unanswered attempt is repeated after this time, then after twice as long, and so on. */
 const patience = 1_000_000
 const longestPatience = 30_000_000
 /** After an error, the next attempt comes after this time, then after twice as long, up to a second. */
 const leastBackoff = 10_000
 const longestBackoff = 1_000_000
 /**
- * The longest time between two visits of a session that waits for a rate or a window: a waiter before it may give up, and
- * the store notifies no session of that.
+ * The longest time between two visits of a session that waits for a rate or a window: a waiter ahead of it may give up, of
+ * which the store notifies no session.
  */
 const longestWait = 200_000
-/** How long grants are kept that no waiter wants: a caller that runs one task after another wants the next at once. */
+/** How long unwanted grants are kept: a caller that runs one task after another wants the next at once. */
 const restTime = 5_000
-/** How long the last message of a closed session is waited for. */
+/** How long a closed session waits for the answer to its last message. */
 const farewell = 1_000_000
-/** How many leases, beside its quarantine, the store keeps a state without messages. */
+/** For how many leases, in addition to the quarantine, the store keeps a state without messages. */
 const leasesKept = 10
 /** The longest pause: about 30 years. */
 const longestPause = 1e15
 
-/** Tasks that ask for the same. */
+/** What equal tasks ask for. */
 interface Shape {
   readonly key: string
   readonly weight: number
-  /** By the windows of the protocol's limits. */
+  /** In the order of the windows of the protocol's limits. */
   readonly costs: ReadonlyArray<number>
 }
 
-/** Demand that the store knows, or is about to. */
+/** Demand that the store knows, or that is on its way. */
 interface Batch {
   readonly shape: Shape
-  /** 0 until the store has given it. */
+  /** 0 until the store has assigned it. */
   arrival: number
-  /** Not granted. */
+  /** Tasks that are not granted yet. */
   count: number
 }
 
@@ -75,16 +75,16 @@ interface Held {
   readonly grant: Grant
   readonly shape: Shape
   readonly arrival: number
-  /** Slots, without those at the end that were given up. */
+  /** The number of slots, without those at the end that were given up. */
   count: number
   next: number
-  /** Tasks that are just being started. */
+  /** Tasks that are being started. */
   starting: number
   unused: number
   late: number
 }
 
-/** The permits of a slot, with which other tasks may start after its own: `until` that time, by the meter's clock. */
+/** The permits of a slot, with which further tasks may start after its own: `until` that time, by the meter's clock. */
 interface Turn {
   readonly permits: number
   readonly until: number
@@ -99,25 +99,25 @@ export interface Taken {
   readonly held: Held | undefined
   readonly slot: number
   readonly generation: number
-  /** As granted, and as corrected. */
+  /** As granted, then as corrected. */
   readonly costs: Array<number>
   readonly fencingToken: number
 }
 
 interface InFlight {
   readonly message: Message
-  /** When it was sent first. */
+  /** When it was first sent. */
   readonly sent: number
-  /** What it says of a pause. */
+  /** The pause in the message. */
   readonly pausing: { readonly until: number } | undefined
   isHeard: boolean
 }
 
-/** What is next to be done, and when: `Infinity` for never. */
+/** When the next steps are due: `Infinity` for never. */
 interface Agenda {
-  /** A message, even if it says nothing: it renews the lease, and fetches grants. */
+  /** A message, even an empty one: it renews the lease and fetches grants. */
   visit: number
-  /** A message, if there is something to say. */
+  /** A message, if there is something to send. */
   look: number
   /** Another attempt at the message in flight. */
   attempt: number
@@ -130,7 +130,7 @@ export class Session implements ExternalLimit {
   private readonly newId: () => string
   private limits: Limits
   private terms: Terms
-  /** The text that this process was configured with. */
+  /** The encoded limits that this process was configured with. */
   private readonly configured: string
   /** The limits of the last answer that had any. */
   private resized = ""
@@ -144,21 +144,21 @@ export class Session implements ExternalLimit {
   private tick = 0
   private answeredAt = -Infinity
   private leaseEnds = Infinity
-  /** In how long the store has last said that a message is worth while; 0 for never. */
+  /** The `visit` of the last answer. */
   private lastVisit = 0
-  /** When the first of the messages was sent that the store has not answered since; `Infinity` if there is none. */
+  /** When the first message since the last answer was sent; `Infinity` if there is none. */
   private silentSince = Infinity
   private inFlight: InFlight | undefined
   private isSoon = false
   private isDown = false
-  /** A message is to be sent, even if it says nothing. */
+  /** A message is to be sent, even an empty one. */
   private isAsking = false
-  /** Since the last answer. */
+  /** Attempts since the last answer. */
   private attempts = 0
-  /** Of the store's client. */
+  /** The last error of the store's client. */
   private lastError: unknown
   private isRefused = false
-  /** What `close` has returned: the session ends when no task holds anything. */
+  /** The promise that `close` has returned: the session ends when no task holds anything. */
   private leaving: Promise<void> | undefined
   /** Resolves it. */
   private closed: (() => void) | undefined
@@ -174,16 +174,16 @@ export class Session implements ExternalLimit {
   private reports: Array<Report> = []
   private corrections: Array<Correction> = []
   private endedPermits = 0
-  /** Of the slots that have just been used, while their permits are in use, and while the next task is about to take them. */
+  /** The permits of slots that were just used: while a task uses them, and while the next task is about to take them over. */
   private turns: Array<Turn> = []
   private free: Array<Turn> = []
-  /** Permits of the tasks that run. */
+  /** Permits of running tasks. */
   private running = 0
-  /** Those of them of which the store does not know, since they were not granted. */
+  /** Those of `running` that the store does not know, since it has not granted them. */
   private unknown = 0
   /** The store's time until which the meter is paused. */
   private pausedUntil = -Infinity
-  /** A pause that the store does not know yet: until then by the meter's clock; -1 to resume. */
+  /** A pause that the store does not know yet, by the meter's clock; -1 to resume. */
   private pausing: { readonly until: number } | undefined
   private resizing = ""
 
@@ -215,13 +215,13 @@ export class Session implements ExternalLimit {
     if (this.freeFor(wish) !== undefined) return 0
     const held = this.fitting(wish)
     if (held === undefined) {
-      // What waits already is declared with the next visit; a wait for the end of a pause is one, too.
+      // If the store has demand of this session, its next visit declares this wish, too, such as at the end of a pause.
       if (this.batches.size === 0) this.speakSoon()
       return Infinity
     }
     const slot = slotAt(held.grant, held.next)
     if (this.clock.least(now) >= slot) return 0
-    // Rounded up, so that the timer is not early.
+    // Rounded up, so that the timer does not fire early.
     return Math.max(1, Math.ceil((this.clock.reaches(slot) - now) * 1_000))
   }
 
@@ -239,7 +239,7 @@ export class Session implements ExternalLimit {
       const weight = this.weightOf(wish)
       this.running += weight
       if (grant.weight > weight) this.giveBack(grant.weight - weight)
-      // Until then, the order of arrival is kept as well as the protocol keeps it anyway.
+      // Until then, the order of arrival is as exact as the protocol makes it anyway.
       if (tokens > 1) {
         const until = this.now + horizon / 2
         this.turns.push({ permits: weight, until, token: fencingToken, left: tokens - 1 })
@@ -271,7 +271,7 @@ export class Session implements ExternalLimit {
 
   ended(permits: number): void {
     if (this.terms.permits === 0) return
-    // A process that stood still has to learn of it, although its tasks may end before its timers.
+    // A process that stood still has to learn of it, even if its tasks end before its timers fire.
     if (this.isLeaseOver(this.now)) this.loseLease()
     this.running -= permits
     const known = Math.max(0, permits - this.unknown)
@@ -280,7 +280,7 @@ export class Session implements ExternalLimit {
   }
 
   added(): void {
-    // The order of arrival at the store is that of waiters to within this time.
+    // Waiters arrive at the store in their order to within this time.
     this.lookBy(this.now + this.terms.horizon / 2)
   }
 
@@ -296,25 +296,25 @@ export class Session implements ExternalLimit {
   resize(limits: MeterLimits): void {
     const next = protocolLimits(limits, this.limits.lease)
     if (!isAlike(this.limits, next)) {
-      throw new TypeError("resize can change the numbers of a meter on a store, but neither add nor lift a limit")
+      throw new TypeError("resize can change the numbers of a meter on a store, but cannot add or remove a limit")
     }
     this.resizing = encodeLimits(next)
     this.speakSoon()
   }
 
   close(): Promise<void> {
-    // Twice is once: both wait for the same end.
+    // A second call waits for the same end.
     return (this.leaving ??= this.leave())
   }
 
   private leave(): Promise<void> {
-    // A store that has been silent for as long as it would be waited for is not waited for again.
+    // During an outage, the store has already been silent for as long as this would wait.
     if (this.seq === 0 || this.isRefused || this.isClosed || this.isDown) {
       this.end()
       return Promise.resolve()
     }
     return new Promise((resolve) => {
-      // A store that is out of reach must not keep the program: the end of the lease frees what is held.
+      // An unreachable store must not keep the program alive: the end of the lease frees what is held.
       const cancel = this.meter.after(farewell * 1_000, () => this.end())
       this.closed = () => {
         cancel()
@@ -324,9 +324,9 @@ export class Session implements ExternalLimit {
     })
   }
 
-  // What tasks have that start without the store
+  // Tasks that start without the store
 
-  /** Permits of the tasks that run. */
+  /** Permits of running tasks. */
   get permitsInUse(): number {
     return this.running
   }
@@ -338,18 +338,18 @@ export class Session implements ExternalLimit {
     return Math.max(0, micros * 1_000)
   }
 
-  /** Tasks hold so many permits that have not been granted here. The store learns of it when it answers again. */
+  /** Adds permits that tasks hold without a grant of this session. The store learns of them when it answers again. */
   hold(permits: number): void {
     if (this.terms.permits > 0) {
       this.running += permits
       this.unknown += permits
     }
-    // Otherwise a session for which nothing waits any more would not ask again.
+    // Otherwise a session without waiters would not send a message again.
     this.isAsking = true
     if (this.inFlight === undefined) this.speakSoon()
   }
 
-  /** Counts so much more in each log, that of the rate first, as if the task of that slot had spent it. */
+  /** Adds these amounts to each log, that of the rate first, as if the task of that slot had spent them. */
   charge({ held }: Taken, amounts: ReadonlyArray<number>): void {
     amounts.forEach((by, log) => {
       if (by > 0) this.corrections.push({ log, entry: held!.grant.entries[log]!, by })
@@ -358,8 +358,8 @@ export class Session implements ExternalLimit {
   }
 
   /**
-   * The store knows of fewer permits than are in use: only a new session can say so. The old one leaves after that, so that at
-   * no time others are granted what is in use here.
+   * Only a new session can tell the store that more permits are in use than it knows. The old one leaves after that, so that
+   * the permits in use here are never granted to others.
    */
   private replace(last: Message): void {
     this.startOver()
@@ -368,8 +368,8 @@ export class Session implements ExternalLimit {
   }
 
   /**
-   * A session that is over, and whose last message that was, leaves. If that is lost, its lease ends. It claims to know no
-   * generation: a store that has forgotten the session by now must not take that for lost state.
+   * Lets a session leave that is over and whose last message this was. If the new message is lost, its lease ends. It claims to
+   * know no generation: a store that has forgotten the session must not take the message for lost state.
    */
   private leaveBehind(last: Message): void {
     const nothing = {
@@ -389,7 +389,7 @@ export class Session implements ExternalLimit {
   private end(): void {
     this.closed?.()
     this.closed = undefined
-    // Tasks that run on have to be accounted for.
+    // Tasks that are still running have to be accounted for.
     if (this.running > 0 && !this.isRefused) return
     this.isClosed = true
     this.inFlight = undefined
@@ -406,7 +406,7 @@ export class Session implements ExternalLimit {
     return this.meter.now() / 1_000
   }
 
-  /** Whether a pause is under way to the store: nothing starts before the answer says when it ends. */
+  /** Whether a pause is on its way to the store: nothing starts before the answer says when it ends. */
   private get isPausing(): boolean {
     return this.pausing !== undefined && this.pausing.until > 0
   }
@@ -436,10 +436,10 @@ export class Session implements ExternalLimit {
     )
   }
 
-  /** Gives up the slots in which no task can start any more. */
+  /** Gives up the slots in which tasks can no longer start. */
   private dropLate(now: number): void {
     const latest = this.clock.most(now) - this.terms.slack + guard
-    // Before the store's time is known well, a slot may be given up although this process is in time.
+    // While the store's time is uncertain, a slot may be given up although this process is on time.
     const uncertain = this.clock.most(now) - this.clock.least(now)
     for (let index = 0; index < this.held.length; index++) {
       const held = this.held[index]!
@@ -450,7 +450,7 @@ export class Session implements ExternalLimit {
         this.giveUp(held)
       }
       if (by > 0) this.tell({ type: "late", meter: this.name, by: by / 1_000 })
-      // A call can end between its admission and its start, of which the meter says nothing: it counts as late as can be.
+      // A call can end between its admission and its start, which the meter does not report: assume the greatest lateness.
       if (held.starting > 0 && slotAt(held.grant, held.count - 1) < latest) {
         held.starting = 0
         held.late = Math.max(held.late, this.terms.slack)
@@ -459,7 +459,7 @@ export class Session implements ExternalLimit {
     }
   }
 
-  /** Gives up the next slot of a grant. `report` follows. */
+  /** Gives up the next slot of a grant. A report follows. */
   private giveUp(held: Held): void {
     held.next++
     held.unused++
@@ -471,11 +471,11 @@ export class Session implements ExternalLimit {
     this.lookBy(this.now)
   }
 
-  /** Reports a grant whose slots have all been used or given up. Returns whether it has. */
+  /** Reports a grant if all its slots have been used or given up. Returns whether it did. */
   private reportIfOver(held: Held): boolean {
     if (held.next < held.count || held.starting > 0) return false
     const index = this.held.indexOf(held)
-    // Of a session that is over.
+    // It belongs to a session that is over.
     if (index < 0) return false
     this.held.splice(index, 1)
     this.reports.push({ grant: held.grant.id, late: held.late, unused: held.unused })
@@ -526,7 +526,7 @@ export class Session implements ExternalLimit {
       const entry = taken.held!.grant.entries[index + paced]!
       const by = cost - taken.costs[index]!
       taken.costs[index] = cost
-      // A task that was to cost nothing has no entry, and nothing that could be corrected.
+      // A task whose estimated cost was 0 has no entry that could be corrected.
       if (by !== 0 && entry > 0) this.corrections.push({ log: index + paced, entry, by })
     })
     if (this.corrections.length > 0) this.lookBy(this.now + this.terms.horizon / 2)
@@ -534,7 +534,7 @@ export class Session implements ExternalLimit {
 
   // Messages
 
-  /** Sends a message at the end of this step, or when the one in flight has been answered. */
+  /** Sends a message at the end of this step, or after the answer to the one in flight. */
   private speakSoon(): void {
     if (this.isSoon) return
     this.isSoon = true
@@ -556,15 +556,15 @@ export class Session implements ExternalLimit {
     const news = [demand, withdrawn, this.reports, this.corrections].some(({ length }) => length > 0)
     const hasCommand = this.pausing !== undefined || this.resizing !== "" || leave
     const isFirst = this.seq === 0
-    // The store does not know this session, or what it knew is over with its lease.
+    // The store does not know this session, or its lease is over.
     if (isFirst && leave) return this.end()
-    // What a new session says of the past is that its tasks hold something.
+    // All that a new session reports of the past is what its tasks hold.
     const isNeeded =
       this.isAsking ||
       (isFirst ? demand.length > 0 || this.running > 0 : this.agenda.visit <= now || news || this.endedPermits > 0)
     if (!isNeeded && !hasCommand) {
       if (isFirst) this.stopAsking()
-      // Tasks that run have nothing to give back yet.
+      // Running tasks have nothing to give back yet.
       if (this.leaving !== undefined) this.end()
       return
     }
@@ -578,7 +578,7 @@ export class Session implements ExternalLimit {
     this.reports = []
     this.corrections = []
     this.endedPermits = 0
-    // While it waits for a rate, it visits often, and needs not to be woken.
+    // While it waits for a rate, it visits often, and does not need to be woken.
     const promise = this.batches.size > 0 && this.lastVisit <= this.terms.horizon ? this.lastVisit : 0
     const knows = now - this.answeredAt < this.terms.quarantine + leasesKept * this.terms.lease
     const message: Message = {
@@ -597,7 +597,7 @@ export class Session implements ExternalLimit {
       leave,
       resize: this.resizing,
       afresh: this.options.lostState === "startAfresh",
-      // By then this session is over. The first message has nothing that could be lost, and reads the clock anew.
+      // By then this session is over. The first message refers to nothing that could be lost, and reads the clock anew.
       until: isFirst ? 0 : Math.ceil(this.clock.most(now) + this.terms.lease),
       reports: isFirst ? [] : reports,
       corrections: isFirst ? [] : corrections,
@@ -610,27 +610,27 @@ export class Session implements ExternalLimit {
     this.transmit(this.inFlight)
   }
 
-  /** Permits of tasks that run, and of slots that wait for their task. */
+  /** Permits of running tasks and of slots that wait for their task. */
   private get heldPermits(): number {
     return this.held.reduce((sum, { count, grant, next }) => sum + (count - next) * grant.weight, this.running)
   }
 
-  /** As much as can be granted until a few visits later: a script that grants more at once would hold up others. */
+  /** As much as can be granted within a few visits: a script that grants more at once would delay others. */
   private get mostWanted(): number {
     const { horizon, interval } = this.terms
     return Math.max(64, interval > 0 ? Math.ceil((4 * horizon) / interval) : 0)
   }
 
   /**
-   * What the first waiters want, by shapes in their order. The store may move the rest of a batch behind others, and a waiter
-   * does not start before an earlier one: so what is behind several alike waiters is asked for when these have started.
+   * What the first waiters want, by shape, in their order. The store may move the rest of a batch behind others, and a waiter
+   * does not start before an earlier one. So demand behind several equal waiters is sent only after these have started.
    */
   private firstOf(wishes: ReadonlyArray<Wish>): ReadonlyMap<string, { readonly shape: Shape; readonly count: number }> {
     const wants = new Map<string, { readonly shape: Shape; count: number }>()
     let last: { readonly shape: Shape; count: number } | undefined
     for (const wish of wishes) {
       const shape = this.shapeOf(wish)
-      // What the next task of a call costs is known only when it is next.
+      // The cost of a call's next task is known only when it is next.
       const count = wish.cost === undefined ? wish.wanted : 1
       if (last?.shape.key === shape.key) {
         last.count = Math.min(last.count + count, this.mostWanted)
@@ -644,14 +644,14 @@ export class Session implements ExternalLimit {
     return wants
   }
 
-  /** What the waiters want beyond what the store knows and what is granted, and what of it they want no more. */
+  /** What the waiters want beyond what the store knows and has granted, and which of that demand to withdraw. */
   private compare(wishes: ReadonlyArray<Wish>): Pick<Message, "demand" | "withdrawn"> {
     const wants = this.firstOf(wishes)
     const has = new Map<string, number>()
     const add = ({ key }: Shape, count: number): void => void has.set(key, (has.get(key) ?? 0) + count)
     for (const { count, next, shape } of this.held) add(shape, count - next)
     for (const held of this.held.toReversed()) {
-      // The latest go first: they delay others the least.
+      // The latest slots are given up first: they delay others the least.
       const surplus = has.get(held.shape.key)! - (wants.get(held.shape.key)?.count ?? 0)
       const left = held.count - held.next
       const given = Math.min(surplus, left)
@@ -673,13 +673,13 @@ export class Session implements ExternalLimit {
       withdrawn.push({ batch: id, count })
     }
     const demand: Array<Message["demand"][number]> = []
-    // What is first here has to be first there: the numbers of later demand are not lower.
+    // The store keeps the order of waiters: arrival numbers of later demand are not lower.
     let least = 0
     for (const [key, { count, shape }] of wants) {
       let more = count - (has.get(key) ?? 0)
       for (const batch of this.batches.values()) if (batch.shape.key === key) least = Math.max(least, batch.arrival)
       const known = (this.arrivals.get(key) ?? []).sort((one, other) => one - other)
-      // In runs of equal numbers, and what is new last.
+      // One batch for each run of equal numbers, and new demand last.
       while (more > 0) {
         const arrival = least === Infinity || known.length === 0 ? 0 : Math.max(least, known[0]!)
         let alike = arrival === 0 ? more : 1
@@ -701,7 +701,7 @@ export class Session implements ExternalLimit {
     return { demand, withdrawn }
   }
 
-  /** A batch for demand of that shape: if it is new, the last one of that shape, so that the store has few to deal with. */
+  /** The batch for demand of that shape. New demand joins the last batch of its shape, so that the store has few batches. */
   private batchFor(shape: Shape, arrival: number): number {
     const known = arrival > 0 ? undefined : [...this.batches].findLast(([, batch]) => batch.shape.key === shape.key)
     if (known !== undefined) return known[0]
@@ -729,8 +729,8 @@ export class Session implements ExternalLimit {
   }
 
   /**
-   * The store has a session that this process has given up, as when a client has kept its messages while it was offline. Nothing
-   * starts in what that session is granted. Each attempt at the message may be answered, and the first answer counts.
+   * The store has a session that this process has abandoned, for example because a client queued its messages while it was
+   * offline. No task starts in the grants of that session. Each attempt may be answered, and only the first answer counts.
    */
   private hearLate(flight: InFlight): void {
     if (flight.isHeard || flight.message.leave) return
@@ -777,7 +777,7 @@ export class Session implements ExternalLimit {
     if (this.endedPermits > 0 || this.resizing !== "" || this.pausing !== undefined) this.speakSoon()
     this.schedule()
     this.meter.wake()
-    // What was asked for while the message was under way.
+    // For what was requested while the message was in flight.
     if (this.isSoon) this.speak()
   }
 
@@ -813,7 +813,7 @@ export class Session implements ExternalLimit {
     }
   }
 
-  /** The store does not know what waits. */
+  /** The store does not know the waiting demand. */
   private declareAgain(): void {
     for (const { arrival, count, shape } of this.batches.values()) {
       const known = this.arrivals.get(shape.key) ?? []
@@ -826,8 +826,8 @@ export class Session implements ExternalLimit {
 
   private refused(answer: Answer): void {
     if (answer.status === "stale") {
-      // It has come too late; or there was a later message of the same name, since another process has the same one, which is
-      // as unlikely as it is harmless.
+      // The message has arrived too late; or another process has sent a later one under the same session name, which is as
+      // unlikely as it is harmless.
       this.loseLease()
       this.speakSoon()
       return
@@ -848,7 +848,7 @@ export class Session implements ExternalLimit {
     return now >= this.leaseEnds
   }
 
-  /** The session is void. The next message begins another one: if there is something to say, at once. */
+  /** The session is void. The next message begins another one, at once if there is something to send. */
   private loseLease(): void {
     const lost = this.running - this.unknown
     this.startOver()
@@ -878,7 +878,7 @@ export class Session implements ExternalLimit {
     this.free = []
     this.agenda.visit = Infinity
     this.lastVisit = 0
-    // What was to be said after the message in flight is not waited for any more.
+    // Nothing waits for the answer to the message in flight any more.
     this.isSoon = false
     this.declareAgain()
   }
@@ -901,7 +901,7 @@ export class Session implements ExternalLimit {
     if (this.options.outage !== "wait") this.meter.recover()
   }
 
-  /** There is no message to be answered. So what comes next is not refused at once, but waits for a second, too. */
+  /** No message waits for an answer. So the next call is not refused at once, but also waits for a second. */
   private stopAsking(): void {
     this.agenda.visit = Infinity
     if (this.options.outage !== "fail" || !this.isDown) return
@@ -921,7 +921,7 @@ export class Session implements ExternalLimit {
 
   private tell(event: Parameters<Options["onEvent"]>[0]): void {
     this.options.onEvent(event)
-    // Those that observe the meter may use it, which must not happen between two steps of this session.
+    // Observers may use the meter, which must not happen between two steps of this session.
     void Promise.resolve().then(() => this.meter.event(event))
   }
 
@@ -942,7 +942,7 @@ export class Session implements ExternalLimit {
   private get nextStep(): number {
     const { attempt, look, visit } = this.agenda
     const isIdle = this.running === 0 && this.held.length === 0 && this.batches.size === 0
-    // A session that has nothing may let its lease end, and the program end.
+    // A session that holds nothing may let its lease and the program end.
     const lease = isIdle ? Infinity : this.leaseEnds
     if (this.inFlight === undefined) return Math.min(visit, look, lease)
     return Math.min(attempt, lease, this.isDown ? Infinity : this.silentSince + outageAfter)
@@ -950,7 +950,7 @@ export class Session implements ExternalLimit {
 
   private schedule(): void {
     const at = this.isClosed || this.isRefused ? Infinity : this.nextStep
-    // A timer that is early sets itself again, which costs less than another one.
+    // A timer that fires early sets itself again, which costs less than another timer.
     if (at >= this.timerAt && this.cancelTimer !== undefined && at !== Infinity) return
     this.cancelTimer?.()
     this.cancelTimer = undefined
@@ -971,7 +971,7 @@ export class Session implements ExternalLimit {
     const { inFlight } = this
     if (inFlight !== undefined) {
       if (this.agenda.attempt > now) return this.schedule()
-      // A lease that began so long ago would be over soon. What was sent is void, or ends with its lease.
+      // A lease that began so long ago would be over soon. The message sent is void, or its grants end with the lease.
       if (inFlight.message.seq === 1 && now - inFlight.sent > this.terms.lease / 3) this.startOver()
       else this.transmit(inFlight)
     } else if (Math.min(this.agenda.visit, this.agenda.look) <= now) {

@@ -1,17 +1,18 @@
 /**
  * A limit on a store that continues with a share of the limits while the store cannot be reached (`outage: { share }`). Each
- * process has a share of its own, so what all of them start then is not exact.
+ * process has its own share, so the limits do not hold exactly over all processes.
  *
- * It stands between the meter and its session on the store. That one fails after a second without an answer, and recovers with
- * the next answer. In between, a second session grants the starts, from a state of the protocol in this process, which has a
- * share of the limits. So a share has all limits that a meter has, in the same way.
+ * It stands between the meter and its session on the store. That session fails after a second without an answer, and recovers
+ * with the next answer. In between, a second session grants the starts, from a state of the protocol in this process with a
+ * share of the limits. So every kind of limit works the same way in a share.
  *
- * - **`maxAtOnce`.** Tasks that run when an outage begins count within the share, as do those that it starts. When the store
- *   answers, it learns of all of them. If the lease ends meanwhile, tasks that run are within the share, or are interrupted.
- * - **Windows.** The state is kept between outages, so that several of them in one window have one share of it. The store learns
- *   what the share has spent with the first start after an outage: it counts as spent then, which is later than it was.
+ * - **`maxAtOnce`.** Tasks that run when an outage begins count within the share, as do tasks that the share starts. When the
+ *   store answers, it learns of all of them. If the lease ends meanwhile and the running tasks exceed the share, they are
+ *   interrupted.
+ * - **Windows.** The state is kept between outages, so that several outages in one window have one share of it. The store learns
+ *   what the share has spent with the first start after an outage, and counts it as spent at that later time.
  * - **Rounding.** The share of `maxAtOnce` and of windows is rounded down, so that shares that add up to 1 are no more than the
- *   limits. What needs more than the share waits for the store, and what is behind it as well.
+ *   limits. A task that needs more than the share waits for the store, and so do the tasks behind it.
  */
 import { advance } from "../protocol/advance.ts"
 import { encodeLimits, termsOf } from "../protocol/limits.ts"
@@ -25,10 +26,10 @@ import type { Options, StoreEvent } from "./options.ts"
 import { Session } from "./Session.ts"
 import type { Taken } from "./Session.ts"
 
-/** The longest there is: within one process, no session is lost. */
+/** The longest lease: within one process, no session is lost. */
 const lease = 86_400_000
 
-/** What a task takes that starts by the share. It has no fencing token: the store gives them. */
+/** What a task takes from the share. It has no fencing token, since the store gives these. */
 interface OfShare {
   readonly limit: Session
   readonly taken: Taken
@@ -38,10 +39,10 @@ const isOfShare = (grant: unknown): grant is OfShare => "limit" in (grant as Tak
 
 const ignore = (): void => {}
 
-/** Of a whole number, in spite of rounding errors. */
+/** A share of a whole number, rounded down in spite of rounding errors. */
 const part = (limit: number, share: number): number => Math.floor(limit * share + 1e-9)
 
-/** A share of the limits, in which a limit of whole numbers may be 0. */
+/** A share of the limits. Limits of whole numbers may be 0 in it. */
 const shareOf = ({ maxAtOnce, maxBurst, maxPerSecond, windows }: MeterLimits, share: number): MeterLimits => ({
   maxAtOnce: part(maxAtOnce, share),
   maxPerSecond: maxPerSecond * share,
@@ -51,7 +52,7 @@ const shareOf = ({ maxAtOnce, maxBurst, maxPerSecond, windows }: MeterLimits, sh
   )
 })
 
-/** For the protocol, where 0 is no limit. No task takes anything of a share of 0. */
+/** For the protocol, where 0 means no limit. No task takes anything from a share of 0: see `fits`. */
 const positive = ({ maxAtOnce, windows, ...others }: MeterLimits): MeterLimits => ({
   ...others,
   maxAtOnce: Math.max(1, maxAtOnce),
@@ -62,7 +63,7 @@ const positive = ({ maxAtOnce, windows, ...others }: MeterLimits): MeterLimits =
 
 const termsIn = (limits: MeterLimits): Terms => termsOf(encodeLimits(protocolLimits(positive(limits), lease * 1_000)))
 
-/** One session at a time, in this process. */
+/** A store in this process, for one session at a time. */
 const localStore = (): MeterStore => {
   let state: State | undefined
   return {
@@ -82,17 +83,17 @@ export class ShareLimit implements ExternalLimit {
   private readonly newId: () => string
   private readonly session: Session
   private readonly store = localStore()
-  /** With what the state in this process begins. */
+  /** The limits with which the state in this process begins. */
   private readonly original: MeterLimits
-  /** The share of the limits in force. */
+  /** The share of the current limits. */
   private limits: MeterLimits
   private terms: Terms
   private meter!: Meter
-  /** During an outage. */
+  /** The session that grants starts during an outage. */
   private local: Session | undefined
-  /** How many tasks have started by the share since the outage began. */
+  /** How many tasks have started within the share since the outage began. */
   private count = 0
-  /** What they have spent that the store does not know, for each of its logs; empty if there is nothing. */
+  /** What the share has spent without the store's knowledge, for each log of the store; empty if nothing. */
   private spent: ReadonlyArray<number> = []
   private spentAt = 0
 
@@ -181,7 +182,7 @@ export class ShareLimit implements ExternalLimit {
   }
 
   added(): void {
-    // A session that has had nothing to say asks the store again.
+    // A session that has been silent asks the store again.
     this.session.added()
     this.local?.added()
   }
@@ -265,20 +266,20 @@ export class ShareLimit implements ExternalLimit {
     return permits <= maxAtOnce && Object.entries(windows).every(([name, { limit }]) => costOf(name) <= limit)
   }
 
-  // What the share has spent
+  // Costs of the share
 
   private spend(starts: number, costs: ReadonlyArray<number>): void {
     const amounts = this.terms.rate > 0 ? [starts, ...costs] : costs
     this.spent = amounts.map((amount, log) => amount + (this.spent[log] ?? 0))
   }
 
-  /** The store learns of what the share has spent with that start, as far as a window can reach it. */
+  /** Reports what the share has spent to the store with that start, for the windows that still reach it. */
   private charge(taken: Taken): void {
     const age = (this.meter.now() - this.spentAt) / 1_000
     const { entries } = taken.held!.grant
     const { windows } = this.terms
     const left = this.spent.map((amount, log) => (age < windows[log]!.per ? amount : 0))
-    // What costs nothing in a window has no entry there.
+    // A task that costs nothing in a window has no entry there.
     this.session.charge(
       taken,
       left.map((amount, log) => (entries[log]! > 0 ? Math.min(amount, windows[log]!.limit) : 0))

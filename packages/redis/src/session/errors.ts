@@ -1,9 +1,9 @@
-/** The errors of meters on a store. None of them contains an address, a user or a password. */
+/** The errors of meters on a store. Their messages contain no address, user or password. */
 
 /** Another process uses the meter with other limits. */
 export class LimitsDifferError extends Error {
   override readonly name = "LimitsDifferError"
-  /** The limits of this process, and those of the meter, as `encodeLimits` writes them. */
+  /** The limits of this process and those of the meter, as `encodeLimits` writes them. */
   readonly own: string
   readonly known: string
 
@@ -27,7 +27,7 @@ export class ProtocolVersionError extends Error {
   }
 }
 
-/** The store has not answered, and the meter is to fail then (`outage: "fail"`). */
+/** The store has not answered, and the meter has `outage: "fail"`. */
 export class StoreUnavailableError extends Error {
   override readonly name = "StoreUnavailableError"
 
@@ -37,7 +37,7 @@ export class StoreUnavailableError extends Error {
   }
 }
 
-/** The store has not heard of this process for a lease: others may use by now what this task holds. */
+/** The store has not heard from this process for a lease: others may use the permits that this task holds. */
 export class LeaseLostError extends Error {
   override readonly name = "LeaseLostError"
 

@@ -1,4 +1,4 @@
-/** From the limits of a meter to those of the protocol, and back. */
+/** Converts the limits of a meter to those of the protocol, and back. */
 import type { Limits } from "../protocol/limits.ts"
 import type { MeterLimits } from "./ExternalLimit.ts"
 
@@ -8,7 +8,7 @@ const leastWindow = 50_000
 /** The slowest rate and the longest window: about 30 years, in microseconds. */
 const longest = 1e15
 
-/** Windows in the order of their names: it is the order of costs, and part of the text that processes compare. */
+/** Sorts the windows by name: their order is that of costs, and part of the text that processes compare. */
 export const protocolLimits = ({ maxAtOnce, maxBurst, maxPerSecond, windows }: MeterLimits, lease: number): Limits => {
   const finite = Object.keys(windows)
     .toSorted()
@@ -19,7 +19,7 @@ export const protocolLimits = ({ maxAtOnce, maxBurst, maxPerSecond, windows }: M
     if (micros >= leastWindow && micros <= longest) continue
     throw new RangeError(`windows.${name}.per must be from 50 milliseconds to 30 years on a store, but is ${per} ms`)
   }
-  // Any burst is no rate.
+  // An unlimited burst means no rate limit.
   const rate = maxPerSecond === Infinity || maxBurst === Infinity ? 0 : maxPerSecond
   const burst = rate === 0 ? 1 : maxBurst
   if (rate > 0 && (Math.max(rate, burst) * 1_000_000) / rate > longest) {
@@ -34,7 +34,7 @@ export const protocolLimits = ({ maxAtOnce, maxBurst, maxPerSecond, windows }: M
   }
 }
 
-/** What an encoded text of limits says. */
+/** The limits of an encoded text. */
 export const decodeLimits = (text: string): Limits => {
   const [permits, rate, burst, lease, windows] = JSON.parse(text) as [
     number,

@@ -1,56 +1,56 @@
-/** The options of a store, and the events of its meters. */
+/** The options of a store and the events of its meters. */
 import type { MeterLimits } from "./ExternalLimit.ts"
 
-/** What happens to a meter on a store, beside what its limits say. `meter` is its name. */
+/** An event of a meter on a store. `meter` is its name. */
 export type StoreEvent =
   /** The store has not answered for a second. `cause` is the client's last error, if there was one. */
   | { readonly type: "outage"; readonly meter: string; readonly cause: unknown }
-  /** It has answered again, after so many milliseconds. */
+  /** The store has answered again, `after` milliseconds after the first unanswered message. */
   | { readonly type: "recovered"; readonly meter: string; readonly after: number }
-  /** After `outage`, with `outage: { share }`: tasks of this process start within these limits, until `shareEnded`. */
+  /** After `outage`, with `outage: { share }`: until `shareEnded`, tasks of this process start within these limits. */
   | { readonly type: "share"; readonly meter: string; readonly limits: MeterLimits }
-  /** After `recovered`: so many tasks have started by the share, of which the store did not know. */
+  /** After `recovered`: how many tasks have started within the share, without the store. */
   | { readonly type: "shareEnded"; readonly meter: string; readonly started: number }
-  /** The lease is over while tasks of this process held so many permits. */
+  /** The lease has ended while tasks of this process held so many permits. */
   | { readonly type: "leaseLost"; readonly meter: string; readonly permits: number }
-  /** The store has lost its state, or an earlier one was restored. Nothing starts for so many milliseconds. */
+  /** The store has lost its state, or an earlier state was restored. Nothing starts for `quarantine` milliseconds. */
   | { readonly type: "stateLost"; readonly meter: string; readonly quarantine: number }
-  /** A slot was not used, because this process was late by so many milliseconds. */
+  /** A slot was not used, because this process was `by` milliseconds late. */
   | { readonly type: "late"; readonly meter: string; readonly by: number }
   /** A task has started later than the proof allows: the process stood still between its look at the clock and the call. */
   | { readonly type: "stalled"; readonly meter: string; readonly by: number }
-  /** The store's clock or this process's was set. */
+  /** The clock of the store or of this process was set. */
   | { readonly type: "clockStep"; readonly meter: string }
-  /** The server's `maxmemory-policy` is not `noeviction`: under pressure it may forget what has started. Reported once. */
+  /** The server's `maxmemory-policy` is not `noeviction`: under memory pressure it may forget what has started. Reported once. */
   | { readonly type: "eviction"; readonly meter: string; readonly policy: string }
   /** The meter cannot be used: its limits or its protocol differ from those of other processes. */
   | { readonly type: "refused"; readonly meter: string; readonly cause: Error }
 
 export interface StoreOptions {
   /**
-   * How long a process keeps its permits without being heard of, in milliseconds; at least 200. Default: 5000. Permits of a
-   * process that was killed are free again after that time. All processes must have the same.
+   * How long a process keeps its permits without contact to the store, in milliseconds; at least 200. Default: 5000. Permits of
+   * a killed process are free after that time. All processes must have the same value.
    */
   readonly lease?: number | undefined
   /**
-   * What becomes of waiters while the store cannot be reached: `"wait"` (the default); or `"fail"`, with a
-   * `StoreUnavailableError` after a second; or after a second they start within a share of the limits, such as
-   * `{ share: 0.125 }` for one of eight processes: more than 0, at most 1. Then the limits do not hold exactly. The share of
-   * `maxAtOnce` and of windows is rounded down: what needs more than it waits.
+   * What waiters do while the store cannot be reached. `"wait"` (the default): they wait. `"fail"`: they fail with a
+   * `StoreUnavailableError` after a second. `{ share: 0.125 }`: after a second, they start within that share of the limits, here
+   * for one of eight processes; more than 0, at most 1. The limits then do not hold exactly. The share of `maxAtOnce` and of
+   * windows is rounded down, and a task that needs more waits.
    */
   readonly outage?: "wait" | "fail" | { readonly share: number } | undefined
   /**
-   * What becomes of running tasks when the lease is lost: `"interrupt"` (the default) cancels them with a `LeaseLostError`;
-   * `"continue"` lets them run, beside those that others may start with their permits.
+   * What happens to running tasks when the lease is lost. `"interrupt"` (the default) cancels them with a `LeaseLostError`.
+   * `"continue"` lets them run, beside tasks that others may start with their permits.
    */
   readonly leaseLost?: "interrupt" | "continue" | undefined
   /**
-   * What happens when the store has lost its state: `"wait"` (the default) starts nothing until all that may have started before
-   * has left the longest window. `"startAfresh"` begins the rate and the windows anew, so that each may hold up to twice its limit
-   * once; with `maxAtOnce`, which remains exact, it waits for one lease. All processes should have the same.
+   * What happens when the store has lost its state. `"wait"` (the default) starts nothing until everything that may have started
+   * before has left the longest window. `"startAfresh"` resets the rate and the windows, so each may hold up to twice its limit
+   * once. `maxAtOnce` remains exact: with it, the meter waits for one lease. All processes should have the same value.
    */
   readonly lostState?: "wait" | "startAfresh" | undefined
-  /** Called for each event. What it throws is reported as an unhandled rejection. */
+  /** Called for each event. An error that it throws is reported as an unhandled rejection. */
   readonly onEvent?: ((event: StoreEvent) => void) | undefined
 }
 
@@ -83,7 +83,7 @@ const outageOf = (value: unknown): Options["outage"] => {
   return { share }
 }
 
-/** A copy of the options with their defaults. Throws if something is wrong with them. */
+/** A copy of the options with their defaults. Throws if an option is invalid. */
 export const readOptions = (options: StoreOptions): Options => {
   const known = ["lease", "outage", "leaseLost", "lostState", "onEvent"]
   const unknown = Object.keys(options).find((name) => !known.includes(name))
@@ -100,7 +100,7 @@ export const readOptions = (options: StoreOptions): Options => {
     leaseLost: choice("leaseLost", leaseLost, ["interrupt", "continue"]),
     lostState: choice("lostState", lostState, ["wait", "startAfresh"]),
     onEvent: (event) => {
-      // What it throws must not interrupt a session between two of its steps.
+      // An error that it throws must not interrupt a session between two steps.
       void Promise.resolve().then(() => onEvent(event))
     }
   }

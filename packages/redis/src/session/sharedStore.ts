@@ -1,4 +1,4 @@
-/** From a store of the protocol to one that meters can use. */
+/** Turns a store of the protocol into one that meters can use. */
 import type { MeterStore } from "../store/MeterStore.ts"
 import type { ExternalLimit, MeterLimits, Store } from "./ExternalLimit.ts"
 import { type Options, readOptions, type StoreOptions } from "./options.ts"

@@ -1,12 +1,12 @@
 /**
- * From a client of node-redis, ioredis, iovalkey or valkey-glide to what a store needs of it. Clients are recognised by their
- * shape, and nothing of their packages is imported.
+ * Adapts a client of node-redis, ioredis, iovalkey or valkey-glide to what a store needs. Clients are recognised by their shape,
+ * and nothing of their packages is imported.
  *
- * Wake-ups come over a connection of their own, since one that has subscribed can do nothing else: a duplicate of the client,
- * opened for the first listener and closed after the last. It keeps no process alive. If it cannot be opened or is lost, the
- * client connects it again by its own rules; meanwhile sessions make progress by their timers.
+ * Wake-ups use a separate connection, since a connection that has subscribed can do nothing else: a duplicate of the client,
+ * opened for the first listener and closed after the last. It does not keep the process alive. If it cannot be opened or is lost,
+ * the client reconnects it by its own rules; meanwhile sessions make progress by their timers.
  *
- * A client of valkey-glide speaks RESP3, which carries commands and messages over one connection. It hands each message to
+ * A client of valkey-glide speaks RESP3, which carries commands and messages over one connection. It delivers each message to
  * one reader, which is the store.
  */
 
@@ -46,7 +46,7 @@ interface IoRedisSubscriber {
   readonly stream?: { readonly unref?: () => void } | undefined
 }
 
-/** A client of `@valkey/valkey-glide` without a `callback` for messages. The store reads all messages that it gets. */
+/** A client of `@valkey/valkey-glide` without a `callback` for messages. The store reads all messages that it receives. */
 export interface GlideClient {
   readonly customCommand: (command: Array<string>) => Promise<unknown>
   readonly subscribeLazy: (channels: Array<string>) => Promise<unknown>
@@ -63,7 +63,7 @@ interface Subscriber {
   readonly close: () => void
 }
 
-/** A failure is the client's to report, and costs nothing but time. */
+/** The client reports failures. They only delay wake-ups. */
 const ignore = (promise: Promise<unknown>): void => void promise.catch(() => {})
 
 /** Wake-ups over one connection, which is open only while there are listeners. */
@@ -104,12 +104,12 @@ const ofNodeRedis = (client: NodeRedisClient): RedisConnection => ({
 const ofIoRedis = (client: IoRedisClient): RedisConnection => ({
   send: ([name, ...args]) => client.call(name!, args),
   subscribe: sharedSubscriber((onMessage) => {
-    // Its own way to subscribe again leaves a rejection unhandled if the connection is lost meanwhile, which ends the process.
+    // ioredis's own resubscription leaves a rejection unhandled if the connection is lost meanwhile, which ends the process.
     const own = client.duplicate({ autoResubscribe: false })
     const channels = new Set<string>()
     own.on("error", () => {})
     own.on("connect", () => own.stream?.unref?.())
-    // While it is open, there are channels.
+    // There is at least one channel while the connection is open.
     own.on("ready", () => ignore(own.subscribe(...channels)))
     own.on("message", onMessage)
     return {
@@ -131,7 +131,7 @@ interface GlideReader {
   isReading: boolean
 }
 
-/** A message goes to one of those that read, so all stores of a client have one reader. */
+/** A message goes to only one of several readers, so all stores of a client share one. */
 const glideReaders = new WeakMap<GlideClient, GlideReader>()
 
 const glideReaderOf = (client: GlideClient): GlideReader => {
@@ -154,7 +154,7 @@ const readGlide = async (client: GlideClient, reader: GlideReader): Promise<void
 const ofGlide = (client: GlideClient): RedisConnection => ({
   send: (command) =>
     client.customCommand([...command]).catch((error: unknown) => {
-      // It has a name of its own for what the server calls NOSCRIPT.
+      // valkey-glide has its own name for the server's NOSCRIPT.
       if (error instanceof Error && error.message.includes("NoScriptError")) {
         throw new Error("NOSCRIPT", { cause: error })
       }
@@ -171,7 +171,7 @@ const ofGlide = (client: GlideClient): RedisConnection => ({
   }
 })
 
-/** Throws a `TypeError` for anything that is no such client. */
+/** Throws a `TypeError` for anything else. */
 export const connectionOf = (client: RedisClient): RedisConnection => {
   const has = (name: string): boolean =>
     typeof client === "object" && client !== null && typeof (client as { [name: string]: any })[name] === "function"

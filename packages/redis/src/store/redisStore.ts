@@ -17,9 +17,8 @@ export const keyOf = (name: string): string => {
  * Makes a store on Redis 6.2 or later, or Valkey, for the option `store` of `createMeter`.
  *
  * `client` is a client of node-redis (`redis`), `ioredis`, `iovalkey` or `@valkey/valkey-glide`, or an object that sends commands.
- * The store opens one more connection, for wake-ups, by `client.duplicate()`; on a client of valkey-glide, it reads all
- * messages instead. Throws a `TypeError` for anything else, and a `RangeError` or
- * `TypeError` if an option is invalid.
+ * The store opens one more connection for wake-ups with `client.duplicate()`; on a client of valkey-glide, it reads all
+ * messages instead. Throws a `TypeError` for any other client, and a `RangeError` or `TypeError` if an option is invalid.
  */
 export const redisStore = (client: RedisClient, options: StoreOptions = {}): SharedStore => {
   const { send, subscribe } = connectionOf(client)

@@ -1,24 +1,23 @@
 /**
- * `protocol/advance.ts` in Lua, for Redis 6.2 and later, and Valkey. It decides what that module decides, in the same order, and
- * the tests compare the answers of both. Change both together.
+ * `protocol/advance.ts` in Lua, for Redis 6.2 and later, and Valkey. It takes the same steps in the same order, and the tests
+ * compare the answers of both. Change both together.
  *
- * The state of a meter is one hash, so that it is lost or kept as a whole and lies on one node of a cluster:
+ * The state of a meter is one hash, so that it is lost or kept as a whole, on one node of a cluster:
  *
  * | field | value |
  * |---|---|
- * | `m` | by `cmsgpack`: the version of the protocol; the numbers of the state, packed by `struct`; the texts of its limits; the names of the sessions |
- * | `s` + session | a session, by `cmsgpack` |
- * | `l` + log + `:` + number | an entry of a log, by `struct` |
+ * | `m` | packed by `cmsgpack`: the version of the protocol; the numbers of the state, packed by `struct`; the texts of its limits; the names of the sessions |
+ * | `s` + session | a session, packed by `cmsgpack` |
+ * | `l` + log + `:` + number | an entry of a log, packed by `struct` |
  *
  * A message reads and writes the state, its own session, the sessions that it grants something to, and the entries at both
- * ends of the logs. What a message says is data to the script, and names are never part of its text.
+ * ends of the logs. The content of a message is data to the script, and names are never part of its text.
  *
- * `KEYS[1]` is the hash, `ARGV[1]` the message. Wake-ups are published to the channel `KEYS[1]:session`, empty.
+ * `KEYS[1]` is the hash, `ARGV[1]` the message. Wake-ups are empty messages on the channel `KEYS[1]:session`.
  *
- * The server is what all processes share, so the script is written for its time. Lua makes each function anew for each message, and
- * searches the variables that it refers to one by one: hence functions only for what is used more than once, and few variables
- * that they share. Constants are put into the text as numbers, and numbers are packed by `struct`, at a quarter of the cost of
- * `cmsgpack`.
+ * All processes share the server, so the script is optimized for its time. Lua creates each function anew for each message, and
+ * searches for its upvalues one by one: so only code that is used more than once is a function, and functions share few variables.
+ * Constants are inlined as numbers, and numbers are packed by `struct`, at a quarter of the cost of `cmsgpack`.
  */
 const constants: Readonly<Record<string, number | string>> = {
   VERSION: 1,
@@ -33,13 +32,13 @@ const constants: Readonly<Record<string, number | string>> = {
   TOKENS_OF_PERMITS: 32,
   ENTRIES_AT_MOST: 1_024,
   INFINITY: "1e309",
-  // How much is packed, unpacked, or sent by one call.
+  // How many values one call packs, unpacks or sends.
   CHUNK: 250,
   // Modes
   IDLE: 0,
   PACED: 1,
   HELD: 2,
-  // Elements of a session. `KNOWN` are its outstanding grants in a row: each an identifier, and the number of its entry in each log.
+  // Elements of a session. `KNOWN` is a flat list of its outstanding grants: for each, its id and the number of its entry in each log.
   SEQ: 1,
   ANSWER: 2,
   GONE: 3,
@@ -107,7 +106,7 @@ local m = cjson.decode(ARGV[1])
 local id, seq, generation, tick, configured = m[2], m[3], m[4], m[5], m[6]
 local time = clock()
 local stored = redis.call('HMGET', key, 'm', 's' .. id)
--- sessions holds those that have been read.
+-- The sessions that have been read.
 local s, terms, sessions = nil, nil, {}
 
 if stored[1] then
@@ -211,7 +210,7 @@ s.tick = s.tick + 1
 
 -- logs ------------------------------------------------------------------------------------------------------------------------
 
--- For each log: the entries that have been read, and those that have to be written; and fields that are to be deleted.
+-- For each log, the entries that have been read and those to write; and the fields to delete.
 local entries, changed, dropped = {}, {}, {}
 for i = 1, #s.logs do entries[i], changed[i] = {}, {} end
 
@@ -255,7 +254,7 @@ local function settle(log, number, late, unused)
   changed[log][number] = e
 end
 
--- demand: items are arrival, session, batch, count, weight, costs; deliveries: id, batch, base, from, interval, count, weight,
+-- demand. Items: arrival, session, batch, count, weight, costs. Deliveries: id, batch, base, from, interval, count, weight,
 -- entries, arrival, costs, asked -----------------------------------------------------------------------------------------------
 
 local function setDeadline(name, at)
@@ -509,7 +508,7 @@ else
   end
   s.mode = IDLE
   local recipients, received, isOpen = {}, {}, true
-  -- By log: where the mark would be, and the run of the last slot that it passes.
+  -- By log: the new place of the mark, and the run of the last slot that it passes.
   local toHead, toOff, toUsed, toBase, toFrom, toInterval = {}, {}, {}, {}, {}, {}
   while isOpen and #queue > 0 do
     local item = queue[1]
@@ -621,7 +620,7 @@ else
               changed[log][l[HEAD]] = e
             end
           end
-          -- The run's own entry may have been passed.
+          -- The entry of the run itself may have been passed.
           if goesOn and run[8][log] < l[HEAD] then goesOn = false end
         end
       end
@@ -760,7 +759,7 @@ for name, known in pairs(sessions) do
   w[n + 1], w[n + 2] = 's' .. name, cmsgpack.pack(known)
   n = n + 2
 end
--- Set once a lease, and for a lease longer than a meter is kept that is not used.
+-- Set at most once per lease, so for a lease longer than an unused meter has to be kept.
 local mustRenew = now >= s.expiry
 if mustRenew then s.expiry = now + terms.lease end
 local places = {}
