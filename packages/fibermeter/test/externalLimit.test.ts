@@ -266,7 +266,7 @@ describe("a meter on a store", () => {
     )
   })
 
-  it("counts what happens at the store as a metric, by the event", async () => {
+  it("counts events of the store in a metric, by event", async () => {
     const made = makeStore()
     const seen = new Log()
     const registry = new Map()
@@ -441,7 +441,7 @@ describe("tasks of a meter on a store that have lost their permits", () => {
   })
 })
 
-it("no two pairs of a name and a key have the same name at the store", () => {
+it("different pairs of a name and a key have different names in the store", () => {
   const alphabet = ["a", "/", '"', "\\", "1", "-"]
   const longer = (texts: ReadonlyArray<string>) => texts.flatMap((text) => alphabet.map((letter) => text + letter))
   const short = ["", ...longer([""]), ...longer(longer([""]))]

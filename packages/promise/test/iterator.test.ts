@@ -293,7 +293,7 @@ describe("return()", () => {
     expect(s.returns).toBe(1)
   })
 
-  it.each(["sync", "async"] as const)("while the call begins ends it, and no meter is held: %s", async (kind) => {
+  it.each(["sync", "async"] as const)("while the call begins ends it without holding a meter: %s", async (kind) => {
     const meter = createMeter({ maxAtOnce: 1 })
     const s = source(kind, naturals(), () => 0)
     const p = probe(() => ({ ms: 10 }))

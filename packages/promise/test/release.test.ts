@@ -75,7 +75,7 @@ describe("without room on the stack for a task, what has made room for it contin
   })
 })
 
-describe("without room on the stack for a task that has been admitted, its permit is released", () => {
+describe("if the stack has no room for an admitted task, its permit is released", () => {
   const overflow = new RangeError("Maximum call stack size exceeded")
   const fails = (): never => {
     throw new Error("of the task")

@@ -202,7 +202,7 @@ it("waiters of a request that has ended leave the queue after about a second", a
   expect(meter.snapshot()).toMatchObject({ running: 0, waiting: 0 })
 })
 
-it("a waiter whose request looks for room waits as long as it takes", async () => {
+it("a waiter waits for as long as its request has to look for room", async () => {
   const meter = lib.createMeter({ maxAtOnce: 1 })
   await inRequest(1, () => void meter.run(task("a", 3000)))
   await inRequest(2, () => void meter.run(task("b", 1)))

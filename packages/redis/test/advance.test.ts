@@ -52,7 +52,7 @@ describe("rates", () => {
     expect(slots(table.say("a", { demand: [demand(2, 4)] }).grants)).toEqual(expected.map((slot) => slot * ms))
   })
 
-  it("less than one start in a second is a pace, too", () => {
+  it("a rate below one start per second has a pace, too", () => {
     const table = new Table({ ...rate(0.5, 2), lease: 60 * second })
     const { grants } = table.say("a", { demand: [demand(1, 4)] })
     expect(slots(grants)).toEqual([0, 0])
@@ -128,14 +128,14 @@ describe("runs", () => {
     expect(all).toEqual(Array.from(all, (_, index) => all[0]! + index * ms))
   })
 
-  it("a run goes on where that delays the next slot by a millisecond, and no more", () => {
+  it("a run continues if that delays the next slot by at most a millisecond", () => {
     // From one visit to the next, lateness falls by 0.9 ms, or rises: only that begins another run.
     const little = grantedAfter(visits((visit) => (visit % 2 === 0 ? 2_000 : 1_100))).slice(1)
     expect(Math.max(...little.map(({ length }) => length))).toBeLessThanOrEqual(2)
     for (const slot of little.flatMap(slots)) expect(slot % 100).toBe(0)
     const gaps = little.flatMap(slots).map((slot, index, all) => slot - (all[index - 1] ?? slot - ms))
     expect(Math.max(...gaps)).toBeLessThan(2 * ms)
-    // By 5 ms: the slots that could start earlier are not held up for long.
+    // By 5 ms: slots that could start earlier are not delayed for long.
     const much = grantedAfter(visits((visit) => (visit % 2 === 0 ? 6_000 : 1_000))).slice(1)
     const delay = much.flatMap(slots).map((slot, index, all) => slot - all[0]! - index * ms)
     expect(Math.max(...delay)).toBeLessThanOrEqual(6 * ms)
@@ -204,7 +204,7 @@ describe("windows", () => {
     expect(table.state!.logs[0]!.used).toBe(11)
   })
 
-  it("a correction downwards ends with the first slot that is passed, and does not come back with the last", () => {
+  it("a downward correction ends with the first slot that is passed, and does not return with the last", () => {
     const table = new Table(window(10, 40 * ms))
     const { grants } = table.say("a", { demand: [cost(1, 2, 5)] })
     table.say("a", { corrections: [{ log: 0, entry: grants[0]!.entries[0]!, by: -3 }] })
@@ -221,7 +221,7 @@ describe("windows", () => {
     expect(slots(next)).toEqual([50 * ms, 50 * ms])
   })
 
-  it("the correction of a slot that is reported as unused nevertheless ends with that slot", () => {
+  it("a correction of a slot that is later reported as unused ends with that slot", () => {
     const table = new Table(window(10, 400 * ms))
     const { grants } = table.say("a", { demand: [cost(1, 1, 6)] })
     table.say("a", { corrections: [{ log: 0, entry: grants[0]!.entries[0]!, by: -4 }] })
@@ -230,7 +230,7 @@ describe("windows", () => {
     expect(table.say("a").grants).toEqual([])
   })
 
-  it("sums of fractions leave nothing behind when all of them have been passed", () => {
+  it("sums of fractional costs leave no remainder when all slots have been passed", () => {
     const table = new Table(window(10, 40 * ms))
     // In floating point, 0.1 + 0.1 + 4 − 0.1 − 0.1 − 4 is more than nothing.
     const fractions = [cost(1, 2, 0.1), cost(2, 1, 4)]
@@ -243,7 +243,7 @@ describe("windows", () => {
     expect(slots(corrected.say("a", { demand: [cost(3, 1, 5), cost(4, 1, 5)] }).grants)).toEqual([50 * ms, 50 * ms])
   })
 
-  it("instants never fall in the order of the grants, although a later task need not wait for the same", () => {
+  it("instants never fall in the order of the grants, even if a later task has less to wait for", () => {
     const table = new Table({
       ...none,
       windows: [
@@ -256,7 +256,7 @@ describe("windows", () => {
     expect(slots(grants)).toEqual([0, 50 * ms, 50 * ms])
   })
 
-  it("from 1,024 entries on, what is granted at the same time shares the last, with all that was spent in it", () => {
+  it("from 1,024 entries on, grants at the same time share the last entry and everything spent in it", () => {
     const table = new Table({ ...window(3_000, second), lease: 60 * second })
     const { grants } = table.say("a", { demand: Array.from({ length: 1_024 }, (_, index) => cost(index + 1, 1, 1)) })
     const entry = grants.at(-1)!.entries[0]!
@@ -352,7 +352,7 @@ describe("the queue", () => {
     ])
   })
 
-  it("more of a batch waits with it if a quantum of it is left, and otherwise behind the others", () => {
+  it("more demand joins its batch if a quantum of it is left, and otherwise waits behind the others", () => {
     const table = new Table(permits(16))
     const waiting = () => table.state!.queue.map(({ session, count }) => [session, count])
     const wants = (batch: number, count: number) => demand(batch, count, { weight: 1 })
@@ -370,7 +370,7 @@ describe("the queue", () => {
       ["b", 1],
       ["b", 4]
     ])
-    // The last of a batch is withdrawn first.
+    // The last tasks of a batch are withdrawn first.
     table.say("b", { withdrawn: [{ batch: 1, count: 2 }] })
     expect(waiting()).toEqual([
       ["a", 8],
@@ -520,7 +520,7 @@ describe("silence", () => {
     expect(table.state!.queue.map(({ session }) => session)).toEqual(["a", "b"])
   })
 
-  it("what a session holds when it is adopted is free when it is given back, or at the end of the lease", () => {
+  it("permits of an adopted session are free when they are given back, or at the end of the lease", () => {
     const table = new Table(permits(3))
     table.say("new", { held: 1 })
     table.say("silent", { held: 1 })
@@ -546,7 +546,7 @@ describe("silence", () => {
     expect(table.say("c").status).toBe("ok")
   })
 
-  it("a session is remembered for ten leases, and its return in that time is not taken for lost state", () => {
+  it("a session is remembered for ten leases, within which its return is not taken for lost state", () => {
     for (const [late, quarantine] of [
       [-1, 0],
       [0, 12 * second]
@@ -739,7 +739,7 @@ describe("lost state", () => {
   })
 })
 
-it("a message that comes too late changes nothing, and shows no loss", () => {
+it("a message that arrives too late changes nothing, and is not taken for lost state", () => {
   const table = new Table(rate(10))
   table.say("a")
   const { tick } = table.state!

@@ -1,4 +1,4 @@
-/** Faults of all kinds, one after another and at once, from seeds: what is promised holds (`support/chaos.ts`). */
+/** Faults of all kinds, one after another and at once, from seeds: the guarantees hold (`support/chaos.ts`). */
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { bundle, type Bundle } from "./support/bundle.ts"
 import { chaos, everyFault } from "./support/chaos.ts"
@@ -14,7 +14,7 @@ describe.runIf(hasServer)(`chaos${remark}`, () => {
   afterAll(() => worker.remove())
 
   it.each([1])(
-    "of seed %i: no limit is broken, no waiter is lost, and each stopped process learns of it",
+    "seed %i: no limit is exceeded, no waiter is lost, and each stopped process learns that it was stopped",
     { timeout: 120_000 },
     async (seed) => {
       const plan = { seed, millis: 0, processes: 5, maxPerSecond: 500, maxAtOnce: 30, deck: everyFault }

@@ -29,7 +29,7 @@ describe("a client", () => {
 })
 
 describe("a client of valkey-glide", () => {
-  it("is read for messages while it is open, and its errors are passed on", async () => {
+  it("delivers messages while it is open, and its errors are passed on", async () => {
     const calls: Array<string> = []
     let readers: Array<{ read: (message: { channel: unknown }) => void; fail: (error: Error) => void }> = []
     const client = {
@@ -52,7 +52,7 @@ describe("a client of valkey-glide", () => {
     const listen = (session: string) => store.onWake("m", session, () => woken.push(session))
     const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
     const [a, b] = ["a", "b"].map(listen)
-    // One reader, however many listen.
+    // One reader, however many listeners.
     expect(readers).toHaveLength(1)
     readers[0]!.read({ channel: Buffer.from("fibermeter:{m}:b") })
     await turn()
@@ -105,7 +105,7 @@ describeWithServer("clients", "none", (server) => {
     "valkey-glide": async () => {
       // It has a binary for each system, and fails on others.
       const { GlideClient, Logger } = await import("@valkey/valkey-glide")
-      // It would write to the console that a script is missing, which is as it should be.
+      // It would log a missing script, which is expected here.
       Logger.setLoggerConfig("off")
       const client = await GlideClient.createClient({ addresses: [{ host: "127.0.0.1", port: server().port }] })
       return { client, close: async () => client.close() }

@@ -86,7 +86,7 @@ describe("a lease that is over", () => {
     expect(lost).toMatchObject({ attributes: { meter: "api", event: "leaseLost" }, state: { count: 1 } })
   })
 
-  it("a call that is repeated waits for a permit that is held, as does what has waited before", async () => {
+  it("a repeated call waits for a new permit, as do earlier waiters", async () => {
     const { during, values } = await run({ lease: 1_000 }, (trouble) =>
       Effect.gen(function* () {
         const meter = yield* Meter.distributed("api", { maxAtOnce: 1 })
@@ -124,7 +124,7 @@ describe("a lease that is over", () => {
 })
 
 describe("an outage", () => {
-  it("with a share of the limits (outage: { share }) lets tasks start by it, and is counted", async () => {
+  it("with outage: { share } lets tasks start within the share, and is counted", async () => {
     const { counted, starts } = await run({ outage: { share: 0.25 } }, (trouble) =>
       Effect.gen(function* () {
         const meter = yield* Meter.distributed("shared", { maxPerSecond: 40 })

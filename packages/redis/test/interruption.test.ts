@@ -1,4 +1,4 @@
-/** A call is interrupted at every step while its grant is asked for, on its way, at hand or used: what it held goes back. */
+/** A call that is interrupted at any step, while its grant is requested, in flight, at hand or used, gives back what it held. */
 import { createMeter, runOnEach, type Meter as Facade, type MeterOptions } from "@fibermeter/promise"
 import { Effect, Exit, Fiber, ManagedRuntime, Scope } from "effect"
 import { TestClock } from "effect/testing"
@@ -155,7 +155,7 @@ describeWithServer("on a server", "none", (server) => {
     const until = performance.now() + index / 20
     while (performance.now() < until) await new Promise((resolve) => setImmediate(resolve))
   }
-  // A permit that is not given back would be held until the end of this lease, and the test with it.
+  // A permit that is not given back would stay in use until the end of this lease, and delay the test.
   const options = { lease: 3_600_000 }
   const open = (): { readonly store: SharedStore; readonly close: () => Promise<unknown> } => {
     const client = new Redis(server().port, "127.0.0.1")
@@ -183,7 +183,7 @@ describeWithServer("on a server", "none", (server) => {
     await close()
   })
 
-  it("for Effect, where the end of the scope gives back what it holds as well", async () => {
+  it("for Effect, where the end of the scope also gives back what it holds", async () => {
     const { close, store } = open()
     const program = Effect.gen(function* () {
       const one = yield* Meter.distributed("effects", { maxAtOnce: 2 })

@@ -27,7 +27,7 @@ describe("of core", () => {
   const defectIn = (exit: Exit.Exit<unknown, unknown>): unknown =>
     Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isDieReason)?.defect : undefined
 
-  it("each key has a meter of its own, which processes share, and a number is another key than its text", async () => {
+  it("each key has its own meter, which processes share, and a number and its text are different keys", async () => {
     const log = await run({}, () =>
       Effect.gen(function* () {
         const make = Meter.keyedDistributed<string | number>("hosts", { maxAtOnce: 1, maxPerSecond: 1_000 })
@@ -59,7 +59,7 @@ describe("of core", () => {
     expect(log).toEqual(["one '1' 0", "one 1 0", "one a 0", "other a 10", "other b 0"])
   })
 
-  it("a key that is idle leaves the store when others are used, which knows what it has started", async () => {
+  it("an idle key leaves the store when other keys are used, but its starts still count", async () => {
     await run({}, (trouble) =>
       Effect.gen(function* () {
         const windows = { w: { limit: 1, per: 1_000 } }
@@ -84,7 +84,7 @@ describe("of core", () => {
     )
   })
 
-  it("delete refuses what waits, and the key leaves the store when its tasks have ended", async () => {
+  it("delete refuses waiters, and the key leaves the store when its tasks have ended", async () => {
     await run({}, (trouble) =>
       Effect.gen(function* () {
         const tenants = yield* Meter.keyedDistributed<string>("tenants", { maxAtOnce: 1 })
@@ -108,7 +108,7 @@ describe("of core", () => {
     )
   })
 
-  it("resize changes the keys in use and those that are used later, in all processes", async () => {
+  it("resize changes keys in use and keys used later, in all processes", async () => {
     await run({}, () =>
       Effect.gen(function* () {
         const make = Meter.keyedDistributed<string>("tenants", { maxAtOnce: 1 })
@@ -135,7 +135,7 @@ describe("of core", () => {
     )
   })
 
-  it("drain and close refuse all keys, and at the end of the scope all is given back", async () => {
+  it("drain and close refuse all keys, and the end of the scope gives everything back", async () => {
     await run({}, (trouble) =>
       Effect.gen(function* () {
         for (const end of ["drain", "close"] as const) {
@@ -206,7 +206,7 @@ describe("of the facade", () => {
   const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
   const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
-  it("a key that is idle leaves the store when others are used, which knows what it has started", async () => {
+  it("an idle key leaves the store when other keys are used, but its starts still count", async () => {
     const [store, trouble] = troubledStore({})
     const tenants = createKeyedMeter<number>({ store, name: "tenants", windows: { w: { limit: 1, per: 1_000 } } })
     for (let key = 0; key < 100; key++) {
@@ -223,7 +223,7 @@ describe("of the facade", () => {
     expect(await again).toBe(1_001)
   })
 
-  it("delete and close at once: both wait for the same end", async () => {
+  it("delete and close at the same time wait for the same end", async () => {
     const [store, trouble] = troubledStore({})
     const tenants = createKeyedMeter<string>({ store, name: "tenants", maxAtOnce: 1 })
     const meter = tenants.for("a")
@@ -243,7 +243,7 @@ describe("of the facade", () => {
     expect(() => tenants.for(key)).toThrow("a key must be a string or a finite number with a store, but is")
   })
 
-  it("limits that a store cannot have are an error when the family is made", () => {
+  it("limits that the store does not support are an error when the family is made", () => {
     const [store] = troubledStore({})
     expect(() => createKeyedMeter({ store, name: "a", windows: { w: { limit: 1, per: 1 } } })).toThrow(RangeError)
   })

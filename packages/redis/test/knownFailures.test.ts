@@ -178,7 +178,7 @@ it("a thousand calls while the store is out of reach are one message now and the
   expect(started).toBe(1_000)
 })
 
-it("nor do a thousand calls connect again while the server is down: the connection for wake-ups is opened once for a session", async () => {
+it("nor do a thousand calls reconnect while the server is down: each session opens the connection for wake-ups once", async () => {
   let opened = 0
   let sent = 0
   let started = 0

@@ -729,14 +729,14 @@ describe("a store that is out of reach", () => {
     expect(log.map(([name]) => name)).toEqual(["c"])
   })
 
-  it("with outage: fail, it is asked again by what comes later, however long ago the outage began", async () => {
+  it("with outage: fail, later calls ask it again, however long ago the outage began", async () => {
     const { events, log, meters, task, trouble } = scene({ maxAtOnce: 1 }, 1, { outage: "fail" })
     trouble.isCut = true
     const waits = reasonOf(meters[0].run(task("a")))
     await pass(1_000)
     expect(await waits).toBeInstanceOf(StoreUnavailableError)
     await pass(60_000)
-    // Nothing waits, so no timer keeps the program.
+    // Nothing waits, so no timer keeps the program alive.
     expect(vi.getTimerCount()).toBe(0)
     const again = reasonOf(meters[0].run(task("b")))
     await pass(1_000)
@@ -752,7 +752,7 @@ describe("a store that is out of reach", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("whose client sends what it has kept meanwhile: sessions that are over by then give back what they are granted", async () => {
+  it("whose client sends queued messages late: abandoned sessions give back what they are granted", async () => {
     for (const outage of ["wait", { share: 0.5 }] as const) {
       const limits = { maxAtOnce: 8, windows: { w: { limit: 1_000, per: 60_000 } } }
       const { log, meters, task, trouble } = scene(limits, 2, { outage, lease: 60_000 })
@@ -776,7 +776,7 @@ describe("a store that is out of reach", () => {
     }
   })
 
-  it("that answers both attempts at a message is heard once, and its session goes on", async () => {
+  it("that answers both attempts at a message is heard once, and the session continues", async () => {
     const { log, meters, task, trouble } = scene({ maxAtOnce: 1 })
     trouble.keepsAnswers = true
     const run = meters[0].run(task("a", 10))
@@ -791,13 +791,13 @@ describe("a store that is out of reach", () => {
     expect(sent).toEqual(["s1 1 false", "s1 1 false", "s1 2 false", "s1 3 false"])
   })
 
-  it("a message that comes when its session is forgotten is ignored, and nothing is taken for lost", async () => {
+  it("a message that arrives after its session is forgotten is ignored, and not taken for lost state", async () => {
     for (const lease of [1_000, 5_000]) {
       const { log, meters, task, trouble } = scene({ maxAtOnce: 2 }, 2, { lease })
       const first = meters[0].run(task("a"))
       await pass(1)
       await first
-      // As a network does that delivers after a minute what was sent before.
+      // Like a network that delivers a message after a minute.
       trouble.isOffline = true
       const second = meters[0].run(task("b"))
       await pass(1)
@@ -821,7 +821,7 @@ describe("a store that is out of reach", () => {
     }
   })
 
-  it("a process that reads an answer when its session is forgotten takes nothing for lost", async () => {
+  it("a process that reads an answer after its session is forgotten does not take it for lost state", async () => {
     const { events, log, meters, task, trouble } = scene({ maxAtOnce: 2 }, 2, { lease: 1_000 })
     const first = meters[0].run(task("a"))
     await pass(1)
@@ -904,7 +904,7 @@ describe("a lease that is over", () => {
     expect(log[1]!.split(" ")[1]).toSatisfy((at: string) => Number(at) >= 3_000)
   })
 
-  it("ends 20 ms sooner than the store frees what is held, as timers may be late", async () => {
+  it("ends 20 ms before the store frees its permits, since timers may be late", async () => {
     const { meters, task, trouble } = scene({ maxAtOnce: 1 }, 1, { lease: 1_000 })
     const failed: Array<number> = []
     const run = meters[0].run(task("a", 3_000)).catch(() => void failed.push(Date.now()))
@@ -925,7 +925,7 @@ describe("a lease that is over", () => {
     expect(log[1]!.split(" ")[1]).toSatisfy((at: string) => Number(at) >= 3_000)
   })
 
-  it("fails attempts, which are retried as others that fail, also in verbs, until retry.while refuses them", async () => {
+  it("fails attempts, which are retried like other failures, also in verbs, unless retry.while prevents it", async () => {
     const { events, log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 1, { lease: 1_000 })
     const seen: Array<unknown> = []
     const retry = { times: 1, delay: 10, while: (error: unknown) => seen.push(error) > 0 }
@@ -938,7 +938,7 @@ describe("a lease that is over", () => {
       })
     const single = meters[0].run(({ signal }) => cancellable("single")(signal), { retry })
     const verb = runAll([1], (_, { signal }) => cancellable("verb")(signal), { meter: meters[0], retry })
-    // One that ignores its signal holds its permit until it has settled.
+    // A task that ignores its signal holds its permit until it has settled.
     const deaf = meters[0].run(task("deaf", 2_000), { retry, releaseOnTimeout: true, timeout: 60_000 })
     const refused = meters[0].run(({ signal }) => cancellable("refused")(signal), { retry: { while: () => false } })
     const settled = refused.catch((error: unknown) => error)
@@ -965,7 +965,7 @@ describe("a lease that is over", () => {
     expect(trouble.messages.at(-1)).toMatchObject({ held: 0 })
   })
 
-  it("fails only what holds permits: what waits, or waits for another attempt, or has no permit here, goes on", async () => {
+  it("fails only holders of permits: waiters, calls between two attempts and tasks without permits continue", async () => {
     const { create, log, meters, task, trouble } = scene({ maxAtOnce: 1 }, 1, { lease: 1_000 })
     const rate = create({ name: "rate", maxAtOnce: undefined, maxPerSecond: 1_000 })
     const lost = meters[0].run(task("lost", 3_000)).catch((error: unknown) => error)
@@ -1002,7 +1002,7 @@ describe("a lease that is over", () => {
     expect(log).toHaveLength(7)
   })
 
-  it("concerns no attempt that has settled by then: a process that stood still may have several", async () => {
+  it("does not affect attempts that have settled: a process that stood still may have several", async () => {
     const { events, meters } = scene({ maxAtOnce: 2 }, 1, { lease: 1_000 })
     const gate = Promise.withResolvers<string>()
     const all = Promise.all([meters[0].run(() => gate.promise), meters[0].run(() => gate.promise)])
@@ -1018,7 +1018,7 @@ describe("a lease that is over", () => {
     expect(meters[0].snapshot()).toMatchObject({ running: 0, free: 2 })
   })
 
-  it("is an outcome of a task among others, after its timeout is none, and aborts the signal of a permit", async () => {
+  it("is an outcome of a task, but not after its timeout, and aborts the signal of a permit", async () => {
     const { meters, task, trouble } = scene({ maxAtOnce: 4 }, 1, { lease: 1_000 })
     const outcomes = runAll([1], () => task("a", 3_000)(), { meter: meters[0], settled: true })
     const timedOut = meters[0].run(task("b", 3_000), { timeout: 500 }).catch((error: Error) => error.name)
@@ -1055,7 +1055,7 @@ describe("a lease that is over", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("frees the permits of a process that was killed at once, although nothing wakes the waiter of another one", async () => {
+  it("frees the permits of a process that was killed after its first message, even without a wake-up for a waiter of another", async () => {
     for (const lease of [200, 1_000, 5_000]) {
       const { log, meters, task, trouble } = scene({ maxAtOnce: 1 }, 2, { lease, leaseLost: "continue" })
       const began = Date.now()

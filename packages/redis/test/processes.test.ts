@@ -164,7 +164,7 @@ describeWithServer("processes", "none", (server) => {
     expect(again).toBeDefined()
     // The lease and 100 ms, and time for wake-ups on a machine that does other things as well.
     expect(again![0] - killed).toBeLessThan((lease + 100 + 400) * millis)
-    // A machine that does other things as well may make them late, or let them stand still for a moment.
+    // A busy machine may make them late, or let them stand still for a moment.
     const late = ["late", "stalled"]
     expect(rest.flatMap(({ events }) => events.map(({ text }) => text)).filter((text) => !late.includes(text))).toEqual(
       []
@@ -263,7 +263,7 @@ describeWithServer("processes on a network", "none", (server) => {
     expect(mostAtOnce(processes)).toBeLessThanOrEqual(20)
   })
 
-  it("a reply that is held back for longer than the lease, or a cut, ends tasks before others have their permits", async () => {
+  it("a reply delayed beyond the lease, or a cut connection, ends tasks before others get their permits", async () => {
     const limits = { maxPerSecond: 300, maxAtOnce: 8 }
     const disturb = async (kind: "cut" | "hold"): Promise<void> => {
       const work = { port: server().port, name: kind, limits, store: { lease }, tasks: 4, taskMillis: 2_000 }

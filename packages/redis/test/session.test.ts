@@ -113,7 +113,7 @@ it("a task that never says that it has started counts as late as can be", async 
   expect(messages.flatMap(({ reports }) => reports)).toEqual([{ grant: expect.any(Number), late: 100_000, unused: 0 }])
 })
 
-it("slots that a process was too late for are reported as unused, and what waits is declared again in its old place", async () => {
+it("slots that a process missed are reported as unused, and their demand is declared again in its old place", async () => {
   const { answers, messages, passTo, session, standStillTo, want, wish } = sessionWith({ maxPerSecond: 100 })
   await want(3)
   session.started(session.take(wish))
@@ -127,7 +127,7 @@ it("slots that a process was too late for are reported as unused, and what waits
   expect(messages[1]!.demand).toMatchObject([{ count: 2, arrival: answers[0]!.arrivals[0]!.arrival }])
 })
 
-it("what waits behind new demand is declared as new, so that the store has the order of the process", async () => {
+it("demand behind new demand is declared as new, so that the store keeps the order of the process", async () => {
   const { answers, messages, passTo, session, wantAll, wish } = sessionWith({ maxAtOnce: 2 }, (answer) => ({
     ...answer,
     status: messages.length === 2 ? "stale" : answer.status,
@@ -147,7 +147,7 @@ it("what waits behind new demand is declared as new, so that the store has the o
   })
 })
 
-it("what was granted and no waiter wants any more is given back with the next message", async () => {
+it("a grant that no waiter wants any more is given back with the next message", async () => {
   const { answers, messages, passTo, session, want, wish } = sessionWith({ maxAtOnce: 3 })
   await want(3)
   await want(1)
@@ -177,7 +177,7 @@ it("an attempt that fails is repeated after 10 ms, then after twice as long, up 
 it.each([
   ["permits", { maxAtOnce: 3 }, { permits: 2 }],
   ["of a window", { windows: { tokens: { limit: 10, per: 1_000 } } }, { cost: { tokens: 5 } }]
-])("a task starts in no slot that was granted for less than it needs: %s", async (_, limits, needs) => {
+])("a task does not start in a slot granted for less than it needs: %s", async (_, limits, needs) => {
   const { answers, session, wantAll, wish } = sessionWith(limits)
   const large = { ...wish, ...needs }
   await wantAll([wish, large])
@@ -215,7 +215,7 @@ it("a session that another one has overtaken begins anew", async () => {
   expect(messages.map(({ seq, session }) => `${session} ${seq}`)).toEqual(["s1 1", "s2 1"])
 })
 
-it("a session whose first answer comes when its lease is over begins anew, and starts nothing that was granted before", async () => {
+it("a session whose first answer arrives after its lease begins anew, and starts nothing in the old grants", async () => {
   let hear = (): void => {}
   const { answers, messages, session, settle, standStillTo, want, wish } = sessionWith({ maxAtOnce: 1 }, (answer) =>
     messages.length > 1 ? answer : new Promise((resolve) => (hear = () => resolve(answer)))
@@ -232,7 +232,7 @@ it("a session whose first answer comes when its lease is over begins anew, and s
   expect(session.take(wish).fencingToken).toBe(answers[1]!.grants[0]!.id)
 })
 
-it("a session that speaks when its lease is over begins anew, with what its tasks hold", async () => {
+it("a session that sends a message after its lease begins anew, with what its tasks hold", async () => {
   const { messages, session, settle, standStillTo, want, wish } = sessionWith({ maxAtOnce: 1 })
   await want(1)
   session.started(session.take(wish))

@@ -17,9 +17,9 @@ const simulate = async (seed: number, setting: Setting, shorter = 0): Promise<Wo
   await world.run(900 * second)
   const where = `seed ${seed}`
   const limits = protocolLimits(setting.limits, lease * 1_000)
-  // Of state that was lost while there were processes that did not know it: once more for each loss.
+  // For state that was lost while some processes did not know it: one more limit for each loss.
   const times = setting.unseen === true ? 1 + world.lost : 1
-  // Or if the windows are to begin anew then.
+  // The same if the windows start empty after a loss.
   const windowTimes = setting.options?.lostState === "startAfresh" ? 1 + world.lost : times
   const { windows } = termsOf(encodeLimits(limits))
   const paced = limits.rate > 0 ? 1 : 0
@@ -35,7 +35,7 @@ const simulate = async (seed: number, setting: Setting, shorter = 0): Promise<Wo
   // No waiter is lost, and none starts twice.
   expect(world.starts.length + world.dropped, `${where}: starts`).toBe(world.asked)
   expect(world.events.filter(({ type }) => type === "stalled")).toEqual([])
-  // Each process that stood still for longer than its lease, with tasks that ran, has learned of it.
+  // Each process that stood still for longer than its lease while tasks ran has learned of it.
   for (const { process, until } of world.freezes) {
     if (process.isDead) continue
     expect(
@@ -43,7 +43,7 @@ const simulate = async (seed: number, setting: Setting, shorter = 0): Promise<Wo
       `${where}: a process frozen until ${until} was told at ${process.told.join()}`
     ).toBe(true)
   }
-  // Nothing is left held; what a message would have given back that was lost is free when the lease is over.
+  // No permits stay in use: those that a lost message would have given back are free when the lease ends.
   await world.close()
   const left = world.state
   const isLossy = [setting.loss, setting.delays].some((chance) => chance !== undefined)
@@ -108,11 +108,11 @@ describe.each(Object.keys(kinds))("%s", (kind) => {
     for (const seed of seeds) await simulate(seed, { ...base, limits, impatience: 0.3, pauses: 3, corrections: true })
   })
 
-  it("nor if messages and replies are late, overtake each other, and arrive twice", async () => {
+  it("nor if messages and replies are late, arrive out of order, and arrive twice", async () => {
     for (const seed of seeds) await simulate(seed, { ...base, limits, delays: 0.1, duplicates: 0.3, loss: 0.05 })
   })
 
-  it("nor if processes begin while others crash", async () => {
+  it("nor if processes start while others crash", async () => {
     for (const seed of seeds) await simulate(seed, { ...base, limits, crashes: 4, joins: 4, losses: 1, rollbacks: 1 })
   })
 
@@ -135,19 +135,19 @@ describe.each(Object.keys(kinds))("%s", (kind) => {
     }
   })
 
-  it("if the windows are to begin anew, each loss allows once more in them, and no more permits", async () => {
+  it("with startAfresh, each loss allows one more limit in each window, and no more permits", async () => {
     const options = { lostState: "startAfresh" } as const
     const trouble = { losses: 2, rollbacks: 1, loss: 0.05, crashes: 1, freezes: 1, longTasks: 0.05 }
     for (const seed of seeds) await simulate(seed, { ...base, limits, ...trouble, options })
   })
 
-  it("state that is lost where a process does not know it allows once more, and no more", async () => {
+  it("state that is lost while a process does not know it allows one more limit, and no more", async () => {
     const trouble = { losses: 2, rollbacks: 1, joins: 3, crashes: 2, freezes: 2, unseen: true }
     for (const seed of seeds) await simulate(seed, { ...base, limits, ...trouble })
   })
 })
 
-it("a process that is cut off ends its tasks before others have their permits, although it is always some milliseconds late", async () => {
+it("a process that is cut off ends its tasks before others get their permits, even if it is always some milliseconds late", async () => {
   const load = { calls: 40, duration: 10 * second, latency: [100, 1_000], longTasks: 0.1 } as const
   let lost = 0
   for (const seed of [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) {

@@ -36,8 +36,8 @@ const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
 
 const typesOf = (events: ReadonlyArray<StoreEvent>) => events.map(({ type }) => type)
 
-describe("during an outage, waiting tasks start by a share of the limits, a second after the last answer", () => {
-  it("of the rate, and then by the whole rate again", async () => {
+describe("during an outage, waiting tasks start within a share of the limits, a second after the last answer", () => {
+  it("of the rate, and afterwards within the whole rate again", async () => {
     const { events, log, meters, task, trouble } = scene({ maxPerSecond: 40, maxBurst: 8 }, 0.25)
     trouble.isCut = true
     const all = Promise.all(Array.from({ length: 20 }, (_, i) => meters[0].run(task(`${i}`))))
@@ -59,7 +59,7 @@ describe("during an outage, waiting tasks start by a share of the limits, a seco
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it("of maxAtOnce: tasks that run already count within it", async () => {
+  it("of maxAtOnce, within which running tasks count", async () => {
     const { log, meters, task, trouble } = scene({ maxAtOnce: 8 }, 0.25)
     const all = [500, 1_500, 2_000].map((ms, i) => meters[0].run(task(`${i}`, ms)))
     await pass(1)
@@ -71,7 +71,7 @@ describe("during an outage, waiting tasks start by a share of the limits, a seco
     await Promise.all(all)
   })
 
-  it("of windows, with costs and their corrections, and with one share for all outages in a window", async () => {
+  it("of windows, with costs and their corrections, and one share for all outages in a window", async () => {
     const { events, log, meters, task, trouble } = scene({ windows: { tokens: { limit: 40, per: 60_000 } } }, 0.25)
     trouble.isCut = true
     const first = meters[0].run(
@@ -100,7 +100,7 @@ describe("during an outage, waiting tasks start by a share of the limits, a seco
     expect(typesOf(events)).toEqual(["outage", "share", "recovered", "shareEnded", "outage", "share"])
   })
 
-  it("what needs more than the share waits for the store, and what is behind it as well", async () => {
+  it("a task that needs more than the share waits for the store, as do the tasks behind it", async () => {
     const windows = { tokens: { limit: 100, per: 1_000 } }
     const { log, meters, task, trouble } = scene({ maxAtOnce: 4, windows }, 0.5)
     trouble.isCut = true
@@ -118,7 +118,7 @@ describe("during an outage, waiting tasks start by a share of the limits, a seco
     expect(log).toHaveLength(4)
   })
 
-  it("nothing, if the share of a limit is less than one", async () => {
+  it("no task starts if the share of a limit is less than one", async () => {
     const { events, log, meters, task, trouble } = scene({ maxAtOnce: 3, maxPerSecond: 100 }, 0.25)
     trouble.isCut = true
     const run = meters[0].run(task("a"))
@@ -130,7 +130,7 @@ describe("during an outage, waiting tasks start by a share of the limits, a seco
     expect(await run).toBe("a")
   })
 
-  it("rounding errors do not make a share smaller", async () => {
+  it("rounding errors do not reduce a share", async () => {
     const { events, meters, task, trouble } = scene({ maxAtOnce: 100 }, 0.29)
     trouble.isCut = true
     const run = meters[0].run(task("a"))
@@ -139,7 +139,7 @@ describe("during an outage, waiting tasks start by a share of the limits, a seco
     expect(events[1]).toMatchObject({ limits: { maxAtOnce: 29 } })
   })
 
-  it("in each process, by its own share, in the order of priorities and lanes of the process", async () => {
+  it("each process has its own share, in the order of its priorities and lanes", async () => {
     const { log, meters, task, trouble } = scene({ maxPerSecond: 40 }, 0.25, 2)
     trouble.isCut = true
     const all = meters.flatMap((meter, i) => [
@@ -153,7 +153,7 @@ describe("during an outage, waiting tasks start by a share of the limits, a seco
     expect(log.toSorted()).toEqual(inTurn.toSorted())
   })
 
-  it("in verbs, without a fencing token", async () => {
+  it("tasks of verbs start without a fencing token", async () => {
     const { meters, trouble } = scene({ maxPerSecond: 4_000 }, 0.25)
     trouble.isCut = true
     const tokens: Array<unknown> = []
@@ -163,7 +163,7 @@ describe("during an outage, waiting tasks start by a share of the limits, a seco
     expect(tokens).toEqual(Array(100))
   })
 
-  it("while it goes on, also what comes later, at once, and the store is asked again", async () => {
+  it("later calls start at once, and the store is asked again", async () => {
     const { log, meters, task, trouble } = scene({ maxAtOnce: 8 }, 0.25, 1, { lease: 3_000 })
     trouble.isCut = true
     const first = meters[0].run(task("a"))
@@ -179,8 +179,8 @@ describe("during an outage, waiting tasks start by a share of the limits, a seco
   })
 })
 
-describe("what is known of the meter holds during an outage, too", () => {
-  it("a pause that began before, or begins or ends meanwhile; then it reaches all processes", async () => {
+describe("what the process knows of the meter holds during an outage", () => {
+  it("a pause that began before, or begins or ends during the outage, which then reaches all processes", async () => {
     const { log, meters, task, trouble } = scene({ maxAtOnce: 8 }, 0.5, 2)
     const before = meters[0].run(task("before"))
     await pass(0)
@@ -214,7 +214,7 @@ describe("what is known of the meter holds during an outage, too", () => {
     expect(await other).toBe("other")
   })
 
-  it("limits as they were changed before or meanwhile, here or in another process", async () => {
+  it("limits that were changed before or during the outage, here or in another process", async () => {
     const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5, 2)
     const both = Promise.all(meters.map((meter) => meter.run(task("before"))))
     await pass(0)
@@ -265,29 +265,29 @@ describe("when the lease ends during an outage", () => {
     return { ...made, outcomes: await Promise.all(all) }
   }
 
-  it("tasks that run go on if they are within the share", async () => {
+  it("running tasks continue if they are within the share", async () => {
     const { events, outcomes } = await cutOff(0.25, [2_000, 5_000, 6_000])
     expect(outcomes).toEqual(["0", "1", "2"])
     expect(events).toContainEqual({ type: "leaseLost", meter: "api", permits: 2 })
   })
 
-  it("otherwise they are cancelled", async () => {
+  it("running tasks that exceed the share are cancelled", async () => {
     const { events, outcomes } = await cutOff(0.25, [4_000, 5_000, 6_000])
     for (const outcome of outcomes) expect(outcome).toBeInstanceOf(LeaseLostError)
     expect(events).toContainEqual({ type: "leaseLost", meter: "api", permits: 3 })
   })
 
-  it("or go on in any case (leaseLost: continue)", async () => {
+  it("with leaseLost: continue, running tasks always continue", async () => {
     expect((await cutOff(0.25, [4_000, 5_000, 6_000], { leaseLost: "continue" })).outcomes).toEqual(["0", "1", "2"])
   })
 
-  it("before the share begins, they are cancelled", async () => {
+  it("before the share begins, running tasks are cancelled", async () => {
     const { events, outcomes } = await cutOff(1, [4_000], { lease: 500 })
     expect(outcomes[0]).toBeInstanceOf(LeaseLostError)
     expect(typesOf(events)).toEqual(["leaseLost", "outage", "share"])
   })
 
-  it("what has started by the share holds no lease", async () => {
+  it("a task started within the share holds no lease", async () => {
     const { events, log, meters, task, trouble } = scene({ maxAtOnce: 8 }, 0.25, 1, { lease: 3_000 })
     const before = meters[0].run(task("before"))
     await pass(1)
@@ -302,7 +302,7 @@ describe("when the lease ends during an outage", () => {
 })
 
 describe("when the store answers again", () => {
-  it("the permits that are in use are counted there, and others are granted no more than the rest", async () => {
+  it("it counts the permits in use, and grants others no more than the rest", async () => {
     const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5, 2)
     const before = meters[0].run(task("before", 10_000))
     await pass(1)
@@ -329,7 +329,7 @@ describe("when the store answers again", () => {
     expect(log[4]).toMatch(/^other2 100\d\d$/)
   })
 
-  it("if the old session cannot leave, its lease ends: nothing is granted twice", async () => {
+  it("if the old session cannot leave, its lease ends, and no permit is granted twice", async () => {
     const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5, 2)
     const before = meters[0].run(task("before", 30_000))
     await pass(1)
@@ -356,7 +356,7 @@ describe("when the store answers again", () => {
     await Promise.all([before, share, ...others])
   })
 
-  it("a task of the share that has ended by then needs no new session", async () => {
+  it("a task of the share that has already ended needs no new session", async () => {
     const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5)
     const before = meters[0].run(task("before", 10_000))
     await pass(1)
@@ -373,7 +373,7 @@ describe("when the store answers again", () => {
     expect(trouble.messages.at(-1)).toMatchObject({ held: 0, ended: 1 })
   })
 
-  it("what was spent is counted there with the next start, as if it had been spent then", async () => {
+  it("it counts what was spent with the next start, as if it had been spent then", async () => {
     const windows = { tokens: { limit: 100, per: 60_000 }, short: { limit: 4, per: 1_000 } }
     const { log, meters, task, trouble } = scene({ maxPerSecond: 400, windows }, 0.5, 2)
     trouble.isCut = true
@@ -399,7 +399,7 @@ describe("when the store answers again", () => {
     expect(log.at(-1)).toMatch(/^10 63\d\d\d$/)
   })
 
-  it("corrections that come after the outage count, too", async () => {
+  it("corrections made after the outage count, too", async () => {
     const { meters, trouble } = scene({ maxPerSecond: 4, windows: { tokens: { limit: 100, per: 60_000 } } }, 0.5)
     trouble.isCut = true
     let later = (_: { readonly tokens: number }): void => {}
@@ -428,7 +428,7 @@ describe("when the store answers again", () => {
     ])
   })
 
-  it("what the share has spent longer ago than a window is nothing", async () => {
+  it("what the share spent longer ago than a window does not count", async () => {
     const { meters, task, trouble } = scene({ maxPerSecond: 4 }, 0.5)
     trouble.isCut = true
     const first = meters[0].run(task("a"))
@@ -452,9 +452,9 @@ const mostIn = (spent: ReadonlyArray<{ readonly at: number; readonly cost: numbe
     )
   )
 
-describe("whatever is lost, and whenever", () => {
+describe("whatever messages are lost, and whenever", () => {
   it.each(Array.from({ length: 20 }, (_, seed) => seed))(
-    "no share is exceeded, no limit more than twofold, and each task ends (seed %i)",
+    "no share is exceeded, no limit is exceeded more than twofold, and each task ends (seed %i)",
     async (seed) => {
       const { chance, int, pick } = random(seed)
       const limit = 16
@@ -513,7 +513,7 @@ describe("whatever is lost, and whenever", () => {
 })
 
 describe("a meter that is closed during an outage", () => {
-  it("ends, and so does what belongs to the share when its tasks have", async () => {
+  it("ends, as does its share when its tasks have ended", async () => {
     const { events, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5)
     trouble.isCut = true
     const run = meters[0].run(task("a", 10_000)).catch((error: unknown) => error)
@@ -529,7 +529,7 @@ describe("a meter that is closed during an outage", () => {
     await idle.meters[0].close()
   })
 
-  it("other limits in other processes are an error, with a share as well", async () => {
+  it("different limits in other processes are an error, also with a share", async () => {
     const { events, meters, store, task } = scene({ maxAtOnce: 4 }, 0.5)
     const run = meters[0].run(task("a"))
     await pass(0)
@@ -554,14 +554,14 @@ it.each([
   expect(() => memoryStore({ outage } as never)).toThrow(error)
 })
 
-it("a limit of which a share would be too small is an error when the meter is made", () => {
+it("a limit whose share would be too small is an error when the meter is made", () => {
   const store = memoryStore({ outage: { share: 0.01 } })
   expect(() => createMeter({ store, name: "slow", maxPerSecond: 2e-9 })).toThrow(RangeError)
 })
 
 describeWithServer("a share while the server is down", "aof", (server) => {
   it.each(["node-redis", "ioredis"] as const)(
-    "two processes by %s go on within their shares, and within the limits when it is back",
+    "two processes with %s continue within their shares, and within the limits when the server is back",
     async (kind) => {
       vi.useRealTimers()
       const { port } = server()

@@ -87,7 +87,7 @@ describe("the Redis store", () => {
     expect(sent).toEqual(["SCRIPT", "EVALSHA", "EVALSHA", "EVALSHA", "SCRIPT", "EVALSHA"])
   })
 
-  it("sends a message as the array that version 1 of the protocol has, so that processes of other releases understand it", async () => {
+  it("encodes a message as the array of version 1 of the protocol, so that other releases understand it", async () => {
     const sent: Array<unknown> = []
     const { exchange } = store(async (command) => {
       sent.push(command)

@@ -30,7 +30,7 @@ describe("of the facade", () => {
     return { call, ends, trouble }
   }
 
-  it("maxWaiting counts the calls of the process, also those that only wait for the answer of the server", async () => {
+  it("maxWaiting counts the calls of the process, including those that only wait for the server's answer", async () => {
     const { call, ends } = scene({ maxAtOnce: 2, maxWaiting: 2 }, 2)
     for (const name of ["a", "b", "c"]) call(name, 10)
     for (const name of ["A", "B"]) call(name, 10, undefined, 1)
@@ -50,7 +50,7 @@ describe("of the facade", () => {
     ])
   })
 
-  it("overflow: dropOldest refuses the oldest in place of the newest", async () => {
+  it("overflow: dropOldest refuses the oldest waiter instead of the newest", async () => {
     const { call, ends } = scene({ maxAtOnce: 1, maxWaiting: 1, overflow: "dropOldest" })
     call("a", 10)
     await pass(1)
@@ -59,7 +59,7 @@ describe("of the facade", () => {
     expect(ends).toEqual(["b queue-full 1 undefined", "c queue-full 1 undefined", "a done 10", "d done 20"])
   })
 
-  it("maxWaiting: 0 and waitTimeout: 0 refuse all for which no grant is at hand", async () => {
+  it("maxWaiting: 0 and waitTimeout: 0 refuse all calls without a grant at hand", async () => {
     for (const limits of [{ maxWaiting: 0 }, { waitTimeout: 0 }]) {
       const { call, ends } = scene({ maxAtOnce: 2, ...limits })
       call("a", 0)
@@ -69,7 +69,7 @@ describe("of the facade", () => {
     }
   })
 
-  it("waitTimeout refuses at once what the rate of all could not admit in time, and otherwise when the time is up", async () => {
+  it("waitTimeout refuses a call at once if the shared rate cannot admit it in time, and otherwise when the time is up", async () => {
     const { call, ends } = scene({ maxPerSecond: 10, waitTimeout: 250 }, 2)
     for (const name of ["a", "b", "c", "d"]) call(name, 0)
     for (const name of ["A", "B"]) call(name, 0, undefined, 1)
@@ -81,7 +81,7 @@ describe("of the facade", () => {
     expect(late).toEqual(["c wait-timeout 250 0", "B wait-timeout 250 0"])
   })
 
-  it("the shortest waitTimeout counts, of a call or of the meter, also while the server is out of reach", async () => {
+  it("the shorter waitTimeout of a call and its meter counts, also while the server is out of reach", async () => {
     const { call, ends, trouble } = scene({ maxAtOnce: 1, waitTimeout: 5_000 })
     trouble.isSilent = true
     call("a", 0)

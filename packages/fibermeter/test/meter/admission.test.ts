@@ -497,7 +497,7 @@ describe("room that was kept and bound no waiter", () => {
   })
 })
 
-// A waiter for both stands at `a`, the younger meter. When `a` opens, `b` has room for it, but not for an earlier waiter.
+// A waiter for both waits at `a`, the younger meter. When `a` opens, `b` has room for it, but not for an earlier waiter.
 describe("a waiter for several meters does not overtake an earlier one at any of them", () => {
   const meters = (limits: Meter.Limits = {}) => {
     const b = Meter.makeUnsafe({ ...limits, windows: { tokens: { limit: 10, per: 1000 } } })
@@ -520,7 +520,7 @@ describe("a waiter for several meters does not overtake an earlier one at any of
     log.expectRest()
   })
 
-  it("that needs more than is free, behind one that has lacked permits", async () => {
+  it("that needs more than is free, behind another that has lacked permits", async () => {
     const log = new Log()
     const { a, b, both } = meters({ maxAtOnce: 3 })
     const spend = (name: string, tokens: number, meter: Meter.Meter, permits: number, millis: number) =>

@@ -290,7 +290,7 @@ describe("Window", () => {
     expect(window.room(gone + slice)).toBe(plain.room(gone + slice))
   })
 
-  it("what was spent is corrected in its own time, also after the log has grown", () => {
+  it("a correction counts from when its cost was spent, also after the log has grown", () => {
     const window = new SlidingWindow(100, 1000)
     const numbers = range(9).map((n) => window.spend(1, n * 10))
     window.correct(numbers[8]!, 5)
@@ -434,7 +434,7 @@ describe("History grows and shrinks with what a window reaches", () => {
     )
   })
 
-  it("resized, it does not take later starts for those that it has forgotten, where several share a slot", () => {
+  it("resized, it does not mistake later starts for forgotten ones if several share a slot", () => {
     const history = new StartLog(100_000)
     for (let n = 0; n < 200; n++) history.push(n, n - window)
     for (let n = 0; n < 60; n++) history.push(2 * window + n, window + n)
@@ -542,7 +542,7 @@ describe("Gcra", () => {
     )
   })
 
-  it("resized, a start that was late counts from when it was, in the windows of the new rate as well", () => {
+  it("resized, a late start counts from its actual time, also in the windows of the new rate", () => {
     const milli = 1_000_000
     const pace = new Gcra(10, 2)
     pace.setMode("pacing", 0)

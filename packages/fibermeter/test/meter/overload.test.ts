@@ -183,7 +183,7 @@ describe("overflow: dropOldest", () => {
     log.expectRest()
   })
 
-  it("a call that has started is dropped no more: the next one is", async () => {
+  it("a call that has started is no longer dropped: the next one is", async () => {
     const log = new Log()
     const meter = Meter.makeUnsafe({ maxAtOnce: 1, maxWaiting: 1, overflow: "dropOldest" })
     const one = call(log, meter)

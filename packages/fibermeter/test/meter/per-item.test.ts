@@ -506,7 +506,7 @@ describe("wrong meters", () => {
     await expectIdle(log, one)
   })
 
-  it("a cost function that throws: the call waits for its running tasks, and a queue gets the item back", async () => {
+  it("if a cost function throws, the call waits for its running tasks, and a queue gets the item back", async () => {
     const log = new Log()
     const boom = new Error("boom")
     const queue = WorkQueue.makeUnsafe(["a0", "b0", "c0"])

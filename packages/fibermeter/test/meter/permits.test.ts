@@ -188,7 +188,7 @@ describe("permits", () => {
     }
   })
 
-  it("of a semaphore that a waiter has asked for are not taken once it is interrupted: the next may need fewer", async () => {
+  it("of a semaphore are not taken for an interrupted waiter: the next may need fewer", async () => {
     const log = new Log()
     const semaphore = Semaphore.makeUnsafe(2)
     const meter = Meter.fromSemaphore(semaphore)
