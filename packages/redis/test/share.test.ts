@@ -302,7 +302,7 @@ describe("when the lease ends during an outage", () => {
 })
 
 describe("when the store answers again", () => {
-  it("it counts the permits in use, and grants others no more than the rest", async () => {
+  it("the store counts the permits in use, and grants others no more than the rest", async () => {
     const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5, 2)
     const before = meters[0].run(task("before", 10_000))
     await pass(1)
@@ -373,7 +373,7 @@ describe("when the store answers again", () => {
     expect(trouble.messages.at(-1)).toMatchObject({ held: 0, ended: 1 })
   })
 
-  it("it counts what was spent with the next start, as if it had been spent then", async () => {
+  it("the store counts what was spent with the next start, as if it had been spent then", async () => {
     const windows = { tokens: { limit: 100, per: 60_000 }, short: { limit: 4, per: 1_000 } }
     const { log, meters, task, trouble } = scene({ maxPerSecond: 400, windows }, 0.5, 2)
     trouble.isCut = true
