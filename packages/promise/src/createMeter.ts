@@ -81,7 +81,7 @@ export const combineMeters = (first: Meter, ...others: ReadonlyArray<Meter>): Me
 export const createKeyedMeter = <K>(options: MeterOptions): KeyedMeter<K> => {
   const { defaults, limits } = readMeter(options)
   const isStored = limits.store !== undefined
-  // Limits that the store cannot have are an error now, and not when a key is used.
+  // Limits that the store does not support are an error now, and not when a key is used.
   if (isStored) limiterOf(limits)
   let current = limits
   const limiters = new admission.KeyedLimiters<K, MeterLimiter>((key) => {

@@ -1,22 +1,22 @@
 /**
- * The leases of attempts that hold permits of meters on a store. An attempt whose process has lost its lease fails, as one that
- * has timed out. Only the variable is here, so that programs without a store carry nothing else: `storeLimiter.ts` sets it.
+ * The leases of attempts that hold permits of meters on a store. An attempt whose process loses its lease fails, like one that
+ * times out. This module has only the variable, so that programs without a store load nothing else: `storeLimiter.ts` sets it.
  */
 import type { admission } from "fibermeter/engine"
 
 /** What may end an attempt before it has settled. */
 export interface AttemptLimit {
-  /** It may do so no more. */
+  /** The limit no longer ends the attempt. */
   readonly cancel: () => void
-  /** The attempt has settled. Returns whether it had not been ended before. */
+  /** To be called when the attempt has settled. Returns whether the limit had not ended it before. */
   readonly end: () => boolean
-  /** Whether the attempt was ended, but keeps its permits until it has settled, even with `releaseOnTimeout`. */
+  /** Whether the ended attempt keeps its permits until it has settled, even with `releaseOnTimeout`. */
   readonly keepsPermits?: boolean
 }
 
 /**
- * Calls `onLost` if the attempt loses what it has taken, unless it has settled or was ended by `limit` before. Returns what to use
- * instead of `limit`.
+ * Calls `onLost` if the attempt loses its lease, unless it has settled or `limit` has ended it before. Returns what to use instead
+ * of `limit`.
  */
 export type Watch = (limit: AttemptLimit | undefined, onLost: (error: unknown) => void) => AttemptLimit
 

@@ -1,6 +1,6 @@
 /**
  * The request in which code runs, on Cloudflare Workers (see `requests.ts`, which a program without meters does not load). It is
- * recognised by a signal that was made in it, since to read that in another request throws.
+ * recognised by a signal that was made in it, since reading that signal in another request throws.
  */
 import { runtime } from "fibermeter/engine"
 

@@ -11,7 +11,7 @@ import type { AttemptLimit } from "./leases.ts"
 import { MeterLimiter } from "./meterLimiter.ts"
 import { observation } from "./observation.ts"
 
-/** An attempt that may lose its lease, or time out by the limit within. There is one per task that holds permits. */
+/** An attempt that may lose its lease, or be ended by the inner limit. There is one for each task that holds permits. */
 class Lease implements AttemptLimit {
   declare private readonly holders: ReadonlyArray<Set<Lease>>
   declare private readonly limit: AttemptLimit | undefined
@@ -36,7 +36,7 @@ class Lease implements AttemptLimit {
     return this.limit?.end() !== false && !this.keepsPermits
   }
 
-  /** Of several losses, and if the attempt has ended meanwhile, only the first counts. */
+  /** Has no effect after an earlier loss, or after the attempt has ended. */
   lose(error: unknown): void {
     if (!this.holders.some((holder) => holder.has(this))) return
     // Ends the limit, too, which may have ended the attempt already.
@@ -49,7 +49,7 @@ class Lease implements AttemptLimit {
 /** A function, so that nothing is done while this module is loaded. */
 const makeClass = () => {
   class StoreLimiter extends admission.external(MeterLimiter) {
-    /** Of the attempts that hold permits. */
+    /** The leases of attempts that hold permits. */
     readonly leases = new Set<Lease>()
 
     override onLost(reason: unknown): void {
@@ -104,11 +104,11 @@ export const storeCheck: check.Checks[string] = (name, value) =>
     (value): value is object => check.isObject(value) && typeof value["limit"] === "function"
   )(name, value)
 
-/** Throws if a family of meters on a store cannot have that key. */
+/** Throws if that is not a key for a family of meters on a store. */
 export const throwIfNoKey = (key: unknown): void =>
   void accept(check.kind("a string or a finite number with a store", admission.isKey)("a key", key))
 
-/** The limiter of a new meter, or of one of a family. Throws if its store cannot have these limits. */
+/** The limiter of a new meter, or of one of a family. Throws if its store does not support these limits. */
 export const limiterOf = (limits: StoredLimits, key?: unknown): MeterLimiter => {
   const { name, store } = limits
   if (store === undefined) return new MeterLimiter(limits, key)

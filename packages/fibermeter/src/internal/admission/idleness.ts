@@ -1,9 +1,9 @@
 /**
- * What waits until a limiter is idle. Only limiters that calls share have it.
+ * Listeners that wait until a limiter is idle. Only limiters that calls share have them.
  */
 import type { Limiter } from "./limiter.ts"
 
-/** Calls `f` as soon as the limiter is idle, possibly at once. Returns what cancels that. */
+/** Calls `f` as soon as the limiter is idle, possibly at once. Returns a function that cancels that. */
 export const whenIdle = (limiter: Limiter, f: () => void): (() => void) => {
   const listener = { f }
   limiter.idleListeners ??= new Set()

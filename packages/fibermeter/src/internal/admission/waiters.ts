@@ -1,5 +1,5 @@
 /**
- * What concerns all waiters of a limiter that calls share: those that need it alone, and those that need others as well.
+ * Operations on all waiters of a limiter that calls share, including waiters that also need other limiters.
  */
 import type { Host } from "../runtime/host.ts"
 import type { Limiter } from "./limiter.ts"

@@ -19,12 +19,12 @@ import { windowsOf } from "./localLimiter.ts"
 import type { Limits } from "./localLimiter.ts"
 import type { CurrentLimits, SharedLimiter } from "./sharedLimiter.ts"
 
-/** Whether a meter on a store can have that key. */
+/** Whether that is a key for a family of meters on a store. */
 export const isKey = (key: unknown): key is string | number => typeof key === "string" || Number.isFinite(key)
 
 /**
- * The name of the meter of a key in a family. No two pairs of a name and a key have the same: what ends with a quote is a string,
- * which begins at the quote before it that is not escaped; what ends with a digit is a number, which has no slash.
+ * The name of the meter of a key in a family. Different pairs of a name and a key have different names: a name that ends with a
+ * quote has a string key, which begins at the previous unescaped quote; one that ends with a digit has a number, without a slash.
  */
 export const nameOfKey = (name: string, key: string | number): string => `${name}/${JSON.stringify(key)}`
 
@@ -105,7 +105,7 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       return this.time.now + this.limit.opensIn(waiter)
     }
 
-    /** What is certain by the numbers of the limits: whatever other processes start makes it later. */
+    /** A lower bound from the limits alone: starts of other processes only make it later. */
     override startsIn(waiter: Waiter, before: number): number {
       const byWindows = super.startsIn(waiter, before)
       if (this.gcra === undefined) return byWindows

@@ -100,7 +100,7 @@ const namedOf = (limiters: ReadonlyArray<object>): ReadonlyArray<NamedLimiter> =
   return none
 }
 
-/** Whether spans are seen at all: Effect's own tracer exports none, and a span costs more than many a task. */
+/** Whether spans are exported: Effect's own tracer exports none, and a span costs more than many tasks do. */
 const isTraced = (context: FiberHost["context"]): boolean => Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer
 
 /** The options of the span of a task. */
@@ -180,7 +180,7 @@ class MeterObserver implements FiberObserver {
     this.waiting.delete(request)
     for (const { metrics } of meters) metrics.waiting.modifyUnsafe(-1, context)
     if (wait.span !== undefined) {
-      // As Effect ends its own spans.
+      // As Effect does with its own spans.
       const isTimed = Context.get(context, References.TracerTimingEnabled)
       wait.span.end(isTimed ? clock.currentTimeNanosUnsafe() : 0n, exit())
     }

@@ -1,5 +1,5 @@
 /**
- * The method `pipe` of what users get. That of `effect/Pipeable` is the same, but Node takes a third of a millisecond for each
+ * The method `pipe` of meters and work queues. That of `effect/Pipeable` is the same, but Node takes a third of a millisecond for each
  * module of another package that is imported by its name, even if it has been loaded (benchmark `load`). `validate.ts` has its
  * own `hasProperty` for the same reason.
  */

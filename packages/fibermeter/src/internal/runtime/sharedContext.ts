@@ -1,6 +1,6 @@
 /**
- * One capture of an async context for many waiters. Most waiters that are enqueued together have the same context. That they
- * share a capture saves a quarter of the CPU time of 100,000 `run`s that wait (benchmark `overhead`, the line against a bare
+ * One capture of an async context for many waiters. Most waiters that are enqueued together have the same context. Sharing a
+ * capture saves a quarter of the CPU time of 100,000 `run`s that wait (benchmark `overhead`, the line against a bare
  * queue) and 80 bytes each.
  */
 import { asyncHooks, captureContext } from "./asyncContext.ts"
@@ -31,8 +31,8 @@ const findCapture = (): (() => AsyncContext) => {
   const hooks = asyncHooks()
   const contextOf = hooks && findContextOf(hooks)
   if (contextOf === undefined) return captureContext
-  // Kept only until the microtasks that are queued by now have run, since a context can hold much. A `WeakRef` would need no
-  // such end, but creating or reading one takes longer than all the rest.
+  // Kept only until the microtasks queued so far have run, since a context can hold much memory. A `WeakRef` would not need
+  // this, but creating or reading one takes longer than everything else here.
   let last: AsyncContext | undefined
   const settled = Promise.resolve()
   const forget = (): void => {
@@ -49,5 +49,5 @@ const findCapture = (): (() => AsyncContext) => {
 
 let captureHere: (() => AsyncContext) | undefined
 
-/** As `captureContext`. The capture is that of another waiter, if it can be seen to have the same context. */
+/** Like `captureContext`, but reuses the capture of another waiter if both certainly have the same context. */
 export const captureShared = (): AsyncContext => (captureHere ??= findCapture())()
