@@ -130,7 +130,7 @@ describe("of core", () => {
         const patient = yield* Effect.exit(one.resize({ maxWaiting: 1 }))
         expect(String(defectIn(patient))).toContain("its type says that it never fails with Overloaded")
         const added = yield* Effect.exit(one.resize({ maxPerSecond: 1 }))
-        expect(String(defectIn(added))).toContain("neither add nor lift a limit")
+        expect(String(defectIn(added))).toContain("cannot add or remove a limit")
       })
     )
   })
