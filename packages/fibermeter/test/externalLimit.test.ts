@@ -171,8 +171,35 @@ describe("a meter on a store", () => {
     )
     expect(asked).toEqual([
       [[undefined, 1, 3]],
-      [[undefined, 1, 1], [undefined, 1, 3]], // prettier-ignore
-      [[undefined, 1, 1], [undefined, 1, 1], [undefined, 1, 1], [undefined, 1, 2], [undefined, 4, 1]] // prettier-ignore
+      [[undefined, 1, 3], [undefined, 1, 1]], // prettier-ignore
+      [[undefined, 1, 1], [undefined, 1, 1], [undefined, 1, 2], [undefined, 4, 1], [undefined, 1, 1]] // prettier-ignore
+    ])
+    seen.expectRest()
+  })
+
+  it("learns first of the waiter whose turn it is, whenever it came", async () => {
+    const made = makeStore({ maxAtOnce: 9 })
+    const seen = new Log()
+    const meter = await meterOf(seen, made)
+    const other = Meter.makeUnsafe({})
+    const run = (permits: number, priority: number, ...more: ReadonlyArray<Meter.Meter>) =>
+      Meter.metered(seen.task("a"), more.length === 0 ? meter : Meter.all(meter, ...more), { permits, priority })
+    const asked: Array<unknown> = []
+    const look = Effect.sync(() => asked.push(made.meter.wishes().map(({ permits }) => permits)))
+    await seen.play(
+      [0, run(1, 0, Meter.makeUnsafe({}))],
+      [1, run(2, 0, other)],
+      [2, look],
+      [3, run(3, 0)],
+      [4, run(4, 1)],
+      [5, run(5, 2)],
+      [6, look],
+      [7, made.grant(9)]
+    )
+    // Of those that need this meter alone, the first has the earliest turn of them.
+    expect(asked).toEqual([
+      [1, 2],
+      [1, 2, 5, 4, 3]
     ])
     seen.expectRest()
   })

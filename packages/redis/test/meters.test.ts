@@ -1,7 +1,7 @@
 /** Meters on the memory store, under virtual time: what users see of limits that processes share. */
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import { combineMeters, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "@fibermeter/promise"
-import type { Meter, MeterOptions } from "@fibermeter/promise"
+import type { Meter, MeterOptions, RunOptions } from "@fibermeter/promise"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import {
   LeaseLostError,
@@ -14,6 +14,7 @@ import {
 } from "../src/index.ts"
 import { readOptions } from "../src/session/options.ts"
 import { Session } from "../src/session/Session.ts"
+import { random } from "./support/random.ts"
 import { troubledStore } from "./support/trouble.ts"
 
 beforeEach(() => {
@@ -385,6 +386,95 @@ describe("under a meter on a store", () => {
     await pass(50)
     await Promise.all([...all.slice(0, 2), rest])
     expect(log).toEqual(["a 0", "c 10", "b 20"])
+  })
+
+  it.each<[string, MeterOptions, RunOptions, ReadonlyArray<string>]>([
+    ["permits", { maxAtOnce: 4 }, { permits: 3 }, ["HIGH 100", "high 200", "4 200", "5 300", "6 300", "7 300"]],
+    [
+      "a cost",
+      { windows: { tokens: { limit: 4, per: 1_000 } } },
+      { cost: { tokens: 3 } },
+      ["HIGH 1001", "high 2002", "4 2002", "5 3003", "6 3003", "7 3003"]
+    ],
+    [
+      "permits with a rate",
+      { maxAtOnce: 4, maxPerSecond: 50 },
+      { permits: 3 },
+      // The slot at 60 was granted before they came. It is used when they have started.
+      ["HIGH 120", "high 220", "3 241", "4 320", "5 340", "6 360", "7 381"]
+    ]
+  ])("waiters of a priority with %s of their own come first, and then the others", async (_, limits, needs, rest) => {
+    const { events, log, meters, task } = scene(limits)
+    const all = Array.from({ length: 8 }, (_, i) => meters[0].run(task(`${i}`, 100)))
+    await pass(50)
+    for (const name of ["HIGH", "high"]) all.push(meters[0].run(task(name, 100), { ...needs, priority: 1 }))
+    await pass(5_000)
+    await Promise.all(all)
+    expect(log.slice(-rest.length)).toEqual(rest)
+    expect(events).toEqual([])
+  })
+
+  it("what others were granted before such a waiter came is given back when they cannot start in time", async () => {
+    const { log, meters, task, trouble } = scene({ maxAtOnce: 4 })
+    const all = Array.from({ length: 8 }, (_, i) => meters[0].run(task(`${i}`, 100)))
+    await pass(50)
+    trouble.keepsAnswers = true
+    await pass(55)
+    all.push(meters[0].run(task("high"), { permits: 4, priority: 1 }))
+    trouble.flush()
+    await pass(1_000)
+    await Promise.all(all)
+    // At 100, the others were granted what had been given back. It is too late for them 100 ms later.
+    expect(log.slice(4)).toEqual(["high 201", "4 201", "5 201", "6 201", "7 201"])
+  })
+
+  it("takes the place of an earlier waiter of its process among those of others, which takes the next one", async () => {
+    const { log, meters, task } = scene({ maxAtOnce: 2 }, 2)
+    const run = (process: number, name: string, options: RunOptions) => meters[process]!.run(task(name, 100), options)
+    const all = [run(0, "a", { permits: 2 }), run(0, "b", {})]
+    await pass(20)
+    all.push(run(1, "other", { permits: 2 }))
+    await pass(20)
+    all.push(run(0, "high", { permits: 2, priority: 1 }))
+    await pass(1_000)
+    await Promise.all(all)
+    expect(log).toEqual(["a 0", "high 100", "other 200", "b 300"])
+  })
+
+  it("no waiter is lost among those of other permits, costs, priorities and lanes, some of which give up", async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const { chance, int, pick } = random(seed)
+      const [hasPermits, hasRate, hasWindow] = [seed % 2 === 0, chance(0.3), seed % 2 === 1 || chance(0.5)]
+      const { meters } = scene(
+        {
+          ...(hasPermits && { maxAtOnce: 6 }),
+          ...(hasRate && { maxPerSecond: 100 }),
+          ...(hasWindow && { windows: { tokens: { limit: 20, per: 500 } } })
+        },
+        3
+      )
+      const controllers: Array<AbortController> = []
+      let waiting = 0
+      for (let i = 0; i < 100; i++) {
+        const controller = new AbortController()
+        controllers.push(controller)
+        waiting++
+        const options: RunOptions = {
+          signal: controller.signal,
+          priority: int(0, 2),
+          permits: hasPermits ? int(1, 6) : 1,
+          ...(chance(0.5) && { lane: int(0, 2) }),
+          ...(hasWindow && { cost: { tokens: int(0, 7) } })
+        }
+        const task = () => new Promise((resolve) => setTimeout(resolve, int(0, 30)))
+        const end = () => waiting--
+        void pick(meters).run(task, options).then(end, end)
+        if (chance(0.25)) await pass(int(0, 40))
+        if (chance(0.2)) pick(controllers).abort()
+      }
+      await pass(60_000)
+      expect(waiting, `seed ${seed}`).toBe(0)
+    }
   })
 
   it("tryRun runs a task only if a grant is at hand", async () => {

@@ -217,6 +217,8 @@ export class Session implements ExternalLimit {
     if (held === undefined) {
       // If the store has demand of this session, its next visit declares this wish, too, such as at the end of a pause.
       if (this.batches.size === 0) this.speakSoon()
+      // The first waiter cannot use what later ones were granted. They start after it, unless that is too late.
+      for (const { grant, next } of this.held) this.lookBy(this.clock.reaches(slotAt(grant, next) + this.terms.slack))
       return Infinity
     }
     const slot = slotAt(held.grant, held.next)
@@ -647,6 +649,8 @@ export class Session implements ExternalLimit {
   /** What the waiters want beyond what the store knows and has granted, and which of that demand to withdraw. */
   private compare(wishes: ReadonlyArray<Wish>): Pick<Message, "demand" | "withdrawn"> {
     const wants = this.firstOf(wishes)
+    const withdrawn: Array<{ readonly batch: number; readonly count: number }> = []
+    const turns = this.isOutOfTurn(wishes[0]) ? this.withdrawAll(withdrawn) : undefined
     const has = new Map<string, number>()
     const add = ({ key }: Shape, count: number): void => void has.set(key, (has.get(key) ?? 0) + count)
     for (const { count, next, shape } of this.held) add(shape, count - next)
@@ -663,7 +667,6 @@ export class Session implements ExternalLimit {
       this.reportIfOver(held)
     }
     for (const { count, shape } of this.batches.values()) add(shape, count)
-    const withdrawn: Array<{ readonly batch: number; readonly count: number }> = []
     for (const [id, batch] of [...this.batches].toReversed()) {
       const surplus = has.get(batch.shape.key)! - (wants.get(batch.shape.key)?.count ?? 0)
       const count = Math.min(surplus, batch.count)
@@ -677,8 +680,10 @@ export class Session implements ExternalLimit {
     let least = 0
     for (const [key, { count, shape }] of wants) {
       let more = count - (has.get(key) ?? 0)
-      for (const batch of this.batches.values()) if (batch.shape.key === key) least = Math.max(least, batch.arrival)
-      const known = (this.arrivals.get(key) ?? []).sort((one, other) => one - other)
+      for (const { arrival, count, shape } of this.batches.values()) {
+        if (shape.key === key && count > 0) least = Math.max(least, arrival)
+      }
+      const known = (turns ?? this.arrivals.get(key) ?? []).sort((one, other) => one - other)
       // One batch for each run of equal numbers, and new demand last.
       while (more > 0) {
         const arrival = least === Infinity || known.length === 0 ? 0 : Math.max(least, known[0]!)
@@ -701,9 +706,37 @@ export class Session implements ExternalLimit {
     return { demand, withdrawn }
   }
 
+  /** Whether the store would serve others before the first waiter, such as one of a high priority: none of them could start. */
+  private isOutOfTurn(first: Wish | undefined): boolean {
+    if (first === undefined || this.fitting(first) !== undefined) return false
+    const { key } = this.shapeOf(first)
+    let own = Infinity
+    let others = Infinity
+    for (const { arrival, shape } of this.batches.values()) {
+      if (shape.key === key) own = Math.min(own, arrival)
+      else others = Math.min(others, arrival)
+    }
+    return others < own
+  }
+
+  /** Withdraws all demand. The waiters exchange their places in the queue then, which are returned. */
+  private withdrawAll(withdrawn: Array<{ readonly batch: number; readonly count: number }>): Array<number> {
+    const turns = [...this.arrivals.values()].flat()
+    for (const [id, batch] of this.batches) {
+      const { arrival, count } = batch
+      for (let index = 0; index < count; index++) turns.push(arrival)
+      withdrawn.push({ batch: id, count })
+      batch.count = 0
+    }
+    return turns
+  }
+
   /** The batch for demand of that shape. New demand joins the last batch of its shape, so that the store has few batches. */
   private batchFor(shape: Shape, arrival: number): number {
-    const known = arrival > 0 ? undefined : [...this.batches].findLast(([, batch]) => batch.shape.key === shape.key)
+    const known =
+      arrival > 0
+        ? undefined
+        : [...this.batches].findLast(([, batch]) => batch.shape.key === shape.key && batch.count > 0)
     if (known !== undefined) return known[0]
     this.batches.set(++this.lastBatch, { shape, arrival, count: 0 })
     return this.lastBatch

@@ -190,17 +190,29 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       super.resize(limits, host, isMade)
     }
 
+    /** In the order of their turns, as far as it is known: nothing starts before the first, so that one has to be asked for. */
     private wishes(): ReadonlyArray<Wish> {
       const { queue, sets } = this
       const { first } = queue
-      const wishes: Array<Wish> = Array.from(sets?.standing.all ?? [], (set) => set.first)
-      if (first === undefined) return wishes
+      const ofSets: ReadonlyArray<Waiter> = Array.from(sets?.standing.all ?? [], (set) => set.first).sort(
+        (one, other) => one.rank - other.rank
+      )
+      if (first === undefined) return ofSets
+      const later = ofSets.findIndex(({ rank }) => rank > first.rank)
+      const before = later < 0 ? ofSets.length : later
+      return [...ofSets.slice(0, before), ...this.wishesAlone(first), ...ofSets.slice(before)]
+    }
+
+    /** Of the waiters that need no other limiter. */
+    private wishesAlone(first: Waiter): ReadonlyArray<Wish> {
+      const { queue } = this
       // Alike, and maybe a hundred thousand.
       if (this.costsWaiting === 0 && !queue.isRanked) {
-        wishes.push({ cost: undefined, permits: first.permits, wanted: queue.size - 1 + first.wanted })
-        return wishes
+        return [{ cost: undefined, permits: first.permits, wanted: queue.size - 1 + first.wanted }]
       }
-      return wishes.concat(queue.members.slice(0, reportedAtMost))
+      // Members are in the order of their arrival. Lanes change only which one is first.
+      const others = queue.members.slice(0, reportedAtMost).filter((waiter) => waiter !== first)
+      return [first, ...others.sort((one, other) => other.priority - one.priority)]
     }
   }
   return ExternalLimiter as unknown as LimiterClass<L & External, A>
