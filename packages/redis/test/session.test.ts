@@ -127,7 +127,7 @@ it("slots that a process missed are reported as unused, and their demand is decl
   expect(messages[1]!.demand).toMatchObject([{ count: 2, arrival: answers[0]!.arrivals[0]!.arrival }])
 })
 
-it("demand behind new demand is declared as new, so that the store keeps the order of the process", async () => {
+it("a waiter that comes before another one takes its place, also in a new session, so that the store has the order of the process", async () => {
   const { answers, messages, passTo, session, wantAll, wish } = sessionWith({ maxAtOnce: 2 }, (answer) => ({
     ...answer,
     status: messages.length === 2 ? "stale" : answer.status,
@@ -141,7 +141,7 @@ it("demand behind new demand is declared as new, so that the store keeps the ord
   expect(messages[2]).toMatchObject({
     session: "s2",
     demand: [
-      { weight: 2, arrival: 0 },
+      { weight: 2, arrival: answers[0]!.arrivals[0]!.arrival },
       { weight: 1, arrival: 0 }
     ]
   })

@@ -712,10 +712,12 @@ export class Session implements ExternalLimit {
     const { key } = this.shapeOf(first)
     let own = Infinity
     let others = Infinity
-    for (const { arrival, shape } of this.batches.values()) {
-      if (shape.key === key) own = Math.min(own, arrival)
+    const see = (shape: string, arrival: number): void => {
+      if (shape === key) own = Math.min(own, arrival)
       else others = Math.min(others, arrival)
     }
+    for (const { arrival, shape } of this.batches.values()) see(shape.key, arrival)
+    for (const [shape, arrivals] of this.arrivals) for (const arrival of arrivals) see(shape, arrival)
     return others < own
   }
 
