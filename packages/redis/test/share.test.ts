@@ -214,6 +214,25 @@ describe("what the process knows of the meter holds during an outage", () => {
     expect(await other).toBe("other")
   })
 
+  it("no pause of an earlier outage that has ended since", async () => {
+    const { log, meters, task, trouble } = scene({ maxPerSecond: 100 }, 0.5)
+    trouble.isCut = true
+    const first = meters[0].run(task("a"))
+    meters[0].pause(3_600_000)
+    await pass(1_500)
+    trouble.isCut = false
+    await pass(2_000)
+    meters[0].resume()
+    await pass(1_000)
+    await first
+    trouble.isCut = true
+    const second = meters[0].run(task("b"))
+    const since = Date.now()
+    await pass(1_000)
+    expect(log[1]).toBe(`b ${since + 1_000}`)
+    await second
+  })
+
   it("limits that were changed before or during the outage, here or in another process", async () => {
     const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5, 2)
     const both = Promise.all(meters.map((meter) => meter.run(task("before"))))

@@ -64,7 +64,7 @@ const positive = ({ maxAtOnce, windows, ...others }: MeterLimits): MeterLimits =
 const termsIn = (limits: MeterLimits): Terms => termsOf(encodeLimits(protocolLimits(positive(limits), lease * 1_000)))
 
 /** A store in this process, for one session at a time. */
-const localStore = (): MeterStore => {
+const localStore = (): MeterStore & { readonly resume: () => void } => {
   let state: State | undefined
   return {
     exchange: async (_, message, now) => {
@@ -72,7 +72,10 @@ const localStore = (): MeterStore => {
       state = advanced.state
       return advanced.answer
     },
-    onWake: () => () => {}
+    onWake: () => () => {},
+    resume: () => {
+      if (state !== undefined) state.paused = 0
+    }
   }
 }
 
@@ -232,6 +235,8 @@ export class ShareLimit implements ExternalLimit {
       interrupt: ignore,
       event: ignore
     })
+    // A pause of an earlier outage may have ended since: the session knows.
+    this.store.resume()
     local.hold(session.permitsInUse)
     local.resize(positive(this.limits))
     if (session.pausedFor > 0) local.pause(session.pausedFor)
