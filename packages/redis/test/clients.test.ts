@@ -8,7 +8,7 @@ import { Meter } from "fibermeter"
 import { Redis as IoRedis } from "ioredis"
 import { Redis as IoValkey } from "iovalkey"
 import { createClient } from "redis"
-import { describe, expect, it } from "vitest"
+import { afterEach, describe, expect, it, vi } from "vitest"
 import { MemoryStore, RedisStore } from "../src/effect.ts"
 import { keyOf, redisStore } from "../src/index.ts"
 import type { StoreEvent } from "../src/index.ts"
@@ -26,6 +26,31 @@ describe("a client", () => {
       )
     }
   )
+})
+
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+it("a client of one's own that throws is out of reach, and one that cannot subscribe is used without wake-ups", async () => {
+  vi.useFakeTimers({ now: 0 })
+  const client = {
+    send: () => {
+      throw new Error("no connection")
+    },
+    subscribe: () => {
+      throw new Error("no subscription")
+    }
+  }
+  const events: Array<StoreEvent> = []
+  const store = redisStore(client, { outage: "fail", onEvent: (event) => events.push(event) })
+  const meter = createMeter({ store, name: "api", maxAtOnce: 1 })
+  const reasons: Array<unknown> = []
+  void meter.run(() => 1).catch((reason: unknown) => reasons.push(reason))
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect(reasons).toMatchObject([{ name: "StoreUnavailableError", cause: new Error("no connection") }])
+  await meter.close()
+  expect(events).toEqual([{ type: "outage", meter: "api", cause: new Error("no connection") }])
 })
 
 describe("a client of valkey-glide", () => {

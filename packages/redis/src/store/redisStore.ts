@@ -21,7 +21,9 @@ export const keyOf = (name: string): string => {
  * messages instead. Throws a `TypeError` for any other client, and a `RangeError` or `TypeError` if an option is invalid.
  */
 export const redisStore = (client: RedisClient, options: StoreOptions = {}): SharedStore => {
-  const { send, subscribe } = connectionOf(client)
+  const { send: unsafeSend, subscribe } = connectionOf(client)
+  // A client of the program's own may throw.
+  const send = async (command: ReadonlyArray<string>): Promise<unknown> => unsafeSend(command)
   let sha: Promise<string> | undefined
   const load = (): Promise<string> => send(["SCRIPT", "LOAD", script]).then(String)
   const run = async (name: string, text: string): Promise<unknown> => {
@@ -45,7 +47,14 @@ export const redisStore = (client: RedisClient, options: StoreOptions = {}): Sha
         })
         return decodeAnswer(String(reply))
       },
-      onWake: (name, session, listener) => subscribe(`${keyOf(name)}:${session}`, listener)
+      onWake: (name, session, listener) => {
+        try {
+          return subscribe(`${keyOf(name)}:${session}`, listener)
+        } catch {
+          // Wake-ups only save time.
+          return () => {}
+        }
+      }
     },
     options
   )
