@@ -585,6 +585,17 @@ describe("control", () => {
     expect(log).toHaveLength(2)
   })
 
+  it("resize changes a window of any name", async () => {
+    const windowsOf = (limit: number) =>
+      JSON.parse(`{"__proto__":{"limit":${limit},"per":1000}}`) as Record<string, never>
+    const { log, meters, task } = scene({ windows: windowsOf(1) })
+    meters[0].resize({ windows: windowsOf(3) })
+    const all = ["a", "b", "c"].map((name) => meters[0].run(task(name)))
+    await pass(900)
+    expect(log).toEqual(["a 0", "b 0", "c 0"])
+    await Promise.all(all)
+  })
+
   it("resize reaches all processes, if no limit is added or lifted", async () => {
     const { create, log, meters, task } = scene({ maxAtOnce: 1, windows: { w: { limit: 100, per: 1_000 } } }, 2)
     const all = Promise.all(Array.from({ length: 6 }, (_, i) => meters[i % 2]!.run(task(`${i}`, 100))))

@@ -178,9 +178,10 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
 
     override resize(limits: Limits & WaitLimits, host: Host, isMade?: boolean): void {
       const { maxAtOnce, maxBurst, maxPerSecond, windows } = this.limits
-      const changed: Record<string, CurrentLimits["windows"][string]> = {}
-      // Checked already, and so in milliseconds.
-      for (const [name, { limit, per }] of windowsOf(limits.windows)) changed[name] = { limit, per: per as number }
+      // Checked already, and so in milliseconds. A window may have any name, such as `__proto__`.
+      const changed: CurrentLimits["windows"] = Object.fromEntries(
+        windowsOf(limits.windows).map(([name, { limit, per }]) => [name, { limit, per: per as number }])
+      )
       this.limit.resize({
         maxAtOnce: limits.maxAtOnce ?? maxAtOnce,
         maxBurst: limits.maxBurst ?? maxBurst,
