@@ -53,6 +53,23 @@ it("a client of one's own that throws is out of reach, and one that cannot subsc
   expect(events).toEqual([{ type: "outage", meter: "api", cause: new Error("no connection") }])
 })
 
+it("the script is loaded again if the reply to its first load is lost", async () => {
+  vi.useFakeTimers({ now: 0 })
+  const sent: Array<string> = []
+  const client = {
+    send: (words: ReadonlyArray<string>) => {
+      sent.push(`${words[0]} ${Date.now()}`)
+      return sent.length < 4 ? new Promise<never>(() => {}) : Promise.resolve("sha")
+    },
+    subscribe: () => () => {}
+  }
+  const meter = createMeter({ store: redisStore(client), name: "api", maxAtOnce: 1 })
+  void meter.run(() => 1).catch(() => {})
+  await vi.advanceTimersByTimeAsync(3_000)
+  expect(sent.slice(0, 5)).toEqual(["INFO 0", "SCRIPT 0", "SCRIPT 1000", "SCRIPT 3000", "EVALSHA 3000"])
+  await meter.close()
+})
+
 describe("a client of valkey-glide", () => {
   it("delivers messages while it is open, and its errors are passed on", async () => {
     const calls: Array<string> = []

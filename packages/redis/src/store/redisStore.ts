@@ -13,6 +13,9 @@ export const keyOf = (name: string): string => {
   return `fibermeter:{${escaped}}`
 }
 
+/** After so many milliseconds, a reply to `SCRIPT LOAD` is not waited for: no longer than a session waits for an answer. */
+const loadPatience = 900
+
 /**
  * Makes a store on Redis 6.2 or later, or Valkey, for the option `store` of `createMeter`.
  *
@@ -26,8 +29,17 @@ export const redisStore = (client: RedisClient, options: StoreOptions = {}): Sha
   const send = async (command: ReadonlyArray<string>): Promise<unknown> => unsafeSend(command)
   let sha: Promise<string> | undefined
   const load = (): Promise<string> => send(["SCRIPT", "LOAD", script]).then(String)
+  let loadedAt = 0
+  let isLoading = false
   const run = async (name: string, text: string): Promise<unknown> => {
-    const loading = (sha ??= load())
+    // A reply may be lost: the next attempt loads the script anew.
+    if (isLoading && performance.now() - loadedAt >= loadPatience) sha = undefined
+    if (sha === undefined) {
+      isLoading = true
+      loadedAt = performance.now()
+      sha = load().finally(() => (isLoading = false))
+    }
+    const loading = sha
     try {
       return await send(["EVALSHA", await loading, "1", keyOf(name), text])
     } catch (error) {
