@@ -49,7 +49,7 @@ export const withChaos = <Result>(suite: Suite<Result>): Suite<Result | Outcome>
       ...report,
       notes: [
         ...report.notes,
-        "Chaos: processes are killed with kill -9 and begun, stopped by SIGSTOP for longer than their lease, and cut off, noticing it or not (hold); the script and the state are flushed, the state is rolled back to an earlier append-only file, and the server is ended, killed and started again. Tasks of a process that was stopped count until then. Before state is lost, no process is new, stopped or cut off: nothing is promised of one that does not know the state."
+        "Chaos: processes are killed with kill -9 and begun, stopped by SIGSTOP for longer than their lease, and cut off, noticing it or not (hold); the script and the state are flushed, the state is rolled back to an earlier append-only file, and the server is ended, killed and started again. Tasks of a process that was stopped count until then, and a start that it was stopped in, and that it reports as late (`stalled`), is not counted. Before state is lost, no process is new, stopped or cut off: nothing is promised of one that does not know the state."
       ],
       tables: [
         ...report.tables,

@@ -5,7 +5,8 @@
  *
  * All starts and ends are counted by one clock, the machine's monotonic one. What is checked is what is promised:
  *
- * - No second holds more starts than the limit.
+ * - No second holds more starts than the limit, apart from those that are reported as `stalled`: a process was stopped
+ *   between its last look at the clock and the call of the task.
  * - No more permits than the limit are in use at once, if tasks of stopped processes count until the process was stopped. A
  *   process that a busy machine does not run for 15 ms just when its lease ends is a stopped one.
  * - A process that was stopped for longer than its lease, with tasks that ran, gets `leaseLost` when it goes on.
@@ -187,6 +188,18 @@ class Process {
       // A stopped process uses nothing, and others may do so meanwhile.
       return { from, to: stop === undefined ? end : Math.max(from, stop.from), weight: 1 }
     })
+  }
+
+  /** When tasks have started, apart from those that were reported as `stalled`. */
+  get startsInTime(): ReadonlyArray<number> {
+    const starts = [...this.starts.values()]
+    for (const { at, type } of this.events) {
+      if (type !== "stalled") continue
+      // It is reported right after the start.
+      const stalled = starts.findLastIndex((start) => start <= at)
+      if (stalled >= 0) starts.splice(stalled, 1)
+    }
+    return starts
   }
 
   /** The times that it was stopped while a task ran, and whether it has learned of it. */
@@ -376,13 +389,13 @@ export const chaos = async (worker: string, plan: Plan): Promise<Outcome> => {
     const freezes = processes.flatMap(({ freezes }) => freezes)
     const events: Record<string, number> = {}
     for (const { type } of processes.flatMap(({ events }) => events)) events[type] = (events[type] ?? 0) + 1
-    const starts = processes.flatMap(({ starts }) => [...starts.values()].map((at) => ({ at })))
+    const starts = processes.flatMap(({ startsInTime }) => startsInTime.map((at) => ({ at })))
     return {
       seed: plan.seed,
       seconds: (ended - began) / second,
       faults,
       processes: processes.length,
-      starts: starts.length,
+      starts: processes.reduce((sum, { starts }) => sum + starts.size, 0),
       // Times are rounded down to microseconds, so that two may be closer than they seem by one.
       mostInSecond: mostIn(starts, second + 1, () => 1),
       mostAtOnce: mostAtOnce(processes.flatMap(({ uses }) => uses)),
