@@ -353,13 +353,13 @@ describe("async contexts", () => {
   const storage = new AsyncLocalStorage<string>()
   const seenIn = (context: { readonly runInAsyncScope: (f: () => void) => void }) => {
     let seen: string | undefined
-    storage.run("somebody else's", () => context.runInAsyncScope(() => (seen = storage.getStore())))
+    storage.run("another one's", () => context.runInAsyncScope(() => (seen = storage.getStore())))
     return seen
   }
 
   it("calls the function where the host has no async context", async () => {
     const captureShared = await withHooks(undefined)
-    expect(seenIn(storage.run("mine", captureShared))).toBe("somebody else's")
+    expect(seenIn(storage.run("mine", captureShared))).toBe("another one's")
   })
 
   // Fails if Node no longer exposes the context of a resource: see `captureShared` for what that costs.

@@ -4,9 +4,7 @@ import { TestClock } from "effect/testing"
 import { Meter, runOnEach, StoreError } from "fibermeter"
 import { describe, expect, it } from "vitest"
 import { LeaseLostError, type StoreOptions } from "../src/index.ts"
-import { run } from "./support/effect.ts"
-
-const fork = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
+import { fork, run } from "./support/effect.ts"
 
 const errorIn = (exit: Exit.Exit<unknown, unknown>): unknown =>
   Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason)?.error : undefined

@@ -1,10 +1,9 @@
 /** Families of meters on the memory store, under virtual time: one meter for each key, which processes share. */
 import { createKeyedMeter } from "@fibermeter/promise"
 import { Cause, Effect, Exit, Fiber } from "effect"
-import { TestClock } from "effect/testing"
 import { Meter } from "fibermeter"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { run } from "./support/effect.ts"
+import { fork, pass, run } from "./support/effect.ts"
 import { troubledStore } from "./support/trouble.ts"
 import type { Trouble } from "./support/trouble.ts"
 
@@ -15,15 +14,6 @@ const sessionsIn = ({ messages }: Trouble) => ({
 })
 
 describe("of core", () => {
-  const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
-  /** In steps, since answers of the store are read in later steps of the event loop. */
-  const pass = (millis: number) =>
-    Effect.forEach(Array(millis), () =>
-      Effect.andThen(
-        TestClock.adjust(1),
-        Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-      )
-    )
   const defectIn = (exit: Exit.Exit<unknown, unknown>): unknown =>
     Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isDieReason)?.defect : undefined
 
@@ -203,7 +193,7 @@ describe("of the facade", () => {
   afterEach(() => {
     vi.useRealTimers()
   })
-  const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
+  const advance = (ms: number) => vi.advanceTimersByTimeAsync(ms)
   const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
   it("an idle key leaves the store when other keys are used, but its starts still count", async () => {
@@ -211,7 +201,7 @@ describe("of the facade", () => {
     const tenants = createKeyedMeter<number>({ store, name: "tenants", windows: { w: { limit: 1, per: 1_000 } } })
     for (let key = 0; key < 100; key++) {
       const run = tenants.for(key).run(() => key)
-      await pass(1)
+      await advance(1)
       await run
     }
     const { all, left } = sessionsIn(trouble)
@@ -219,7 +209,7 @@ describe("of the facade", () => {
     expect(left).toBeGreaterThan(95)
     expect(tenants.size).toBe(0)
     const again = tenants.for(0).run(() => Date.now())
-    await pass(2_000)
+    await advance(2_000)
     expect(await again).toBe(1_001)
   })
 
@@ -228,9 +218,9 @@ describe("of the facade", () => {
     const tenants = createKeyedMeter<string>({ store, name: "tenants", maxAtOnce: 1 })
     const meter = tenants.for("a")
     const run = meter.run(() => sleep(10)).catch((error: unknown) => error)
-    await pass(1)
+    await advance(1)
     const ended = Promise.all([meter.drain(), meter.close("over"), tenants.close()])
-    await pass(20)
+    await advance(20)
     await ended
     expect(await run).toBe("over")
     expect(sessionsIn(trouble)).toEqual({ all: 1, left: 1 })

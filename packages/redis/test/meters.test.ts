@@ -1,7 +1,7 @@
 /** Meters on the memory store, under virtual time: what users see of limits that processes share. */
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import { combineMeters, createKeyedMeter, createMeter, runAll, runAny, runOnEach } from "@fibermeter/promise"
-import type { Meter, MeterOptions, RunOptions } from "@fibermeter/promise"
+import type { MeterOptions, RunOptions } from "@fibermeter/promise"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import {
   LeaseLostError,
@@ -15,7 +15,7 @@ import {
 import { readOptions } from "../src/session/options.ts"
 import { Session } from "../src/session/Session.ts"
 import { random } from "./support/random.ts"
-import { troubledStore } from "./support/trouble.ts"
+import { scene } from "./support/scene.ts"
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 0 })
@@ -24,23 +24,6 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers()
 })
-
-/** Meters of several processes on one store, which log when their tasks start. */
-const scene = (limits: MeterOptions, count = 1, options: StoreOptions = {}) => {
-  const events: Array<StoreEvent> = []
-  const [store, trouble] = troubledStore({ onEvent: (event) => events.push(event), ...options })
-  const log: Array<string> = []
-  const create = (more: MeterOptions = {}): Meter => createMeter({ store, name: "api", ...limits, ...more })
-  const meters = Array.from({ length: count }, () => create())
-  const task =
-    (name: string, ms = 0) =>
-    async () => {
-      log.push(`${name} ${Date.now()}`)
-      if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms))
-      return name
-    }
-  return { create, events, log, meters: meters as [Meter, ...Array<Meter>], store, task, trouble }
-}
 
 /** Lets time pass. */
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)

@@ -1,13 +1,13 @@
 /** Meters that continue with a share of their limits while the store is out of reach, under virtual time. */
 import { createMeter, runOnEach } from "@fibermeter/promise"
-import type { Meter, MeterOptions, TaskContext } from "@fibermeter/promise"
+import type { MeterOptions, TaskContext } from "@fibermeter/promise"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { Redis } from "ioredis"
 import { createClient } from "redis"
 import { LeaseLostError, memoryStore, redisStore, type StoreEvent, type StoreOptions } from "../src/index.ts"
 import { random } from "./support/random.ts"
+import { scene } from "./support/scene.ts"
 import { describeWithServer } from "./support/server.ts"
-import { troubledStore } from "./support/trouble.ts"
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 0 })
@@ -17,20 +17,9 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-const scene = (limits: MeterOptions, share: number, count = 1, options: StoreOptions = {}) => {
-  const events: Array<StoreEvent> = []
-  const [store, trouble] = troubledStore({ outage: { share }, onEvent: (event) => events.push(event), ...options })
-  const log: Array<string> = []
-  const meters = Array.from({ length: count }, () => createMeter({ store, name: "api", ...limits }))
-  const task =
-    (name: string, ms = 0) =>
-    async () => {
-      log.push(`${name} ${Date.now()}`)
-      if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms))
-      return name
-    }
-  return { events, log, meters: meters as [Meter, ...Array<Meter>], store, task, trouble }
-}
+/** As `scene`, with a share of the limits during an outage. */
+const sceneWith = (limits: MeterOptions, share: number, count = 1, options: StoreOptions = {}) =>
+  scene(limits, count, { outage: { share }, ...options })
 
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
 
@@ -38,7 +27,7 @@ const typesOf = (events: ReadonlyArray<StoreEvent>) => events.map(({ type }) => 
 
 describe("during an outage, waiting tasks start within a share of the limits, a second after the last answer", () => {
   it("of the rate, and afterwards within the whole rate again", async () => {
-    const { events, log, meters, task, trouble } = scene({ maxPerSecond: 40, maxBurst: 8 }, 0.25)
+    const { events, log, meters, task, trouble } = sceneWith({ maxPerSecond: 40, maxBurst: 8 }, 0.25)
     trouble.isCut = true
     const all = Promise.all(Array.from({ length: 20 }, (_, i) => meters[0].run(task(`${i}`))))
     await pass(999)
@@ -60,7 +49,7 @@ describe("during an outage, waiting tasks start within a share of the limits, a 
   })
 
   it("of maxAtOnce, within which running tasks count", async () => {
-    const { log, meters, task, trouble } = scene({ maxAtOnce: 8 }, 0.25)
+    const { log, meters, task, trouble } = sceneWith({ maxAtOnce: 8 }, 0.25)
     const all = [500, 1_500, 2_000].map((ms, i) => meters[0].run(task(`${i}`, ms)))
     await pass(1)
     trouble.isCut = true
@@ -72,7 +61,7 @@ describe("during an outage, waiting tasks start within a share of the limits, a 
   })
 
   it("of windows, with costs and their corrections, and one share for all outages in a window", async () => {
-    const { events, log, meters, task, trouble } = scene({ windows: { tokens: { limit: 40, per: 60_000 } } }, 0.25)
+    const { events, log, meters, task, trouble } = sceneWith({ windows: { tokens: { limit: 40, per: 60_000 } } }, 0.25)
     trouble.isCut = true
     const first = meters[0].run(
       ({ correct }) => {
@@ -102,7 +91,7 @@ describe("during an outage, waiting tasks start within a share of the limits, a 
 
   it("a task that needs more than the share waits for the store, as do the tasks behind it", async () => {
     const windows = { tokens: { limit: 100, per: 1_000 } }
-    const { log, meters, task, trouble } = scene({ maxAtOnce: 4, windows }, 0.5)
+    const { log, meters, task, trouble } = sceneWith({ maxAtOnce: 4, windows }, 0.5)
     trouble.isCut = true
     const all = [
       meters[0].run(task("fits"), { permits: 2, cost: { tokens: 50 } }),
@@ -119,7 +108,7 @@ describe("during an outage, waiting tasks start within a share of the limits, a 
   })
 
   it("no task starts if the share of a limit is less than one", async () => {
-    const { events, log, meters, task, trouble } = scene({ maxAtOnce: 3, maxPerSecond: 100 }, 0.25)
+    const { events, log, meters, task, trouble } = sceneWith({ maxAtOnce: 3, maxPerSecond: 100 }, 0.25)
     trouble.isCut = true
     const run = meters[0].run(task("a"))
     await pass(10_000)
@@ -131,7 +120,7 @@ describe("during an outage, waiting tasks start within a share of the limits, a 
   })
 
   it("rounding errors do not reduce a share", async () => {
-    const { events, meters, task, trouble } = scene({ maxAtOnce: 100 }, 0.29)
+    const { events, meters, task, trouble } = sceneWith({ maxAtOnce: 100 }, 0.29)
     trouble.isCut = true
     const run = meters[0].run(task("a"))
     await pass(1_000)
@@ -140,7 +129,7 @@ describe("during an outage, waiting tasks start within a share of the limits, a 
   })
 
   it("each process has its own share, in the order of its priorities and lanes", async () => {
-    const { log, meters, task, trouble } = scene({ maxPerSecond: 40 }, 0.25, 2)
+    const { log, meters, task, trouble } = sceneWith({ maxPerSecond: 40 }, 0.25, 2)
     trouble.isCut = true
     const all = meters.flatMap((meter, i) => [
       meter.run(task(`${i} low`)),
@@ -154,7 +143,7 @@ describe("during an outage, waiting tasks start within a share of the limits, a 
   })
 
   it("tasks of verbs start without a fencing token", async () => {
-    const { meters, trouble } = scene({ maxPerSecond: 4_000 }, 0.25)
+    const { meters, trouble } = sceneWith({ maxPerSecond: 4_000 }, 0.25)
     trouble.isCut = true
     const tokens: Array<unknown> = []
     const run = meters[0].runOnEach(Array(100), (_, { fencingToken }) => void tokens.push(fencingToken))
@@ -164,7 +153,7 @@ describe("during an outage, waiting tasks start within a share of the limits, a 
   })
 
   it("later calls start at once, and the store is asked again", async () => {
-    const { log, meters, task, trouble } = scene({ maxAtOnce: 8 }, 0.25, 1, { lease: 3_000 })
+    const { log, meters, task, trouble } = sceneWith({ maxAtOnce: 8 }, 0.25, 1, { lease: 3_000 })
     trouble.isCut = true
     const first = meters[0].run(task("a"))
     await pass(1_000)
@@ -181,7 +170,7 @@ describe("during an outage, waiting tasks start within a share of the limits, a 
 
 describe("what the process knows of the meter holds during an outage", () => {
   it("a pause that began before, or begins or ends during the outage, which then reaches all processes", async () => {
-    const { log, meters, task, trouble } = scene({ maxAtOnce: 8 }, 0.5, 2)
+    const { log, meters, task, trouble } = sceneWith({ maxAtOnce: 8 }, 0.5, 2)
     const before = meters[0].run(task("before"))
     await pass(0)
     await before
@@ -215,7 +204,7 @@ describe("what the process knows of the meter holds during an outage", () => {
   })
 
   it("no pause of an earlier outage that has ended since", async () => {
-    const { log, meters, task, trouble } = scene({ maxPerSecond: 100 }, 0.5)
+    const { log, meters, task, trouble } = sceneWith({ maxPerSecond: 100 }, 0.5)
     trouble.isCut = true
     const first = meters[0].run(task("a"))
     meters[0].pause(3_600_000)
@@ -234,7 +223,7 @@ describe("what the process knows of the meter holds during an outage", () => {
   })
 
   it("limits that were changed before or during the outage, here or in another process", async () => {
-    const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5, 2)
+    const { log, meters, task, trouble } = sceneWith({ maxAtOnce: 4 }, 0.5, 2)
     const both = Promise.all(meters.map((meter) => meter.run(task("before"))))
     await pass(0)
     await both
@@ -275,7 +264,7 @@ describe("what the process knows of the meter holds during an outage", () => {
 
 describe("when the lease ends during an outage", () => {
   const cutOff = async (share: number, hold: ReadonlyArray<number>, options: StoreOptions = {}) => {
-    const made = scene({ maxAtOnce: 8 }, share, 1, { lease: 3_000, ...options })
+    const made = sceneWith({ maxAtOnce: 8 }, share, 1, { lease: 3_000, ...options })
     const { meters, task, trouble } = made
     const all = hold.map((ms, i) => meters[0].run(task(`${i}`, ms)).catch((error: unknown) => error))
     await pass(1)
@@ -307,7 +296,7 @@ describe("when the lease ends during an outage", () => {
   })
 
   it("a task started within the share holds no lease", async () => {
-    const { events, log, meters, task, trouble } = scene({ maxAtOnce: 8 }, 0.25, 1, { lease: 3_000 })
+    const { events, log, meters, task, trouble } = sceneWith({ maxAtOnce: 8 }, 0.25, 1, { lease: 3_000 })
     const before = meters[0].run(task("before"))
     await pass(1)
     await before
@@ -322,7 +311,7 @@ describe("when the lease ends during an outage", () => {
 
 describe("when the store answers again", () => {
   it("the store counts the permits in use, and grants others no more than the rest", async () => {
-    const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5, 2)
+    const { log, meters, task, trouble } = sceneWith({ maxAtOnce: 4 }, 0.5, 2)
     const before = meters[0].run(task("before", 10_000))
     await pass(1)
     trouble.isCut = true
@@ -349,7 +338,7 @@ describe("when the store answers again", () => {
   })
 
   it("if the old session cannot leave, its lease ends, and no permit is granted twice", async () => {
-    const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5, 2)
+    const { log, meters, task, trouble } = sceneWith({ maxAtOnce: 4 }, 0.5, 2)
     const before = meters[0].run(task("before", 30_000))
     await pass(1)
     trouble.isCut = true
@@ -376,7 +365,7 @@ describe("when the store answers again", () => {
   })
 
   it("a task of the share that has already ended needs no new session", async () => {
-    const { log, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5)
+    const { log, meters, task, trouble } = sceneWith({ maxAtOnce: 4 }, 0.5)
     const before = meters[0].run(task("before", 10_000))
     await pass(1)
     trouble.isCut = true
@@ -394,7 +383,7 @@ describe("when the store answers again", () => {
 
   it("the store counts what was spent with the next start, as if it had been spent then", async () => {
     const windows = { tokens: { limit: 100, per: 60_000 }, short: { limit: 4, per: 1_000 } }
-    const { log, meters, task, trouble } = scene({ maxPerSecond: 400, windows }, 0.5, 2)
+    const { log, meters, task, trouble } = sceneWith({ maxPerSecond: 400, windows }, 0.5, 2)
     trouble.isCut = true
     const spent = meters[0].run(task("a"), { cost: { tokens: 45, short: 0 } })
     await pass(1_100)
@@ -419,7 +408,7 @@ describe("when the store answers again", () => {
   })
 
   it("corrections made after the outage count, too", async () => {
-    const { meters, trouble } = scene({ maxPerSecond: 4, windows: { tokens: { limit: 100, per: 60_000 } } }, 0.5)
+    const { meters, trouble } = sceneWith({ maxPerSecond: 4, windows: { tokens: { limit: 100, per: 60_000 } } }, 0.5)
     trouble.isCut = true
     let later = (_: { readonly tokens: number }): void => {}
     const spent = meters[0].run(
@@ -448,7 +437,7 @@ describe("when the store answers again", () => {
   })
 
   it("what the share spent longer ago than a window does not count", async () => {
-    const { meters, task, trouble } = scene({ maxPerSecond: 4 }, 0.5)
+    const { meters, task, trouble } = sceneWith({ maxPerSecond: 4 }, 0.5)
     trouble.isCut = true
     const first = meters[0].run(task("a"))
     await pass(3_000)
@@ -481,7 +470,7 @@ describe("whatever messages are lost, and whenever", () => {
       const share = pick([0.25, 0.5])
       const lease = pick([700, 2_000, 5_000])
       const windows = { w: { limit, per: 1_000 } }
-      const { meters, trouble } = scene({ maxAtOnce: permits, windows }, share, 2, { lease })
+      const { meters, trouble } = sceneWith({ maxAtOnce: permits, windows }, share, 2, { lease })
       const byShare = meters.map((): Array<{ at: number; cost: number }> => [])
       const byStore: Array<{ at: number; cost: number }> = []
       let [running, most, left] = [0, 0, 0]
@@ -533,7 +522,7 @@ describe("whatever messages are lost, and whenever", () => {
 
 describe("a meter that is closed during an outage", () => {
   it("ends, as does its share when its tasks have ended", async () => {
-    const { events, meters, task, trouble } = scene({ maxAtOnce: 4 }, 0.5)
+    const { events, meters, task, trouble } = sceneWith({ maxAtOnce: 4 }, 0.5)
     trouble.isCut = true
     const run = meters[0].run(task("a", 10_000)).catch((error: unknown) => error)
     await pass(1_000)
@@ -544,12 +533,12 @@ describe("a meter that is closed during an outage", () => {
     await pass(20_000)
     expect(vi.getTimerCount()).toBe(0)
     expect(typesOf(events)).toEqual(["outage", "share"])
-    const idle = scene({ maxAtOnce: 4 }, 0.5)
+    const idle = sceneWith({ maxAtOnce: 4 }, 0.5)
     await idle.meters[0].close()
   })
 
   it("different limits in other processes are an error, also with a share", async () => {
-    const { events, meters, store, task } = scene({ maxAtOnce: 4 }, 0.5)
+    const { events, meters, store, task } = sceneWith({ maxAtOnce: 4 }, 0.5)
     const run = meters[0].run(task("a"))
     await pass(0)
     await run

@@ -194,7 +194,7 @@ for (const persistence of persistences) {
         expect(pushed).toEqual([`${keyOf(name)}:b`])
         await connection.send(["SCRIPT", "FLUSH"])
         await say(wants("b", { seq: 2, generation: state!.generation, demand: [] }))
-        // One key, which ends by itself: after the longest window, the slack and ten leases; it is told once a lease.
+        // One key, which ends by itself: after the longest window, the slack and ten leases, renewed once a lease.
         expect(await connection.send(["KEYS", "fibermeter:*"])).toEqual([keyOf(name)])
         const left = Number(await connection.send(["PTTL", keyOf(name)]))
         expect(left).toBeGreaterThan(10_000)

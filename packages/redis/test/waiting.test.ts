@@ -2,10 +2,9 @@
 import { createMeter } from "@fibermeter/promise"
 import type { MeterOptions, OverloadedError } from "@fibermeter/promise"
 import { Effect, Exit, Fiber } from "effect"
-import { TestClock } from "effect/testing"
 import { Meter } from "fibermeter"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { run } from "./support/effect.ts"
+import { fork, pass, run } from "./support/effect.ts"
 import { troubledStore } from "./support/trouble.ts"
 
 describe("of the facade", () => {
@@ -15,7 +14,7 @@ describe("of the facade", () => {
   afterEach(() => {
     vi.useRealTimers()
   })
-  const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
+  const advance = (ms: number) => vi.advanceTimersByTimeAsync(ms)
 
   /** Calls of meters on one store, each with what became of it and when. */
   const scene = (limits: MeterOptions, processes = 1) => {
@@ -34,11 +33,11 @@ describe("of the facade", () => {
     const { call, ends } = scene({ maxAtOnce: 2, maxWaiting: 2 }, 2)
     for (const name of ["a", "b", "c"]) call(name, 10)
     for (const name of ["A", "B"]) call(name, 10, undefined, 1)
-    await pass(1)
+    await advance(1)
     // Two run, and two wait in the other process, of which no more than an eighth of the permits starts in a row.
     expect(ends).toEqual(["c queue-full 0 0"])
     for (const name of ["d", "e", "f"]) call(name, 10)
-    await pass(100)
+    await advance(100)
     expect(ends.slice(1).toSorted()).toEqual([
       "A done 20",
       "B done 30",
@@ -53,9 +52,9 @@ describe("of the facade", () => {
   it("overflow: dropOldest refuses the oldest waiter instead of the newest", async () => {
     const { call, ends } = scene({ maxAtOnce: 1, maxWaiting: 1, overflow: "dropOldest" })
     call("a", 10)
-    await pass(1)
+    await advance(1)
     for (const name of ["b", "c", "d"]) call(name, 10)
-    await pass(100)
+    await advance(100)
     expect(ends).toEqual(["b queue-full 1 undefined", "c queue-full 1 undefined", "a done 10", "d done 20"])
   })
 
@@ -63,7 +62,7 @@ describe("of the facade", () => {
     for (const limits of [{ maxWaiting: 0 }, { waitTimeout: 0 }]) {
       const { call, ends } = scene({ maxAtOnce: 2, ...limits })
       call("a", 0)
-      await pass(100)
+      await advance(100)
       expect(ends).toHaveLength(1)
       expect(ends[0]).toMatch(/^a (queue-full|wait-timeout) (0|100) /)
     }
@@ -73,7 +72,7 @@ describe("of the facade", () => {
     const { call, ends } = scene({ maxPerSecond: 10, waitTimeout: 250 }, 2)
     for (const name of ["a", "b", "c", "d"]) call(name, 0)
     for (const name of ["A", "B"]) call(name, 0, undefined, 1)
-    await pass(500)
+    await advance(500)
     expect(ends[0]).toBe("d wait-timeout 0 40")
     // The two processes have the rate together, so that three start in that time, of whichever process.
     expect(ends.filter((each) => each.includes("done"))).toHaveLength(3)
@@ -86,28 +85,20 @@ describe("of the facade", () => {
     trouble.isSilent = true
     call("a", 0)
     call("b", 0, { waitTimeout: 2_000 })
-    await pass(6_000)
+    await advance(6_000)
     expect(ends.map((each) => each.split(" ").slice(0, 3).join(" "))).toEqual([
       "b wait-timeout 2000",
       "a wait-timeout 5000"
     ])
     trouble.isSilent = false
     call("c", 0)
-    await pass(4_000)
+    await advance(4_000)
     expect(ends[2]).toMatch(/^c done/)
     expect(vi.getTimerCount()).toBe(0)
   })
 })
 
 describe("of core", () => {
-  const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
-  const pass = (millis: number) =>
-    Effect.forEach(Array(millis), () =>
-      Effect.andThen(
-        TestClock.adjust(1),
-        Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-      )
-    )
   const reasonIn = (exit: Exit.Exit<unknown, unknown>): unknown =>
     Exit.isSuccess(exit) ? "done" : Exit.findErrorOption(exit).pipe((error) => error._tag === "Some" && error.value)
 

@@ -9,7 +9,7 @@
  *   between its last look at the clock and the call of the task.
  * - No more permits than the limit are in use at once, if tasks of stopped processes count until the process was stopped. A
  *   process that a busy machine does not run for 15 ms just when its lease ends is a stopped one.
- * - A process that was stopped for longer than its lease, with tasks that ran, gets `leaseLost` when it goes on.
+ * - A process that was stopped for longer than its lease, with tasks that ran, gets `leaseLost` when it resumes.
  * - Each call of a process that was not killed starts its task exactly once, whatever has happened meanwhile.
  *
  * State that is lost while there are processes that do not know it is not noticed by them, of which nothing is promised. So

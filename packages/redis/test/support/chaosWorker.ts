@@ -10,12 +10,11 @@
  */
 import { createMeter, type MeterOptions } from "@fibermeter/promise"
 import { LeaseLostError, redisStore, type StoreOptions } from "@fibermeter/redis"
-import { Redis } from "ioredis"
-import { createClient } from "redis"
+import { openClient, type ClientKind } from "./client.ts"
 
 export interface ChaosWork {
   readonly port: number
-  readonly client: "node-redis" | "ioredis"
+  readonly client: ClientKind
   readonly name: string
   readonly limits: MeterOptions
   readonly store: StoreOptions
@@ -29,19 +28,7 @@ const work = JSON.parse(process.argv[2]!) as ChaosWork
 const now = (): number => Number(process.hrtime.bigint() / 1_000n)
 const write = (line: string): void => void process.stdout.write(`${line}\n`)
 
-const open = async () => {
-  if (work.client === "ioredis") {
-    const client = new Redis(work.port, "127.0.0.1", { retryStrategy: () => 50 })
-    client.on("error", () => {})
-    return { client, close: () => client.disconnect() }
-  }
-  const client = createClient({ socket: { port: work.port, host: "127.0.0.1", reconnectStrategy: 50 } })
-  client.on("error", () => {})
-  await client.connect()
-  return { client, close: () => client.destroy() }
-}
-
-const { client, close } = await open()
+const { client, close } = await openClient(work.client, work.port)
 const store = redisStore(client, { ...work.store, onEvent: ({ type }) => write(`! ${now()} ${type}`) })
 const meter = createMeter({ ...work.limits, store, name: work.name })
 let isOver = false

@@ -4,14 +4,13 @@
  */
 import { createMeter } from "@fibermeter/promise"
 import type { MeterOptions } from "@fibermeter/promise"
-import { Redis } from "ioredis"
-import { createClient } from "redis"
 import { redisStore } from "@fibermeter/redis"
 import type { StoreOptions } from "@fibermeter/redis"
+import { openClient, type ClientKind } from "./client.ts"
 
 export interface Work {
   readonly port: number
-  readonly client: "node-redis" | "ioredis"
+  readonly client: ClientKind
   readonly name: string
   readonly limits: MeterOptions
   readonly store: StoreOptions
@@ -33,19 +32,7 @@ const sleep = (millis: number, signal: AbortSignal): Promise<void> =>
     signal.addEventListener("abort", () => resolve())
   })
 
-const open = async () => {
-  if (work.client === "ioredis") {
-    const client = new Redis(work.port, "127.0.0.1", { retryStrategy: () => 50 })
-    client.on("error", () => {})
-    return { client, close: () => client.disconnect() }
-  }
-  const client = createClient({ socket: { port: work.port, host: "127.0.0.1", reconnectStrategy: 50 } })
-  client.on("error", () => {})
-  await client.connect()
-  return { client, close: () => client.destroy() }
-}
-
-const { client, close } = await open()
+const { client, close } = await openClient(work.client, work.port)
 const onEvent = ({ type }: { readonly type: string }): void => write(`! ${now()} ${type}`)
 const store = redisStore(client, { ...work.store, onEvent })
 const meter = createMeter({ ...work.limits, store, name: work.name })
