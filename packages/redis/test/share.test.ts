@@ -337,6 +337,30 @@ describe("when the store answers again", () => {
     expect(log[4]).toMatch(/^other2 100\d\d$/)
   })
 
+  it("if the first message of the new session is lost, the old one has not left yet", async () => {
+    const { log, meters, task, trouble } = sceneWith({ maxAtOnce: 4 }, 0.5, 2)
+    const before = meters[0].run(task("before", 10_000))
+    await pass(1)
+    trouble.isCut = true
+    const share = meters[0].run(task("share", 10_000))
+    await pass(1_400)
+    trouble.isCut = false
+    let isLost = false
+    trouble.isSilentFor = (session) => {
+      if (session !== "s3" || isLost) return false
+      isLost = true
+      return true
+    }
+    for (let ms = 0; ms < 1_000 && !isLost; ms++) await pass(1)
+    expect(isLost).toBe(true)
+    // Two permits are in use here, and the store has the old session for both: for one it has just granted a slot.
+    const others = Array.from({ length: 5 }, (_, i) => meters[1]!.run(task(`other${i}`, 20_000)))
+    await pass(100)
+    expect(log.slice(2)).toHaveLength(2)
+    await pass(60_000)
+    await Promise.all([before, share, ...others])
+  })
+
   it("if the old session cannot leave, its lease ends, and no permit is granted twice", async () => {
     const { log, meters, task, trouble } = sceneWith({ maxAtOnce: 4 }, 0.5, 2)
     const before = meters[0].run(task("before", 30_000))

@@ -158,6 +158,8 @@ export class Session implements ExternalLimit {
   /** The last error of the store's client. */
   private lastError: unknown
   private isRefused = false
+  /** The last message of the session that this one replaces, until the store knows this one. */
+  private replaced: Message | undefined
   /** The promise that `close` has returned: the session ends when no task holds anything. */
   private leaving: Promise<void> | undefined
   /** Resolves it. */
@@ -360,13 +362,13 @@ export class Session implements ExternalLimit {
   }
 
   /**
-   * Only a new session can tell the store that more permits are in use than it knows. The old one leaves after that, so that
-   * the permits in use here are never granted to others.
+   * Only a new session can tell the store that more permits are in use than it knows. The old one leaves when the store has
+   * answered that, so that the permits in use here are never granted to others.
    */
   private replace(last: Message): void {
     this.startOver()
+    this.replaced = last
     this.speak()
-    this.leaveBehind(last)
   }
 
   /**
@@ -782,6 +784,8 @@ export class Session implements ExternalLimit {
       this.refused(answer)
       return
     }
+    if (this.replaced !== undefined) this.leaveBehind(this.replaced)
+    this.replaced = undefined
     const isNew = answer.generation !== this.generation
     const quarantine = Math.max(0, answer.quarantine - answer.now)
     if (isNew && (quarantine > 0 || message.generation !== 0)) {
