@@ -13,7 +13,6 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -40,7 +39,7 @@ import type { WaitLimits } from "./internal/admission/overload.ts"
 import type { Cost, Reservation } from "./internal/admission/reservation.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import type { FiberHost } from "./internal/runtime/fiberHost.ts"
-import { pipeable } from "./internal/runtime/pipeable.ts"
+import { dual, hasBoth, pipeable } from "./internal/runtime/pipeable.ts"
 import { MeterStore, StoreError } from "./MeterStore.ts"
 import { KeyedLimiters } from "./internal/meter/keyedLimiters.ts"
 import { reconcile as reconcileWindows } from "./internal/meter/reconcile.ts"
@@ -271,7 +270,7 @@ const reading = <T, A, E, R>(
 }
 
 /** Whether a dual function whose last argument is optional has been called data-first. */
-const startsWithMeter = (args: IArguments): boolean => args.length > 1 || isAnyMeter(args[0])
+const startsWithMeter = (args: ReadonlyArray<unknown>): boolean => args.length > 1 || isAnyMeter(args[0])
 
 const Proto = { ...pipeable, [TypeId]: {}, [CopyId]: true }
 
@@ -1149,7 +1148,7 @@ export const reconcile: {
    * @since 0.1.0
    */
   (meter: AnyMeter, report: Report): Effect.Effect<void>
-} = /* @__PURE__ */ dual(2, (meter: unknown, report: unknown): Effect.Effect<void> =>
+} = /* @__PURE__ */ dual(hasBoth, (meter: unknown, report: unknown): Effect.Effect<void> =>
   reading(
     () => ({ limitersOf: readMeter(meter), report: readReport(report) }),
     ({ limitersOf, report }, fiber) => {
@@ -1295,7 +1294,7 @@ export const resize: {
    * @since 0.1.0
    */
   (meter: AnyMeter, limits: MeterLimits): Effect.Effect<void>
-} = /* @__PURE__ */ dual(2, (meter: unknown, limits: unknown): Effect.Effect<void> =>
+} = /* @__PURE__ */ dual(hasBoth, (meter: unknown, limits: unknown): Effect.Effect<void> =>
   reading(
     () => ({ limiters: readMeter(meter), limits: readLimits(limits) }),
     ({ limiters, limits }, fiber) => {

@@ -1,5 +1,4 @@
 import * as Cause from "effect/Cause"
-import * as Channel from "effect/Channel"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -116,8 +115,8 @@ export const amap: {
     f: (item: NoInfer<A>, index: number) => Effect.Effect<B, E, R>
   ): Stream.Stream<B, E | SE, R | SR>
 } = /* @__PURE__ */ dualVerb((call) =>
-  Stream.fromChannel(
-    Channel.fromTransform((_, scope) => (Exit.isFailure(call) ? Effect.failCause(call.cause) : pull(call.value, scope)))
+  Stream.transformPull(Stream.empty, (_, scope) =>
+    Exit.isFailure(call) ? Effect.failCause(call.cause) : pull(call.value, scope)
   )
 )
 

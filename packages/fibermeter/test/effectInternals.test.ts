@@ -3,14 +3,15 @@
  * `effectInternals.ts`: all code that depends on it is there.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Scheduler, Semaphore } from "effect"
+import { Duration, Effect, Exit, Scheduler, Semaphore, Tracer } from "effect"
 import {
   isDuration,
   isEffect,
   isExit,
   isUninterruptible,
   mayYieldSoon,
-  permitsOf
+  permitsOf,
+  tracerOf
 } from "../src/internal/runtime/effectInternals.ts"
 
 const others = [undefined, null, 5, "text", {}, [], () => Effect.void, Promise.resolve(1)]
@@ -73,5 +74,16 @@ it.effect("a fiber counts its steps, up to those after which it yields", () =>
     })
     yield* Effect.provideService(asking, Scheduler.MaxOpsBeforeYield, 100)
     expect(seen).toEqual([false, true, false])
+  })
+)
+
+it.effect("a fiber tells which tracer it has been given", () =>
+  Effect.gen(function* () {
+    const asked = Effect.withFiber((fiber) => Effect.succeed(tracerOf(fiber)))
+    const tracer = Tracer.make({ span: (options) => new Tracer.NativeSpan(options) })
+    expect(yield* asked).toBe(undefined)
+    expect(yield* Effect.withTracer(asked, tracer)).toBe(tracer)
+    expect(yield* Effect.provideService(asked, Tracer.Tracer, tracer)).toBe(tracer)
+    expect(yield* asked).toBe(undefined)
   })
 )

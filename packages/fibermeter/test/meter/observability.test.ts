@@ -373,6 +373,14 @@ describe("spans", () => {
     )
   )
 
+  it.effect("are not made for Effect's own tracer, even if that is provided", () =>
+    Effect.gen(function* () {
+      const api = yield* Meter.make({ name: "api", maxAtOnce: 1 })
+      const inSpan = yield* Effect.option(Meter.metered(Effect.currentSpan, api))
+      expect(inSpan).toEqual(Option.none())
+    }).pipe(Effect.withTracer(Tracer.nativeTracer))
+  )
+
   it.effect("have no times where the tracer is not to measure them", () =>
     observing((spans) =>
       Effect.gen(function* () {

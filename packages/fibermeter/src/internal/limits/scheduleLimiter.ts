@@ -5,8 +5,8 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
+import type * as Pull from "effect/Pull"
 import { refusalOf, ScheduleEnded } from "../admission/errors.ts"
 import { Limiter } from "../admission/limiter.ts"
 import { sharing } from "../admission/sharing.ts"
@@ -51,9 +51,7 @@ export class ScheduleLimiter<E, R> extends Limiter {
         this.opens = at + Math.ceil(Duration.toMillis(exit.value) * 1_000_000)
         this.wake()
       } else {
-        const done = Pull.doneExitFromCause(exit.cause)
-        const cause = Exit.isSuccess(done) ? Cause.fail(new ScheduleEnded({ output: done.value })) : done.cause
-        fail(this, refusalOf(cause))
+        fail(this, refusalOf(Cause.map(exit.cause, withoutDone)))
       }
     })
   }
@@ -72,3 +70,7 @@ export class ScheduleLimiter<E, R> extends Limiter {
     )
   }
 }
+
+/** The end of a schedule, which for the schedule itself is no failure, as the error that callers see. */
+const withoutDone = <E>(error: E | Cause.Done<unknown>): E | ScheduleEnded =>
+  Cause.isDone(error) ? new ScheduleEnded({ output: error.value }) : error

@@ -7,13 +7,11 @@
  * Metrics are those of the registry in the context of the caller. Gauges are changed by 1 and not set, so meters of the same
  * name, such as those of a family, add up.
  */
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
-import * as References from "effect/References"
-import * as Tracer from "effect/Tracer"
+import type * as Tracer from "effect/Tracer"
 import { causeOf, closed } from "../admission/errors.ts"
 import type { Refusal } from "../admission/refusal.ts"
 import type { WaitLimits } from "../admission/overload.ts"
@@ -21,6 +19,7 @@ import type { Limits } from "../limits/localLimiter.ts"
 import { SharedLimiter } from "../limits/sharedLimiter.ts"
 import { asFiberHost, observeWith } from "../runtime/fiberHost.ts"
 import type { FiberHost, FiberObserver } from "../runtime/fiberHost.ts"
+import { tracerOf } from "../runtime/effectInternals.ts"
 import type { Waiting } from "../runtime/host.ts"
 
 /** The metrics of the meters of one name. */
@@ -87,7 +86,8 @@ type Request = Pick<Waiting, "host" | "limiters">
 
 interface Wait {
   readonly since: bigint
-  readonly span: Tracer.Span | undefined
+  /** Ends the span of the wait, if there is one. */
+  readonly endSpan: ((exit: Exit.Exit<unknown, unknown>) => void) | undefined
 }
 
 const none: ReadonlyArray<NamedLimiter> = []
@@ -100,13 +100,27 @@ const namedOf = (limiters: ReadonlyArray<object>): ReadonlyArray<NamedLimiter> =
   return none
 }
 
+/** The one that Effect has where no other is provided. */
+let nativeTracer: Tracer.Tracer | undefined
+
 /** Whether spans are exported: Effect's own tracer exports none, and a span costs more than many tasks do. */
-const isTraced = (context: FiberHost["context"]): boolean => Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer
+const isTraced = (tracer: Tracer.Tracer | undefined): boolean =>
+  tracer !== undefined && tracer !== (nativeTracer ??= Effect.runSync(Effect.tracer))
 
 /** The options of the span of a task. */
 const spanOf = (meters: ReadonlyArray<NamedLimiter>): Tracer.SpanOptionsNoTrace => ({
   attributes: { "fibermeter.meter": meters.map(({ metrics }) => metrics.name).join() }
 })
+
+/** Begins the span of a wait: that of a fiber which only waits for its end. Returns what ends it. */
+const spanOfWait = (host: FiberHost, meters: ReadonlyArray<NamedLimiter>): Wait["endSpan"] => {
+  let endSpan: Wait["endSpan"]
+  const wait = Effect.callback<unknown, unknown>((end) => {
+    endSpan = end
+  })
+  host.fork(Effect.useSpan("fibermeter.wait", spanOf(meters), () => wait))
+  return endSpan
+}
 
 const reasonOf = (refusal: Refusal | undefined): string => {
   if (refusal === undefined) return "cancelled"
@@ -121,11 +135,10 @@ class MeterObserver implements FiberObserver {
   waits(request: Request): void {
     const meters = namedOf(request.limiters)
     if (meters.length === 0) return
-    const { clock, context } = asFiberHost(request.host)
-    const span = isTraced(context)
-      ? Effect.runSyncWith(context)(Effect.makeSpan("fibermeter.wait", spanOf(meters)))
-      : undefined
-    this.waiting.set(request, { since: clock.monotonicTimeNanosUnsafe(), span })
+    const host = asFiberHost(request.host)
+    const { clock, context } = host
+    const endSpan = isTraced(host.tracer) ? spanOfWait(host, meters) : undefined
+    this.waiting.set(request, { since: clock.monotonicTimeNanosUnsafe(), endSpan })
     for (const { metrics } of meters) metrics.waiting.modifyUnsafe(1, context)
   }
 
@@ -160,8 +173,8 @@ class MeterObserver implements FiberObserver {
     const meters = namedOf(limiters)
     if (meters.length === 0) return effect
     const guarded = meters.reduce((inner, meter) => meter.guarded(inner), effect)
-    return Effect.withFiber(({ context }) =>
-      isTraced(context)
+    return Effect.withFiber((fiber) =>
+      isTraced(tracerOf(fiber))
         ? // The stack would be that of the engine.
           (Effect.withSpan(guarded, "fibermeter.run", { ...spanOf(meters), captureStackTrace: false }) as typeof effect)
         : guarded
@@ -179,11 +192,7 @@ class MeterObserver implements FiberObserver {
     if (wait === undefined) return { context, time: 0n }
     this.waiting.delete(request)
     for (const { metrics } of meters) metrics.waiting.modifyUnsafe(-1, context)
-    if (wait.span !== undefined) {
-      // As Effect does with its own spans.
-      const isTimed = Context.get(context, References.TracerTimingEnabled)
-      wait.span.end(isTimed ? clock.currentTimeNanosUnsafe() : 0n, exit())
-    }
+    wait.endSpan?.(exit())
     return { context, time: clock.monotonicTimeNanosUnsafe() - wait.since }
   }
 }

@@ -9,6 +9,7 @@ import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Semaphore from "effect/Semaphore"
+import type * as Tracer from "effect/Tracer"
 
 const effectId = "~effect/Effect" satisfies typeof Effect.TypeId
 const exitId = "~effect/Exit" satisfies keyof Exit.Exit<unknown>
@@ -41,3 +42,6 @@ export const permitsOf = (semaphore: Semaphore.Semaphore): number => {
 /** Whether a fiber has taken more than half of the steps after which its scheduler makes it yield. */
 export const mayYieldSoon = (fiber: Fiber.Fiber<any, any>): boolean =>
   fiber.currentOpCount > fiber.cache.maxOpsBeforeYield / 2
+
+/** The tracer in the context of a fiber; `undefined` where nothing has replaced Effect's own. */
+export const tracerOf = (fiber: Fiber.Fiber<any, any>): Tracer.Tracer | undefined => fiber.cache.tracer

@@ -7,6 +7,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import type * as Tracer from "effect/Tracer"
+import { tracerOf } from "./effectInternals.ts"
 import type * as Engine from "./host.ts"
 
 /** Also follows the tasks of requests. */
@@ -42,6 +44,11 @@ export class FiberHost implements Engine.Host {
 
   get observer(): FiberObserver | undefined {
     return observer
+  }
+
+  /** As `tracerOf` its fiber. */
+  get tracer(): Tracer.Tracer | undefined {
+    return tracerOf(this.fiber)
   }
 
   /** Whether its clock shows real time, rather than a test's. */

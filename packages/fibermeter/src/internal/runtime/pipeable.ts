@@ -1,12 +1,21 @@
 /**
- * The method `pipe` of meters and work queues. That of `effect/Pipeable` is the same, but Node takes a third of a millisecond for each
- * module of another package that is imported by its name, even if it has been loaded (benchmark `load`). `validate.ts` has its
- * own `hasProperty` for the same reason.
+ * What makes meters and work queues, and the functions on them, usable in a pipe. `effect/Pipeable` and `effect/Function` have
+ * the same, but Node takes a third of a millisecond for each module of another package that is imported by its name, even if
+ * it has been loaded (benchmark `load`). `validate.ts` has its own `hasProperty` for the same reason.
  */
-import { pipe } from "effect/Function"
+type AnyFunction = (...args: Array<any>) => any
 
 export const pipeable = {
-  pipe(...functions: ReadonlyArray<unknown>): unknown {
-    return Reflect.apply(pipe, undefined, [this, ...functions])
+  pipe(...functions: ReadonlyArray<AnyFunction>): unknown {
+    return functions.reduce<unknown>((value, f) => f(value), this)
   }
 }
+
+/** A function that takes all of its arguments, or for a pipe all but the first. `hasAll` decides which have been passed. */
+export const dual =
+  (hasAll: (args: ReadonlyArray<unknown>) => boolean, body: AnyFunction): AnyFunction =>
+  (...args) =>
+    hasAll(args) ? body(...args) : (self: unknown) => body(self, ...args)
+
+/** For `dual`, with a body of two arguments. */
+export const hasBoth = (args: ReadonlyArray<unknown>): boolean => args.length > 1
