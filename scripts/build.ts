@@ -17,6 +17,7 @@ import { decode, encode } from "@jridgewell/sourcemap-codec"
 import { rolldown } from "rolldown"
 import type { InputOptions, OutputChunk, OutputOptions, Plugin } from "rolldown"
 import { dts } from "rolldown-plugin-dts"
+import { assignedFieldsLeftOut } from "./assigned-fields.ts"
 import { declaredFunctions } from "./declared-functions.ts"
 import { privateNames } from "./private-names.ts"
 
@@ -86,7 +87,7 @@ const program = await rolldown({
   ...strict,
   cwd: facade,
   input: join(facade, "src/index.ts"),
-  plugins: [declaredFunctions()]
+  plugins: [declaredFunctions(), assignedFieldsLeftOut()]
 })
 const members = privateNames(declared[0].code)
 const minify = { ...legible, mangleProps: { include: new RegExp(`^(?:${members.join("|")})$`) } }
@@ -163,6 +164,7 @@ async function buildModules({ entries, external, folder, sharesNamespaces = fals
     external,
     plugins: [
       declaredFunctions(),
+      assignedFieldsLeftOut(),
       {
         name: "namespaces as modules",
         resolveId: (id, importer) => {

@@ -5,8 +5,8 @@
  *
  * Replaced is only what has one of these names and nothing to do with the outside: members that our classes declare, but
  * no name that is in the types of the package, in those of JavaScript, of browsers or of Node, in the interfaces between
- * packages, in a text, or a key of an object literal, which a program may read by a name that it computes. The tests that run on what is published show that
- * nothing else was meant.
+ * packages, a text, as in `"name" in object`, or a key of an object that a module keeps in a constant, which may be read by a
+ * name that is computed. The tests that run on what is published show that nothing else was meant.
  */
 import { globSync, readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -39,6 +39,13 @@ const withoutComments = (code: string): string => code.replaceAll(/\/\*[\s\S]*?\
 const nameOf = ({ computed, key }: Node): ReadonlyArray<string> =>
   isNode(key) && computed !== true && key.type === "Identifier" ? [String(key["name"])] : []
 
+/** The objects that a module keeps in constants. */
+const tablesIn = (statement: Node): ReadonlyArray<Node> => {
+  const { declarations = [] } = (statement["declaration"] ?? statement) as { declarations?: ReadonlyArray<Node> }
+  const values = declarations.map(({ init }) => ((init as Node | null)?.["expression"] ?? init) as Node | null)
+  return values.filter((value) => value?.type === "ObjectExpression").map((value) => value!)
+}
+
 const memberTypes = [
   "PropertyDefinition",
   "MethodDefinition",
@@ -46,25 +53,38 @@ const memberTypes = [
   "TSAbstractMethodDefinition"
 ]
 
+const nodesOf = (file: string): ReadonlyArray<Node> =>
+  nodesIn(parseSync(file, readFileSync(join(root, file), "utf8")).program as unknown as Node)
+
 /** `publicTypes`: the declarations that are published, as text. */
 export const privateNames = (publicTypes: string): ReadonlyArray<string> => {
-  const nodes = globSync("packages/{fibermeter,promise}/src/**/*.ts", { cwd: root }).flatMap((file) =>
-    nodesIn(parseSync(file, readFileSync(join(root, file), "utf8")).program as unknown as Node)
-  )
+  const nodes = globSync("packages/{fibermeter,promise}/src/**/*.ts", { cwd: root }).flatMap(nodesOf)
   const members = nodes.filter(({ type }) => memberTypes.includes(type)).flatMap(nameOf)
-  const texts = nodes.flatMap(({ type, value }) =>
-    type === "Literal" && typeof value === "string" ? wordsOf(value) : []
+  // Names of modules, and types.
+  const unread = new Set(nodes.flatMap(({ literal, source }) => [literal, source]))
+  const texts = nodes.flatMap((node) =>
+    node.type === "Literal" && typeof node["value"] === "string" && !unread.has(node) ? [node["value"]] : []
   )
   const keys = nodes
-    .filter(({ type }) => type === "ObjectExpression")
+    .filter(({ type }) => type === "Program")
+    .flatMap(({ body }) => (body as ReadonlyArray<Node>).flatMap(tablesIn))
     .flatMap(({ properties }) => (properties as ReadonlyArray<Node>).flatMap(nameOf))
-  // What the packages of stores have in common with ours, without importing it.
-  const external = nodes
-    .filter(({ id, type }) => type === "TSInterfaceDeclaration" && String((id as Node)["name"]).startsWith("External"))
+  // What packages of stores have in common with ours, without importing it: `test/interface.test-d.ts` of one compares the two.
+  const external = nodesOf("packages/redis/src/session/ExternalLimit.ts").flatMap(nameOf)
+  // Work queues can be shared with another version of this package.
+  const source = nodes
+    .filter(({ id, type }) => type === "TSInterfaceDeclaration" && (id as Node)["name"] === "Source")
     .flatMap(({ body }) => ((body as Node)["body"] as ReadonlyArray<Node>).flatMap(nameOf))
   const around = platforms
     .flatMap((pattern) => globSync(pattern, { cwd: root }))
     .flatMap((file) => wordsOf(withoutComments(readFileSync(join(root, file), "utf8"))))
-  const others = new Set([...texts, ...keys, ...external, ...around, ...wordsOf(withoutComments(publicTypes))])
+  const others = new Set([
+    ...texts,
+    ...keys,
+    ...external,
+    ...source,
+    ...around,
+    ...wordsOf(withoutComments(publicTypes))
+  ])
   return Array.from(new Set(members).difference(others)).toSorted()
 }
