@@ -21,6 +21,7 @@ import type * as Config from "effect/Config"
 import type * as Fiber from "effect/Fiber"
 import type * as Pipeable from "effect/Pipeable"
 import type * as Semaphore from "effect/Semaphore"
+import { once } from "./internal/data/once.ts"
 import { accept, attempt } from "./internal/input/accept.ts"
 import { times } from "./internal/call/verbCall.ts"
 import * as check from "./internal/input/validate.ts"
@@ -52,7 +53,8 @@ import { retryAfter as readRetryAfter } from "./internal/input/retryAfter.ts"
 import { ScheduleLimiter } from "./internal/limits/scheduleLimiter.ts"
 import { MeterMetrics, NamedLimiter } from "./internal/meter/namedLimiter.ts"
 import { isKey, nameOfKey } from "./internal/limits/externalLimiter.ts"
-import { StoreLimiter } from "./internal/meter/storeLimiter.ts"
+import { makeStoreLimiter } from "./internal/meter/storeLimiter.ts"
+import type { StoreLimiter } from "./internal/meter/storeLimiter.ts"
 import { SharedLimiter } from "./internal/limits/sharedLimiter.ts"
 import { SemaphoreLimiter } from "./internal/limits/semaphoreLimiter.ts"
 import { snapshotOf } from "./internal/meter/snapshot.ts"
@@ -235,15 +237,15 @@ export type { Cost }
 /** Durations as milliseconds. */
 type CheckedLimits = Limits & WaitLimits
 
-const limitChecks = /* @__PURE__ */ check.meterLimits(times)
+const limitChecks = /* @__PURE__ */ once(() => check.meterLimits(times()))
 
-const readLimits = (limits: unknown): CheckedLimits => accept(check.required(limitChecks, limits)) as CheckedLimits
+const readLimits = (limits: unknown): CheckedLimits => accept(check.required(limitChecks(), limits)) as CheckedLimits
 
-const optionChecks: check.Checks = { ...limitChecks, name: check.name }
+const optionChecks = /* @__PURE__ */ once((): check.Checks => ({ ...limitChecks(), name: check.name }))
 
 /** A function that makes limiters for a meter, or for a family of meters. */
 const readOptions = (options: unknown): ((changes?: CheckedLimits) => SharedLimiter) => {
-  const made = accept(check.required(optionChecks, options)) as CheckedLimits & Naming
+  const made = accept(check.required(optionChecks(), options)) as CheckedLimits & Naming
   const metrics = made.name === undefined ? undefined : new MeterMetrics(made.name)
   return (changes) => {
     const limits = changes === undefined ? made : changed<CheckedLimits>(made, changes)
@@ -442,7 +444,7 @@ export const distributed: {
           })
         ),
         (limiter) => {
-          stopAccepting(limiter, closed)
+          stopAccepting(limiter, closed())
           return Effect.promise(() => limiter.disconnect())
         }
       ),
@@ -458,7 +460,7 @@ const storeLimiter = (
   metrics: MeterMetrics,
   host: FiberHost
 ): StoreLimiter => {
-  const limiter = new StoreLimiter(limits, metrics)
+  const limiter = makeStoreLimiter(limits, metrics)
   limiter.open(store, name, host, (cause) => new StoreError({ cause }))
   return limiter
 }
@@ -758,7 +760,7 @@ export const metered: {
     meter: Meter<ME, MR>,
     options?: O
   ): Effect.Effect<A, E | ME | TaskError<O>, R | MR>
-} = dualMetered((request, task) => Effect.flatMap(request.admission, () => request.provideTask(task)))
+} = /* @__PURE__ */ dualMetered((request, task) => Effect.flatMap(request.admission, () => request.provideTask(task)))
 
 /**
  * Runs one effect as a task of a meter if the meter admits it now, and returns its result in a `Some`. Otherwise returns
@@ -816,7 +818,7 @@ export const meteredIfAvailable: {
     meter: Meter<ME, MR>,
     options?: O
   ): Effect.Effect<Option.Option<A>, E | ME | TaskError<O>, R | MR>
-} = dualMetered((request, task) =>
+} = /* @__PURE__ */ dualMetered((request, task) =>
   Effect.flatMap(request.admissionIfAvailable, (isAdmitted) =>
     isAdmitted ? Effect.asSome(request.provideTask(task)) : Effect.succeedNone
   )
@@ -1047,12 +1049,11 @@ type CheckedReport = Report & { readonly resetAfter: number }
 
 const isInstant = (value: unknown): value is bigint => typeof value === "bigint"
 
-const checkReport = /* @__PURE__ */ reportCheck(
-  times.delay,
-  /* @__PURE__ */ check.kind("an instant of Clock.monotonicTimeNanos", isInstant)
+const checkReport = /* @__PURE__ */ once(() =>
+  reportCheck(times().delay, check.kind("an instant of Clock.monotonicTimeNanos", isInstant))
 )
 
-const readReport = (report: unknown): CheckedReport => accept(checkReport("report", report)) as CheckedReport
+const readReport = (report: unknown): CheckedReport => accept(checkReport()("report", report)) as CheckedReport
 
 const reconcileWith = (
   reported: Parameters<typeof reconcileWindows>[0],
@@ -1216,7 +1217,7 @@ export const pause: {
   startsWithMeter,
   (meter: unknown, duration: unknown = Duration.infinity): Effect.Effect<void> =>
     reading(
-      () => ({ limiters: readMeter(meter), nanos: nanosOf(accept(times.wait("the duration", duration)) as number) }),
+      () => ({ limiters: readMeter(meter), nanos: nanosOf(accept(times().wait("the duration", duration)) as number) }),
       ({ limiters, nanos }, fiber) => {
         for (const limiter of limiters()) limiter.pause(ofFiber(fiber), nanos)
         return Effect.void
@@ -1515,7 +1516,7 @@ export const drain = (meter: AnyMeter): Effect.Effect<void> =>
   Effect.flatMap(
     attempt(() => readMeter(meter)),
     (limiters) => {
-      for (const limiter of limiters()) stopAccepting(limiter, closed)
+      for (const limiter of limiters()) stopAccepting(limiter, closed())
       return idle(meter)
     }
   )
@@ -1882,7 +1883,7 @@ const keyedOf = <K>(
     delete: (key) =>
       Effect.sync(() => {
         const limiter = limiters.delete(key)
-        limiter?.refuseAll(closed)
+        limiter?.refuseAll(closed())
         return limiter !== undefined
       }),
     resize: (limits) =>
@@ -1899,11 +1900,11 @@ const keyedOf = <K>(
     ),
     idle,
     drain: Effect.suspend(() => {
-      for (const limiter of limiters.end()) stopAccepting(limiter, closed)
+      for (const limiter of limiters.end()) stopAccepting(limiter, closed())
       return idle
     }),
     close: Effect.suspend(() => {
-      for (const limiter of limiters.end()) limiter.refuseAll(closed)
+      for (const limiter of limiters.end()) limiter.refuseAll(closed())
       return idle
     })
   }
@@ -1975,7 +1976,7 @@ export const keyedDistributed: {
         Effect.withFiber((fiber) => attempt(() => familyOf<K>(store, name, limits, ofFiber(fiber)))),
         ({ limiters }) => {
           const all = limiters.end()
-          for (const limiter of all) stopAccepting(limiter, closed)
+          for (const limiter of all) stopAccepting(limiter, closed())
           return Effect.promise(() => Promise.all(all.map((limiter) => limiter.disconnect())))
         }
       ),
@@ -2021,11 +2022,15 @@ interface Start {
   readonly options: Readonly<Record<string, unknown>> | undefined
 }
 
-const startChecks: check.Checks = { ...check.rank, waitTimeout: times.wait, cost: (_, cost) => check.copyOfCost(cost) }
+const startChecks = /* @__PURE__ */ once((): check.Checks => ({
+  ...check.rank,
+  waitTimeout: times().wait,
+  cost: (_, cost) => check.copyOfCost(cost)
+}))
 
 const readStart = (meter: unknown, options: unknown): Start => ({
   limiters: readMeter(meter),
-  options: options === undefined ? undefined : accept(check.options(startChecks, options))
+  options: options === undefined ? undefined : accept(check.options(startChecks(), options))
 })
 
 /** Instead of a new object for each request. */

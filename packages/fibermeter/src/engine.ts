@@ -15,7 +15,7 @@
 export * as admission from "./engine/admission.ts"
 /** How arguments are read, and which are refused. */
 export * as check from "./internal/input/validate.ts"
-/** Queues that keep their order, at a cost that does not grow with them. */
+/** Queues that keep their order, at a cost that does not grow with them; values that are created at their first use. */
 export * as data from "./engine/data.ts"
 /** A call: its admission loop, its source, and what becomes of the results. */
 export * as calls from "./engine/calls.ts"

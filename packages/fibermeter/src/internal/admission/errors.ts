@@ -5,6 +5,7 @@ import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
+import { once } from "../data/once.ts"
 import { excessMessage, overloadMessage } from "./refusal.ts"
 import type { Refusal } from "./refusal.ts"
 
@@ -135,4 +136,4 @@ export const causeOf = (refusal: Refusal): Cause.Cause<any> => {
 export const refusalOf = (cause: Cause.Cause<any>): Refusal => ({ _tag: "Failure", cause })
 
 /** How a call is refused once a meter drains. */
-export const closed: Refusal = /* @__PURE__ */ refusalOf(Cause.die(new Closed()))
+export const closed = /* @__PURE__ */ once((): Refusal => refusalOf(Cause.die(new Closed())))

@@ -136,7 +136,7 @@ export class FiberRequest extends CallRequest {
 }
 
 /** In the turns of the fiber that runs it: a permit need not be released by the fiber that has acquired it. */
-const laterTurn: Effect.Effect<void> = Effect.withFiber((fiber) =>
+const laterTurn: Effect.Effect<void> = /* @__PURE__ */ Effect.withFiber((fiber) =>
   Effect.callback((resume) => deferStart(ofFiber(fiber), () => resume(Effect.void)))
 )
 

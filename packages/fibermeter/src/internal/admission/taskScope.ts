@@ -142,6 +142,6 @@ interface Asking extends Pick<Waiter, "limiters"> {
 export const throwIfClosed = (call: Asking): void => {
   const { host, inside, limiters } = call
   if (!limiters.some((limiter) => limiter.closing !== undefined && inside?.holds(limiter) !== true)) return
-  host.observer?.leaves(call, closed)
+  host.observer?.leaves(call, closed())
   throw new Closed()
 }

@@ -10,6 +10,7 @@ import type { Cost, Meters } from "../../Meter.ts"
 import type { Items } from "../../Items.ts"
 import type { AmapOptions, RunAnyOptions } from "../../Options.ts"
 import type { Progress } from "../../Progress.ts"
+import { once } from "../data/once.ts"
 import { accept, attempt } from "../input/accept.ts"
 import { readMillis } from "../input/duration.ts"
 import * as check from "../input/validate.ts"
@@ -39,16 +40,16 @@ export type AllOptions = AmapOptions<Meters, any, Cost, number> & RunAnyOptions<
 type TaskFunction<A, B, E> = (item: A, index: number) => Effect.Effect<B, E, any>
 
 /** Durations as Effect takes them: all of `Duration.Input`. */
-export const times = /* @__PURE__ */ check.times(readMillis)
+export const times = /* @__PURE__ */ once(() => check.times(readMillis))
 
-const checks: check.Checks = {
-  ...times.limits,
+const checks = /* @__PURE__ */ once((): check.Checks => ({
+  ...times().limits,
   ...check.verb,
   ...check.rankByItem,
   cost: check.anyFunction,
   meter: check.functionOr(check.oneOrMore(meterCheck)),
-  stagger: times.wait
-}
+  stagger: times().wait
+}))
 
 /** The arguments of a verb beside its items, checked. */
 interface Mapping<A, B, E> {
@@ -62,7 +63,7 @@ export interface Arguments<A, B, E> extends Mapping<A, B, E> {
 }
 
 const readMapping = (f: unknown, options: unknown): Mapping<any, any, any> => {
-  const copy = accept(check.options(checks, options)) as AllOptions
+  const copy = accept(check.options(checks(), options)) as AllOptions
   accept(check.notFunction("the task", "a function from an item to an Effect", f))
   return { f: f as TaskFunction<any, any, any>, options: copy }
 }

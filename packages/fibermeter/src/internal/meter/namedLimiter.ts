@@ -124,7 +124,7 @@ const spanOfWait = (host: FiberHost, meters: ReadonlyArray<NamedLimiter>): Wait[
 
 const reasonOf = (refusal: Refusal | undefined): string => {
   if (refusal === undefined) return "cancelled"
-  if (refusal === closed) return "closed"
+  if (refusal === closed()) return "closed"
   if (refusal._tag === "Overloaded") return refusal.reason
   return refusal._tag === "Failure" ? "failed" : "excessive"
 }

@@ -8,6 +8,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { once } from "../data/once.ts"
 import { refusalOf } from "../admission/errors.ts"
 import { CurrentTask } from "../admission/taskScope.ts"
 import type { ExternalEvent, ExternalStore } from "../admission/types.ts"
@@ -92,5 +93,8 @@ export interface StoreLimiter extends NamedLimiter {
   disconnect(): Promise<void>
 }
 
-export const StoreLimiter: new (...args: ConstructorParameters<typeof NamedLimiter>) => StoreLimiter =
-  /* @__PURE__ */ makeClass()
+/** Most programs have no store, so the class is made for the first meter that has one. */
+const classOfStore = /* @__PURE__ */ once(makeClass)
+
+export const makeStoreLimiter = (...args: ConstructorParameters<typeof NamedLimiter>): StoreLimiter =>
+  new (classOfStore())(...args)

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Tracer from "effect/Tracer"
+import { once } from "../data/once.ts"
 import { tracerOf } from "./effectInternals.ts"
 import type * as Engine from "./host.ts"
 
@@ -53,7 +54,7 @@ export class FiberHost implements Engine.Host {
 
   /** Whether its clock shows real time, rather than a test's. */
   get isLive(): boolean {
-    return this.clock === liveClock
+    return this.clock === liveClock()
   }
 
   /** Nothing replaces Effect's timers. */
@@ -86,7 +87,8 @@ export class FiberHost implements Engine.Host {
   }
 }
 
-const liveClock = Context.get(Context.empty(), Clock.Clock)
+/** Effect's own. */
+const liveClock = /* @__PURE__ */ once(() => Context.get(Context.empty(), Clock.Clock))
 
 /** A fiber that sleeps. */
 class FiberTimer implements Engine.Timer {
