@@ -149,6 +149,8 @@ export const waits = (call: Call): void => {
 export const waitsNoLonger = (call: Call): void => {
   const { limiters } = call
   for (let i = 0; i < limiters.length; i++) limiters[i]!.waitLimit?.remove(call)
+  // Most programs limit no wait, and even a lookup in an empty map takes time.
+  if (timers.size === 0) return
   const cancelTimer = timers.get(call)
   if (cancelTimer === undefined) return
   timers.delete(call)

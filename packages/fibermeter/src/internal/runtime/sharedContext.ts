@@ -34,15 +34,19 @@ const findCapture = (): (() => AsyncContext) => {
   // Kept only until the microtasks queued so far have run, since a context can hold much memory. A `WeakRef` would not need
   // this, but creating or reading one takes longer than everything else here.
   let last: AsyncContext | undefined
+  let lastContext: unknown
   const settled = Promise.resolve()
   const forget = (): void => {
     last = undefined
+    lastContext = undefined
   }
   return () => {
     const captured = captureContext()
-    if (last !== undefined && contextOf(last) === contextOf(captured)) return last
+    const context = contextOf(captured)
+    if (last !== undefined && lastContext === context) return last
     if (last === undefined) void settled.then(forget)
     last = captured
+    lastContext = context
     return captured
   }
 }
