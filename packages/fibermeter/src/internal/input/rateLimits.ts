@@ -9,7 +9,7 @@
  *
  * A quota without a name is called `requests`. One whose reset is not known is left out, and so is what is malformed.
  */
-import { search } from "./retryAfter.ts"
+import { isNumber, search } from "./retryAfter.ts"
 
 /** What is left of a quota. */
 export interface RateLimit {
@@ -46,37 +46,30 @@ const inHeaders = (headers: ReadonlyMap<string, string>, now: number): ReadonlyA
       if (header === "ratelimit") return inField(value, headers.get("ratelimit-policy") ?? "")
       const [name, suffix, middle] = pattern.exec(header) ?? []
       const reset = headers.get(header.replace("remaining", "reset"))
-      return name === undefined ? [] : [rateLimit(suffix ?? middle, value, millisUntil(reset, now))]
+      return name === undefined ? [] : [rateLimit(suffix ?? middle, numberIn(value), millisIn(reset, now))]
     })
     .filter((each) => each !== undefined)
 
 const pattern = /^(?:(?:x-)?ratelimit-remaining(?:-(.+))?|anthropic-ratelimit-(.+)-remaining)$/
 
-const rateLimit = (window = "requests", remaining: string | undefined, resetAfter = NaN): RateLimit | undefined => {
-  const count = numberIn(remaining)
-  if (count === undefined || !(resetAfter <= Number.MAX_SAFE_INTEGER)) return undefined
-  return { window, remaining: count, resetAfter, optional: true }
-}
+/** `NaN` for a text that is no number, or for none. */
+const numberIn = (text = ""): number => (isNumber(text) ? Number(text) : NaN)
 
-/** A number of at least 0 that is written in full. */
-const numberIn = (text = ""): number | undefined => {
-  const number = /^\s*\d+(\.\d+)?\s*$/.test(text) ? Number(text) : NaN
-  return number <= Number.MAX_SAFE_INTEGER ? number : undefined
-}
-
-/** A time to come, in milliseconds; 0 if it is past. */
-const until = (time: number, now: number): number | undefined =>
-  Number.isNaN(time) ? undefined : Math.max(0, time - now)
+/** No report without both numbers. */
+const rateLimit = (window = "requests", remaining: number, resetAfter: number): RateLimit | undefined =>
+  remaining <= Number.MAX_SAFE_INTEGER && resetAfter <= Number.MAX_SAFE_INTEGER
+    ? { window, remaining, resetAfter, optional: true }
+    : undefined
 
 /** Larger numbers are instants, in seconds since 1970: as a time to wait, this is 31 years. */
 const maxSeconds = 1e9
 
 /** Reads seconds, an instant in seconds since 1970, a date (RFC 3339), or a duration such as `6m0s`, `1.5s` or `20ms`. */
-const millisUntil = (text = "", now: number): number | undefined => {
-  const number = numberIn(text)
-  if (number !== undefined) return number < maxSeconds ? number * 1000 : until(number * 1000, now)
-  if (/^\d{4}-\d\d-\d\dT/.test(text)) return until(Date.parse(text), now)
-  if (!/^(?:\d+(?:\.\d+)?(?:ms|[smhd]))+$/.test(text)) return undefined
+const millisIn = (text = "", now: number): number => {
+  const seconds = numberIn(text)
+  if (!Number.isNaN(seconds)) return seconds < maxSeconds ? seconds * 1000 : Math.max(0, seconds * 1000 - now)
+  if (/^\d{4}-\d\d-\d\dT/.test(text)) return Math.max(0, Date.parse(text) - now)
+  if (!/^(?:\d+(?:\.\d+)?(?:ms|[smhd]))+$/.test(text)) return NaN
   const parts = Array.from(text.matchAll(/([\d.]+)(\D+)/g), ([, amount, unit]) => Number(amount) * millisPer[unit!]!)
   return parts.reduce((sum, part) => sum + part, 0)
 }
@@ -86,14 +79,9 @@ const millisPer: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000,
 /** The field `RateLimit`. A quota without a reset is reset once in the window that its policy has. */
 const inField = (field: string, policy: string): ReadonlyArray<RateLimit | undefined> => {
   const [, remaining, reset] = /^(?=.*\bremaining=(\d+))(?=.*\breset=(\d+))/.exec(field) ?? []
-  if (remaining !== undefined) return [rateLimit(undefined, remaining, secondsIn(reset))]
+  if (remaining !== undefined) return [rateLimit(undefined, numberIn(remaining), numberIn(reset) * 1000)]
   const windows = new Map(itemsIn(policy).map(([name, { w }]) => [name, w]))
-  return itemsIn(field).map(([name, { r, t }]) => rateLimit(name, r, secondsIn(t ?? windows.get(name))))
-}
-
-const secondsIn = (text: string | undefined): number | undefined => {
-  const seconds = numberIn(text)
-  return seconds === undefined ? undefined : seconds * 1000
+  return itemsIn(field).map(([name, { r, t }]) => rateLimit(name, numberIn(r), numberIn(t ?? windows.get(name)) * 1000))
 }
 
 type Item = readonly [name: string, parameters: Readonly<Record<string, string>>]

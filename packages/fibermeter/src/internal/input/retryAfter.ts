@@ -58,7 +58,8 @@ const header = (source: object, name: string): string | undefined => {
   return typeof value === "string" || typeof value === "number" ? String(value) : undefined
 }
 
-const isNumber = (text: string): boolean => /^\s*\d+(\.\d+)?\s*$/.test(text)
+/** Whether a text is a number of at least 0 that is written in full. */
+export const isNumber = (text: string): boolean => /^\s*\d+(\.\d+)?\s*$/.test(text)
 
 /** An HTTP date, with the time zone that one of its three forms omits. `Date.parse` accepts much more than dates. */
 const inUtc = (text: string): string => {

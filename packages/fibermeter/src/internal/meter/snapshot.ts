@@ -27,24 +27,32 @@ export interface Snapshot {
 export const snapshotOf = (limiters: ReadonlyArray<Limiter>, host: Host): Snapshot => {
   const most = (count: (limiter: Limiter) => number): number =>
     limiters.reduce((max, limiter) => Math.max(max, count(limiter)), 0)
+  const shared = limiters.filter((limiter) => limiter instanceof SharedLimiter)
   const free = limiters.reduce((least, limiter) => Math.min(least, limiter.capacity - limiter.permitsInUse), Infinity)
   return {
     running: most((limiter) => limiter.running),
     waiting: most((limiter) => limiter.waiting),
-    lanes: mostOf(limiters.map(lanesOf)),
+    lanes: combined(limiters.map(lanesOf), Math.max),
     started: most((limiter) => limiter.started),
-    limits: limitsOf(limiters),
+    limits: limitsOf(
+      capacityOf(limiters),
+      shared.map(({ limits }) => limits)
+    ),
     paused: limiters.some((limiter) => limiter.isPaused(host)),
     draining: limiters.some((limiter) => limiter.closing !== undefined),
     free: Math.max(0, free),
-    room: leastOf(limiters.map((limiter) => (limiter instanceof SharedLimiter ? limiter.roomByWindow(host) : {}))),
+    room: Object.fromEntries(
+      combined(
+        shared.map((limiter) => Object.entries(limiter.roomByWindow(host))),
+        Math.min
+      )
+    ),
     opensIn: most((limiter) => opensIn(limiter, host))
   }
 }
 
 /** The strictest limits of several limiters. */
-const limitsOf = (limiters: ReadonlyArray<Limiter>): CurrentLimits => {
-  const all = limiters.filter((limiter) => limiter instanceof SharedLimiter).map(({ limits }) => limits)
+const limitsOf = (maxAtOnce: number, all: ReadonlyArray<CurrentLimits>): CurrentLimits => {
   const windows: Record<string, CurrentLimits["windows"][string]> = {}
   for (const [name, window] of all.flatMap((limits) => Object.entries(limits.windows))) {
     const known = windows[name]
@@ -54,23 +62,16 @@ const limitsOf = (limiters: ReadonlyArray<Limiter>): CurrentLimits => {
     (least, limits) => (limits.maxPerSecond < least.maxPerSecond ? limits : least),
     { maxBurst: 1, maxPerSecond: Infinity }
   )
-  return { maxAtOnce: capacityOf(limiters), maxPerSecond, maxBurst, windows }
+  return { maxAtOnce, maxPerSecond, maxBurst, windows }
 }
 
-/** The least of each name. */
-const leastOf = (rooms: ReadonlyArray<Readonly<Record<string, number>>>): Readonly<Record<string, number>> => {
-  const least = new Map<string, number>()
-  for (const [name, room] of rooms.flatMap(Object.entries<number>)) {
-    least.set(name, Math.min(room, least.get(name) ?? Infinity))
-  }
-  return Object.fromEntries(least)
-}
-
-/** The most of each lane. */
-const mostOf = (lanes: ReadonlyArray<ReadonlyMap<unknown, number>>): ReadonlyMap<unknown, number> => {
-  const most = new Map<unknown, number>()
-  for (const [lane, waiting] of lanes.flatMap((each) => Array.from(each))) {
-    most.set(lane, Math.max(waiting, most.get(lane) ?? 0))
-  }
-  return most
+/** The numbers of each key, combined into one. */
+const combined = <K>(
+  all: ReadonlyArray<Iterable<readonly [K, number]>>,
+  combine: (one: number, other: number) => number
+): ReadonlyMap<K, number> => {
+  const numbers = new Map<K, number>()
+  for (const [key, number] of all.flatMap((each) => Array.from(each)))
+    numbers.set(key, combine(number, numbers.get(key) ?? number))
+  return numbers
 }
