@@ -3,7 +3,7 @@ import { amap } from "./amap.ts"
 import { UnderMeter } from "./internal/arguments.ts"
 import { aborted, BaseMeter, readLimits, readMeter, snapshotOf } from "./internal/baseMeter.ts"
 import { accept } from "./internal/errors.ts"
-import { limitersOf, meterCheck, withDefaults } from "./internal/meterOption.ts"
+import { meterCheck } from "./internal/meterOption.ts"
 import { host } from "./internal/host.ts"
 import type { MeterLimiter } from "./internal/meterLimiter.ts"
 import { eventually } from "./internal/requests.ts"
@@ -55,8 +55,8 @@ export const createMeter = (options: MeterOptions): Meter => {
  * @since 0.1.0
  */
 export const combineMeters = (first: Meter, ...others: ReadonlyArray<Meter>): Meter => {
-  const meters = [first, ...others].map((meter, i) => accept(meterCheck(`meters[${i}]`, meter)) as BaseMeter)
-  return new MeterWithVerbs(() => limitersOf(meters), withDefaults(meters, {}))
+  const [one, ...rest] = [first, ...others].map((meter, i) => accept(meterCheck(`meters[${i}]`, meter)) as BaseMeter)
+  return new MeterWithVerbs(() => one!.limitersWith(rest), one!.optionsWith(rest, {}))
 }
 
 /**

@@ -11,9 +11,9 @@ import { cancellationChecks, listen, reasonOf } from "./signal.ts"
 import type { BaseMeter } from "./baseMeter.ts"
 import { isTooDeep } from "./nestingDepth.ts"
 import { host } from "./host.ts"
-import { limitersOf, meterCheck, metersOf, withDefaults } from "./meterOption.ts"
+import { meterCheck, metersOf } from "./meterOption.ts"
 import { afterLoosely } from "./looseTimer.ts"
-import type { Call as MeterCall, MeterLimiter } from "./meterLimiter.ts"
+import type { MeterLimiter } from "./meterLimiter.ts"
 import { observing } from "./observation.ts"
 import { Settling } from "./outcomes.ts"
 import type { CallCollector } from "./outcomes.ts"
@@ -71,13 +71,17 @@ const readOptions = (given: unknown): AllOptions => {
   const under = isUnderMeter ? [given.meter] : []
   const isByItem = typeof meter === "function"
   const meters = isByItem ? under : [...under, ...metersOf(meter)]
-  if (meters.length === 0 && !isByItem) return options
+  const [first, ...others] = meters
+  if (first === undefined && !isByItem) return options
   const ofItem = (item: unknown, index: number): ReadonlyArray<BaseMeter> => [
     ...under,
     ...metersOf(accept(check.forItem(meterCheck, index, (meter as MeterOfItem)(item, index))) as Meter)
   ]
-  return { ...withDefaults(meters, options), meter: (isByItem ? ofItem : meters) as any }
+  return { ...(first?.optionsWith(others, options) ?? options), meter: (isByItem ? ofItem : meters) as any }
 }
+
+const limitersOf = ([first, ...others]: ReadonlyArray<BaseMeter>): ReadonlyArray<MeterLimiter> =>
+  first?.limitersWith(others) ?? []
 
 /** The arguments of a verb that were given as `(items, task, options?)`. Throws if something is wrong with them. */
 export const ofItems = <A, B>(items: unknown, task: unknown, options: unknown): Call<A, B> => {
@@ -147,7 +151,7 @@ export const makeRun = <A, B>(
             return limiters
           },
           options,
-          enter: (limiter, isWaiting) => enter(limiter as MeterLimiter, isWaiting)
+          enter: (limiter, isWaiting) => (limiter as MeterLimiter).enter(abort, isWaiting)
         }
       : undefined
   const shared = limitersOf(meters === undefined ? metersOf(meter as Meter) : [])
@@ -181,14 +185,7 @@ export const makeRun = <A, B>(
     if (!run.isDecided) worker.callerReason ??= { reason }
     run.abort()
   }
-  /** Lists the call at a meter. Returns what ends that. */
-  const enter = (limiter: MeterLimiter, isWaitingAt: MeterCall["isWaitingAt"]): (() => void) => {
-    // One per meter, because an entry can be in one list at a time.
-    const entry = { abort, isWaitingAt, position: 0 }
-    limiter.enterCall(entry)
-    return () => limiter.endCall(entry)
-  }
-  const leave = shared.map((limiter) => enter(limiter, (at) => run.isWaitingAt(at)))
+  const leave = shared.map((limiter) => limiter.enter(abort, (at) => run.isWaitingAt(at)))
   let thrown: Rejection | undefined
   let unlisten: (() => void) | undefined
   run.onEnd = () => {

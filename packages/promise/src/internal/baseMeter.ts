@@ -22,7 +22,7 @@ import { accept, acceptCost } from "./errors.ts"
 import { isTooDeep } from "./nestingDepth.ts"
 import { eventually } from "./requests.ts"
 import { taskChecks } from "./retryPolicy.ts"
-import { limitersOf, meterCheck, metersOf, withDefaults } from "./meterOption.ts"
+import { meterCheck, metersOf } from "./meterOption.ts"
 import { GeneralMeterRun, MeterRun } from "./meterRun.ts"
 import { PermitRun } from "./permitRun.ts"
 import type { Settle } from "./settle.ts"
@@ -123,6 +123,19 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     return this.findLimiters()
   }
 
+  // What a call under several meters uses of them. Methods, so that a program without meters does not load them.
+
+  /** The limiters of this meter and of others, in that order. */
+  limitersWith(others: ReadonlyArray<BaseMeter>): ReadonlyArray<MeterLimiter> {
+    return admission.together([this, ...others].map((meter) => () => meter.limiters))
+  }
+
+  /** Options with the defaults of meters for those that are left out. The first of the meters that has a default counts. */
+  optionsWith<O extends object>(others: ReadonlyArray<BaseMeter>, options: O): O {
+    const meters = [this, ...others]
+    return Object.assign({}, ...meters.map(({ defaults }) => defaults).toReversed(), options) as O
+  }
+
   readonly run = <B>(task: MeterTask<B>, options?: RunOptions): Promise<B> => this.call(task, options, false)!
 
   readonly tryRun = <B>(task: MeterTask<B>, options?: RunOptions): Promise<B> | undefined =>
@@ -166,7 +179,7 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
   private readOptions<O extends object>(checks: check.Checks, given: unknown): Checked<O> {
     const options = accept(check.options(checks, given)) as Checked<O & Pick<RunOptions, "meter">>
     const { defaults } = this
-    if (options.meter !== undefined) return withDefaults([this, ...metersOf(options.meter)], options)
+    if (options.meter !== undefined) return this.optionsWith(metersOf(options.meter), options)
     return defaults === noDefaults ? options : { ...defaults, ...options }
   }
 
@@ -181,7 +194,7 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
     isTry = false
   ): Promise<B> | undefined {
     const { cost, meter, retry, signal } = options
-    const limiters = meter === undefined ? this.limiters : limitersOf([this, ...metersOf(meter)])
+    const limiters = meter === undefined ? this.limiters : this.limitersWith(metersOf(meter))
     const copy = hasCost ? { ...options, cost: acceptCost(limiters, cost) } : options
     throwIfAborted(signal)
     for (let i = 0; i < limiters.length; i++) limiters[i]!.throwIfRefusing()

@@ -81,6 +81,14 @@ export class MeterLimiter extends admission.SharedLimiter {
     observation.observer?.publish("pause", [this], { duration })
   }
 
+  /** Adds a call to the list. Returns what removes it. */
+  enter(abort: Call["abort"], isWaitingAt: Call["isWaitingAt"]): () => void {
+    // One per meter, because an entry can be in one list at a time.
+    const entry = { abort, isWaitingAt, position: 0 }
+    this.enterCall(entry)
+    return () => this.endCall(entry)
+  }
+
   enterCall(call: Call): void {
     sharing.requests?.enter(call)
     this.activeCalls.add(call)

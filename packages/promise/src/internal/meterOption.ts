@@ -1,5 +1,5 @@
 /**
- * The option `meter`: which values are meters, and what a call under several meters uses of them.
+ * The option `meter`: which values are meters.
  *
  * A value with a `LocalLimiter` is a meter, a class that the verbs need for their own limits anyway. A check
  * by the class of meters would add all of their code to the bundle of a program that only uses verbs.
@@ -7,7 +7,6 @@
 import { admission, check } from "fibermeter/engine"
 import type { RunOptions } from "../Meter.ts"
 import type { BaseMeter } from "./baseMeter.ts"
-import type { MeterLimiter } from "./meterLimiter.ts"
 
 /** A property of the meters of every copy of this package. */
 const meterId: keyof BaseMeter = "~@fibermeter/promise/Meter"
@@ -30,14 +29,3 @@ export const meterCheck: check.Checks[string] = (name, value) => {
 /** The meters of an option that is checked. */
 export const metersOf = (meter: RunOptions["meter"]): ReadonlyArray<BaseMeter> =>
   [meter ?? []].flat() as ReadonlyArray<unknown> as ReadonlyArray<BaseMeter>
-
-/** The limiters of all these meters, in that order. */
-export const limitersOf = (meters: ReadonlyArray<Pick<BaseMeter, "limiters">>): ReadonlyArray<MeterLimiter> =>
-  admission.together(meters.map((meter) => () => meter.limiters))
-
-/** Options with the defaults of meters for those that are left out. Of several meters, the first that has a default counts. */
-export const withDefaults = <O extends object>(meters: ReadonlyArray<Pick<BaseMeter, "defaults">>, options: O): O => {
-  const copy = {}
-  for (let i = meters.length - 1; i >= 0; i--) Object.assign(copy, meters[i]!.defaults)
-  return Object.assign(copy, options)
-}
