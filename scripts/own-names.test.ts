@@ -20,13 +20,18 @@ it.for([
   ["destructured", "class A { phase = 1 }; const { phase } = new A()", ["phase"]],
   ["a key of a literal", "const a = { phase: 1 }; a.phase", ["phase"]],
   [
-    "of an interface that a class implements",
-    "interface A { phase: 1 }; class B implements A { phase = 1 as const }; (a: A) => a.phase",
+    "of an asserted interface that a class implements",
+    "interface A { phase: 1 }; class B implements A { phase = 1 as const }; (a: unknown) => (a as A).phase",
     ["phase"]
   ],
   [
     "of one that such an interface extends",
-    "interface A { phase: 1 }; interface B extends A {}; class C implements B { phase = 1 as const }; (a: A) => a.phase",
+    "interface A { phase: 1 }; interface B extends A {}; class C implements B { phase = 1 as const }; (a: unknown) => (a as A).phase",
+    ["phase"]
+  ],
+  [
+    "of an interface that nothing is asserted to have",
+    "interface A { phase: 1 }; const a: A = { phase: 1 }; a.phase",
     ["phase"]
   ],
   ["through a type that is derived", "class A { phase = 1 }; (a: Readonly<Pick<A, 'phase'>>) => a.phase", ["phase"]]
@@ -39,8 +44,17 @@ it.for([
   ["of the platform, destructured", "class A { body = 1 }; new A().body; ({ body }: Response) => body"],
   ["of the platform, in a literal", "class A { body = 1 }; new A().body; const a: RequestInit = { body: '' }"],
   [
-    "of an interface alone",
-    "interface A { phase: 1 }; class B { phase = 1 as const }; new B().phase; (a: A) => a.phase"
+    "of an asserted interface",
+    "interface A { phase: 1 }; class B { phase = 1 as const }; (a: unknown) => (a as A).phase"
+  ],
+  ["of an asserted literal type", "class A { phase = 1 }; new A().phase; (a: unknown) => (a as { phase: 1 }).phase"],
+  [
+    "of a tested interface",
+    "interface A { phase: 1 }; const is = (a: unknown): a is A => true; (a: unknown) => is(a) && a.phase"
+  ],
+  [
+    "of one that it mentions",
+    "interface A { phase: 1 }; type B = { of: { get: () => A } }; (a: unknown) => (a as B).of.get().phase"
   ],
   ["of a value of any type", "class A { phase = 1 }; new A().phase; (a: any) => a.phase"],
   ["in a literal of any type", "class A { phase = 1 }; new A().phase; const a: any = { phase: 1 }"],

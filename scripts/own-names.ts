@@ -2,8 +2,8 @@
  * The names of properties that mean one of a program's own wherever the program uses them, by the types of what they are
  * properties of. One that is used of a value without a known type, such as `any`, is left out.
  *
- * Own is what a class of the program declares, an interface that one of them implements, or an object literal. Any other
- * interface may describe what comes from outside, such as a `MessagePort`.
+ * Own is what the program declares. But a type that some value is asserted or tested to have (`as`, `is`), unless a class
+ * implements it, may describe what comes from outside, such as a `MessagePort`; and with it the types that it mentions.
  */
 import ts from "typescript-5.9"
 
@@ -36,12 +36,28 @@ export const ownNames = (folder: string, entry: string): ReadonlySet<string> => 
     for (const each of (symbol.declarations ?? []).filter(ts.isInterfaceDeclaration).flatMap(basesOf))
       implemented.add(each)
 
+  const declarationsOf = (
+    type: ts.TypeReferenceNode | ts.ExpressionWithTypeArguments
+  ): ReadonlyArray<ts.Declaration> => {
+    const symbol = checker.getSymbolAtLocation(ts.isTypeReferenceNode(type) ? type.typeName : type.expression)
+    const meant = symbol && (symbol.flags & ts.SymbolFlags.Alias) !== 0 ? checker.getAliasedSymbol(symbol) : symbol
+    return (meant?.declarations ?? []).filter(
+      (each) => ts.isInterfaceDeclaration(each) || ts.isTypeAliasDeclaration(each)
+    )
+  }
+  const asserted = nodes.flatMap((node) =>
+    ts.isAsExpression(node) || ts.isTypePredicateNode(node) ? nodesIn(node.type ?? node) : []
+  )
+  const foreign = new Set(asserted)
+  for (const node of foreign)
+    if (ts.isTypeReferenceNode(node) || ts.isExpressionWithTypeArguments(node))
+      for (const each of declarationsOf(node).filter((declaration) => isOfProgram(declaration.getSourceFile())))
+        for (const inside of nodesIn(each)) foreign.add(inside)
+
   const isOwn = (declaration: ts.Declaration): boolean => {
     const { parent } = declaration
     if (!isOfProgram(declaration.getSourceFile())) return false
-    return ts.isInterfaceDeclaration(parent)
-      ? implemented.has(checker.getTypeAtLocation(parent).symbol)
-      : ts.isClassLike(parent) || ts.isObjectLiteralExpression(parent) || ts.isParameter(declaration)
+    return !foreign.has(parent) || implemented.has(checker.getTypeAtLocation(parent).symbol)
   }
   const own = new Set<string>()
   const others = new Set<string>()

@@ -5,7 +5,7 @@
  *
  * Replaced is only what has one of these names and nothing to do with the outside: members that our classes declare, but no
  * name that is in the types of the package, in the interfaces between packages, a text, as in `"name" in object`, or a key of an
- * object that a module keeps in a constant, which may be read by a name that is computed. Nor is one that is in the types of
+ * object that a module keeps in a constant, unless a type has the key, as it may be read by a name that is computed. Nor is one that is in the types of
  * JavaScript, of browsers or of Node, unless the types of all its uses show that it is ours (`own-names.ts`). The tests that run
  * on what is published show that nothing else was meant.
  */
@@ -41,11 +41,17 @@ const withoutComments = (code: string): string => code.replaceAll(/\/\*[\s\S]*?\
 const nameOf = ({ computed, key }: Node): ReadonlyArray<string> =>
   isNode(key) && computed !== true && key.type === "Identifier" ? [String(key["name"])] : []
 
-/** The objects that a module keeps in constants. */
+/** The objects that a module keeps in constants, unless the type of a constant has the keys. */
 const tablesIn = (statement: Node): ReadonlyArray<Node> => {
   const { declarations = [] } = (statement["declaration"] ?? statement) as { declarations?: ReadonlyArray<Node> }
-  const values = declarations.map(({ init }) => ((init as Node | null)?.["expression"] ?? init) as Node | null)
-  return values.filter((value) => value?.type === "ObjectExpression").map((value) => value!)
+  return declarations
+    .filter(({ id }) => {
+      const { typeAnnotation } = id as Node
+      return !isNode(typeAnnotation) || nodesIn(typeAnnotation).some(({ name }) => name === "Record")
+    })
+    .map(({ init }) => ((init as Node | null)?.["expression"] ?? init) as Node | null)
+    .filter((value) => value?.type === "ObjectExpression")
+    .map((value) => value!)
 }
 
 const memberTypes = [
