@@ -40,7 +40,7 @@ import type { WaitLimits } from "./internal/admission/overload.ts"
 import type { Cost, Reservation } from "./internal/admission/reservation.ts"
 import { ofFiber } from "./internal/runtime/fiberHost.ts"
 import type { FiberHost } from "./internal/runtime/fiberHost.ts"
-import { dual, hasBoth, pipeable } from "./internal/runtime/pipeable.ts"
+import { dual, dualOfTwo, pipeable } from "./internal/runtime/pipeable.ts"
 import { MeterStore, StoreError } from "./MeterStore.ts"
 import { KeyedLimiters } from "./internal/meter/keyedLimiters.ts"
 import { reconcile as reconcileWindows } from "./internal/meter/reconcile.ts"
@@ -1149,7 +1149,7 @@ export const reconcile: {
    * @since 0.1.0
    */
   (meter: AnyMeter, report: Report): Effect.Effect<void>
-} = /* @__PURE__ */ dual(hasBoth, (meter: unknown, report: unknown): Effect.Effect<void> =>
+} = /* @__PURE__ */ dualOfTwo((meter: unknown, report: unknown): Effect.Effect<void> =>
   reading(
     () => ({ limitersOf: readMeter(meter), report: readReport(report) }),
     ({ limitersOf, report }, fiber) => {
@@ -1295,7 +1295,7 @@ export const resize: {
    * @since 0.1.0
    */
   (meter: AnyMeter, limits: MeterLimits): Effect.Effect<void>
-} = /* @__PURE__ */ dual(hasBoth, (meter: unknown, limits: unknown): Effect.Effect<void> =>
+} = /* @__PURE__ */ dualOfTwo((meter: unknown, limits: unknown): Effect.Effect<void> =>
   reading(
     () => ({ limiters: readMeter(meter), limits: readLimits(limits) }),
     ({ limiters, limits }, fiber) => {

@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import type * as Pipeable from "effect/Pipeable"
 import { accept, attempt } from "./internal/input/accept.ts"
 import * as check from "./internal/input/validate.ts"
-import { dual, hasBoth, pipeable } from "./internal/runtime/pipeable.ts"
+import { dualOfTwo, pipeable } from "./internal/runtime/pipeable.ts"
 import type { WithSource } from "./internal/source/source.ts"
 import { queueEnded, WorkItems } from "./internal/source/workItems.ts"
 
@@ -228,7 +228,7 @@ export const add: {
    * @since 0.1.0
    */
   <A>(queue: Enqueue<A>, item: NoInfer<A>): Effect.Effect<void, WorkQueueEnded>
-} = /* @__PURE__ */ dual(hasBoth, <A>(queue: Enqueue<A>, item: A) => offer(queue, () => [item]))
+} = /* @__PURE__ */ dualOfTwo(<A>(queue: Enqueue<A>, item: A) => offer(queue, () => [item]))
 
 /**
  * Adds all items of an iterable, in one step. Fails with `WorkQueueEnded` if the queue has ended and there are any.
@@ -265,7 +265,7 @@ export const addAll: {
    * @since 0.1.0
    */
   <A>(queue: Enqueue<A>, items: Iterable<NoInfer<A>>): Effect.Effect<void, WorkQueueEnded>
-} = /* @__PURE__ */ dual(hasBoth, <A>(queue: Enqueue<A>, items: Iterable<A>) => offer(queue, () => Array.from(items)))
+} = /* @__PURE__ */ dualOfTwo(<A>(queue: Enqueue<A>, items: Iterable<A>) => offer(queue, () => Array.from(items)))
 
 /**
  * How many items wait in the queue: those that no call has taken.

@@ -17,5 +17,8 @@ export const dual =
   (...args) =>
     hasAll(args) ? body(...args) : (self: unknown) => body(self, ...args)
 
-/** For `dual`, with a body of two arguments. */
-export const hasBoth = (args: ReadonlyArray<unknown>): boolean => args.length > 1
+/** The same for a body of two arguments. It makes no array of them, since tasks call `WorkQueue.add` for each item. */
+export const dualOfTwo = (body: (self: any, that: any) => unknown): AnyFunction =>
+  function (first: unknown, second?: unknown) {
+    return arguments.length > 1 ? body(first, second) : (self: unknown) => body(self, first)
+  }
