@@ -80,7 +80,6 @@ const modulesOfEffect = [
   "Exit",
   "Layer",
   "Metric",
-  "Option",
   "Schedule",
   "Scope",
   "Stream"

@@ -14,11 +14,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type * as Config from "effect/Config"
 import type * as Fiber from "effect/Fiber"
+import type * as Option from "effect/Option"
 import type * as Pipeable from "effect/Pipeable"
 import type * as Semaphore from "effect/Semaphore"
 import { once } from "./internal/data/once.ts"
@@ -1341,8 +1341,10 @@ export const resize: {
 export const fencingToken = (meter: AnyMeter): Effect.Effect<Option.Option<number>> =>
   reading(
     () => readMeter(meter),
-    (limitersOf, fiber) =>
-      Effect.succeed(Option.fromUndefinedOr(fencingTokenOf(limitersOf().map((limiter) => entryIn(fiber, limiter)))))
+    (limitersOf, fiber) => {
+      const token = fencingTokenOf(limitersOf().map((limiter) => entryIn(fiber, limiter)))
+      return token === undefined ? Effect.succeedNone : Effect.succeedSome(token)
+    }
   )
 
 /** Throws if the limiter would get its first limit on waiting. */
@@ -1561,7 +1563,7 @@ export const drain = (meter: AnyMeter): Effect.Effect<void> =>
 export const retryAfter = (source: unknown): Effect.Effect<Option.Option<Duration.Duration>> =>
   Effect.clockWith((clock) => {
     const millis = readRetryAfter(source, clock.currentTimeMillisUnsafe())
-    return Effect.succeed(millis === undefined ? Option.none() : Option.some(Duration.millis(millis)))
+    return millis === undefined ? Effect.succeedNone : Effect.succeedSome(Duration.millis(millis))
   })
 
 /**

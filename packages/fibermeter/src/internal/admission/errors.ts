@@ -4,7 +4,8 @@
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
-import * as Option from "effect/Option"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
 import { once } from "../data/once.ts"
 import { excessMessage, overloadMessage } from "./refusal.ts"
 import type { Refusal } from "./refusal.ts"
@@ -116,6 +117,9 @@ export class Overloaded extends Data.TaggedError("Overloaded")<{
   }
 }
 
+/** As `Option.none()`. Here would be the only use of that module, which costs an import more than an effect costs once. */
+const none = /* @__PURE__ */ once(() => Effect.runSync(Effect.succeedNone))
+
 /** A refusal as a cause. */
 export const causeOf = (refusal: Refusal): Cause.Cause<any> => {
   switch (refusal._tag) {
@@ -126,7 +130,7 @@ export const causeOf = (refusal: Refusal): Cause.Cause<any> => {
     case "ExcessivePermits":
       return Cause.fail(new ExcessivePermits({ permits: refusal.permits, limit: refusal.limit }))
     case "Overloaded": {
-      const retryAfter = Option.map(Option.fromUndefinedOr(refusal.retryAfter), Duration.millis)
+      const retryAfter = refusal.retryAfter === undefined ? none() : Duration.fromInput(refusal.retryAfter)
       return Cause.fail(new Overloaded({ reason: refusal.reason, retryAfter }))
     }
   }
