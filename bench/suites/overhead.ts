@@ -194,7 +194,7 @@ const core = (items: ReadonlyArray<number>): ReadonlyArray<Race> => {
   return [
     ...verbs("resolved promises", 1),
     ...verbs("macrotasks", 1),
-    ...verbs("Effect.succeed", 1.5, 20),
+    ...verbs("Effect.succeed", 1.2, 20),
     ...verbs("Effect.sync", 2, 5),
     stream("Effect.sync", 0.2),
     stream("resolved promises", 0.4),

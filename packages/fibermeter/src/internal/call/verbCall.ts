@@ -28,7 +28,8 @@ import { LocalLimiter } from "../limits/localLimiter.ts"
 import { callerIn, throwIfClosed } from "../admission/taskScope.ts"
 import { reportOn, sizeOf } from "./progress.ts"
 import { ranking } from "../run/ranking.ts"
-import { Run } from "../run/run.ts"
+import { FiberRun } from "../run/fiberRun.ts"
+import type { Run } from "../run/run.ts"
 import type { Collector } from "../run/run.ts"
 import { hasSource, ofIterable, sourceIn } from "../source/source.ts"
 import type { Source } from "../source/source.ts"
@@ -168,7 +169,7 @@ export const makeRun = <A, B, E>(
     knowsHolding: meters !== undefined || capacityOf(shared) < Infinity || shared.some((limiter) => limiter.isTimed)
   })
   const paced = collector.pace?.(source, host) ?? source
-  const run = new Run(host, paced, own, shared, worker, collector, maxUnread)
+  const run = new FiberRun(host, paced, own, shared, worker, collector, maxUnread)
   run.onEnd = () => onEnd(run)
   if (onProgress !== undefined) {
     const report = (progress: Progress): void => {

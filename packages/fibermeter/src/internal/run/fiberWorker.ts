@@ -93,35 +93,44 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   }
 
   start(run: Run<A, B, Cause.Cause<E>>, item: A, index: number): void {
-    let effect: Effect.Effect<B, E, any>
-    let isDone: boolean
-    try {
-      effect = this.f(item, index)
-      isDone = isExit(effect)
-      if (!isDone && !isEffect(effect)) throw notAnEffect(effect)
-    } catch (error) {
-      return run.failed(index, this.crash(error))
-    }
-    // An exit is an effect without steps, and cannot be told from a fiber that has ended.
-    if (isDone) return settle(run, index, effect as Exit.Exit<B, E>)
-    this.fork(run, effect, index)
+    const exit = this.call(run, item, index)
+    if (exit !== undefined) settle(run, index, exit)
   }
 
-  private fork(run: Run<A, B, Cause.Cause<E>>, effect: Effect.Effect<B, E, any>, index: number): void {
+  /** Calls the task. Returns its exit if it has ended at once. */
+  call(run: Run<A, B, Cause.Cause<E>>, item: A, index: number): Exit.Exit<B, E> | undefined {
+    let effect: Effect.Effect<B, E, any>
+    try {
+      effect = this.f(item, index)
+      // An exit is an effect without steps, and cannot be told from a fiber that has ended.
+      if (isExit(effect)) return effect as Exit.Exit<B, E>
+      if (!isEffect(effect)) throw notAnEffect(effect)
+    } catch (error) {
+      return Exit.die(error)
+    }
+    return this.fork(run, effect, index)
+  }
+
+  private fork(
+    run: Run<A, B, Cause.Cause<E>>,
+    effect: Effect.Effect<B, E, any>,
+    index: number
+  ): Exit.Exit<B, E> | undefined {
     // `f` may have ended the call.
-    if (run.phase !== "open") return run.failed(index, Cause.interrupt(this.parent))
+    if (run.phase !== "open") return Exit.interrupt(this.parent)
     effect = this.host.observer?.trace(effect, run.metersAt(index) ?? this.meters) ?? effect
     if (this.knowsHolding || run.isWeighed(index))
       effect = withTask(effect, new TaskScope(run.holding(index), this.inside))
     const fiber = this.host.fork(effect, this.isUninterruptible)
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return settle(run, index, exit)
+    if (exit !== undefined) return exit
     const task = this.spare ?? new FiberTask(this, run)
     this.spare = undefined
     task.fiber = fiber
     task.index = index
     fiber.addObserver(task.onExit)
     run.track(task)
+    return undefined
   }
 
   combine(first: Cause.Cause<E> | undefined, later: Cause.Cause<E>): Cause.Cause<E> | undefined {

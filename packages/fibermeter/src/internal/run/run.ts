@@ -185,8 +185,8 @@ export class Run<A, B, F> implements ItemCall {
   running = 0
   /** Items whose task has started. */
   started = 0
-  private successes = 0
-  private failures = 0
+  protected successes = 0
+  protected failures = 0
   readonly source: Source<A, F>
   /** Whether the source wants to know when an item is done. Looked up once, as `isFlushing`. */
   private readonly isTold: boolean
@@ -431,7 +431,7 @@ export class Run<A, B, F> implements ItemCall {
   }
 
   /** This and what it calls runs once a task, so what few tasks need is elsewhere. */
-  private start(): void {
+  protected start(): void {
     // To take from a limiter may have ended the call.
     if (this.phase !== "open") return this.request?.release(this.started)
     this.running++
@@ -448,16 +448,18 @@ export class Run<A, B, F> implements ItemCall {
       else waiter.begin()
     } catch (error) {
       const index = (waiter ?? this.items?.starting)?.index ?? -1
-      void Promise.resolve().then(() => this.startFailed(error, ended, index))
+      // Now, since the end of the call may end other tasks.
+      const isCounted = ended < this.successes + this.failures
+      void Promise.resolve().then(() => this.startFailed(error, isCounted, index))
       throw error
     }
   }
 
   /** There was no room on the stack between the admission of a task and its end. What had not been done is done now. */
-  private startFailed(error: unknown, ended: number, index: number): void {
+  protected startFailed(error: unknown, isCounted: boolean, index: number): void {
     this.isPumping = false
     this.fail(this.worker.crash(error))
-    if (ended === this.successes + this.failures) {
+    if (!isCounted) {
       this.running--
       this.failures++
     }
@@ -484,7 +486,11 @@ export class Run<A, B, F> implements ItemCall {
     this.isHeldBack = false
     // Set before the call: a source may answer within it.
     this.input = "pending"
-    const next = this.source.next()
+    return this.answered(this.source.next())
+  }
+
+  /** The source has answered. Returns whether an item is at hand. */
+  protected answered(next: Next): boolean {
     if (next === Next.pending) return this.follow()
     if (next === Next.item) {
       if (this.hasMeters && this.closing !== undefined) {
@@ -580,14 +586,16 @@ export class Run<A, B, F> implements ItemCall {
   // Outcomes
 
   succeeded(index: number, value: B): void {
-    this.running--
-    this.successes++
-    if (this.phase === "open" && this.collector.succeeded(index, value)) {
-      this.isWon = true
-      this.stop()
-    }
+    this.countSuccess(index, value)
     this.release(index)
     this.itemEnded()
+  }
+
+  /** Counts a success, which may decide the call. */
+  protected countSuccess(index: number, value: B): void {
+    this.running--
+    this.successes++
+    if (this.phase === "open" && this.collector.succeeded(index, value)) this.abandon()
   }
 
   failed(index: number, failure: F): void {
@@ -672,7 +680,7 @@ export class Run<A, B, F> implements ItemCall {
     else this.stop()
   }
 
-  /** Ends the call because its results are no longer wanted: from now on, failures of its tasks are ignored. */
+  /** Ends the call because no more results are wanted: from now on, failures of its tasks are ignored. */
   abandon(): void {
     this.isWon = true
     this.stop()
