@@ -140,18 +140,22 @@ interface Modules {
 }
 
 /**
- * Keeps the position of each line, and of each name that stack traces have and that has been replaced. The file has the lines of
- * its sources, so where else in a line something stands is no news, and made up two thirds of the map.
+ * Keeps the position of each line of the file and of its sources, and of each name that stack traces have and that has been
+ * replaced, where it is declared. Where else in a line something stands is no news, and made up two thirds of the map.
  */
 function shortenMap(file: string, members: ReadonlySet<string>): void {
   const code = readFileSync(file, "utf8").split("\n")
   const map = JSON.parse(readFileSync(`${file}.map`, "utf8")) as { mappings: string; names: ReadonlyArray<string> }
-  const isTraced = (name: string, row: number, column: number): boolean =>
-    members.has(name) || code[row]!.startsWith(`${name.split(".").at(-1)}$`, column)
+  const isTraced = (name: string, row: number, column: number): boolean => {
+    const line = code[row]!
+    const isDeclared = /^\s*(?:(?:static|async|get|set) |\*)*$/.test(line.slice(0, column))
+    return (members.has(name) && isDeclared) || line.startsWith(`${name.split(".").at(-1)}$`, column)
+  }
   const lines = decode(map.mappings).map((line, row) =>
     line.flatMap((segment, i): typeof line => {
       if (segment.length === 5 && isTraced(map.names[segment[4]]!, row, segment[0])) return [segment]
-      return i === 0 ? [segment.length === 5 ? [segment[0], segment[1], segment[2], segment[3]] : segment] : []
+      const isNewLine = i === 0 || (segment.length > 1 && segment[2] !== line[i - 1]![2])
+      return isNewLine ? [segment.length === 5 ? [segment[0], segment[1], segment[2], segment[3]] : segment] : []
     })
   )
   // In the order in which they are used.
