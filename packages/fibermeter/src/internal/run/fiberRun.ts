@@ -47,16 +47,17 @@ export class FiberRun<A, B, E> extends Run<A, B, Cause.Cause<E>> {
   /** Starts the task of the item at hand, and the next ones as long as each ends at once and decides nothing. */
   private startMany(): void {
     const { host, source, worker } = this
-    // How many tasks had ended before the one that is being started.
+    // How many tasks had ended before the one that is being started; infinite while it is called, since it may end others.
     let ended = -1
     try {
       for (;;) {
-        ended = this.successes + this.failures
         this.running++
+        ended = Infinity
         this.input = "none"
         const index = this.started++
         const exit = worker.call(this, source.item, index)
         if (exit === undefined) return
+        ended = this.successes + this.failures
         if (exit._tag === "Failure") return this.failed(index, exit.cause)
         this.countSuccess(index, exit.value)
         if (this.phase !== "open") return this.proceed()
