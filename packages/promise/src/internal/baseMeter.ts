@@ -132,8 +132,9 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
 
   /** Options with the defaults of meters for those that are left out. The first of the meters that has a default counts. */
   optionsWith<O extends object>(others: ReadonlyArray<BaseMeter>, options: O): O {
-    const meters = [this, ...others]
-    return Object.assign({}, ...meters.map(({ defaults }) => defaults).toReversed(), options) as O
+    const copy = {}
+    for (let i = others.length - 1; i >= 0; i--) Object.assign(copy, others[i]!.defaults)
+    return Object.assign(copy, this.defaults, options)
   }
 
   readonly run = <B>(task: MeterTask<B>, options?: RunOptions): Promise<B> => this.call(task, options, false)!
