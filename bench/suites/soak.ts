@@ -49,13 +49,19 @@ const endless: Readonly<Record<string, Endless>> = {
   }
 }
 
+/**
+ * From the measurement of the heap to the next slice, in milliseconds. A full garbage collection stops the program, so it is no
+ * part of a slice. Nor is the window after it, in which a meter may make up for it.
+ */
+const settling = 1000
+
 const sleep = (millis: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, millis))
 
 const measure = async (who: string, scale: Scale): Promise<Soak> => {
   const seconds = slices[scale] * sliceSeconds[scale]
   const warmUp = scale === "full" ? 2 : 0.2
   // Beyond what is allowed, so that too many would show.
-  const starts = new Starts(Math.ceil(rate * (seconds + warmUp) * 1.2))
+  const starts = new Starts(Math.ceil(rate * (seconds + warmUp + (slices[scale] * settling) / 1000) * 1.2))
   const controller = new AbortController()
   const ended = endless[who]!(() => starts.stamp(), controller.signal).then(
     () => new Error("ended by itself"),
@@ -64,13 +70,12 @@ const measure = async (who: string, scale: Scale): Promise<Soak> => {
   await sleep(warmUp * 1000)
   const shares: Array<number> = []
   const heaps: Array<number> = []
-  let from = starts.length - 1
   for (let slice = 0; slice < slices[scale]; slice++) {
+    const from = starts.length - 1
     await sleep(sliceSeconds[scale] * 1000)
-    const to = starts.length - 1
-    shares.push(starts.rate(from, to) / rate)
-    from = to
+    shares.push(starts.rate(from, starts.length - 1) / rate)
     heaps.push(liveHeap())
+    await sleep(settling)
   }
   controller.abort()
   const problem = await ended
@@ -84,7 +89,7 @@ export const soak: Suite<Soak> = {
   report: (results) => ({
     title: `Soak: ${format.count(rate)} starts per second through a shared meter`,
     notes: [
-      "Three endless calls share the meter. One package after the other, each in its own process. The shares and the live heap (after a full garbage collection) are listed for each slice of the time."
+      "Three endless calls share the meter. One package after the other, each in its own process. The shares and the live heap (after a full garbage collection) are listed for each slice of the time. A slice begins a second after that collection, which stops the program."
     ],
     tables: [
       {

@@ -10,6 +10,7 @@ import { vi } from "vitest"
 import { type Progress, runAll, runOnEach } from "../src/index.ts"
 import { All } from "../src/internal/results/all.ts"
 import { FiberWorker } from "../src/internal/run/fiberWorker.ts"
+import { FiberHost } from "../src/internal/runtime/fiberHost.ts"
 import { Next } from "../src/internal/source/source.ts"
 import type { Source } from "../src/internal/source/source.ts"
 import { Log } from "./support/Log.ts"
@@ -166,6 +167,38 @@ describe("the loop of tasks that end at once does what the loop of all others do
   const overflows = (): never => {
     throw overflow
   }
+  it.each([{}, { priority: () => 0 }])("a source that throws ends the call, with %o", async (options) => {
+    const log = new Log()
+    const answers = [Next.item, Next.item]
+    const source: Source<string, never> = {
+      item: "a",
+      failure: undefined as never,
+      onReady: () => {},
+      next: () => {
+        const answer = answers.shift()
+        if (answer === undefined) throw overflow
+        return answer
+      },
+      close: (onClosed) => onClosed()
+    }
+    const items: Iterable<string> = Object.assign([], { "~fibermeter/source": () => source })
+    await log.play([0, log.named("call", runOnEach(items, Effect.succeed, options))])
+    expect(log.exit("call")).toEqual(Exit.die(overflow))
+    expect(log.ends).toEqual(["call 0"])
+  })
+
+  it.each([{}, { priority: () => 0 }])(
+    "a stream that finds no room on the stack to begin ends the call, with %o",
+    async (options) => {
+      const log = new Log()
+      const spy = vi.spyOn(FiberHost.prototype, "fork").mockImplementationOnce(overflows)
+      await log.play([0, log.named("call", runOnEach(Stream.fromIterable([1, 2, 3]), Effect.succeed, options))])
+      spy.mockRestore()
+      expect(log.exit("call")).toEqual(Exit.die(overflow))
+      expect(log.ends).toEqual(["call 0"])
+    }
+  )
+
   const places = [
     [
       "in a task",

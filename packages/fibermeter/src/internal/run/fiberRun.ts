@@ -19,6 +19,8 @@ export class FiberRun<A, B, E> extends Run<A, B, Cause.Cause<E>> {
   declare readonly worker: FiberWorker<A, B, E>
   /** Whether a start needs nothing but an item and one of `maxAtOnce`. */
   private readonly isPlain: boolean
+  /** Whether the task has been counted for whose start or end there was no room on the stack, if there has been one. */
+  private wasCounted: boolean | undefined
 
   constructor(
     host: Host,
@@ -72,13 +74,15 @@ export class FiberRun<A, B, E> extends Run<A, B, Cause.Cause<E>> {
         }
       }
     } catch (error) {
-      this.launchFailed(error, ended < this.successes + this.failures)
+      // No call here: there may be no room for one. What a source throws is handled as in `run.ts`.
+      if (this.input !== "pending") this.wasCounted = ended < this.successes + this.failures
+      throw error
     }
   }
 
-  /** As in `launch`. Separate, because a function with a closure in it allocates a context at each call. */
-  private launchFailed(thrown: unknown, isCounted: boolean): never {
-    void Promise.resolve().then(() => this.startFailed(thrown, isCounted, -1))
-    throw thrown
+  protected override pumpFailed(thrown: unknown): void {
+    const { wasCounted } = this
+    if (wasCounted === undefined) super.pumpFailed(thrown)
+    else void Promise.resolve().then(() => this.startFailed(thrown, wasCounted, -1))
   }
 }

@@ -370,7 +370,7 @@ export class Run<A, B, F> implements ItemCall {
    * There was no room on the stack for a start. The event that has caused it must not be interrupted: it may be the end of
    * another call's task, for which more waiters have to be admitted.
    */
-  private pumpFailed(thrown: unknown): void {
+  protected pumpFailed(thrown: unknown): void {
     void Promise.resolve().then(() => {
       // `startFailed` comes before this, if the start was admitted.
       if (this.phase !== "open") return

@@ -42,8 +42,9 @@ export class StreamSource<A, E> implements Source<A, Cause.Cause<E>> {
   }
 
   close(onClosed: (failure?: Cause.Cause<E>) => void): void {
-    // A run pulls an item before it can close its source.
-    const fiber = this.fiber!
+    const { fiber } = this
+    // There was no room on the stack to begin the stream.
+    if (fiber === undefined) return onClosed()
     fiber.addObserver((exit) => {
       const failure = Exit.isFailure(exit) ? withoutInterrupts(exit.cause) : undefined
       onClosed(failure)
