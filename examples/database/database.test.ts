@@ -42,9 +42,10 @@ const fillTwice = async (target: string, isThere: (upTo: number) => Promise<bool
   const first = await fill(damaged, target)
   expect(first).toMatchObject({ code: 1, errors: `row ${broken} is no person: ${broken};person\n` })
   const done = Number(/^(\d+) rows$/.exec(first.lines.at(-1)!)![1])
-  // The batches that were being inserted when the row was read had not been recorded.
+  // When the row was read, `maxUnread` batches at most, which is 8, had been started and not yet been read by the loop that
+  // records them: four may be running, and others wait for the first of these, or for the loop while it records.
   expect(done).toBeLessThanOrEqual(150_000)
-  expect(done).toBeGreaterThanOrEqual(150_000 - 4 * 1000)
+  expect(done).toBeGreaterThanOrEqual(150_000 - 8 * 1000)
   expect(await isThere(done), "what is recorded is in the table").toBe(true)
   expect(await fill(whole, target)).toEqual({
     code: 0,
