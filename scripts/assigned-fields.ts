@@ -7,22 +7,8 @@
  */
 import { RolldownMagicString } from "rolldown"
 import type { Plugin } from "rolldown"
-import { parseSync } from "rolldown/utils"
-
-interface Node {
-  readonly type: string
-  readonly start: number
-  readonly end: number
-  readonly [property: string]: unknown
-}
-
-const isNode = (value: unknown): value is Node =>
-  typeof value === "object" && value !== null && typeof (value as Partial<Node>).type === "string"
-
-const nodesIn = (node: Node): ReadonlyArray<Node> => [
-  node,
-  ...Object.values(node).flat().filter(isNode).flatMap(nodesIn)
-]
+import { programOf, rewriting, nodesIn } from "./syntax-tree.ts"
+import type { Node } from "./syntax-tree.ts"
 
 const childrenOf = (node: unknown, property: string): ReadonlyArray<Node> =>
   (node as Node)[property] as ReadonlyArray<Node>
@@ -54,17 +40,10 @@ const assignedFields = (body: Node): ReadonlyArray<Node> => {
 /** A module without such fields. */
 export const withoutAssigned = (code: string): RolldownMagicString => {
   const edited = new RolldownMagicString(code)
-  const program = parseSync("module.js", code).program as unknown as Node
-  for (const body of nodesIn(program).filter(({ type }) => type === "ClassBody")) {
+  for (const body of nodesIn(programOf("module.js", code)).filter(({ type }) => type === "ClassBody")) {
     for (const { end, start } of assignedFields(body)) edited.remove(start, end)
   }
   return edited
 }
 
-export const assignedFieldsLeftOut = (): Plugin => ({
-  name: "assigned fields left out",
-  renderChunk: (code) => {
-    const edited = withoutAssigned(code)
-    return { code: edited.toString(), map: edited.generateMap({ hires: "boundary" }) }
-  }
-})
+export const assignedFieldsLeftOut = (): Plugin => rewriting("assigned fields left out", withoutAssigned)

@@ -8,6 +8,7 @@
 import { RolldownMagicString } from "rolldown"
 import type { Plugin } from "rolldown"
 import { parseSync } from "rolldown/utils"
+import { rewriting } from "./syntax-tree.ts"
 
 interface Node {
   readonly type: string
@@ -57,10 +58,4 @@ export const declared = (code: string): RolldownMagicString => {
   return edited
 }
 
-export const declaredFunctions = (): Plugin => ({
-  name: "declared functions",
-  renderChunk: (code) => {
-    const edited = declared(code)
-    return { code: edited.toString(), map: edited.generateMap({ hires: "boundary" }) }
-  }
-})
+export const declaredFunctions = (): Plugin => rewriting("declared functions", declared)

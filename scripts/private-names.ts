@@ -11,27 +11,14 @@
  */
 import { globSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import { parseSync } from "rolldown/utils"
 import { ownNames } from "./own-names.ts"
+import { isNode, nodesIn, programOf } from "./syntax-tree.ts"
+import type { Node } from "./syntax-tree.ts"
 
 const root = join(import.meta.dirname, "..")
 
 /** The types of what a program finds around it. */
 const platforms = ["node_modules/typescript-5.9/lib/lib.{es,dom}*.d.ts", "node_modules/@types/node/**/*.d.ts"]
-
-/** A node of a syntax tree. */
-interface Node {
-  readonly type: string
-  readonly [property: string]: unknown
-}
-
-const isNode = (value: unknown): value is Node =>
-  typeof value === "object" && value !== null && typeof (value as Partial<Node>).type === "string"
-
-const nodesIn = (node: Node): ReadonlyArray<Node> => [
-  node,
-  ...Object.values(node).flat().filter(isNode).flatMap(nodesIn)
-]
 
 const wordsOf = (text: string): ReadonlyArray<string> => text.match(/[\w$]+/g) ?? []
 
@@ -61,8 +48,7 @@ const memberTypes = [
   "TSAbstractMethodDefinition"
 ]
 
-const nodesOf = (file: string): ReadonlyArray<Node> =>
-  nodesIn(parseSync(file, readFileSync(join(root, file), "utf8")).program as unknown as Node)
+const nodesOf = (file: string): ReadonlyArray<Node> => nodesIn(programOf(file, readFileSync(join(root, file), "utf8")))
 
 /** `publicTypes`: the declarations that are published, as text. */
 export const privateNames = (publicTypes: string): ReadonlyArray<string> => {

@@ -2,9 +2,8 @@
 import { createMeter, runOnEach } from "@fibermeter/promise"
 import type { MeterOptions, TaskContext } from "@fibermeter/promise"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { Redis } from "ioredis"
-import { createClient } from "redis"
 import { LeaseLostError, memoryStore, redisStore, type StoreEvent, type StoreOptions } from "../src/index.ts"
+import { openClient } from "./support/client.ts"
 import { random } from "./support/random.ts"
 import { scene } from "./support/scene.ts"
 import { describeWithServer } from "./support/server.ts"
@@ -597,18 +596,7 @@ describeWithServer("a share while the server is down", "aof", (server) => {
     async (kind) => {
       vi.useRealTimers()
       const { port } = server()
-      const open = async () => {
-        if (kind === "ioredis") {
-          const client = new Redis(port, "127.0.0.1", { retryStrategy: () => 50 })
-          client.on("error", () => {})
-          return { client, close: () => client.disconnect() }
-        }
-        const client = createClient({ socket: { port, host: "127.0.0.1", reconnectStrategy: 50 } })
-        client.on("error", () => {})
-        await client.connect()
-        return { client, close: () => client.destroy() }
-      }
-      const clients = await Promise.all([open(), open()])
+      const clients = await Promise.all([openClient(kind, port), openClient(kind, port)])
       const events: Array<StoreEvent> = []
       const onEvent = (event: StoreEvent) => void events.push(event)
       const limits = { name: `share ${kind}`, maxAtOnce: 8, windows: { starts: { limit: 40, per: 500 } } }
