@@ -1,7 +1,8 @@
 /**
  * Leaves out the declarations of class fields that the constructor assigns: `class A { a; constructor(a) { this.a = a } }`
  * becomes `class A { constructor(a) { this.a = a } }`. A declared field is created first and then assigned, which takes longer,
- * and V8 parses it as a function of its own. Minifiers keep it, as a setter of a superclass would make a difference; none of ours has one.
+ * and V8 parses it as a function of its own. Minifiers keep such fields, since a superclass with a setter of that name would
+ * make a difference. None of our classes has one.
  *
  * A field that is assigned only in a branch or later stays, so that all instances have the same shape. The lines stay.
  */

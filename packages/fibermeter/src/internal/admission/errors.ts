@@ -117,7 +117,7 @@ export class Overloaded extends Data.TaggedError("Overloaded")<{
   }
 }
 
-/** As `Option.none()`. Here would be the only use of that module, which costs an import more than an effect costs once. */
+/** `Option.none()`, by an effect: it would be the only use of `effect/Option`, and importing a module takes longer. */
 const none = /* @__PURE__ */ once(() => Effect.runSync(Effect.succeedNone))
 
 /** A refusal as a cause. */

@@ -48,8 +48,8 @@ const isNear = (name: string, known: string): boolean => {
 }
 
 /**
- * Whether so many mistakes make one of the other: letters that are wrong, missing or too many, and swapped neighbours (optimal
- * string alignment). Takes exponential time in the mistakes, but a name of many letters differs in length from all options.
+ * Whether at most so many edits turn one name into the other: letters replaced, removed or added, and neighbours swapped (optimal
+ * string alignment). The time is exponential in the edits. They are few: longer names differ too much in length from all options.
  */
 const isWithin = (mistakes: number, a: string, b: string): boolean => {
   if (Math.abs(a.length - b.length) > mistakes) return false
