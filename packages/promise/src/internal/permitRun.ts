@@ -85,6 +85,9 @@ class HeldPermit implements Permit {
 }
 
 export class PermitRun extends GeneralMeterRun<any> {
+  /** Whether the caller has the permit. */
+  private isReceived = false
+
   constructor(
     limiters: ReadonlyArray<MeterLimiter>,
     task: () => void,
@@ -92,6 +95,14 @@ export class PermitRun extends GeneralMeterRun<any> {
     settle: Settle<any>
   ) {
     super(limiters, task, { ...options, grace: 0, retry: undefined }, settle)
+  }
+
+  /** The caller may start what the permit is for at any time from now until it has the permit, and then does. */
+  override started(): void {
+    super.started()
+    if (this.isReceived) return
+    const { entries } = this.reservation()
+    for (let i = 0; i < entries.length; i++) this.limiters[i]!.holdStart(entries[i])
   }
 
   protected override call(): void {
@@ -132,7 +143,10 @@ export class PermitRun extends GeneralMeterRun<any> {
       // The caller has the permit in one of the next microtasks, and starts then.
       void Promise.resolve()
         .then(() => {})
-        .then(() => this.started())
+        .then(() => {
+          this.isReceived = true
+          this.started()
+        })
     }, permit)
   }
 }

@@ -105,6 +105,8 @@ export abstract class Limiter implements Limit, Reservable {
   abstract take(waiter: Waiter): unknown
   // What most limits have no use for.
   confirmStart(_entry: unknown): void {}
+  /** Until `confirmStart`, the start counts as of now: its caller does not know of it yet. */
+  holdStart(_entry: unknown): void {}
   correct(_entry: unknown, _cost: Cost): void {}
   release(_permits: number): void {}
   onBlocked(): void {}

@@ -80,7 +80,7 @@ export class LocalLimiter extends Limiter {
   protected gcra: Gcra | undefined
   /** An array, since each decision concerns all of them, usually none. */
   protected readonly windows: Array<NamedWindow>
-  /** The time of the last start. */
+  /** The time of the last start, as far as it is known. */
   protected lastStart = -Infinity
 
   constructor(
@@ -138,10 +138,16 @@ export class LocalLimiter extends Limiter {
 
   override confirmStart(entry: unknown): void {
     if (entry === undefined) return
-    const { spent, start } = entry as ReservationEntry
     this.time.update()
-    this.gcra?.amend(start, this.time.now)
-    for (const { number, window } of spent) window.amend(number, this.time.now)
+    this.moveStart(entry as ReservationEntry)
+  }
+
+  /** The start is not earlier than the time at the last update. */
+  protected moveStart({ spent, start }: ReservationEntry): void {
+    const { now } = this.time
+    this.lastStart = now
+    this.gcra?.amend(start, now)
+    for (const { number, window } of spent) window.amend(number, now)
   }
 
   get isTimed(): boolean {

@@ -44,6 +44,8 @@ export class SharedLimiter extends LocalLimiter {
   private rate: number
   private burst: number
   private isResized = false
+  /** The starts that count as of now. */
+  private held: Set<ReservationEntry> | undefined
 
   constructor(limits: Limits & WaitLimits) {
     super(limits, ReportedWindow)
@@ -79,6 +81,21 @@ export class SharedLimiter extends LocalLimiter {
       ...this.windows.map(({ window }) => window.reportedUntil)
     )
     return !this.isResized && this.closing === undefined && this.isIdle && past <= this.time.now
+  }
+
+  override holdStart(entry: unknown): void {
+    if (entry === undefined) return
+    const held = (this.held ??= new Set())
+    held.add(entry as ReservationEntry)
+    // Before anything is decided at that time: a start that a window does not reach any more can not be moved.
+    this.time.onUpdate = () => {
+      for (const each of held) this.moveStart(each)
+    }
+  }
+
+  override confirmStart(entry: unknown): void {
+    super.confirmStart(entry)
+    if (this.held?.delete(entry as ReservationEntry) === true && this.held.size === 0) this.time.onUpdate = undefined
   }
 
   /** A family of meters has dropped this. */

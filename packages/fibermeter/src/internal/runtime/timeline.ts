@@ -14,6 +14,8 @@ export class Timeline {
   /** What the clock read at the zero. Set by the first `follow`. */
   private zero!: bigint
   private readonly onShift: (delta: number) => void
+  /** Called after each `update`, if there is one. */
+  onUpdate: (() => void) | undefined
 
   /** `onShift` is called when the zero has been moved: what was recorded as t is t + delta from then on. */
   constructor(onShift: (delta: number) => void) {
@@ -30,6 +32,7 @@ export class Timeline {
       this.now = 0
       this.onShift(-delta)
     }
+    this.onUpdate?.()
   }
 
   /** Uses this clock from now on, without a step in time. A meter may outlive the clock that it began with. */
