@@ -1258,6 +1258,23 @@ describe("time", () => {
     expect(events).toEqual([{ type: "stalled", meter: "api", by: expect.any(Number) }])
   })
 
+  it("a permit starts when its caller has it, once, and how late that is reaches the store", async () => {
+    const { events, meters, trouble } = scene({ maxPerSecond: 20 })
+    vi.spyOn(performance, "now").mockImplementation(() => Date.now())
+    const acquired = meters[0].acquire()
+    // Runs between the admission and what follows.
+    void acquired.then(() => vi.setSystemTime(Date.now() + 150))
+    const released = acquired.then((permit) => permit.release())
+    await pass(1)
+    await released
+    await pass(1_000)
+    vi.restoreAllMocks()
+    expect(events.filter(({ type }) => type === "stalled")).toHaveLength(1)
+    const reports = trouble.messages.flatMap((message) => message.reports)
+    expect(reports).toEqual([expect.objectContaining({ unused: 0 })])
+    expect(reports[0]!.late).toBeGreaterThanOrEqual(150_000)
+  })
+
   it("a store whose clock is set is reported", async () => {
     let now = 0
     const events: Array<StoreEvent> = []

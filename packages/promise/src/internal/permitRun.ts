@@ -99,8 +99,7 @@ export class PermitRun extends GeneralMeterRun<any> {
 
   /** The caller may start what the permit is for at any time from now until it has the permit, and then does. */
   override started(): void {
-    super.started()
-    if (this.isReceived) return
+    if (this.isReceived) return super.started()
     const { entries } = this.reservation()
     for (let i = 0; i < entries.length; i++) this.limiters[i]!.holdStart(entries[i])
   }

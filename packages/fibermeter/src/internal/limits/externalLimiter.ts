@@ -122,6 +122,9 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       return this.limit.take(waiter)
     }
 
+    /** The other package learns of a start when it has happened, and how late that is. */
+    override holdStart(): void {}
+
     override confirmStart(grant: unknown): void {
       this.limit.started(grant)
     }
