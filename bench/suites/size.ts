@@ -33,8 +33,11 @@ interface Bundle {
   readonly brotli: number
 }
 
-/** Bytes, minified and compressed, by each of the bundlers. */
-const reach: Readonly<Record<string, number>> = { "*": 16_500, "{ runAll }": 13_500 }
+/**
+ * Bytes, minified and compressed, by each of the bundlers: 16.5 and 13.5 kB for the features that there were when these were
+ * set, and what the later ones (overload, fairness, stores) may add, 5 kB in all and 0.5 kB to a program without meters.
+ */
+const reach: Readonly<Record<string, number>> = { "*": 21_500, "{ runAll }": 14_000 }
 
 const names = ["*", "{ runAll }", "{ runOnEach }", "{ amap }", "{ runAny }", "{ createMeter }"]
 

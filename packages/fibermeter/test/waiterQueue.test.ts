@@ -2,15 +2,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import fc from "fast-check"
 import type { Waiter } from "../src/internal/admission/types.ts"
-import { RankedQueue } from "../src/internal/admission/rankedQueue.ts"
 import { WaiterQueue } from "../src/internal/admission/waiterQueue.ts"
 import { QueueModel, type QueueMember } from "./support/queueModel.ts"
 
 interface Member extends QueueMember {
   position: number
 }
-
-const rankedQueue = () => new RankedQueue()
 
 type Does = "add" | "admit" | "admit a smaller one" | "remove"
 
@@ -60,7 +57,7 @@ describe("the queue of a limiter", () => {
             const member: Member = { rank, position: 0, permits, priority, lane }
             waiting.push(member)
             model.add(member)
-            expect(queue.add(member as unknown as Waiter, rankedQueue)).toBe(model.first === member)
+            expect(queue.add(member as unknown as Waiter)).toBe(model.first === member)
           } else if (does === "remove") {
             const member = waiting[which % waiting.length]!
             model.remove(member)
@@ -92,7 +89,7 @@ describe("the queue of a limiter", () => {
     const queue = new WaiterQueue()
     expect([...queue.lanes]).toEqual([])
     const waiters = ["a", "b", undefined, "a"].map((lane, n) => ({ rank: n + 1, permits: 1, priority: 0, lane }))
-    for (const waiter of waiters) queue.add(waiter as unknown as Waiter, rankedQueue)
+    for (const waiter of waiters) queue.add(waiter as unknown as Waiter)
     expect([...queue.lanes]).toEqual([
       ["a", 2],
       ["b", 1]

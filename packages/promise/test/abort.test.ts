@@ -584,6 +584,28 @@ describe("no task starts after the signal has aborted, whatever an earlier liste
     hold.resolve()
   })
 
+  it("under windows of the call, if the listener corrects what a task has cost", async () => {
+    const controller = new AbortController()
+    const { signal } = controller
+    const started: Array<number> = []
+    let correct: TaskContext["correct"] | undefined
+    signal.addEventListener("abort", () => correct!({ units: 0 }))
+    const hold = Promise.withResolvers<void>()
+    const task = (item: number, context: TaskContext): Promise<void> => {
+      started.push(item)
+      correct = context.correct
+      return hold.promise
+    }
+    const windows = { units: { limit: 1, per: 1000 } }
+    const call = watch(runOnEach([1, 2], task, { signal, windows }))
+    await pass(1)
+    controller.abort("stop")
+    await flush()
+    expect(started).toEqual([1])
+    expect(call.outcome).toMatchObject({ status: "rejected", reason: "stop" })
+    hold.resolve()
+  })
+
   it("a signal that cannot be read any more does not matter", async () => {
     const { signal } = new AbortController()
     const task = (n: number): number => {

@@ -1,7 +1,7 @@
 /**
  * From the arguments of a verb to its run.
  */
-import { admission, calls, check, runtime } from "fibermeter/engine"
+import { calls, check, runtime } from "fibermeter/engine"
 import type { Meter } from "../Meter.ts"
 import type { AmapOptions, RunAnyOptions } from "../Options.ts"
 import type { Progress } from "../Progress.ts"
@@ -156,11 +156,11 @@ export const makeRun = <A, B>(
       : undefined
   const shared = limitersOf(meters === undefined ? metersOf(meter as Meter) : [])
   for (const limiter of shared) limiter.throwIfRefusing()
-  const needsLimiter = meters === undefined ? retry !== undefined && shared.length === 0 : maxAtOnce !== undefined
-  const own = admission.LocalLimiter.forCall(options, permits, needsLimiter)
-  const pausable = shared.length > 0 ? shared : own.limiters
+  const needsRequest = meters === undefined ? retry !== undefined && shared.length === 0 : maxAtOnce !== undefined
+  const own = calls.ownLimitsOf(options, permits, needsRequest)
+  const pausable = shared.length > 0 ? shared : [{ pause: (_: unknown, nanos: number) => run.pause(nanos) }]
   const retries = retry === undefined ? undefined : new Retries(retry, pausable, (): boolean => run.phase !== "open")
-  const known = [...own.limiters, ...shared]
+  const known = [...shared, own]
   const worker = new PromiseWorker<A, B>({
     task: meter === undefined ? task : observing(task),
     signal,

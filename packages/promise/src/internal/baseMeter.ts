@@ -22,7 +22,7 @@ import { accept, acceptCost } from "./errors.ts"
 import { isTooDeep } from "./nestingDepth.ts"
 import { eventually } from "./requests.ts"
 import { taskChecks } from "./retryPolicy.ts"
-import { meterCheck, metersOf } from "./meterOption.ts"
+import { meterCheck, metersOf, thisCopy } from "./meterOption.ts"
 import { GeneralMeterRun, MeterRun } from "./meterRun.ts"
 import { PermitRun } from "./permitRun.ts"
 import type { Settle } from "./settle.ts"
@@ -104,8 +104,8 @@ export class BaseMeter implements Omit<Meter, "amap" | "runAll" | "runAny" | "ru
   // A property of the meters of every copy of this package. On the prototype, so that an object with copied properties of a
   // meter does not have it. A literal name in the class: with a computed name or a separate statement, bundlers would keep
   // the class in programs that create no meter.
-  get "~@fibermeter/promise/Meter"(): true {
-    return true
+  get "~@fibermeter/promise/Meter"(): object {
+    return thisCopy
   }
 
   /** Called at each use: the limiter of a key may have been dropped and created again. */

@@ -11,7 +11,7 @@ export const accept = <A>(read: A | check.Problem): A => {
 }
 
 /** Reads the cost of a task, by the names of the windows of its limiters. */
-export const acceptCost = (limiters: admission.Reservation["limiters"], cost: unknown): Cost =>
+export const acceptCost = (limiters: ReadonlyArray<admission.Weighing>, cost: unknown): Cost =>
   accept(check.cost(admission.namesOf(limiters), cost))
 
 /**

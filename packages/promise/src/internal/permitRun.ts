@@ -101,7 +101,7 @@ export class PermitRun extends GeneralMeterRun<any> {
   override started(): void {
     if (this.isReceived) return super.started()
     const { entries } = this.reservation()
-    for (let i = 0; i < entries.length; i++) this.limiters[i]!.holdStart(entries[i])
+    for (let i = 0; i < entries.length; i++) (this.limiters[i] as MeterLimiter).holdStart(entries[i])
   }
 
   protected override call(): void {

@@ -19,7 +19,7 @@ import { aborted, objectionOf } from "./signal.ts"
 import { TimeLimit } from "./timeLimit.ts"
 
 /** Returns the cost of an item. Throws if the caller's function returns something else. */
-export type Weigh<A> = (item: A, index: number, limiters?: ReadonlyArray<admission.Limiter>) => admission.Cost
+export type Weigh<A> = (item: A, index: number, limiters?: ReadonlyArray<admission.Weighing>) => admission.Cost
 
 export type AnyTask<A, B> = (item: A, context: TaskContext) => B | PromiseLike<B>
 

@@ -37,10 +37,13 @@ const byDefault = (attempt: number): number => Math.random() * Math.min(1000 * 2
 /** The longest time that a server can ask for, unless `maxDelay` says otherwise. */
 const hour = 3_600_000
 
+/** What a server can have paused. */
+type Pausable = Pick<admission.Limiter, "pause">
+
 export class Retries {
   private readonly retry: Checked<Retry>
   /** The limiters of the task. The last one is paused by a `Retry-After`. */
-  private readonly limiters: ReadonlyArray<admission.Limiter>
+  private readonly limiters: ReadonlyArray<Pausable>
   private readonly hasEnded: () => boolean
   /** The delays of the schedule so far: it may be an iterator that can be read only once. */
   private readonly delays: Array<Period> = []
@@ -49,7 +52,7 @@ export class Retries {
   private isOver = false
 
   /** `hasEnded` tells whether the call has ended, so that nothing is retried. */
-  constructor(retry: Checked<Retry>, limiters: ReadonlyArray<admission.Limiter>, hasEnded: () => boolean) {
+  constructor(retry: Checked<Retry>, limiters: ReadonlyArray<Pausable>, hasEnded: () => boolean) {
     this.retry = retry
     this.limiters = limiters
     this.hasEnded = hasEnded
@@ -68,7 +71,7 @@ export class Retries {
     }
   }
 
-  private decide(attempt: number, reason: unknown, limiters: ReadonlyArray<admission.Limiter>): number | undefined {
+  private decide(attempt: number, reason: unknown, limiters: ReadonlyArray<Pausable>): number | undefined {
     const { maxDelay, times: most = this.schedule === undefined ? 2 : Infinity } = this.retry
     if (attempt > most || !this.isRetryable(reason, attempt)) return undefined
     if (this.schedule !== undefined && !this.reaches(attempt)) return undefined
@@ -82,7 +85,7 @@ export class Retries {
     return Math.max(pause, Math.min(backoff, maxDelay ?? Infinity))
   }
 
-  private pause(millis: number, limiters: ReadonlyArray<admission.Limiter>): void {
+  private pause(millis: number, limiters: ReadonlyArray<Pausable>): void {
     const { pauses } = this.retry
     const paused = pauses === undefined ? limiters : (pauses as unknown as BaseMeter).limiters
     paused.at(-1)!.pause(host(), Math.ceil(millis * 1_000_000))

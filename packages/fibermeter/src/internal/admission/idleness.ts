@@ -1,5 +1,5 @@
 /**
- * Listeners that wait until a limiter is idle. Only limiters that calls share have them.
+ * Listeners that wait until a limiter is idle.
  */
 import type { Limiter } from "./limiter.ts"
 

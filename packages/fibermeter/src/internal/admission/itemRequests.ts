@@ -28,8 +28,8 @@ import { AdmissionRequest } from "./request.ts"
 import type { Host } from "../runtime/host.ts"
 import type { Refusal } from "./refusal.ts"
 import type { Cost, Reservation } from "./reservation.ts"
-import type { Sharing } from "./sharing.ts"
-import type { Inside } from "./types.ts"
+import { plainRank } from "./types.ts"
+import type { Inside, Rank } from "./types.ts"
 
 /** The most items that wait at their meters, unless the call says otherwise. */
 const defaultPending = 1000
@@ -44,19 +44,11 @@ export interface ItemMeters {
   enter?(limiter: Limiter, isWaiting: () => boolean): () => void
 }
 
-/** How a request ranks. */
-interface Ranked {
-  readonly priority: number
-  readonly lane: unknown
-}
-
 /** A call, as its requests see it: a `Run`. */
 export interface ItemCall {
   readonly host: Host
   readonly phase: string
   readonly permits: number
-  /** Its own limiters. */
-  readonly limiters: ReadonlyArray<Limiter>
   readonly worker: {
     start(call: any, item: any, index: number, failures?: number): void
     readonly inside?: Inside | undefined
@@ -99,7 +91,7 @@ export class ItemRequest extends AdmissionRequest {
   declare readonly meters: ReadonlyArray<Limiter>
   declare item: unknown
   declare cost: Cost | undefined
-  declare ranked: Ranked | undefined
+  declare ranked: Rank
   /** How many attempts have failed. */
   declare failures: number
   /** Whether an attempt has been asked for that has not started. */
@@ -121,7 +113,7 @@ export class ItemRequest extends AdmissionRequest {
     this.meters = meters
     this.item = undefined
     this.cost = undefined
-    this.ranked = undefined
+    this.ranked = plainRank
     this.failures = 0
     this.isPending = false
     this.isBackingOff = false
@@ -147,11 +139,11 @@ export class ItemRequest extends AdmissionRequest {
   }
 
   override get priority(): number {
-    return this.ranked!.priority
+    return this.ranked.priority
   }
 
   override get lane(): unknown {
-    return this.ranked!.lane
+    return this.ranked.lane
   }
 
   override objection(): Refusal | undefined {
@@ -196,10 +188,9 @@ class UnreadLimiter extends Limiter {
   override readonly canKeep = false
   private readonly call: ItemCall
 
-  constructor(call: ItemCall, sharing: Sharing) {
+  constructor(call: ItemCall) {
     super()
     this.call = call
-    this.sharing = sharing
   }
 
   /** A slow reader delays no other call: as with a pause, the time does not count for kept room. */
@@ -232,7 +223,7 @@ export class ItemRequests {
   readonly call: ItemCall
   /** What the next item costs, and how it ranks. */
   cost: Cost | undefined
-  ranked: Ranked | undefined
+  ranked: Rank = plainRank
   /** Items that have been pulled, or are due again, and have not started. */
   pending = 0
   /** Retries that have been asked for and have not started, those included that never will because the call has stopped. */
@@ -248,7 +239,9 @@ export class ItemRequests {
   private readonly meters: ItemMeters
   private readonly maxPending: number
   private readonly unread: UnreadLimiter | undefined
-  /** The call's own limiters, the one for unread results included. */
+  /** The limiters of the call's own limits. */
+  private readonly limits: ReadonlyArray<Limiter>
+  /** The same, and the one for unread results. */
   private readonly own: ReadonlyArray<Limiter>
   /** By index. */
   private readonly requests = new Map<number, ItemRequest>()
@@ -258,17 +251,16 @@ export class ItemRequests {
   /** Limiters that have admitted an item since the last call of `rest`. */
   private readonly asked = new Set<Limiter>()
 
-  constructor(call: ItemCall, meters: ItemMeters, sharing: Sharing) {
+  /** `own` are the limiters of the call's own limits. */
+  constructor(call: ItemCall, own: ReadonlyArray<Limiter>, meters: ItemMeters) {
     this.call = call
     this.meters = meters
     const { maxPending = defaultPending, ordered = false } = meters.options
     this.maxPending = maxPending
-    this.unread = ordered || call.maxUnread === Infinity ? undefined : new UnreadLimiter(call, sharing)
-    this.own = this.unread === undefined ? call.limiters : [this.unread, ...call.limiters]
-    for (const limiter of call.limiters) {
-      limiter.sharing = sharing
-      limiter.canKeep = false
-    }
+    this.unread = ordered || call.maxUnread === Infinity ? undefined : new UnreadLimiter(call)
+    this.limits = own
+    this.own = this.unread === undefined ? own : [this.unread, ...own]
+    for (const limiter of own) limiter.canKeep = false
   }
 
   get isFull(): boolean {
@@ -346,7 +338,7 @@ export class ItemRequests {
     this.waitNoLonger(request)
     this.starting = request
     if (failures > 0) {
-      if (this.unread !== undefined) request.limiters = inOrder(this.call.limiters, request.meters)
+      if (this.unread !== undefined) request.limiters = inOrder(this.limits, request.meters)
       this.prefer(request)
     } else {
       this.closing = this.closingOf(request)
@@ -432,6 +424,10 @@ export class ItemRequests {
     for (const limiter of request.limiters) this.asked.add(limiter)
     call.worker.start(call, item, index, failures)
     request.started()
+  }
+
+  isWeighed(index: number): boolean {
+    return this.requests.get(index)!.limiters.some((limiter) => limiter.isWeighed)
   }
 
   /** What the task of that index holds, which is just being started. */

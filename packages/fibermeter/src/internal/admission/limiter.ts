@@ -9,30 +9,29 @@
  * (the end of a task, a change of limits, its timer, the end of a time for which room is kept) calls `admitWaiters`. A limiter
  * has one timer, armed only while its first waiter waits for nothing but time.
  *
- * A limiter that one call has for itself has at most one waiter. What only limiters that calls share need (sets, lanes,
- * priorities, waiters that lack permits, what else depends on the limiter) is behind `sharing.ts`, so that a program without
- * meters does not load it.
+ * Only calls with meters need limiters, so a program without meters loads nothing of this: its calls ask `ownRequest.ts`.
  */
-import type { Cost, Reservable } from "./reservation.ts"
-import type { Host, Timer } from "../runtime/host.ts"
+import type { Cost, Reservable, Weighing } from "./reservation.ts"
+import type { Host } from "../runtime/host.ts"
+import { notifyIdle } from "./idleness.ts"
+import { excessOf } from "./refusal.ts"
 import type { Refusal } from "./refusal.ts"
 import type { LimiterSets } from "./limiterSets.ts"
-import type { Shortage } from "./shortage.ts"
+import { Shortage } from "./shortage.ts"
 import type { SetQueue } from "./setQueue.ts"
 import type { Sharing } from "./sharing.ts"
 import type { Demand, Follower, Limit, Nesting, Waiter } from "./types.ts"
 import type { WaitLimit } from "./overload.ts"
 import { WaiterQueue } from "./waiterQueue.ts"
+import { refuseImpossible } from "./waiters.ts"
 import { Timeline } from "../runtime/timeline.ts"
-import { deferStart, overdue, turnBegins } from "../runtime/eventLoop.ts"
+import { Alarm } from "../runtime/alarm.ts"
+import { deferStart, overdue } from "../runtime/eventLoop.ts"
 
 /** Instead of a new array each time. */
 const none: ReadonlyArray<never> = []
 
 let limitersMade = 0
-
-/** The longest sleep that a clock is asked for, in nanoseconds. A longer wait is divided. */
-const maxSleep = 2 ** 50
 
 export abstract class Limiter implements Limit, Reservable {
   /** Identifies the limiter, and is the order in which a set lists its limiters. */
@@ -76,8 +75,8 @@ export abstract class Limiter implements Limit, Reservable {
 
   /** The waiters that need this limiter alone. */
   readonly queue = new WaiterQueue()
-  /** What only limiters have that can have several waiters; `undefined` in the limiter of one call. */
-  sharing: Sharing | undefined
+  /** Only the limiters of meters have it. */
+  declare readonly sharing: Sharing
   /** What it knows of waiters that need other limiters as well. Created for the first of them. */
   sets: LimiterSets | undefined
   /** What it knows of a first waiter that lacks permits. Created for the first of them. */
@@ -87,12 +86,10 @@ export abstract class Limiter implements Limit, Reservable {
   /** Made for the first waiter that is made inside of a task. */
   nesting: Nesting | undefined
   pausedUntil = -Infinity
-  private timer: Timer | undefined
-  private timerAt = NaN
+  /** When waiters are checked. Made for the first of them that waits for an instant. */
+  private alarm: Alarm | undefined
   /** The era of the timers at the last arrival: see `followTimers`. */
   private timersEra = 0
-  /** See `arm`. */
-  private leastSleep = 0
   private isDeferred = false
   isAdmitting = false
   /** Calls that are notified: see `followers.ts`. */
@@ -105,8 +102,6 @@ export abstract class Limiter implements Limit, Reservable {
   abstract take(waiter: Waiter): unknown
   // What most limits have no use for.
   confirmStart(_entry: unknown): void {}
-  /** Until `confirmStart`, the start counts as of now: its caller does not know of it yet. */
-  holdStart(_entry: unknown): void {}
   correct(_entry: unknown, _cost: Cost): void {}
   release(_permits: number): void {}
   onBlocked(): void {}
@@ -114,9 +109,7 @@ export abstract class Limiter implements Limit, Reservable {
   shiftTime(_delta: number): void {}
 
   objection({ permits }: Demand): Refusal | undefined {
-    // A limit of none is not refused: it may be raised.
-    if (permits > 1 && permits > this.capacity) return { _tag: "ExcessivePermits", permits, limit: this.capacity }
-    return this.failure
+    return excessOf(permits, this.capacity) ?? this.failure
   }
 
   get isWeighed(): boolean {
@@ -135,7 +128,7 @@ export abstract class Limiter implements Limit, Reservable {
 
   removeCall(): void {
     this.calls--
-    if (this.idleListeners !== undefined) this.sharing!.notifyIdle(this)
+    if (this.idleListeners !== undefined) notifyIdle(this)
   }
 
   /** Whether no task runs or waits, and no call may ask for more starts. */
@@ -162,7 +155,7 @@ export abstract class Limiter implements Limit, Reservable {
     this.wake()
     // If the limit has been lowered, an end need not free a permit.
     this.nesting?.breakDeadlock()
-    if (this.idleListeners !== undefined) this.sharing!.notifyIdle(this)
+    if (this.idleListeners !== undefined) notifyIdle(this)
   }
 
   isPaused(host: Host): boolean {
@@ -242,7 +235,7 @@ export abstract class Limiter implements Limit, Reservable {
   enqueue(waiter: Waiter): void {
     this.waiting++
     // One that is not first may start before a first one that lacks permits.
-    if (this.queue.add(waiter, this.sharing?.rankedQueue) || this.shortage !== undefined) this.admitWaiters()
+    if (this.queue.add(waiter) || this.shortage !== undefined) this.admitWaiters()
   }
 
   /** Removes such a waiter. Returns whether `recheck` has to be called. */
@@ -272,7 +265,7 @@ export abstract class Limiter implements Limit, Reservable {
     } finally {
       this.isAdmitting = false
     }
-    if (this.failure !== undefined && this.waiting > 0) this.sharing!.refuseImpossible(this)
+    if (this.failure !== undefined && this.waiting > 0) refuseImpossible(this)
     if (this.isEmpty()) this.disarm()
   }
 
@@ -310,7 +303,8 @@ export abstract class Limiter implements Limit, Reservable {
 
   /** Whether the first waiter lacks permits, although some are free, and one that needs fewer has been admitted instead. */
   private admitsSmaller(first: Waiter): boolean {
-    return first.permits > 1 && first.permits > this.freePermits && this.sharing?.admitSmaller(this, first) === true
+    if (first.permits === 1 || first.permits <= this.freePermits) return false
+    return (this.shortage ??= new Shortage(this)).admitSmaller(first)
   }
 
   get freePermits(): number {
@@ -344,7 +338,7 @@ export abstract class Limiter implements Limit, Reservable {
     this.shortage = undefined
     if (this.waiting > 0) return this.onBlocked()
     this.onIdle()
-    if (this.idleListeners !== undefined) this.sharing!.notifyIdle(this)
+    if (this.idleListeners !== undefined) notifyIdle(this)
   }
 
   private deferAdmission(host: Host): void {
@@ -357,22 +351,8 @@ export abstract class Limiter implements Limit, Reservable {
 
   /** Has the waiters checked at that instant. */
   arm(at: number, host: Host): void {
-    if (this.timer !== undefined) {
-      if (this.timerAt <= at && !this.timer.isLost) return
-      this.disarm()
-    }
-    if (at === Infinity) return
-    // A timer that fired early is set again. For a test clock far from zero the remaining nanoseconds may round to nothing:
-    // the least sleep doubles until the clock moves.
-    this.leastSleep = at === this.timerAt ? Math.max(1000, this.leastSleep * 2) : 0
-    this.timerAt = at
-    const nanos = Math.min(Math.max(at - this.time.now, this.leastSleep), maxSleep)
-    // A timer that was cancelled does not fire.
-    this.timer = host.sleep(this.time.clock!, nanos, () => {
-      this.timer = undefined
-      turnBegins(host.isLive)
-      this.admitWaiters()
-    })
+    this.alarm ??= new Alarm(this.time, () => this.admitWaiters())
+    this.alarm.set(at, host)
   }
 
   /**
@@ -381,7 +361,7 @@ export abstract class Limiter implements Limit, Reservable {
    * between two of its limiters.
    */
   followTimers(host: Host): void {
-    if (this.timer === undefined && this.sets?.isNeeded !== true) return
+    if (this.alarm?.isSet !== true && this.sets?.isNeeded !== true) return
     const { timersEra } = host
     if (this.timersEra === timersEra) return
     this.timersEra = timersEra
@@ -391,16 +371,14 @@ export abstract class Limiter implements Limit, Reservable {
 
   /** Sets the timer again if it is lost. */
   rearm(host: Host): void {
-    if (this.timer?.isLost !== true) return
+    const { alarm } = this
+    if (alarm?.isLost !== true) return
     this.updateTime(host)
-    this.arm(this.timerAt, host)
+    alarm.set(alarm.at, host)
   }
 
   private disarm(): void {
-    const { timer } = this
-    this.timer = undefined
-    this.timerAt = NaN
-    timer?.cancel()
+    this.alarm?.cancel()
   }
 }
 
@@ -417,7 +395,7 @@ export const capacityOf = (limiters: ReadonlyArray<Limiter>): number =>
   limiters.reduce((least, limiter) => Math.min(least, limiter.capacity), Infinity)
 
 /** The names of the windows of these limiters. */
-export const namesOf = (limiters: ReadonlyArray<Reservable>): ReadonlySet<string> =>
+export const namesOf = (limiters: ReadonlyArray<Weighing>): ReadonlySet<string> =>
   new Set(limiters.flatMap((limiter) => Array.from(limiter.names)))
 
 /**

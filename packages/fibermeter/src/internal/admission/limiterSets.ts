@@ -2,7 +2,7 @@
  * What a limiter knows of the waiters that need other limiters as well: the queue of each set of limiters, the room that is
  * kept for its first waiter, and how long the limiter has been closed to that. `setQueue.ts` has the rule.
  *
- * Only limiters that calls share have it: see `sharing.ts`.
+ * Created for the first waiter that needs several limiters.
  */
 import { Heap } from "../data/heap.ts"
 import type { Host } from "../runtime/host.ts"

@@ -43,3 +43,7 @@ export const excessMessage = (refusal: Omit<ExcessiveCost, "_tag"> | Omit<Excess
   "window" in refusal
     ? `a task costs ${refusal.cost} ${refusal.window}, but no more than ${refusal.limit} are allowed for in the whole window`
     : `a task needs ${refusal.permits} permits, but there are ${refusal.limit} in all`
+
+/** Why a task that needs so many permits can never start. A limit of none is not a reason: it may be raised. */
+export const excessOf = (permits: number, capacity: number): Refusal | undefined =>
+  permits > 1 && permits > capacity ? { _tag: "ExcessivePermits", permits, limit: capacity } : undefined

@@ -16,14 +16,10 @@ import type { Cost, Reservation } from "./reservation.ts"
 import type { Host } from "../runtime/host.ts"
 import type { Refusal } from "./refusal.ts"
 import type { Inside, Waiter } from "./types.ts"
-import type { SetQueue } from "./setQueue.ts"
+import { setQueueOf } from "./setQueue.ts"
 
 /** How many requests have ever waited. */
 let arrivals = 0
-
-/** The queue of waiters that need several limiters. The last is shared: what only one call uses is the youngest, and first. */
-const queueOf = (limiters: ReadonlyArray<Limiter>, permits: number): SetQueue =>
-  limiters[limiters.length - 1]!.sharing!.setQueue(limiters, permits)
 
 /** Instead of a new array for each request: most never need one. */
 const none: Array<never> = []
@@ -166,7 +162,7 @@ export abstract class AdmissionRequest implements Waiter {
   /** Whether it waits, and would have to if it needed this one of its limiters alone. */
   isWaitingAt(limiter: Limiter): boolean {
     if (!this.isWaiting || this.limiters.length === 1) return this.isWaiting
-    return queueOf(this.limiters, this.permits).isClosedAt(limiter, this)
+    return setQueueOf(this.limiters, this.permits).isClosedAt(limiter, this)
   }
 
   /** Whether it makes a difference when exactly a task starts. */
@@ -231,7 +227,7 @@ export abstract class AdmissionRequest implements Waiter {
     for (let i = 0; i < limiters.length; i++) limiters[i]!.countWaiter(this, 1)
     this.onWait()
     if (limiters.length === 1) closed.enqueue(this)
-    else queueOf(limiters, this.permits).add(this, closed)
+    else setQueueOf(limiters, this.permits).add(this, closed)
     // It may have been admitted or refused already.
     if (this.isWaiting) this.host.observer?.waits(this)
     if (inside === undefined) return
@@ -250,7 +246,7 @@ export abstract class AdmissionRequest implements Waiter {
   /** Leaves its queue without a start. Returns the queue if that may admit others. */
   private leave(refusal?: Refusal): { recheck(): void } | undefined {
     const limiters = this.limiters
-    const queue = limiters.length === 1 ? limiters[0]! : queueOf(limiters, this.permits)
+    const queue = limiters.length === 1 ? limiters[0]! : setQueueOf(limiters, this.permits)
     const wasFirst = queue.remove(this)
     this.stopWaiting()
     this.host.observer?.leaves(this, refusal)

@@ -17,6 +17,9 @@ export interface Reservable {
   readonly reconciler?: (reservation: Reservation, report: unknown) => void
 }
 
+/** What counts costs by names. */
+export type Weighing = Pick<Reservable, "names">
+
 /** An entry of a limit that numbers the starts of all processes: a later holder of the same permits has a higher number. */
 export interface Fenced {
   readonly fencingToken: number

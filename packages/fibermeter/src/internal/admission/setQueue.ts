@@ -55,7 +55,6 @@
  */
 import type { Limiter } from "./limiter.ts"
 import { setsAt } from "./limiterSets.ts"
-import { RankedQueue } from "./rankedQueue.ts"
 import type { HeapEntry } from "../data/heap.ts"
 import type { Host } from "../runtime/host.ts"
 import type { Waiter } from "./types.ts"
@@ -109,7 +108,7 @@ export class SetQueue implements HeapEntry {
   /** Adds the last to arrive. `closed` is the first limiter that is closed to it. */
   add(waiter: Waiter, closed: Limiter): void {
     const { limiters } = this
-    const isFirst = this.queue.add(waiter, rankedQueue)
+    const isFirst = this.queue.add(waiter)
     for (let i = 0; i < limiters.length; i++) {
       limiters[i]!.waiting++
       limiters[i]!.followTimers(waiter.host)
@@ -204,8 +203,6 @@ export class SetQueue implements HeapEntry {
     this.keepingRoom = none
   }
 }
-
-const rankedQueue = (): RankedQueue => new RankedQueue()
 
 /** The queue of a set, which each of its limiters knows as long as there are waiters in it. */
 export const setQueueOf = (limiters: ReadonlyArray<Limiter>, permits: number): SetQueue => {

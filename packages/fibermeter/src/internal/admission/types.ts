@@ -13,7 +13,7 @@ import type { WaitListEntry } from "../data/waitList.ts"
 import type { Host } from "../runtime/host.ts"
 import type { Limiter } from "./limiter.ts"
 import type { Refusal } from "./refusal.ts"
-import type { Cost } from "./reservation.ts"
+import type { Cost, Reservation } from "./reservation.ts"
 
 /** What a request asks for, and how it ranks among others. It does not change while the request waits. */
 export interface Demand {
@@ -30,6 +30,34 @@ export interface Demand {
    * on it for its correctness.
    */
   readonly wanted: number
+}
+
+/** How a request ranks among others. */
+export type Rank = Pick<Demand, "priority" | "lane">
+
+/** The rank of a request without the options for it. */
+export const plainRank: Rank = { priority: 0, lane: undefined }
+
+/** What admits the starts of a run, one after the other. */
+export interface StartRequest {
+  /** What the next start costs. */
+  cost: Cost | undefined
+  ranked: Rank
+  readonly isWaiting: boolean
+  /** Whether the item at hand can start now; otherwise `run.admitted` or `run.refused` is called. */
+  requestStart(): boolean
+  /** The task has been called. */
+  started(): void
+  /** What the task of that index holds, which is just being started. */
+  reservation(index: number): Reservation
+  /** Whether that task spends amounts of windows. */
+  isWeighed(index: number): boolean
+  release(index: number): void
+  /** Nothing more is wanted for now. */
+  rest(): void
+  cancel(): void
+  /** Whether it waits, and would have to if it needed that limiter alone. Only where there are meters, which ask this. */
+  isWaitingAt?(limiter: Limiter): boolean
 }
 
 /** A request for admission that waits. */

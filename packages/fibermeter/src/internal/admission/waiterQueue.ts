@@ -3,7 +3,7 @@
  * has a lane, a priority or several permits, and until there is no waiter left, it is a `RankedQueue`.
  */
 import { WaitList } from "../data/waitList.ts"
-import type { RankedQueue } from "./rankedQueue.ts"
+import { RankedQueue } from "./rankedQueue.ts"
 import type { Waiter } from "./types.ts"
 
 /** Instead of a new array each time. */
@@ -43,14 +43,14 @@ export class WaiterQueue {
     return this.ranked === undefined ? 1 : this.ranked.mostPermits
   }
 
-  /** Adds the last to arrive. Returns whether it is first now. Without `rankedQueue`, the order is that of arrival. */
-  add(waiter: Waiter, rankedQueue: (() => RankedQueue) | undefined): boolean {
+  /** Adds the last to arrive. Returns whether it is first now. */
+  add(waiter: Waiter): boolean {
     if (this.ranked === undefined) {
-      if (rankedQueue === undefined || isPlain(waiter)) {
+      if (isPlain(waiter)) {
         this.plain.add(waiter)
         return this.plain.size === 1
       }
-      this.ranked = rankedQueue()
+      this.ranked = new RankedQueue()
       for (const each of this.plain.members) {
         this.plain.remove(each)
         this.ranked.add(each)

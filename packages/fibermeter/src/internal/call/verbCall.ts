@@ -24,13 +24,12 @@ import type { Limiter } from "../admission/limiter.ts"
 import { limitersOf, meterCheck } from "../meter/meterLimiters.ts"
 import { ofFiber } from "../runtime/fiberHost.ts"
 import type { FiberHost } from "../runtime/fiberHost.ts"
-import { LocalLimiter } from "../limits/localLimiter.ts"
 import { callerIn, throwIfClosed } from "../admission/taskScope.ts"
 import { reportOn, sizeOf } from "./progress.ts"
 import { ranking } from "../run/ranking.ts"
 import { FiberRun } from "../run/fiberRun.ts"
-import type { Run } from "../run/run.ts"
-import type { Collector } from "../run/run.ts"
+import { ownLimitsOf } from "../run/run.ts"
+import type { Collector, Run } from "../run/run.ts"
 import { hasSource, ofIterable, sourceIn } from "../source/source.ts"
 import type { Source } from "../source/source.ts"
 import { StreamSource } from "../source/streamSource.ts"
@@ -144,12 +143,11 @@ export const makeRun = <A, B, E>(
   const total = onProgress === undefined ? undefined : sizeOf(items)
   const meters = itemMeters(options)
   const shared = meters === undefined ? sharedLimiters((options.meter as Meters | undefined) ?? []) : []
-  // After those, so that it is the youngest: `request.ts` relies on it.
-  const own = LocalLimiter.forCall(options, permits, meters !== undefined && options.maxAtOnce !== undefined)
+  const own = ownLimitsOf(options, permits, meters !== undefined && options.maxAtOnce !== undefined)
   // Between two reads, the fiber that reads a stream may be doing something else.
   const inside = callerIn(fiber, !(collector instanceof Feed))
   throwIfClosed({ limiters: shared, host, inside })
-  const known = [...own.limiters, ...shared]
+  const known = [...shared, own]
   const worker = new FiberWorker({
     f,
     itemMeters: meters,

@@ -15,8 +15,8 @@ import type { WaitLimits } from "../admission/overload.ts"
 import { after } from "../runtime/host.ts"
 import type { Host } from "../runtime/host.ts"
 import { catchUp } from "./gcra.ts"
-import { windowsOf } from "./localLimiter.ts"
-import type { Limits } from "./localLimiter.ts"
+import { windowsOf } from "../input/limits.ts"
+import type { Limits } from "../input/limits.ts"
 import type { CurrentLimits, SharedLimiter } from "./sharedLimiter.ts"
 
 /** Whether that is a key for a family of meters on a store. */
@@ -108,8 +108,9 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
     /** A lower bound from the limits alone: starts of other processes only make it later. */
     override startsIn(waiter: Waiter, before: number): number {
       const byWindows = super.startsIn(waiter, before)
-      if (this.gcra === undefined) return byWindows
-      const { burst, rate } = this.gcra
+      const { gcra } = this.numbers
+      if (gcra === undefined) return byWindows
+      const { burst, rate } = gcra
       return Math.max(byWindows, ((before + 1 - burst) * 1_000_000_000) / rate - catchUp)
     }
 

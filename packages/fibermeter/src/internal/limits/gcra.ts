@@ -24,7 +24,7 @@ export const catchUp = 10_000_000
 const second = 1_000_000_000
 
 /** How the time since the last event was spent. */
-type Mode =
+export type Mode =
   /** Nothing waited: credit for a burst accrues. */
   | "idle"
   /** The first waiter waited for its slot alone. */

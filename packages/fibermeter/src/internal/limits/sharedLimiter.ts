@@ -1,10 +1,11 @@
 /**
  * The limiter of a meter whose limits are numbers. Several calls share it, its limits can be changed, and a family of
- * meters drops it when a new one would behave the same. Separate from `localLimiter.ts`, because a program without meters
- * needs none of this.
+ * meters drops it when a new one would behave the same. The own limits of a call need none of this (`localLimiter.ts`).
  */
 import { notifyFollowers, stopAccepting } from "../admission/followers.ts"
-import { sharing } from "../admission/sharing.ts"
+import { sharing } from "./sharing.ts"
+import { nanosOf, windowsOf } from "../input/limits.ts"
+import type { Limits } from "../input/limits.ts"
 import type { Host } from "../runtime/host.ts"
 import { dueAfter, gcraOf, resizedGcra } from "./gcra.ts"
 import { WaitLimit } from "../admission/overload.ts"
@@ -12,8 +13,9 @@ import type { WaitLimits } from "../admission/overload.ts"
 import type { Waiter } from "../admission/types.ts"
 import { mostPermitsOf, refuseImpossible, waitersOf } from "../admission/waiters.ts"
 import type { Refusal } from "../admission/refusal.ts"
-import { amountOf, LocalLimiter, namedBy, nanosOf, windowsOf } from "./localLimiter.ts"
-import type { Limits, ReservationEntry } from "./localLimiter.ts"
+import { LocalLimiter } from "./localLimiter.ts"
+import { amountOf } from "./numberLimits.ts"
+import type { ReservationEntry } from "./numberLimits.ts"
 import { ReportedWindow } from "./reportedWindow.ts"
 
 /** All limits with their values in force. `per` is in milliseconds. */
@@ -36,11 +38,8 @@ export interface Report {
   readonly refunds?: boolean | undefined
 }
 
-const named = /* @__PURE__ */ namedBy(ReportedWindow)
-
-export class SharedLimiter extends LocalLimiter {
+export class SharedLimiter extends LocalLimiter<ReportedWindow> {
   override readonly sharing = sharing
-  declare protected readonly windows: Array<ReturnType<typeof named>>
   private rate: number
   private burst: number
   private isResized = false
@@ -56,7 +55,10 @@ export class SharedLimiter extends LocalLimiter {
   }
 
   get limits(): CurrentLimits {
-    const windows = this.windows.map(({ name, window: { limit, per } }) => [name, { limit, per: per / 1_000_000 }])
+    const windows = this.numbers.windows.map(({ name, window: { limit, per } }) => [
+      name,
+      { limit, per: per / 1_000_000 }
+    ])
     return {
       maxAtOnce: this.capacity,
       maxPerSecond: this.rate,
@@ -68,28 +70,29 @@ export class SharedLimiter extends LocalLimiter {
   /** How much may be spent in each window now. */
   roomByWindow(host: Host): Readonly<Record<string, number>> {
     this.updateTime(host)
-    return Object.fromEntries(this.windows.map(({ name, window }) => [name, window.room(this.time.now)]))
+    return Object.fromEntries(this.numbers.windows.map(({ name, window }) => [name, window.room(this.time.now)]))
   }
 
   /** Whether a new limiter would behave the same: this one is idle, no window reaches a start, the limits are as made. */
   isAsNew(): boolean {
     this.time.update()
-    const reach = Math.max(this.gcra?.window ?? 0, ...this.windows.map(({ window }) => window.per))
+    const reach = Math.max(this.numbers.gcra?.window ?? 0, ...this.numbers.windows.map(({ window }) => window.per))
     const past = Math.max(
-      this.lastStart + reach,
+      this.numbers.lastStart + reach,
       this.pausedUntil,
-      ...this.windows.map(({ window }) => window.reportedUntil)
+      ...this.numbers.windows.map(({ window }) => window.reportedUntil)
     )
     return !this.isResized && this.closing === undefined && this.isIdle && past <= this.time.now
   }
 
-  override holdStart(entry: unknown): void {
+  /** Until `confirmStart`, the start counts as of now: its caller does not know of it yet. */
+  holdStart(entry: unknown): void {
     if (entry === undefined) return
     const held = (this.held ??= new Set())
     held.add(entry as ReservationEntry)
     // Before anything is decided at that time: a start that a window does not reach any more can not be moved.
     this.time.onUpdate = () => {
-      for (const each of held) this.moveStart(each)
+      for (const each of held) this.numbers.moveStart(each, this.time.now)
     }
   }
 
@@ -105,8 +108,8 @@ export class SharedLimiter extends LocalLimiter {
     if (!this.isTimed) return 0
     this.updateTime(waiter.host)
     const { now } = this.time
-    let at = Math.max(now, this.gcra === undefined ? now : dueAfter(this.gcra, before))
-    for (const { name, window } of this.windows) {
+    let at = Math.max(now, this.numbers.gcra === undefined ? now : dueAfter(this.numbers.gcra, before))
+    for (const { name, window } of this.numbers.windows) {
       // If waiters have costs of their own, nothing is known of their sum.
       const amount = amountOf(waiter.cost, name) + (this.costsWaiting === 0 ? before : 0)
       const windows = Math.max(0, Math.ceil(amount / window.limit) - 1)
@@ -125,7 +128,7 @@ export class SharedLimiter extends LocalLimiter {
     const { now } = this.time
     const own = (entry as ReservationEntry | undefined)?.spent.find(({ name }) => name === reported)?.number
     const sentAt = age === undefined ? undefined : now - age
-    for (const { name, window } of this.windows)
+    for (const { name, window } of this.numbers.windows)
       if (name === reported) window.reconcile(remaining, now + nanosOf(resetAfter), now, own, sentAt, refunds)
   }
 
@@ -157,17 +160,16 @@ export class SharedLimiter extends LocalLimiter {
       this.rate = maxPerSecond
       this.burst = maxBurst
       const isPaced = maxPerSecond !== Infinity && maxBurst !== Infinity
-      this.gcra =
-        isPaced && this.gcra !== undefined
-          ? resizedGcra(this.gcra, maxPerSecond, maxBurst, this.time.now)
+      this.numbers.gcra =
+        isPaced && this.numbers.gcra !== undefined
+          ? resizedGcra(this.numbers.gcra, maxPerSecond, maxBurst, this.time.now)
           : gcraOf(maxPerSecond, maxBurst)
     }
     let isNarrower = maxAtOnce < mostPermitsOf(this)
-    for (const each of windowsOf(windows)) {
-      const [name, { limit, per }] = each
-      const known = this.windows.find((window) => window.name === name)
+    for (const [name, { limit, per }] of windowsOf(windows)) {
+      const known = this.numbers.windows.find((window) => window.name === name)
       isNarrower ||= known === undefined || limit < known.window.limit
-      if (known === undefined) this.windows.push(named(each))
+      if (known === undefined) this.numbers.windows.push({ name, window: new ReportedWindow(limit, nanosOf(per)) })
       else known.window.resize(limit, nanosOf(per), this.time.now)
     }
     // All waiters are asked only if one of them may have become impossible: an adaptive limit on concurrency that is changed at

@@ -10,7 +10,7 @@
 import { whenIdle } from "../admission/idleness.ts"
 import type { SharedLimiter } from "../limits/sharedLimiter.ts"
 import type { WaitLimits } from "../admission/overload.ts"
-import type { Limits } from "../limits/localLimiter.ts"
+import type { Limits } from "../input/limits.ts"
 import type { Host } from "../runtime/host.ts"
 
 /** The least limiters that are checked at each use: idle ones are dropped faster than new ones can be added. */

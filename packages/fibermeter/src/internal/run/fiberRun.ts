@@ -6,14 +6,13 @@
  */
 import type * as Cause from "effect/Cause"
 import type { Limiter } from "../admission/limiter.ts"
-import type { OwnLimits } from "../limits/localLimiter.ts"
 import { overdue } from "../runtime/eventLoop.ts"
 import type { Host } from "../runtime/host.ts"
 import { Next } from "../source/source.ts"
 import type { Source } from "../source/source.ts"
 import type { FiberWorker } from "./fiberWorker.ts"
 import { Run } from "./run.ts"
-import type { Collector } from "./run.ts"
+import type { Collector, OwnLimits } from "./run.ts"
 
 export class FiberRun<A, B, E> extends Run<A, B, Cause.Cause<E>> {
   declare readonly worker: FiberWorker<A, B, E>
@@ -33,7 +32,7 @@ export class FiberRun<A, B, E> extends Run<A, B, Cause.Cause<E>> {
   ) {
     super(host, source, own, shared, worker, collector, maxUnread)
     this.isPlain =
-      this.limiters.length === 0 &&
+      this.request === undefined &&
       worker.itemMeters === undefined &&
       worker.weigh === undefined &&
       worker.rank === undefined &&

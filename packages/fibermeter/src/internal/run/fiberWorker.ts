@@ -10,9 +10,8 @@ import { causeOf } from "../admission/errors.ts"
 import { isEffect, isExit } from "../runtime/effectInternals.ts"
 import type { FiberHost } from "../runtime/fiberHost.ts"
 import type { ItemMeters } from "../admission/itemRequests.ts"
-import type { Limiter } from "../admission/limiter.ts"
-import type { Cost } from "../admission/reservation.ts"
-import type { Rank } from "./ranking.ts"
+import type { Cost, Weighing } from "../admission/reservation.ts"
+import type { Rank } from "../admission/types.ts"
 import { TaskScope, withTask } from "../admission/taskScope.ts"
 import type { Caller } from "../admission/taskScope.ts"
 import type { Refusal } from "../admission/refusal.ts"
@@ -50,7 +49,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   /** A call ends when all of its fibers have ended. */
   readonly grace = Infinity
   readonly itemMeters: ItemMeters | undefined
-  readonly weigh: ((item: A, index: number, limiters?: ReadonlyArray<Limiter>) => Cost) | undefined
+  readonly weigh: ((item: A, index: number, limiters?: ReadonlyArray<Weighing>) => Cost) | undefined
   readonly permits: number | undefined
   readonly rank: ((item: A, index: number) => Rank) | undefined
   /** The id of the fiber that makes the call. */
@@ -68,7 +67,7 @@ export class FiberWorker<A, B, E> implements Worker<A, B, Cause.Cause<E>> {
   constructor(options: {
     readonly f: (item: A, index: number) => Effect.Effect<B, E, any>
     readonly itemMeters: ItemMeters | undefined
-    readonly weigh: ((item: A, index: number, limiters?: ReadonlyArray<Limiter>) => Cost) | undefined
+    readonly weigh: ((item: A, index: number, limiters?: ReadonlyArray<Weighing>) => Cost) | undefined
     readonly permits: number | undefined
     readonly rank: ((item: A, index: number) => Rank) | undefined
     readonly host: FiberHost

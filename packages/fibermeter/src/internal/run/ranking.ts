@@ -2,14 +2,7 @@
  * How the options `priority` and `lane` of a verb rank each of its requests: as a value for all, or by a function of the item.
  */
 
-/** How a request ranks among others: see `Demand`. */
-export interface Rank {
-  readonly priority: number
-  readonly lane: unknown
-}
-
-/** The rank of a request without these options. */
-export const plainRank: Rank = { priority: 0, lane: undefined }
+import type { Rank } from "../admission/types.ts"
 
 /** `readPriority` checks what a function returns. Without these options there is nothing to do for each item. */
 export const ranking = (

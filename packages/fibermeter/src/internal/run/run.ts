@@ -14,21 +14,21 @@
  */
 import { captureContext } from "../runtime/asyncContext.ts"
 import type { AsyncContext } from "../runtime/asyncContext.ts"
-import { capacityOf, inOrder } from "../admission/limiter.ts"
+import { capacityOf } from "../admission/limiter.ts"
 import type { Limiter } from "../admission/limiter.ts"
-import type { Inside } from "../admission/types.ts"
-import { plainRank } from "./ranking.ts"
-import type { Rank } from "./ranking.ts"
-import type { Cost, Reservation } from "../admission/reservation.ts"
+import { OwnRequest } from "./ownRequest.ts"
+import { plainRank } from "../admission/types.ts"
+import type { Inside, Rank, StartRequest } from "../admission/types.ts"
+import type { Cost, Reservation, Weighing } from "../admission/reservation.ts"
 import type { Host } from "../runtime/host.ts"
-import type { OwnLimits } from "../limits/localLimiter.ts"
+import { windowsOf } from "../input/limits.ts"
+import type { Limits } from "../input/limits.ts"
 import { WaitList } from "../data/waitList.ts"
 import type { WaitListEntry } from "../data/waitList.ts"
 import type { ItemCall, ItemMeters, ItemRequest, ItemRequests } from "../admission/itemRequests.ts"
 import type { Refusal } from "../admission/refusal.ts"
 import { Next } from "../source/source.ts"
 import type { Source } from "../source/source.ts"
-import { AdmissionRequest } from "../admission/request.ts"
 import { callBegins, deferStart, overdue } from "../runtime/eventLoop.ts"
 import { GracePeriod } from "./gracePeriod.ts"
 
@@ -65,7 +65,7 @@ export interface Worker<A, B, F> {
    * The cost of an item; left out where that is 1 of everything. `limiters` are those of the item, if it has meters of its own.
    * A throw is a failure, made by `crash`.
    */
-  readonly weigh: ((item: A, index: number, limiters?: ReadonlyArray<Limiter>) => Cost) | undefined
+  readonly weigh: ((item: A, index: number, limiters?: ReadonlyArray<Weighing>) => Cost) | undefined
   /** The permits that each task holds; left out where that is 1. */
   readonly permits?: number | undefined
   /** The rank of an item's request; left out where all are alike. A throw is a failure, made by `crash`. */
@@ -123,48 +123,28 @@ type Input =
   | "surplus"
   | "exhausted"
 
-/** The one request of a run, used again for each item. */
-class RunRequest extends AdmissionRequest {
-  readonly host: Host
-  readonly inside: Inside | undefined
-  cost: Cost | undefined
-  ranked: Rank = plainRank
-  private readonly run: Run<any, any, any>
+/** The limits of one call, which no other call shares. */
+export interface OwnLimits {
+  /** What the run enforces by itself: in a call without other limits. */
+  readonly maxAtOnce: number
+  /** What has to be asked for each start, if there is anything. */
+  readonly limits: Limits | undefined
+  /** The names of the windows. */
+  readonly names: ReadonlyArray<string>
+}
 
-  constructor(run: Run<any, any, any>, limiters: ReadonlyArray<Limiter>, inside: Inside | undefined) {
-    super(limiters)
-    this.host = run.host
-    this.inside = inside
-    this.run = run
-  }
-
-  override get permits(): number {
-    return this.run.permits
-  }
-
-  override get priority(): number {
-    return this.ranked.priority
-  }
-
-  override get lane(): unknown {
-    return this.ranked.lane
-  }
-
-  override get wanted(): number {
-    return this.run.wanted
-  }
-
-  override objection(): Refusal | undefined {
-    return this.run.objection() ?? super.objection()
-  }
-
-  protected override admitted(): void {
-    this.run.inContext(() => this.run.admitted())
-  }
-
-  protected override refused(refusal: Refusal): void {
-    this.run.inContext(() => this.run.refused(refusal))
-  }
+/**
+ * A call's own limits. No other call waits for them, so if time does not matter, the run counts by itself. `permits` is what
+ * each task needs, of which the count is then a multiple. `needsRequest`: each start is asked for all the same.
+ */
+export const ownLimitsOf = (limits: Limits, permits = 1, needsRequest = false): OwnLimits => {
+  const { maxAtOnce = Infinity, maxPerSecond = Infinity, windows } = limits
+  const names = windowsOf(windows).map(([name]) => name)
+  const isTimed = maxPerSecond !== Infinity || names.length > 0
+  // The request refuses a task that needs more permits than there are.
+  return isTimed || needsRequest || permits > maxAtOnce
+    ? { maxAtOnce: Infinity, limits, names }
+    : { maxAtOnce: Math.floor(maxAtOnce / permits), limits: undefined, names }
 }
 
 export class Run<A, B, F> implements ItemCall {
@@ -196,15 +176,16 @@ export class Run<A, B, F> implements ItemCall {
   private readonly isFlushing: boolean
   /** The call's own limit on how many tasks run, where it has no other limit: it then needs no limiter. */
   private readonly maxAtOnce: number
-  readonly limiters: ReadonlyArray<Limiter>
-  /** Those of meters. */
+  /** The limits for which each start is asked, and of which the call is the only one to use them. */
+  private readonly own: Limits | undefined
+  /** The limiters of meters. */
   private readonly shared: ReadonlyArray<Limiter>
   /** Whether there are meters. Checked first where each task comes by: without meters, nothing can drain. */
   private readonly hasMeters: boolean
-  /** Whether the worker is asked for objections here: where there are limiters, the request asks. */
+  /** Whether the worker is asked for objections here: where there is a request, that asks. */
   private readonly asksWorker: boolean
-  /** None if there is no limiter. */
-  private request: RunRequest | ItemRequests | undefined
+  /** None if the run counts by itself. */
+  protected request: StartRequest | undefined
   /** The same, where items have meters of their own. Made for the first item. */
   protected items: ItemRequests | undefined
   /** The caller's async context, where a start may be caused from another one. */
@@ -255,25 +236,28 @@ export class Run<A, B, F> implements ItemCall {
     this.collector = collector
     this.isFlushing = collector.flush !== undefined
     this.maxAtOnce = own.maxAtOnce
-    this.limiters = inOrder(own.limiters, shared)
+    this.own = own.limits
     this.shared = shared
     const isByItem = worker.itemMeters !== undefined
-    const hasLimiters = this.limiters.length > 0
+    const isAsked = own.limits !== undefined || shared.length > 0
     this.hasMeters = isByItem || shared.length > 0
-    this.fixedUnread = maxUnread ?? (hasLimiters ? undefined : 2 * own.maxAtOnce)
+    this.fixedUnread = maxUnread ?? (isAsked ? undefined : 2 * own.maxAtOnce)
     this.isBounded = isByItem || this.fixedUnread !== Infinity
-    this.request = hasLimiters && !isByItem ? new RunRequest(this, this.limiters, worker.inside) : undefined
-    this.asksWorker = !hasLimiters && !isByItem && worker.objection !== undefined
+    if (isByItem || !isAsked) this.request = undefined
+    else if (shared.length > 0) this.request = shared[0]!.sharing.runRequest(this, own.limits, shared, worker.inside)
+    else this.request = new OwnRequest(this, own.limits!)
+    this.asksWorker = !isAsked && !isByItem && worker.objection !== undefined
     this.items = undefined
-    for (const limiter of this.limiters) limiter.addCall()
+    for (const limiter of shared) limiter.addCall()
     this.context = this.hasMeters ? captureContext() : undefined
     callBegins()
   }
 
   /** How many tasks may run at once, by all limits. */
   get capacity(): number {
+    const permits = Math.min(this.own?.maxAtOnce ?? Infinity, capacityOf(this.shared))
     // A task that needs more permits than there are has to be pulled to be refused.
-    return Math.min(this.maxAtOnce, Math.max(1, Math.floor(capacityOf(this.limiters) / this.permits)))
+    return Math.min(this.maxAtOnce, Math.max(1, Math.floor(permits / this.permits)))
   }
 
   /** How many tasks could start now if all limiters were open. */
@@ -288,11 +272,7 @@ export class Run<A, B, F> implements ItemCall {
 
   /** Whether the task of that index, which is just being started, spends amounts of windows, which it can correct. */
   isWeighed(index: number): boolean {
-    // Once a task, and most calls have no limiter.
-    return (
-      this.request !== undefined &&
-      (this.items?.limitersAt(index) ?? this.limiters).some((limiter) => limiter.isWeighed)
-    )
+    return this.request !== undefined && this.request.isWeighed(index)
   }
 
   /** Whether a failure or a result has decided how the call ends. */
@@ -300,7 +280,7 @@ export class Run<A, B, F> implements ItemCall {
     return this.isWon || this.failure !== undefined
   }
 
-  /** What the task of that index holds, which is just being started. Only where there is a limiter. */
+  /** What the task of that index holds, which is just being started. Only where there is a request. */
   holding(index: number): Reservation {
     return this.request!.reservation(index)
   }
@@ -327,9 +307,9 @@ export class Run<A, B, F> implements ItemCall {
     return this.items?.metersAt(index)
   }
 
-  /** Whether a task waits for admission by the limiter. */
+  /** Whether a task waits for admission by the limiter, which is that of a meter of the call. */
   isWaitingAt(limiter: Limiter): boolean {
-    return this.request?.isWaitingAt(limiter) === true
+    return this.request!.isWaitingAt!(limiter)
   }
 
   inContext(f: () => void): void {
@@ -396,6 +376,11 @@ export class Run<A, B, F> implements ItemCall {
       this.pump()
     })
     return false
+  }
+
+  /** Starts nothing for so many nanoseconds: by its own limits, which then have to have been asked for each start. */
+  pause(nanos: number): void {
+    ;(this.request as OwnRequest).pause(nanos)
   }
 
   /** The limiters have admitted the item that waited; `waiter` if it has limiters of its own. */
@@ -529,7 +514,7 @@ export class Run<A, B, F> implements ItemCall {
     const known = this.items?.limitersAt(index)
     if (known !== undefined) return known
     const limiters = meters.limitersOf(item, index)
-    this.request = this.starter = this.items ??= limiters[0]!.sharing!.itemRequests(this, meters)
+    this.request = this.starter = this.items ??= limiters[0]!.sharing.itemRequests(this, this.own, meters)
     return this.items.add(index, limiters)
   }
 
@@ -556,7 +541,7 @@ export class Run<A, B, F> implements ItemCall {
     if (!this.isFollowing) {
       this.isFollowing = true
       this.host.requests?.enter(this)
-      for (const limiter of this.limiters) limiter.sharing?.follow(limiter, this)
+      for (const limiter of this.shared) limiter.sharing.follow(limiter, this)
     }
     return false
   }
@@ -741,7 +726,7 @@ export class Run<A, B, F> implements ItemCall {
     this.phase = "ended"
     this.reporter?.end()
     this.onEnd()
-    if (this.isFollowing) for (const limiter of this.limiters) limiter.sharing?.unfollow(limiter, this)
-    for (const limiter of this.limiters) limiter.removeCall()
+    if (this.isFollowing) for (const limiter of this.shared) limiter.sharing.unfollow(limiter, this)
+    for (const limiter of this.shared) limiter.removeCall()
   }
 }
