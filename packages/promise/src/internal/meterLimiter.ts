@@ -41,10 +41,6 @@ export class MeterLimiter extends admission.SharedLimiter {
     meterMade()
   }
 
-  override get isShared(): boolean {
-    return true
-  }
-
   /** Where contexts of tasks find it: a program without meters does not load it. */
   get reconciler(): typeof reconcile {
     return reconcile

@@ -303,7 +303,8 @@ export abstract class Limiter implements Limit, Reservable {
 
   /** Whether the first waiter lacks permits, although some are free, and one that needs fewer has been admitted instead. */
   private admitsSmaller(first: Waiter): boolean {
-    if (first.permits === 1 || first.permits <= this.freePermits) return false
+    // All requests of one call need the same number.
+    if (!this.isShared || first.permits === 1 || first.permits <= this.freePermits) return false
     return (this.shortage ??= new Shortage(this)).admitSmaller(first)
   }
 

@@ -84,10 +84,6 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
 
     abstract onEvent(event: ExternalEvent): void
 
-    override get isShared(): boolean {
-      return true
-    }
-
     override get isTimed(): boolean {
       return true
     }

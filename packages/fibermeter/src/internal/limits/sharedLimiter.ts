@@ -54,6 +54,10 @@ export class SharedLimiter extends LocalLimiter<ReportedWindow> {
     this.burst = maxBurst
   }
 
+  override get isShared(): boolean {
+    return true
+  }
+
   get limits(): CurrentLimits {
     const windows = this.numbers.windows.map(({ name, window: { limit, per } }) => [
       name,

@@ -67,7 +67,8 @@ export class OwnRequest implements StartRequest, Reservable {
       return true
     }
     this.isWaiting = true
-    this.alarm.set(opensAt, this.run.host)
+    // `wake` goes on with this item, if it has admitted the one before.
+    if (!this.isAdmitting && this.canOpen()) this.alarm.set(opensAt, this.run.host)
     return false
   }
 
@@ -93,6 +94,7 @@ export class OwnRequest implements StartRequest, Reservable {
       run.refused(objection)
       return true
     }
+    if (!this.canOpen()) return false
     const opensAt = this.opensAt()
     if (opensAt > this.time.now) {
       this.alarm.set(opensAt, host)
@@ -115,6 +117,11 @@ export class OwnRequest implements StartRequest, Reservable {
   private objection(): Refusal | undefined {
     const { run } = this
     return run.objection() ?? this.numbers.objection(this.cost) ?? excessOf(run.permits, this.capacity)
+  }
+
+  /** While all permits are in use, a release wakes this; but a rate has to know that an item is blocked. */
+  private canOpen(): boolean {
+    return this.permitsInUse < this.capacity || this.numbers.gcra !== undefined
   }
 
   private opensAt(): number {
