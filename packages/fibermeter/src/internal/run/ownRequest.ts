@@ -12,7 +12,6 @@ import type { Limits } from "../input/limits.ts"
 import { NumberLimits } from "../limits/numberLimits.ts"
 import type { ReservationEntry } from "../limits/numberLimits.ts"
 import { SlidingWindow } from "../limits/slidingWindow.ts"
-import { deferStart, overdue } from "../runtime/eventLoop.ts"
 import { Alarm } from "../runtime/alarm.ts"
 import { Timeline } from "../runtime/timeline.ts"
 import type { Run } from "./run.ts"
@@ -33,7 +32,6 @@ export class OwnRequest implements StartRequest, Reservable {
   /** What the last start has taken. */
   private entry: ReservationEntry | undefined
   private isAdmitting = false
-  private isDeferred = false
   private readonly time = new Timeline((delta) => {
     this.pausedUntil += delta
     this.numbers.shift(delta)
@@ -67,21 +65,19 @@ export class OwnRequest implements StartRequest, Reservable {
       return true
     }
     this.isWaiting = true
-    // `wake` goes on with this item, if it has admitted the one before.
-    if (!this.isAdmitting && this.canOpen()) this.alarm.set(opensAt, this.run.host)
+    if (this.canOpen()) this.alarm.set(opensAt, this.run.host)
     return false
   }
 
   /** To be called when the limits may have opened. */
   wake(): void {
-    if (!this.isWaiting || this.isAdmitting || this.isDeferred) return
+    if (this.isAdmitting) return
     this.isAdmitting = true
     try {
       while (this.isWaiting && this.admits());
     } finally {
       this.isAdmitting = false
     }
-    if (!this.isWaiting) this.alarm.cancel()
   }
 
   /** Whether the waiting item has been admitted or refused. Another one may wait by then. */
@@ -98,14 +94,6 @@ export class OwnRequest implements StartRequest, Reservable {
     const opensAt = this.opensAt()
     if (opensAt > this.time.now) {
       this.alarm.set(opensAt, host)
-      return false
-    }
-    if (overdue(host)) {
-      this.isDeferred = true
-      deferStart(host, () => {
-        this.isDeferred = false
-        this.wake()
-      })
       return false
     }
     this.isWaiting = false
