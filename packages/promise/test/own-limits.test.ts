@@ -25,10 +25,8 @@ const generalRequest = (run: Run<any, any, any>, limits: Limits): object => {
 vi.mock(import("../../fibermeter/src/internal/run/ownRequest.ts"), async (original) => {
   const { OwnRequest } = await original()
   return {
-    OwnRequest: class {
-      constructor(run: Run<any, any, any>, limits: Limits) {
-        return general.isUsed ? generalRequest(run, limits) : new OwnRequest(run, limits)
-      }
+    OwnRequest: function (run: Run<any, any, any>, limits: Limits) {
+      return general.isUsed ? generalRequest(run, limits) : new OwnRequest(run, limits)
     } as unknown as typeof OwnRequest
   }
 })
@@ -180,6 +178,16 @@ const drawn = fc.sample(programs, { numRuns, seed })
 
 /** By program. Each in one test, so that the clock is the same. */
 const logs: Array<ReadonlyArray<string>> = []
+
+it("by default, twice as many results may be unread as tasks may run", async () => {
+  general.isUsed = false
+  const started: Array<number> = []
+  const results = amap(Array(20).keys(), (n) => started.push(n), { maxAtOnce: 2, maxPerSecond: 1000 })
+  void results.next()
+  await pass(1000)
+  expect(started).toEqual([0, 1, 2, 3, 4])
+  await results.return()
+})
 
 describe("random calls", () => {
   it("by OwnRequest: something of each kind happens, and all calls end", { timeout: 0 }, async () => {
