@@ -6,8 +6,7 @@ import fc from "fast-check"
 import { describe, expect, it, vi } from "vitest"
 import { RunRequest } from "../../fibermeter/src/internal/admission/runRequest.ts"
 import type { Limits } from "../../fibermeter/src/internal/input/limits.ts"
-import { LocalLimiter } from "../../fibermeter/src/internal/limits/localLimiter.ts"
-import { SlidingWindow } from "../../fibermeter/src/internal/limits/slidingWindow.ts"
+import { OneRequestLimiter } from "../../fibermeter/src/internal/limits/sharing.ts"
 import type { Run } from "../../fibermeter/src/internal/run/run.ts"
 import { amap, runAll, runOnEach } from "../src/index.ts"
 import type { Options, TaskContext } from "../src/index.ts"
@@ -17,7 +16,7 @@ const general = vi.hoisted(() => ({ isUsed: false, made: 0 }))
 
 const generalRequest = (run: Run<any, any, any>, limits: Limits): object => {
   general.made++
-  const limiter = new LocalLimiter(limits, SlidingWindow)
+  const limiter = new OneRequestLimiter(limits)
   const request = new RunRequest(run, [limiter], [], undefined)
   return Object.assign(request, { pause: (nanos: number) => limiter.pause(run.host, nanos) })
 }

@@ -44,6 +44,10 @@ export abstract class Limiter implements Limit, Reservable {
   get isShared(): boolean {
     return false
   }
+  /** Whether several requests may wait at a time. */
+  get severalWait(): boolean {
+    return true
+  }
   /** Tasks that have started and not ended. */
   running = 0
   /** The permits that these hold. */
@@ -303,8 +307,7 @@ export abstract class Limiter implements Limit, Reservable {
 
   /** Whether the first waiter lacks permits, although some are free, and one that needs fewer has been admitted instead. */
   private admitsSmaller(first: Waiter): boolean {
-    // All requests of one call need the same number.
-    if (!this.isShared || first.permits === 1 || first.permits <= this.freePermits) return false
+    if (!this.severalWait || first.permits === 1 || first.permits <= this.freePermits) return false
     return (this.shortage ??= new Shortage(this)).admitSmaller(first)
   }
 

@@ -32,10 +32,6 @@ export class ScheduleLimiter<E, R> extends Limiter {
     this.schedule = schedule
   }
 
-  override get isShared(): boolean {
-    return true
-  }
-
   opensAt(_waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
     // When it opens after one more start is known only when the schedule has been stepped.
     return kept.length > 0 ? Infinity : this.opens

@@ -45,10 +45,6 @@ export class SemaphoreLimiter extends Limiter {
     this.semaphore = semaphore
   }
 
-  override get isShared(): boolean {
-    return true
-  }
-
   /** The semaphore's, which can be resized. */
   get capacity(): number {
     return permitsOf(this.semaphore)

@@ -3,20 +3,29 @@
  */
 import { follow, unfollow } from "../admission/followers.ts"
 import { ItemRequests } from "../admission/itemRequests.ts"
-import type { Limiter } from "../admission/limiter.ts"
 import { RunRequest } from "../admission/runRequest.ts"
 import type { Sharing } from "../admission/sharing.ts"
 import type { Limits } from "../input/limits.ts"
 import { LocalLimiter } from "./localLimiter.ts"
 import { SlidingWindow } from "./slidingWindow.ts"
 
-/** The limiters of a call's own limits. Younger than those of its meters, so that it comes first: see `inOrder`. */
-const ownLimiters = (own: Limits | undefined): ReadonlyArray<Limiter> =>
-  own === undefined ? [] : [new LocalLimiter(own, SlidingWindow)]
+/** The limiter of the own limits of a call that has one request. */
+export class OneRequestLimiter extends LocalLimiter {
+  constructor(own: Limits) {
+    super(own, SlidingWindow)
+  }
+
+  override get severalWait(): boolean {
+    return false
+  }
+}
 
 export const sharing: Sharing = {
-  runRequest: (call, own, shared, inside) => new RunRequest(call, ownLimiters(own), shared, inside),
-  itemRequests: (call, own, meters) => new ItemRequests(call, ownLimiters(own), meters),
+  runRequest: (call, own, shared, inside) =>
+    // Younger than those of its meters, so that it comes first: see `inOrder`.
+    new RunRequest(call, own === undefined ? [] : [new OneRequestLimiter(own)], shared, inside),
+  itemRequests: (call, own, meters) =>
+    new ItemRequests(call, own === undefined ? [] : [new LocalLimiter(own, SlidingWindow)], meters),
   follow,
   unfollow
 }

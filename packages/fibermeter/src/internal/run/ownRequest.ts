@@ -135,7 +135,7 @@ export class OwnRequest implements StartRequest, Reservable {
     numbers.gcra!.setMode(mode, time.now)
   }
 
-  /** A clock that is followed while an item waits may not be the one that its timer is set on. */
+  /** Follows the present clock, except while an item waits, whose timer is set on the clock so far. */
   private updateTime(): void {
     const { time } = this
     if (!this.isWaiting || time.clock === undefined) time.follow(this.run.host.clock)
