@@ -53,7 +53,7 @@ export interface StartRequest {
   /** Whether that task spends amounts of windows. */
   isWeighed(index: number): boolean
   release(index: number): void
-  /** Nothing more is wanted for now. */
+  /** Nothing more is wanted for now, and nothing waits. */
   rest(): void
   cancel(): void
   /** Whether it waits, and would have to if it needed that limiter alone. Only where there are meters, which ask this. */

@@ -178,7 +178,6 @@ export class OwnRequest implements StartRequest, Reservable {
   }
 
   rest(): void {
-    if (this.isWaiting) return
     this.alarm.cancel()
     this.turn("idle")
   }
