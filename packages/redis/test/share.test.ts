@@ -22,6 +22,12 @@ const sceneWith = (limits: MeterOptions, share: number, count = 1, options: Stor
 
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
 
+/** A promise and what fulfils it. */
+const promiseOf = (): [Promise<void>, () => void] => {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  return [promise, resolve]
+}
+
 const typesOf = (events: ReadonlyArray<StoreEvent>) => events.map(({ type }) => type)
 
 describe("during an outage, waiting tasks start within a share of the limits, a second after the last answer", () => {
@@ -86,6 +92,40 @@ describe("during an outage, waiting tasks start within a share of the limits, a 
     await third
     expect(log[2]).toBe("c 61001")
     expect(typesOf(events)).toEqual(["outage", "share", "recovered", "shareEnded", "outage", "share"])
+  })
+
+  it.each([
+    ["after it to a higher cost, which leaves too little", 2, 9, 0, "b 61001"],
+    ["after it to a lower cost, which leaves enough", 9, 2, 0, "b 6000"],
+    ["in the next outage", 9, 2, 10_000, "b 15000"]
+  ])("of windows, where a task of one outage corrects its cost %s", async (_, estimate, corrected, later, second) => {
+    const { log, meters, task, trouble } = sceneWith({ windows: { tokens: { limit: 40, per: 60_000 } } }, 0.25)
+    trouble.isCut = true
+    const [ended, end] = promiseOf()
+    const first = meters[0].run(
+      async ({ correct }) => {
+        log.push(`a ${Date.now()}`)
+        await ended
+        correct({ tokens: corrected })
+      },
+      { cost: { tokens: estimate } }
+    )
+    await pass(1_500)
+    trouble.isCut = false
+    // The share does not end before the store has been asked again.
+    const between = meters[0].run(() => 1, { cost: { tokens: 0 } })
+    await pass(3_500)
+    await between
+    if (later === 0) end()
+    await pass(0)
+    trouble.isCut = true
+    const next = meters[0].run(task("b"), { cost: { tokens: 7 } })
+    await pass(later)
+    end()
+    await first
+    await pass(60_000)
+    await next
+    expect(log).toEqual(["a 1000", second])
   })
 
   it("a task that needs more than the share waits for the store, as do the tasks behind it", async () => {

@@ -251,7 +251,7 @@ export class Session implements ExternalLimit {
     }
     const taken: Taken = { held, slot, generation: this.generation, costs: [...shape.costs], fencingToken }
     const costs = this.costsOf(wish.cost)
-    if (costs.some((cost, index) => cost !== shape.costs[index])) this.correctTo(taken, costs)
+    if (costs.some((cost, index) => cost !== shape.costs[index])) this.send(this.correctTo(taken, costs))
     return taken
   }
 
@@ -266,8 +266,12 @@ export class Session implements ExternalLimit {
   }
 
   correct(grant: unknown, cost: Cost): void {
-    const taken = grant as Taken
-    this.correctTo(
+    this.send(this.correctionsOf(grant as Taken, cost))
+  }
+
+  /** Corrects the costs of a task, and returns what the store has to learn of that. */
+  correctionsOf(taken: Taken, cost: Cost): ReadonlyArray<Correction> {
+    return this.correctTo(
       taken,
       this.limits.windows.map(({ name }, index) => (Object.hasOwn(cost, name) ? cost[name]! : taken.costs[index]!))
     )
@@ -351,6 +355,12 @@ export class Session implements ExternalLimit {
     // Otherwise a session without waiters would not send a message again.
     this.isAsking = true
     if (this.inFlight === undefined) this.speakSoon()
+  }
+
+  /** The state has changed without a message of this session: the next answer may say other times than the last one. */
+  ask(): void {
+    this.isAsking = true
+    this.speakSoon()
   }
 
   /** Adds these amounts to each log, that of the rate first, as if the task of that slot had spent them. */
@@ -523,16 +533,20 @@ export class Session implements ExternalLimit {
     this.speakSoon()
   }
 
-  private correctTo(taken: Taken, costs: ReadonlyArray<number>): void {
-    if (taken.generation !== this.generation) return
+  private correctTo(taken: Taken, costs: ReadonlyArray<number>): ReadonlyArray<Correction> {
+    if (taken.generation !== this.generation) return []
     const paced = this.terms.rate > 0 ? 1 : 0
-    costs.forEach((cost, index) => {
+    return costs.flatMap((cost, index) => {
       const entry = taken.held!.grant.entries[index + paced]!
       const by = cost - taken.costs[index]!
       taken.costs[index] = cost
       // A task whose estimated cost was 0 has no entry that could be corrected.
-      if (by !== 0 && entry > 0) this.corrections.push({ log: index + paced, entry, by })
+      return by !== 0 && entry > 0 ? [{ log: index + paced, entry, by }] : []
     })
+  }
+
+  private send(corrections: ReadonlyArray<Correction>): void {
+    this.corrections.push(...corrections)
     if (this.corrections.length > 0) this.lookBy(this.now + this.terms.horizon / 2)
   }
 

@@ -17,6 +17,8 @@
 import { advance } from "../protocol/advance.ts"
 import { encodeLimits, termsOf } from "../protocol/limits.ts"
 import type { Terms } from "../protocol/limits.ts"
+import type { Correction } from "../protocol/message.ts"
+import { correct } from "../protocol/slidingLog.ts"
 import type { State } from "../protocol/state.ts"
 import type { MeterStore } from "../store/MeterStore.ts"
 import { StoreUnavailableError } from "./errors.ts"
@@ -63,8 +65,13 @@ const positive = ({ maxAtOnce, windows, ...others }: MeterLimits): MeterLimits =
 
 const termsIn = (limits: MeterLimits): Terms => termsOf(encodeLimits(protocolLimits(positive(limits), lease * 1_000)))
 
+interface LocalStore extends MeterStore {
+  readonly resume: () => void
+  readonly correct: (corrections: ReadonlyArray<Correction>) => void
+}
+
 /** A store in this process, for one session at a time. */
-const localStore = (): MeterStore & { readonly resume: () => void } => {
+const localStore = (): LocalStore => {
   let state: State | undefined
   return {
     exchange: async (_, message, now) => {
@@ -75,6 +82,9 @@ const localStore = (): MeterStore & { readonly resume: () => void } => {
     onWake: () => () => {},
     resume: () => {
       if (state !== undefined) state.paused = 0
+    },
+    correct: (corrections) => {
+      for (const { by, entry, log } of corrections) correct(state!.logs[log]!, entry, by)
     }
   }
 }
@@ -171,11 +181,17 @@ export class ShareLimit implements ExternalLimit {
 
   correct(grant: unknown, cost: Cost): void {
     if (!isOfShare(grant)) return this.session.correct(grant, cost)
-    const before = [...grant.taken.costs]
-    grant.limit.correct(grant.taken, cost)
+    const { limit, taken } = grant
+    const before = [...taken.costs]
+    if (limit === this.local) limit.correct(taken, cost)
+    else {
+      // That outage has ended, and its session sends nothing more; but the next outage may come within the same window.
+      this.store.correct(limit.correctionsOf(taken, cost))
+      this.local?.ask()
+    }
     this.spend(
       0,
-      grant.taken.costs.map((cost, index) => cost - before[index]!)
+      taken.costs.map((cost, index) => cost - before[index]!)
     )
   }
 
