@@ -198,6 +198,8 @@ export class Run<A, B, F> implements ItemCall {
   /** The tasks that did not end within the call that started them. */
   private readonly tasks = new WaitList<RunningTask>()
   isPumping = false
+  /** Whether the outcome of a task is being counted that still holds its permits. */
+  private isCounting = false
   private pumpAgain = false
   /** Whether what the last task to start held has been released. */
   private isReleased = false
@@ -576,11 +578,14 @@ export class Run<A, B, F> implements ItemCall {
     this.itemEnded()
   }
 
-  /** Counts a success, which may decide the call. */
+  /** Counts a success, which may decide the call. `release` or `proceed` follows. */
   protected countSuccess(index: number, value: B): void {
     this.running--
     this.successes++
-    if (this.phase === "open" && this.collector.succeeded(index, value)) this.abandon()
+    if (this.phase !== "open" || !this.collector.succeeded(index, value)) return
+    this.isCounting = true
+    this.abandon()
+    this.isCounting = false
   }
 
   failed(index: number, failure: F): void {
@@ -598,11 +603,16 @@ export class Run<A, B, F> implements ItemCall {
     if (this.isTold && this.phase === "open") this.source.settled!()
   }
 
-  /** Counts a failure of a task, which may decide the call. */
+  /** Counts a failure of a task, which may decide the call. `release` or `proceed` follows. */
   protected countFailure(index: number, failure: F): void {
     this.failures++
-    const decides = this.phase === "open" ? this.collector.failed(index, failure) : !this.isWon
-    if (decides) this.fail(failure)
+    if (this.phase !== "open") {
+      if (!this.isWon) this.fail(failure)
+    } else if (this.collector.failed(index, failure)) {
+      this.isCounting = true
+      this.fail(failure)
+      this.isCounting = false
+    }
   }
 
   /** Releases what a task held that has ended. Called last, so that a call that the outcome ends starts nothing more. */
@@ -684,7 +694,8 @@ export class Run<A, B, F> implements ItemCall {
     // A task that ends by this, or a listener that calls this run, finds a phase in which it does not continue the end.
     for (const task of this.tasks.members) task.cancel()
     this.phase = "settling"
-    this.settle()
+    // The caller may continue in the step in which the call ends, and must not find the permits of its tasks in use.
+    if (!this.isCounting) this.settle()
   }
 
   /** Waits for the tasks of a call that has stopped, then closes its source. */
