@@ -21,9 +21,9 @@ import type { Items, ItemTask } from "./Task.ts"
  * bounded, even for an infinite source. Leaving the loop early (`break`, `return`, a throw), `return()`, `throw()` and
  * `await using` cancel the tasks in flight and start nothing more.
  *
- * `return()` resolves when the call has ended, and rejects only with what the source throws when it is closed: a failure
- * that has not been read is dropped, as results are. It does not wait for a source that is already being closed, which may
- * be the caller of `return()`.
+ * `return()` resolves when the call has ended, and rejects only with what the source throws when it is closed, or what
+ * `onProgress` throws at its last call: a failure of a task that has not been read is dropped, as results are. It does not
+ * wait for a source that is already being closed, which may be the caller of `return()`.
  *
  * The first task to throw or reject stops new starts and cancels the others. The iterator yields the results that came
  * before it, then rejects with the very value that the task threw. Throws a `RangeError` or `TypeError` at once if an

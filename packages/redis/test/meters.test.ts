@@ -467,6 +467,44 @@ describe("under a meter on a store", () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it.each([2, 3])(
+    "tasks of %d meters with different permits and costs do not take turns in having some of them",
+    async (n) => {
+      const windows = { tokens: { limit: 60, per: 500 } }
+      const sizes: ReadonlyArray<RunOptions> = [
+        { permits: 1, cost: { tokens: 2 } },
+        { permits: 2, cost: { tokens: 1 } },
+        { permits: 1, cost: { tokens: 3 } }
+      ]
+      const { chance, int } = random(1)
+      for (let round = 0; round < 60; round++) {
+        // Each has a store of its own, whose answers take some time.
+        const scenes = Array.from({ length: n }, () => scene({ maxAtOnce: 2, windows }))
+        const [meter, ...others] = scenes.map(({ meters }) => meters[0])
+        const answering = setInterval(() => {
+          for (const { trouble } of scenes) {
+            if (chance(0.5)) trouble.flush()
+            trouble.keepsAnswers = true
+          }
+        }, 1)
+        const begun = Date.now()
+        const ends: Array<number> = []
+        const all = sizes.map(async (size) => {
+          await new Promise((resolve) => setTimeout(resolve, int(0, 5)))
+          const millis = int(1, 10)
+          await meter!.run(() => new Promise((resolve) => setTimeout(resolve, millis)), { meter: others, ...size })
+          ends.push(Date.now() - begun)
+        })
+        await pass(1_000)
+        expect(ends).toHaveLength(3)
+        await Promise.all(all)
+        clearInterval(answering)
+        for (const { trouble } of scenes) trouble.flush()
+        await Promise.all([meter!, ...others].map((each) => each.close()))
+      }
+    }
+  )
+
   it("a task of several meters takes from all of them when it starts, and returns what it has to wait too long with", async () => {
     const { log, meters, task } = scene({ maxAtOnce: 1 }, 2)
     const local = createMeter({ maxAtOnce: 1 })

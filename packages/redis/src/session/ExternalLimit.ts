@@ -12,7 +12,10 @@ export type Cost = Readonly<Record<string, number>>
 export interface Wish {
   readonly cost: Cost | undefined
   readonly permits: number
-  /** How many starts its caller can use now. */
+  /**
+   * How many starts its caller can use now. 0 if it waits for another meter at present: nothing is asked for it, but what it
+   * was granted is kept while it could still start.
+   */
   readonly wanted: number
 }
 

@@ -182,7 +182,10 @@ export interface ExternalMeter {
   now(): number
   /** Calls `f` after that time, and returns what cancels that. */
   after(nanos: number, f: () => void): () => void
-  /** The waiters that need no other limit first. Alike ones may be one, with their sum in `wanted`. */
+  /**
+   * The waiters, in the order of their turns. Alike ones may be one, with their sum in `wanted`. Those that wait for another
+   * limit at present come last, with 0: nothing is to be asked for them, but what they were granted should stay for a while.
+   */
   wishes(): ReadonlyArray<Wish>
   /** To be called whenever the limit may have opened, as when a grant has arrived. */
   wake(): void

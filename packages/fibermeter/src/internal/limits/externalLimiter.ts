@@ -6,6 +6,7 @@
  * A function of the class that it extends: the limiters of the facade's meters have more to them than those of core.
  */
 import { whenIdle } from "../admission/idleness.ts"
+import type { LimiterSets } from "../admission/limiterSets.ts"
 import type { Refusal } from "../admission/refusal.ts"
 import type { Cost } from "../admission/reservation.ts"
 import { externalVersion } from "../admission/types.ts"
@@ -191,8 +192,23 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       super.resize(limits, host, isMade)
     }
 
-    /** In the order of their turns, as far as it is known: nothing starts before the first, so that one has to be asked for. */
     private wishes(): ReadonlyArray<Wish> {
+      const { sets } = this
+      return sets === undefined ? this.wishesHere() : [...this.wishesHere(), ...this.wishesElsewhere(sets)]
+    }
+
+    /**
+     * Of the first waiters of sets that stand at another limiter. Without these, what they were granted here would be given
+     * back when they move on: of two waiters, each would have one of two limiters in turn, and neither would start.
+     */
+    private wishesElsewhere({ needing, standing }: LimiterSets): ReadonlyArray<Wish> {
+      const here = new Set(standing.all)
+      const elsewhere = Array.from(needing.values()).filter((set) => !here.has(set))
+      return elsewhere.map(({ first: { cost, permits } }) => ({ cost, permits, wanted: 0 }))
+    }
+
+    /** In the order of their turns, as far as it is known: nothing starts before the first, so that one has to be asked for. */
+    private wishesHere(): ReadonlyArray<Wish> {
       const { queue, sets } = this
       const { first } = queue
       const ofSets: ReadonlyArray<Waiter> = Array.from(sets?.standing.all ?? [], (set) => set.first).sort(
