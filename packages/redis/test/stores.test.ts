@@ -1,4 +1,6 @@
 /** The stores: the function in memory, and the script on a server. */
+import { createMeter } from "@fibermeter/promise"
+import { Redis } from "ioredis"
 import { afterEach, describe, expect, it, vi } from "vitest"
 import {
   advance,
@@ -221,3 +223,35 @@ for (const persistence of persistences) {
     })
   })
 }
+
+describeWithServer("tasks under several meters on a server", "none", (server) => {
+  // `meters.test.ts` has the same on virtual time, with answers that take random times.
+  it.each([2, 3])(
+    "start in the end, however different the permits and costs are that they need: %d meters",
+    async (n) => {
+      const client = new Redis(server().port, "127.0.0.1")
+      const store = redisStore(client)
+      const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+      const limits = { maxAtOnce: 2, windows: { tokens: { limit: 60, per: 500 } } }
+      const inOneGroup = async (_: unknown, group: number): Promise<number> => {
+        const [first, ...others] = Array.from({ length: n }, (_, i) =>
+          createMeter({ store, name: `${n} ${group} ${i}`, ...limits })
+        )
+        const sizes = [
+          { permits: 1, cost: { tokens: 2 } },
+          { permits: 2, cost: { tokens: 1 } },
+          { permits: 1, cost: { tokens: 3 } }
+        ]
+        const calls = sizes.map(async (size, i) => {
+          await sleep(i * (group % 4))
+          return first!.run(() => sleep(5), { meter: others, ...size })
+        })
+        const { length } = await Promise.all(calls)
+        await Promise.all([first!, ...others].map((meter) => meter.close()))
+        return length
+      }
+      expect(await Promise.all(Array.from({ length: 8 }, inOneGroup))).toEqual(Array.from({ length: 8 }, () => 3))
+      await client.quit()
+    }
+  )
+})
