@@ -690,7 +690,9 @@ export class Session implements ExternalLimit {
       const left = held.count - held.next
       const given = Math.min(surplus - (kept.get(key) ?? 0), left)
       // What is kept is given up when it is too late to start.
-      if (surplus > 0 && kept.has(key)) this.lookBy(this.clock.reaches(slotAt(held.grant, held.next) + this.terms.slack))
+      if (surplus > 0 && kept.has(key)) {
+        this.lookBy(this.clock.reaches(slotAt(held.grant, held.next) + this.terms.slack))
+      }
       if (given <= 0) continue
       held.count -= given
       held.unused += given
