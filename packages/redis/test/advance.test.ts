@@ -89,6 +89,52 @@ describe("rates", () => {
   })
 })
 
+describe("slots that were not used", () => {
+  const unused = (grants: ReadonlyArray<Grant>) => ({
+    reports: grants.map(({ count, id }) => ({ grant: id, late: 0, unused: count }))
+  })
+
+  it("cost the rate nothing if nothing was granted after them", () => {
+    const table = new Table(rate(5))
+    const { grants } = table.say("a", { demand: [demand(1, 1)] })
+    expect(slots(grants)).toEqual([0])
+    table.now = 120 * ms
+    const next = table.say("a", { ...unused(grants), demand: [demand(2, 1)] }).grants
+    expect(slots(next)).toEqual([120 * ms])
+    // Given back before its time.
+    table.now = 290 * ms
+    const early = table.say("a", { demand: [demand(3, 1)] }).grants
+    expect(slots(early)).toEqual([320 * ms])
+    expect(slots(table.say("a", { ...unused(early), demand: [demand(4, 1)] }).grants)).toEqual([320 * ms])
+  })
+
+  it("give no credit", () => {
+    const table = new Table(rate(100, 3))
+    const { grants } = table.say("a", { demand: [demand(1, 3)] })
+    expect(slots(grants)).toEqual([0, 0, 0])
+    table.now = 5 * ms
+    // All three at once again would be what a burst is after an idle time.
+    const next = table.say("a", { ...unused(grants), demand: [demand(2, 3)] }).grants
+    expect(slots(next)).toEqual([5, 15, 25].map((slot) => slot * ms))
+  })
+
+  it("keep their places if others were granted after them, or if some of them were used", () => {
+    const table = new Table(rate(10))
+    const { grants } = table.say("a", { demand: [demand(1, 1)] })
+    table.now = 60 * ms
+    const others = table.say("b", { demand: [demand(1, 1)] }).grants
+    expect(slots(others)).toEqual([100 * ms])
+    table.say("a", unused(grants))
+    table.now = 160 * ms
+    expect(slots(table.say("c", { demand: [demand(1, 1)] }).grants)).toEqual([200 * ms])
+    const fast = new Table(rate(100))
+    const two = fast.say("a", { demand: [demand(1, 2)] }).grants
+    expect(slots(two)).toEqual([0, 10 * ms])
+    const report = { grant: two[0]!.id, late: 0, unused: 1 }
+    expect(slots(fast.say("a", { reports: [report], demand: [demand(2, 1)] }).grants)).toEqual([20 * ms])
+  })
+})
+
 it("a slot that waits for a late start in the window of the rate is caught up by 10 ms", () => {
   const table = new Table(rate(2))
   const starts = (now: number, late: number): ReadonlyArray<Grant> => {

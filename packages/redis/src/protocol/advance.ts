@@ -188,6 +188,13 @@ class Step {
     this.state.steps = steps
   }
 
+  /** The latest slots have not been used: the next one need not keep a distance from them. */
+  private returnSlots(count: number): void {
+    const slot = this.slot()
+    this.state.steps -= count
+    if (this.slot() < this.now) this.rebase(Math.min(slot, this.now), 0)
+  }
+
   private checkDeadlines(): void {
     const { now, state } = this
     for (const [id, at] of state.deadlines) {
@@ -275,6 +282,7 @@ class Step {
       const index = session.outstanding.findIndex(({ id }) => id === grant)
       if (index < 0) continue
       const [known] = session.outstanding.splice(index, 1)
+      if (this.terms.rate > 0 && unused > 0 && grant + unused - 1 === state.token) this.returnSlots(unused)
       known!.entries.forEach((entry, log) => settle(state.logs[log]!, entry, late, unused))
     }
     for (const item of session.aside) this.enqueue(item)

@@ -52,8 +52,9 @@ export interface Meter {
 export interface ExternalLimit {
   readonly isPaused: boolean
   readonly attach: (meter: Meter) => void
-  readonly opensIn: (wish: Wish) => number
-  readonly take: (wish: Wish) => unknown
+  /** Grants are kept for the waiters in `kept`. */
+  readonly opensIn: (wish: Wish, kept?: ReadonlyArray<Wish>) => number
+  readonly take: (wish: Wish, kept?: ReadonlyArray<Wish>) => unknown
   readonly started: (grant: unknown) => void
   readonly correct: (grant: unknown, cost: Cost) => void
   readonly ended: (permits: number) => void

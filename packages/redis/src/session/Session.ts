@@ -123,6 +123,8 @@ interface Agenda {
   attempt: number
 }
 
+const noneHeld: ReadonlyMap<Held, number> = new Map()
+
 export class Session implements ExternalLimit {
   private readonly store: MeterStore
   private readonly name: string
@@ -209,13 +211,13 @@ export class Session implements ExternalLimit {
     return this.pausing === undefined ? this.clock.least(this.now) < this.pausedUntil : this.pausing.until > this.now
   }
 
-  opensIn(wish: Wish): number {
+  opensIn(wish: Wish, kept: ReadonlyArray<Wish> = []): number {
     if (this.isPausing) return Infinity
     const now = this.now
     if (this.isLeaseOver(now)) this.loseLease()
     this.dropLate(now)
     if (this.freeFor(wish) !== undefined) return 0
-    const held = this.fitting(wish)
+    const held = this.fitting(wish, kept)
     if (held === undefined) {
       // If the store has demand of this session, its next visit declares this wish, too, such as at the end of a pause.
       if (this.batches.size === 0) this.speakSoon()
@@ -229,10 +231,10 @@ export class Session implements ExternalLimit {
     return Math.max(1, Math.ceil((this.clock.reaches(slot) - now) * 1_000))
   }
 
-  take(wish: Wish): Taken {
+  take(wish: Wish, kept: ReadonlyArray<Wish> = []): Taken {
     const free = this.freeFor(wish)
     if (free !== undefined) return this.takeOver(free, this.weightOf(wish))
-    const held = this.fitting(wish)!
+    const held = (this.fitting(wish, kept) ?? this.fitting(wish))!
     const { grant, shape } = held
     const slot = slotAt(grant, held.next)
     const { horizon, tokens } = this.terms
@@ -439,14 +441,26 @@ export class Session implements ExternalLimit {
     return { key: `${weight}/${costs.join()}`, weight, costs }
   }
 
-  /** The first grant with a slot that is large enough for the task. */
-  private fitting(wish: Wish): Held | undefined {
+  /** The first grant with a slot that is large enough for the task, beside those that are kept for others. */
+  private fitting(wish: Wish, kept: ReadonlyArray<Wish> = []): Held | undefined {
     if (this.held.length === 0) return undefined
+    if (kept.length === 0) return this.fittingBeside(noneHeld, wish)
+    const ofOthers = new Map<Held, number>()
+    for (const other of kept) {
+      const held = this.fittingBeside(ofOthers, other)
+      if (held !== undefined) ofOthers.set(held, (ofOthers.get(held) ?? 0) + 1)
+    }
+    return this.fittingBeside(ofOthers, wish)
+  }
+
+  private fittingBeside(ofOthers: ReadonlyMap<Held, number>, wish: Wish): Held | undefined {
     const weight = this.weightOf(wish)
     const costs = this.costsOf(wish.cost)
     return this.held.find(
-      ({ count, grant, next, shape }) =>
-        next < count && grant.weight >= weight && costs.every((cost, index) => cost <= shape.costs[index]!)
+      (held) =>
+        held.next + (ofOthers.get(held) ?? 0) < held.count &&
+        held.grant.weight >= weight &&
+        costs.every((cost, index) => cost <= held.shape.costs[index]!)
     )
   }
 

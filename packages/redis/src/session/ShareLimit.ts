@@ -154,19 +154,19 @@ export class ShareLimit implements ExternalLimit {
     return (this.local ?? this.session).isPaused
   }
 
-  opensIn(wish: Wish): number {
-    if (this.local === undefined) return this.session.opensIn(wish)
-    return this.fits(wish) ? this.local.opensIn(wish) : Infinity
+  opensIn(wish: Wish, kept?: ReadonlyArray<Wish>): number {
+    if (this.local === undefined) return this.session.opensIn(wish, kept)
+    return this.fits(wish) ? this.local.opensIn(wish, kept) : Infinity
   }
 
-  take(wish: Wish): Taken | OfShare {
+  take(wish: Wish, kept?: ReadonlyArray<Wish>): Taken | OfShare {
     const { local } = this
     if (local === undefined) {
-      const taken = this.session.take(wish)
+      const taken = this.session.take(wish, kept)
       if (this.spent.length > 0) this.charge(taken)
       return taken
     }
-    const taken = local.take(wish)
+    const taken = local.take(wish, kept)
     this.session.hold(wish.permits)
     this.count++
     this.spentAt = this.meter.now()

@@ -413,6 +413,11 @@ if not adopted then
     for at = 1, #known, 1 + logs do
       if known[at] == r[1] then
         table.remove(known, at)
+        if terms.rate > 0 and r[3] > 0 and r[1] + r[3] - 1 == s.token then
+          local slot = s.base + s.steps * terms.interval
+          s.steps = s.steps - r[3]
+          if s.base + s.steps * terms.interval < now then s.base, s.steps = math.min(slot, now), 0 end
+        end
         for log = 1, logs do settle(log, table.remove(known, at), r[2], r[3]) end
         break
       end

@@ -38,6 +38,9 @@ export abstract class Limiter implements Limit, Reservable {
   readonly serial: number = limitersMade++
   abstract readonly capacity: number
   canKeep: boolean = true
+  get isAskedLast(): boolean {
+    return !this.canKeep
+  }
   abstract readonly isTimed: boolean
   abstract readonly names: Iterable<string>
   /** Whether several calls may use it. */
@@ -392,7 +395,9 @@ export abstract class Limiter implements Limit, Reservable {
  * limits, then the limit of one host, then the limit of the whole program. A waiter then stands at the narrow one.
  */
 export const inOrder = <L extends Limiter>(...limiters: ReadonlyArray<ReadonlyArray<L>>): ReadonlyArray<L> =>
-  Array.from(new Set(limiters.flat())).sort((a, b) => Number(b.canKeep) - Number(a.canKeep) || b.serial - a.serial)
+  Array.from(new Set(limiters.flat())).sort(
+    (a, b) => Number(a.isAskedLast) - Number(b.isAskedLast) || b.serial - a.serial
+  )
 
 /** How many permits there are behind these limiters. */
 export const capacityOf = (limiters: ReadonlyArray<Limiter>): number =>

@@ -75,7 +75,7 @@ export class LimiterSets {
    */
   isOpenToSet(waiter: Waiter, isDecided: boolean): boolean {
     const { limiter } = this
-    if (isDecided && !limiter.canKeep) return false
+    if (isDecided && limiter.isAskedLast) return false
     return !this.isBehind(waiter) && limiter.isOpen(waiter)
   }
 
@@ -94,13 +94,26 @@ export class LimiterSets {
     return this.kept.length > 0
   }
 
+  private binding(waiter: Waiter): Array<KeptRoom> {
+    const { now } = this.limiter.time
+    return this.kept.filter(({ set, until }) => until > now && (waiter.rank === 0 || set.rank < waiter.rank))
+  }
+
+  /** The waiters for which room is kept that this one may not take. */
+  keptBefore(waiter: Waiter): ReadonlyArray<Waiter> {
+    return this.binding(waiter).map(({ set }) => set.first)
+  }
+
+  /** Whether room is kept for the first waiter of the set. */
+  keepsRoomFor(set: SetQueue): boolean {
+    return this.kept.some((each) => each.set === set && each.until > this.limiter.time.now)
+  }
+
   /** As `opensAt`, where room is kept: the earliest instant at which the room that is still kept then leaves enough. */
   opensBesidesKept(waiter: Waiter): number {
     const { limiter } = this
     const { time } = limiter
-    const binding = this.kept
-      .filter(({ set, until }) => until > time.now && (waiter.rank === 0 || set.rank < waiter.rank))
-      .sort((a, b) => a.until - b.until)
+    const binding = this.binding(waiter).sort((a, b) => a.until - b.until)
     const kept = binding.map(({ set }) => set.first)
     let opensAt = Infinity
     let byItself = Infinity

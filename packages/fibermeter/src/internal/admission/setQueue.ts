@@ -17,7 +17,8 @@
  *    it has F and the kept room with the turn.
  * 5. Kept room binds only waiters of a later rank. It is what a start of that waiter would take: its permits, a slot of the
  *    rate, its amounts of the windows. It ends with its time, and when the waiter starts, leaves, or moves again.
- * 6. Semaphores keep no room: their permits belong to the rest of the program as well.
+ * 6. Semaphores keep no room: their permits belong to the rest of the program as well. A limit of another package keeps what
+ *    it has granted, and asks for it anew if it is too late to be used.
  * 7. A limiter whose first waiter lacks permits although some are free keeps those for a time, too, and then lets smaller
  *    waiters start before it (`shortage.ts`). So that the first of a set stands for all of it, waiters that need another number of
  *    permits are a set of their own.

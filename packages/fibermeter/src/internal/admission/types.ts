@@ -90,11 +90,10 @@ export interface Waiter extends Demand, WaitListEntry {
 export interface Limit {
   /** How many permits there are; `Infinity` for a limit that has none. */
   readonly capacity: number
-  /**
-   * Whether room can be kept here for a waiter that waits elsewhere. If not, the limit has to hold something in order to be
-   * open: it is asked last, and only if all others are open.
-   */
+  /** Whether room can be kept here for a waiter that waits elsewhere. */
   readonly canKeep: boolean
+  /** Whether the limit has to hold something in order to be open: it is asked last, and only if all others are open. */
+  readonly isAskedLast: boolean
   /** Whether `opensAt` depends on the time. */
   readonly isTimed: boolean
   /** Whether tasks have a cost here. */
@@ -183,8 +182,9 @@ export interface ExternalMeter {
   /** Calls `f` after that time, and returns what cancels that. */
   after(nanos: number, f: () => void): () => void
   /**
-   * The waiters, in the order of their turns. Alike ones may be one, with their sum in `wanted`. Those that wait for another
-   * limit at present come last, with 0: nothing is to be asked for them, but what they were granted should stay for a while.
+   * The waiters, in the order of their turns, and those for which grants are kept while they wait for another limit. Alike ones
+   * may be one, with their sum in `wanted`. Others that wait for another limit come last, with 0: nothing is to be asked for
+   * them, but what they were granted should stay while it can be used.
    */
   wishes(): ReadonlyArray<Wish>
   /** To be called whenever the limit may have opened, as when a grant has arrived. */
@@ -212,15 +212,16 @@ export interface ExternalLimit {
   /** Called once, before all else. */
   attach(meter: ExternalMeter): void
   /**
-   * In how many nanoseconds the limit opens to a waiter: 0 or less for now, `Infinity` if it will call `wake`. It is called
-   * before each decision, so it is where a limit learns that something is wanted, and asks for grants.
+   * In how many nanoseconds the limit opens to a waiter: 0 or less for now, `Infinity` if it will call `wake`. Grants are kept
+   * for the waiters in `kept`. It is called before each decision, so it is where a limit learns that something is wanted, and
+   * asks for grants.
    */
-  opensIn(wish: Wish): number
+  opensIn(wish: Wish, kept?: ReadonlyArray<Wish>): number
   /**
    * Takes a grant, in the step in which `opensIn` found the limit open. What it returns is passed to the next two. If it has a
    * `fencingToken`, tasks can read that.
    */
-  take(wish: Wish): unknown
+  take(wish: Wish, kept?: ReadonlyArray<Wish>): unknown
   /** The task has been called. A call that ends between its admission and its start never says so. */
   started(grant: unknown): void
   /** The task has cost something else than was taken. */

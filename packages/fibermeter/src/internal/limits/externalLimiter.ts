@@ -6,7 +6,6 @@
  * A function of the class that it extends: the limiters of the facade's meters have more to them than those of core.
  */
 import { whenIdle } from "../admission/idleness.ts"
-import type { LimiterSets } from "../admission/limiterSets.ts"
 import type { Refusal } from "../admission/refusal.ts"
 import type { Cost } from "../admission/reservation.ts"
 import { externalVersion } from "../admission/types.ts"
@@ -50,8 +49,10 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
   Base: LimiterClass<L, A>
 ): LimiterClass<L & External, A> => {
   abstract class ExternalLimiter extends (Base as unknown as LimiterClass<SharedLimiter, any>) implements External {
-    /** A grant may have to be asked for before the limit is open, and is not kept while the request waits for others. */
-    override readonly canKeep = false
+    /** A grant may have to be asked for before the limit is open. */
+    override get isAskedLast(): boolean {
+      return true
+    }
     private limit!: ExternalLimit
 
     connect(store: ExternalStore, name: string, host: Host, refusalOf: (error: unknown) => Refusal): void {
@@ -98,8 +99,8 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       return true
     }
 
-    override opensAt(waiter: Waiter): number {
-      return this.time.now + this.limit.opensIn(waiter)
+    override opensAt(waiter: Waiter, kept: ReadonlyArray<Waiter>): number {
+      return this.time.now + this.limit.opensIn(waiter, kept)
     }
 
     /** A lower bound from the limits alone: starts of other processes only make it later. */
@@ -117,7 +118,7 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
     }
 
     override take(waiter: Waiter): unknown {
-      return this.limit.take(waiter)
+      return this.limit.take(waiter, this.sets?.keptBefore(waiter))
     }
 
     /** The other package learns of a start when it has happened, and how late that is. */
@@ -194,26 +195,22 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
 
     private wishes(): ReadonlyArray<Wish> {
       const { sets } = this
-      return sets === undefined ? this.wishesHere() : [...this.wishesHere(), ...this.wishesElsewhere(sets)]
-    }
-
-    /**
-     * Of the first waiters of sets that stand at another limiter. Without these, what they were granted here would be given
-     * back when they move on: of two waiters, each would have one of two limiters in turn, and neither would start.
-     */
-    private wishesElsewhere({ needing, standing }: LimiterSets): ReadonlyArray<Wish> {
-      const here = new Set(standing.all)
-      const elsewhere = Array.from(needing.values()).filter((set) => !here.has(set))
-      return elsewhere.map(({ first: { cost, permits } }) => ({ cost, permits, wanted: 0 }))
+      if (sets === undefined) return this.wishesNow([])
+      this.time.update()
+      const here = new Set(sets.standing.all)
+      const elsewhere = Array.from(sets.needing.values()).filter((set) => !here.has(set))
+      const now = [...here, ...elsewhere.filter((set) => sets.keepsRoomFor(set))].map(({ first }) => first)
+      // Without these, what they were granted here would be given back when they move on: of two waiters, each would have one of
+      // two limiters in turn, and neither would start.
+      const later = elsewhere.filter((set) => !sets.keepsRoomFor(set)).map(({ first }) => first)
+      return [...this.wishesNow(now), ...later.map(({ cost, permits }) => ({ cost, permits, wanted: 0 }))]
     }
 
     /** In the order of their turns, as far as it is known: nothing starts before the first, so that one has to be asked for. */
-    private wishesHere(): ReadonlyArray<Wish> {
-      const { queue, sets } = this
+    private wishesNow(firstOfSets: Array<Waiter>): ReadonlyArray<Wish> {
+      const { queue } = this
       const { first } = queue
-      const ofSets: ReadonlyArray<Waiter> = Array.from(sets?.standing.all ?? [], (set) => set.first).sort(
-        (one, other) => one.rank - other.rank
-      )
+      const ofSets = firstOfSets.sort((one, other) => one.rank - other.rank)
       if (first === undefined) return ofSets
       const later = ofSets.findIndex(({ rank }) => rank > first.rank)
       const before = later < 0 ? ofSets.length : later

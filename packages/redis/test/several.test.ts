@@ -1,0 +1,240 @@
+/** Tasks that need several meters on stores at once, under virtual time: all of them start in the end. */
+import { createMeter, runOnEach } from "@fibermeter/promise"
+import type { Meter, MeterOptions, TaskContext } from "@fibermeter/promise"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { memoryStore } from "../src/index.ts"
+import { mostAtOnce, mostIn, type Use } from "./support/counting.ts"
+import { type Random, random } from "./support/random.ts"
+import { scene } from "./support/scene.ts"
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 0 })
+})
+
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+/** Limits that are always in use, how long each task runs, and how many of both meters can start in 100 seconds. */
+const floods: Record<string, readonly [limits: MeterOptions, millis: number, possible: number]> = {
+  "one permit, long tasks": [{ maxAtOnce: 1 }, 1_000, 200],
+  "two permits, long tasks": [{ maxAtOnce: 2 }, 400, 1_000],
+  "one start a second": [{ maxPerSecond: 1 }, 0, 200],
+  "twenty starts a second, with bursts": [{ maxPerSecond: 20, maxBurst: 5 }, 0, 4_000],
+  "a window": [{ windows: { calls: { limit: 10, per: 2_000 } } }, 0, 1_000],
+  "permits and a rate": [{ maxAtOnce: 2, maxPerSecond: 5 }, 300, 1_000]
+}
+
+describe("tasks of two meters start although as many tasks as can wait at each of them all the time", () => {
+  const cases = Object.keys(floods).flatMap((name) =>
+    ["the same process", "another process"].flatMap((where) => [0, 0.5].map((phase) => ({ name, phase, where })))
+  )
+
+  it.each(cases)("$name, in $where, $phase apart", async ({ name, phase, where }) => {
+    const [limits, millis, possible] = floods[name]!
+    const store = memoryStore()
+    const create = (name: string): Meter => createMeter({ store, name, ...limits })
+    const own = [create("a"), create("b")] as const
+    const flooded = where === "the same process" ? own : [create("a"), create("b")]
+    const { int } = random(1)
+    let isOver = false
+    let others = 0
+    const client = async (meter: Meter): Promise<void> => {
+      while (!isOver) {
+        others++
+        await meter.run(() => (millis === 0 ? undefined : sleep(int(millis / 2, millis * 1.5))))
+      }
+    }
+    const clients = Array.from({ length: 8 }, () => client(flooded[0]!))
+    await pass((phase * 1_000) / ((limits.maxPerSecond as number | undefined) ?? 1))
+    clients.push(...Array.from({ length: 8 }, () => client(flooded[1]!)))
+    await pass(1_000)
+    const before = others
+    let started = 0
+    const all = Array.from({ length: 3 }, () => own[0].run(() => void started++, { meter: own[1] }))
+    // A turn at one meter takes at most 16 s, and (2 + n) turns may pass before the first of them starts.
+    await pass(100_000)
+    expect(started).toBe(3)
+    // What is kept for them holds the others up for a part of that time.
+    expect(others - before).toBeGreaterThan(0.9 * possible)
+    isOver = true
+    await pass(100_000)
+    await Promise.all([...all, ...clients])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
+const window = { limit: 60, per: 500 }
+const windows = { tokens: window }
+
+/** Far longer than any of these programs may take, in milliseconds. */
+const longest = 20_000
+
+/** How long it may take until a task starts while none runs: each window has to pass, and some rounds may fail. */
+const patience = 4 * window.per
+
+interface Limits {
+  readonly maxAtOnce?: number
+  readonly maxPerSecond?: number
+  readonly maxBurst?: number
+}
+
+interface Start {
+  readonly at: number
+  /** As corrected. */
+  readonly cost: number
+}
+
+/** What has started under the limits of one meter, in all processes that share it. */
+class Shared {
+  readonly uses: Array<Use> = []
+  readonly starts: Array<Start> = []
+  private readonly limits: Limits
+
+  constructor(limits: Limits) {
+    this.limits = limits
+  }
+
+  get exceeded(): ReadonlyArray<string> {
+    const { maxAtOnce = Infinity, maxBurst = 1, maxPerSecond } = this.limits
+    const inUse = mostAtOnce(this.uses)
+    const tokens = mostIn(this.starts, window.per, ({ cost }) => cost)
+    // What is promised of a rate on a store: its slots are at equal distances, but tasks may start a little later.
+    const second = Math.max(maxPerSecond ?? 0, maxBurst)
+    const paced = maxPerSecond === undefined ? 0 : mostIn(this.starts, (second * 1_000) / maxPerSecond, () => 1)
+    return [
+      ...(inUse > maxAtOnce ? [`${inUse} of ${maxAtOnce} permits in use`] : []),
+      ...(tokens > window.limit ? [`${tokens} of ${window.limit} tokens in a window`] : []),
+      ...(paced > second ? [`${paced} starts, where ${second} are allowed`] : [])
+    ]
+  }
+}
+
+/** In addition to the window that all meters have. */
+const someLimits = ({ chance, int }: Random): Limits => ({
+  ...(chance(0.8) ? { maxAtOnce: int(2, 4) } : {}),
+  ...(chance(0.3) ? { maxPerSecond: int(5, 40), maxBurst: int(1, 3) } : {})
+})
+
+interface Processes {
+  /** Of each process: those that it shares with the other, and one of its own. */
+  readonly meters: readonly [ReadonlyArray<Meter>, ReadonlyArray<Meter>]
+  /** Those that are shared, and then the one of each process. */
+  readonly shared: ReadonlyArray<Shared>
+  readonly close: () => Promise<void>
+}
+
+const setUp = (source: Random): Processes => {
+  const { chance, int } = source
+  // Each has a store of its own, whose answers take some time.
+  const scenes = Array.from({ length: int(2, 3) }, () => {
+    const limits = someLimits(source)
+    return { limits, ...scene({ ...limits, windows }, 2) }
+  })
+  const answering = setInterval(() => {
+    for (const { trouble } of scenes) {
+      if (chance(0.5)) trouble.flush()
+      trouble.keepsAnswers = true
+    }
+  }, 1)
+  const own = [someLimits(source), someLimits(source)] as const
+  const of = (process: 0 | 1) => [
+    ...scenes.map(({ meters }) => meters[process]!),
+    createMeter({ ...own[process], windows })
+  ]
+  const meters = [of(0), of(1)] as const
+  return {
+    meters,
+    shared: [...scenes.map(({ limits }) => new Shared(limits)), ...own.map((limits) => new Shared(limits))],
+    close: async () => {
+      clearInterval(answering)
+      for (const { trouble } of scenes) trouble.flush()
+      await Promise.all(meters.flat().map((meter) => meter.close()))
+    }
+  }
+}
+
+/** Plays a random program, and resolves to what went wrong. */
+const play = async (source: Random): Promise<ReadonlyArray<unknown>> => {
+  const { chance, int, pick } = source
+  const { meters, shared, close } = setUp(source)
+  const local = meters[0].length - 1
+  let running = 0
+  let last = Date.now()
+  let quiet = 0
+  /** Notes that something happens. */
+  const happens = (by: number): void => {
+    const now = Date.now()
+    if (running === 0) quiet = Math.max(quiet, now - last)
+    running += by
+    last = now
+  }
+  // Nothing comes later that could release tasks that keep others from starting.
+  const isAtOnce = chance(0.5)
+  const call = async (process: 0 | 1): Promise<void> => {
+    await sleep(isAtOnce || chance(0.5) ? int(0, 5) : int(0, 300))
+    happens(0)
+    const order = meters[process].map((_, index) => ({ index, by: source.next() })).toSorted((a, b) => a.by - b.by)
+    const chosen = order.slice(0, chance(0.2) ? 1 : int(2, order.length))
+    const [first, ...others] = chosen.map(({ index }) => meters[process][index]!)
+    const taken = chosen.map(({ index }) => shared[index === local ? index + process : index]!)
+    const permits = chance(0.3) ? 2 : 1
+    const cost = chance(0.2) ? int(15, window.limit) : int(0, 5)
+    const less = chance(0.3) ? int(0, cost) : cost
+    const [least, most] = chance(0.5) ? [0, 5] : [0, 100]
+    const task = async ({ correct }: Pick<TaskContext, "correct">): Promise<void> => {
+      happens(1)
+      const from = Date.now()
+      const start = { at: from, cost: less }
+      for (const { starts } of taken) starts.push(start)
+      await sleep(int(least, most))
+      happens(-1)
+      if (less < cost) correct({ tokens: less })
+      for (const { uses } of taken) uses.push({ from, to: Date.now(), weight: permits })
+    }
+    const amounts = { permits, cost: { tokens: cost } }
+    if (!isAtOnce && chance(0.3)) {
+      const items = Array.from({ length: int(1, 6) }, (_, index) => index)
+      await runOnEach(items, (_, context) => task(context), {
+        meter: [first!, ...others],
+        permits,
+        cost: () => amounts.cost
+      })
+      return
+    }
+    const aborter = new AbortController()
+    const aborted = first!.run(task, { ...amounts, meter: others, signal: aborter.signal })
+    if (!isAtOnce && chance(0.2)) setTimeout(() => aborter.abort("given up"), int(0, 100))
+    await aborted.catch((error: unknown) => {
+      if (error !== "given up") throw error
+    })
+  }
+  if (!isAtOnce && chance(0.3)) setTimeout(() => pick(meters.flat()).pause(int(1, 50)), int(0, 100))
+  const calls = Array.from({ length: isAtOnce ? int(2, 4) : int(2, 12) }, () => call(int(0, 1) as 0 | 1))
+  const settled = await Promise.allSettled(calls)
+  await close()
+  const errors = settled.flatMap((result) => (result.status === "rejected" ? [result.reason] : []))
+  return [
+    ...errors,
+    ...(quiet > patience ? [`no start for ${quiet} ms`] : []),
+    ...shared.flatMap((each) => each.exceeded)
+  ]
+}
+
+it("in random programs, every task of several meters starts, and no limit is exceeded", async () => {
+  const first = Number(process.env["SEED"] ?? 1)
+  for (let seed = first; seed < first + Number(process.env["SEEDS"] ?? 150); seed++) {
+    const where = `seed ${seed}`
+    let isOver = false
+    const played = play(random(seed)).finally(() => (isOver = true))
+    for (let time = 0; time < longest && !isOver; time += 50) await pass(50)
+    expect(isOver, where).toBe(true)
+    expect(await played, where).toEqual([])
+    // The timers of the program itself.
+    await pass(100)
+    expect(vi.getTimerCount(), where).toBe(0)
+  }
+})
