@@ -38,7 +38,7 @@ describe("tasks of two meters start although as many tasks as can wait at each o
     const store = memoryStore()
     const create = (name: string): Meter => createMeter({ store, name, ...limits })
     const own = [create("a"), create("b")] as const
-    const flooded = where === "the same process" ? own : [create("a"), create("b")]
+    const flooded = where === "the same process" ? own : ([create("a"), create("b")] as const)
     const { int } = random(1)
     let isOver = false
     let others = 0
@@ -48,9 +48,9 @@ describe("tasks of two meters start although as many tasks as can wait at each o
         await meter.run(() => (millis === 0 ? undefined : sleep(int(millis / 2, millis * 1.5))))
       }
     }
-    const clients = Array.from({ length: 8 }, () => client(flooded[0]!))
-    await pass((phase * 1_000) / ((limits.maxPerSecond as number | undefined) ?? 1))
-    clients.push(...Array.from({ length: 8 }, () => client(flooded[1]!)))
+    const clients = Array.from({ length: 8 }, () => client(flooded[0]))
+    await pass((phase * 1_000) / (limits.maxPerSecond ?? 1))
+    clients.push(...Array.from({ length: 8 }, () => client(flooded[1])))
     await pass(1_000)
     const before = others
     let started = 0

@@ -53,6 +53,32 @@ describe("maxWaiting", () => {
     await expectFree(meter, 1)
   })
 
+  it.each([
+    ["depends on the end of a task at another", { maxPerSecond: 1, maxWaiting: 0 }, { maxAtOnce: 1 }, undefined],
+    ["is the time until another opens", { maxPerSecond: 1 }, { maxAtOnce: 9, maxWaiting: 0 }, 1_000],
+    ["is the longest", { maxPerSecond: 4, maxWaiting: 0 }, { maxPerSecond: 2, maxWaiting: 0 }, 500]
+  ])("of one of several meters: retryAfter %s", async (_, limits, others, expected) => {
+    const [meter, other] = [createMeter(limits), createMeter(others)]
+    const [first, second] = start(meter, 2, 100, { meter: other })
+    await flush()
+    expect(errorOf(second!)).toEqual(overloaded("queue-full", expected, 0))
+    await pass(expected ?? 1_000)
+    // It comes true.
+    const [third] = start(meter, 1, 0, { meter: other })
+    await flush()
+    expect([first, third].map((call) => call!.outcome?.status)).toEqual(["fulfilled", "fulfilled"])
+  })
+
+  it("retryAfter counts the permits that a task needs", async () => {
+    const meter = createMeter({ maxAtOnce: 3, maxWaiting: 0 })
+    const [first] = start(meter, 1, 100, { permits: 2 })
+    const [second] = start(meter, 1, 0, { permits: 2 })
+    await flush()
+    expect(errorOf(second!)).toEqual(overloaded("queue-full", undefined, 0))
+    await pass(100)
+    expect(first!.outcome?.status).toBe("fulfilled")
+  })
+
   it("0 refuses all that would have to wait", async () => {
     const meter = createMeter({ maxAtOnce: 1, maxWaiting: 0 })
     const [first, second] = start(meter, 2, 100)

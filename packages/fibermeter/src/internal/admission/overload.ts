@@ -113,7 +113,7 @@ export const beforeWaiting = (call: Call): Refusal | boolean => {
   const timeout = timeoutOf(call)
   if (timeout < Infinity) {
     const startsIn = startOf(call)
-    if (timeout === 0 || startsIn > timeout) return refusal("wait-timeout", retryIn(limiters, startsIn - timeout))
+    if (timeout === 0 || startsIn > timeout) return refusal("wait-timeout", retryIn(call, startsIn - timeout))
   }
   if (!isAnyFull(limiters)) return false
   // Those whose timer is due in this very instant start first.
@@ -140,7 +140,7 @@ export const waits = (call: Call): void => {
     after(call.host, timeout, () => {
       // A start that is due in this very instant comes in time.
       for (const limiter of call.limiters) limiter.wake()
-      if (call.isWaiting) call.refuse(refusal("wait-timeout", retryIn(call.limiters, startOf(call) - timeout)))
+      if (call.isWaiting) call.refuse(refusal("wait-timeout", retryIn(call, startOf(call) - timeout)))
     })
   )
 }
@@ -189,18 +189,22 @@ const startOf = (call: Call): number => {
 }
 
 /**
- * In how many milliseconds a waiter leaves the queue, or if there is none, the call could start itself; `Infinity` if that
- * depends on the end of a task, or on another limiter.
+ * In how many milliseconds a waiter leaves the queue, or if there is none, the call could start itself, by all of its limiters;
+ * `Infinity` if that depends on the end of a task, or if the first waiter waits for another limiter.
  */
 const nextLeaves = (limiter: Limiter, call: Call): number => {
   const first = limiter.waiting === 0 ? call : (limiter.queue.first ?? limiter.sets?.first?.first)
-  if (first === undefined || limiter.permitsInUse >= limiter.capacity) return Infinity
-  return Math.max(opensIn(limiter, first.host), limiter.startsIn(first, 0)) / 1_000_000
+  if (first === undefined || needsEnd(first)) return Infinity
+  const { host, limiters } = first
+  return Math.max(...limiters.map((each) => Math.max(opensIn(each, host), each.startsIn(first, 0)))) / 1_000_000
 }
 
-/** `millis`, unless the start of a task also depends on the end of another one. */
-const retryIn = (limiters: ReadonlyArray<Limiter>, millis: number): number =>
-  limiters.some(({ capacity, permitsInUse }) => permitsInUse >= capacity) ? Infinity : Math.max(0, millis)
+/** Whether the start of a waiter depends on the end of a task. */
+const needsEnd = ({ limiters, permits }: Waiter): boolean =>
+  limiters.some(({ capacity, permitsInUse }) => permitsInUse + permits > capacity)
+
+/** `millis`, unless the start of the call also depends on the end of a task. */
+const retryIn = (call: Call, millis: number): number => (needsEnd(call) ? Infinity : Math.max(0, millis))
 
 /** `retryAfter` is rounded up to whole milliseconds, which all timers keep; `Infinity` means that it is unknown. */
 const refusal = (reason: Overloaded["reason"], retryAfter: number): Overloaded => ({
