@@ -86,7 +86,7 @@ const fibermeter = async (run: Run): Promise<void> => {
     case "runOnEach":
       return runOnEach(items, task, goesOn ? { ...options, stopOnError: false } : options)
     case "amap": {
-      const amapOptions: AmapOptions = {
+      const amapOptions: Omit<AmapOptions, "settled"> = {
         ...options,
         ...(goesOn && { stopOnError: false }),
         ...(settings.ordered && { ordered: true }),

@@ -63,6 +63,9 @@ export interface RunAllOptions<in A = any> extends EachOptions<A> {
 /** Options that ask for outcomes. */
 export type Settled<O> = O & { readonly settled: true }
 
+/** Options that do not. */
+export type Unsettled<O> = O & { readonly settled?: false | undefined }
+
 /** The options of `amap`. */
 export interface AmapOptions<in A = any> extends RunAllOptions<A> {
   /** Results come in the order of the items instead of as they become available. Default: `false`. */

@@ -8,7 +8,7 @@ import type { Rejection } from "./internal/rejection.ts"
 import type { RetryingRun } from "./internal/retryingRun.ts"
 import { isLate, settleCall, settleInOrder, settleLater } from "./internal/settle.ts"
 import type { Settle } from "./internal/settle.ts"
-import type { AmapOptions, Settled } from "./Options.ts"
+import type { AmapOptions, Settled, Unsettled } from "./Options.ts"
 import type { Outcome } from "./Outcome.ts"
 import type { Results } from "./Results.ts"
 import type { Items, ItemTask } from "./Task.ts"
@@ -79,7 +79,9 @@ export const amap: {
    *
    * @since 0.1.0
    */
-  <A, B>(items: Items<A>, task: ItemTask<NoInfer<A>, B>, options?: AmapOptions<A>): Results<B>
+  <A, B>(items: Items<A>, task: ItemTask<NoInfer<A>, B>, options?: Unsettled<AmapOptions<A>>): Results<B>
+  /** Runs a task for each item. Whether it yields the results or the outcomes depends on the value of `settled`. */
+  <A, B>(items: Items<A>, task: ItemTask<NoInfer<A>, B>, options: AmapOptions<A>): Results<B> | Results<Outcome<B, A>>
 } = <A>(items: Items<A>, task: ItemTask<A, any>, options?: AmapOptions<A>): Results<any> =>
   new ResultIterator(ofItems<A, any>(items, task, options))
 

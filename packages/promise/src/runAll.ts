@@ -2,7 +2,7 @@ import { calls } from "fibermeter/engine"
 import { ofItems, ofTasks, recordOf } from "./internal/arguments.ts"
 import { execute } from "./internal/execute.ts"
 import { settlingOrTolerating } from "./internal/outcomes.ts"
-import type { RunAllOptions, Settled } from "./Options.ts"
+import type { RunAllOptions, Settled, Unsettled } from "./Options.ts"
 import type { AnyFunction, Meant } from "./internal/wrongCall.ts"
 import type { Outcome } from "./Outcome.ts"
 import type { Items, ItemTask, MemberOf, ResultOf, Task } from "./Task.ts"
@@ -83,7 +83,9 @@ export const runAll: {
    *
    * @since 0.1.0
    */
-  <const T extends Tasks>(tasks: T, options?: RunAllOptions<MemberOf<T>>): Promise<Results<T>>
+  <const T extends Tasks>(tasks: T, options?: Unsettled<RunAllOptions<MemberOf<T>>>): Promise<Results<T>>
+  /** Runs a list of tasks. Whether it resolves with their results or their outcomes depends on the value of `settled`. */
+  <const T extends Tasks>(tasks: T, options: RunAllOptions<MemberOf<T>>): Promise<Results<T> | Outcomes<T>>
   /**
    * Runs a task for each item and resolves with the outcome of each, in input order.
    *
@@ -119,7 +121,9 @@ export const runAll: {
    *
    * @since 0.1.0
    */
-  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: RunAllOptions<A>): Promise<Array<B>>
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options?: Unsettled<RunAllOptions<A>>): Promise<Array<B>>
+  /** Runs a task for each item. Whether it resolves with the results or the outcomes depends on the value of `settled`. */
+  <A, B>(items: Items<A>, task: ItemTask<A, B>, options: RunAllOptions<A>): Promise<Array<B> | Array<Outcome<B, A>>>
   /** By this form, the compiler reports wrong calls at the wrong argument: see `wrongCall.ts`. */
   <A, B, const T, Q = AnyFunction>(
     items: T & (Q extends AnyFunction ? Items<A> : Tasks),

@@ -442,6 +442,25 @@ describe("settled", () => {
     >()
   })
 
+  it("as a variable gives one or the other", async () => {
+    const either = { settled: numbers.length > 1 }
+    const options: RunAllOptions<number> = {}
+    expectTypeOf(runAll(numbers, (n) => `${n}`, either)).resolves.toEqualTypeOf<
+      Array<string> | Array<Outcome<string, number>>
+    >()
+    expectTypeOf(runAll(numbers, (n) => `${n}`, options)).resolves.toEqualTypeOf<
+      Array<string> | Array<Outcome<string, number>>
+    >()
+    const one = async () => 1
+    expectTypeOf(runAll([one], either)).resolves.toEqualTypeOf<[number] | [Outcome<number, typeof one>]>()
+    for await (const each of amap(numbers, (n) => `${n}`, either)) {
+      expectTypeOf(each).toEqualTypeOf<string | Outcome<string, number>>()
+    }
+    // Options that have no such name.
+    const plain: EachOptions<number> = {}
+    expectTypeOf(runAll(numbers, (n) => `${n}`, plain)).resolves.toEqualTypeOf<Array<string>>()
+  })
+
   it("is for runAll and amap alone", () => {
     // @ts-expect-error -- it gives no results
     void runOnEach(numbers, () => {}, { settled: true })
