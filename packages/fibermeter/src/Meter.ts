@@ -838,7 +838,7 @@ export interface Permit {
    * acquired are not in the report.
    */
   readonly reconcile: (report: Report) => Effect.Effect<void>
-  /** As `Meter.fencingToken`, of the meter on a store that was made last; `undefined` if there is none. */
+  /** As `Meter.fencingToken`, of the first meter by name that is on a store; `undefined` if there is none. */
   readonly fencingToken: number | undefined
 }
 

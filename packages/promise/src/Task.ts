@@ -35,7 +35,7 @@ export interface TaskContext {
    * With a meter on a store: a number that is higher for each later start of the meter, over all processes. A process that
    * stood still may go on with a task whose permits another process has by now: pass the token to the resource, and have that
    * reject a request with a lower token than it has seen. `undefined` if no meter of the task is on a store; of several, the
-   * token is that of the one that was created last.
+   * token is that of the first by name.
    */
   readonly fencingToken: number | undefined
 }

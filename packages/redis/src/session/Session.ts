@@ -487,6 +487,14 @@ export class Session implements ExternalLimit {
     }
   }
 
+  /** Looks again when the next slot becomes too late, since what it is kept for may wait for another meter until then. */
+  private watchHeld(): void {
+    const held = this.held.find(({ count, next }) => next < count)
+    if (held !== undefined) {
+      this.lookBy(this.clock.reaches(slotAt(held.grant, held.next) + this.terms.slack - guard) + 1)
+    }
+  }
+
   /** Gives up the next slot of a grant. A report follows. */
   private giveUp(held: Held): void {
     held.next++
@@ -583,6 +591,7 @@ export class Session implements ExternalLimit {
     const now = this.now
     if (this.isLeaseOver(now)) this.loseLease()
     this.dropLate(now)
+    this.watchHeld()
     const leave = this.leaving !== undefined && this.running === 0
     const { demand, withdrawn } = this.compare(leave ? [] : this.meter.wishes())
     const news = [demand, withdrawn, this.reports, this.corrections].some(({ length }) => length > 0)
@@ -862,6 +871,7 @@ export class Session implements ExternalLimit {
     if (this.endedPermits > 0 || this.resizing !== "" || this.pausing !== undefined) this.speakSoon()
     this.schedule()
     this.meter.wake()
+    this.watchHeld()
     // For what was requested while the message was in flight.
     if (this.isSoon) this.speak()
   }

@@ -41,6 +41,8 @@ export abstract class Limiter implements Limit, Reservable {
   get isAskedLast(): boolean {
     return !this.canKeep
   }
+  /** The name by which other processes know the same limit; empty for a limit of this process. */
+  sharedName = ""
   abstract readonly isTimed: boolean
   abstract readonly names: Iterable<string>
   /** Whether several calls may use it. */
@@ -392,11 +394,15 @@ export abstract class Limiter implements Limit, Reservable {
 /**
  * The limiters of a call as its requests want them: each once, so that equal sets are equal lists, and semaphores last, so
  * that none is asked in vain. Youngest first, because what is made later is usually the narrower limit: a call's own
- * limits, then the limit of one host, then the limit of the whole program. A waiter then stands at the narrow one.
+ * limits, then the limit of one host, then the limit of the whole program. A waiter then stands at the narrow one. Limits that
+ * other processes share come in the order of their names, which is the same in all of them: see `setQueue.ts`.
  */
 export const inOrder = <L extends Limiter>(...limiters: ReadonlyArray<ReadonlyArray<L>>): ReadonlyArray<L> =>
   Array.from(new Set(limiters.flat())).sort(
-    (a, b) => Number(a.isAskedLast) - Number(b.isAskedLast) || b.serial - a.serial
+    (a, b) =>
+      Number(a.isAskedLast) - Number(b.isAskedLast) ||
+      Number(a.sharedName > b.sharedName) - Number(a.sharedName < b.sharedName) ||
+      b.serial - a.serial
   )
 
 /** How many permits there are behind these limiters. */

@@ -17,9 +17,10 @@
  *    it has F and the kept room with the turn.
  * 5. Kept room binds only waiters of a later rank. It is what a start of that waiter would take: its permits, a slot of the
  *    rate, its amounts of the windows. It ends with its time, and when the waiter starts, leaves, or moves again.
- * 6. Semaphores keep no room: their permits belong to the rest of the program as well. A limit of another package keeps what
- *    it has granted, and asks for it anew if it is too late to be used.
- * 7. A limiter whose first waiter lacks permits although some are free keeps those for a time, too, and then lets smaller
+ * 6. Semaphores keep no room: their permits belong to the rest of the program as well.
+ * 7. A limit that other processes share keeps what it has granted, and asks for it anew when it becomes too late to be used. It
+ *    does so only for a waiter that stands at a later limit in the order of their names.
+ * 8. A limiter whose first waiter lacks permits although some are free keeps those for a time, too, and then lets smaller
  *    waiters start before it (`shortage.ts`). So that the first of a set stands for all of it, waiters that need another number of
  *    permits are a set of their own.
  *
@@ -37,6 +38,11 @@
  * **No hang.** Kept room ends by time, and is kept anew only after the limiter where the waiter stands has opened. If a task
  * holds `older` and cannot end before `younger` admits it, `older` does not open, so nothing more is kept at `younger`.
  * Kept room binds later ranks only, so the earliest turn is never bound, and no circle can close.
+ *
+ * **No circle among processes.** Ranks are those of one process, so what a limit keeps that others share binds the waiters of
+ * other processes, whatever their turns are. But a waiter keeps such room only while it stands at a limit whose name comes
+ * later, or, for a moment, until a grant is too late; and names are the same in all processes. So among waiters that keep room for
+ * each other, the one that stands at the last name finds no room kept that it needs.
  *
  * **The bound.** Let H be the longest time that one of the n limiters of a set stays closed to a waiter that is first there.
  * Take the earliest turn. A round fails only if the limiter where it stands takes longer to open than room is kept, that
@@ -165,15 +171,16 @@ export class SetQueue implements HeapEntry {
   /** The limiter where the first stands is open to it: the first starts or moves. */
   opened(): void {
     const { at: here, first: waiter, limiters } = this
-    const open: Array<Limiter> = []
+    const keeping: Array<Limiter> = []
     let closed: Limiter | undefined
     for (let i = 0; i < limiters.length; i++) {
       const limiter = limiters[i]!
-      if (limiter === here || setsAt(limiter).isOpenToSet(waiter, closed !== undefined)) open.push(limiter)
-      else closed ??= limiter
+      const isOpen = limiter === here || setsAt(limiter).isOpenToSet(waiter, closed !== undefined)
+      if (!isOpen) closed ??= limiter
+      else if (limiter.canKeep && (closed === undefined || limiter.sharedName === "")) keeping.push(limiter)
     }
     if (closed !== undefined) {
-      this.move(closed, open)
+      this.move(closed, keeping)
     } else {
       this.queue.removeAdmitted(waiter)
       this.removed(true)
@@ -182,7 +189,7 @@ export class SetQueue implements HeapEntry {
     this.recheck()
   }
 
-  private move(to: Limiter, open: ReadonlyArray<Limiter>): void {
+  private move(to: Limiter, keeping: ReadonlyArray<Limiter>): void {
     this.releaseRoom()
     const from = setsAt(this.at)
     from.timeFirst(undefined)
@@ -191,9 +198,8 @@ export class SetQueue implements HeapEntry {
     const sets = setsAt(to)
     sets.standing.add(this)
     if (sets.first !== this) return
-    this.keepingRoom = open.filter((limiter) => limiter.canKeep)
-    for (const limiter of this.keepingRoom)
-      setsAt(limiter).keepRoom(this, Math.max(minKeptTime, Math.ceil(this.closedFor / 2)))
+    this.keepingRoom = keeping
+    for (const limiter of keeping) setsAt(limiter).keepRoom(this, Math.max(minKeptTime, Math.ceil(this.closedFor / 2)))
   }
 
   /** The limiters that keep room for the first do so no longer. */

@@ -62,6 +62,7 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
           `this store has version ${String(version)} of the interface, but ${externalVersion} is needed: install versions of both packages that fit together`
         )
       }
+      this.sharedName = name
       this.limit = store.limit(name, this.limits)
       this.limit.attach({
         now: () => Number(host.clock.monotonicTimeNanosUnsafe()),
