@@ -664,6 +664,20 @@ describe("pausing", () => {
     ahead.now = 310 * ms
     expect(slots(ahead.say("a").grants)).toEqual([310 * ms])
   })
+
+  it("takes back what the session that pauses has not fetched, before that withdraws it", () => {
+    const table = new Table(permits(1))
+    table.say("a", { demand: [demand(1, 1, { weight: 1 })] })
+    table.say("b", { demand: [demand(1, 1, { weight: 1 })] })
+    table.say("a", { ended: 1 })
+    expect(table.state!.inUse).toBe(1)
+    const answer = table.say("b", { pause: 100 * ms, withdrawn: [{ batch: 1, count: 1 }] })
+    expect(answer.grants).toEqual([])
+    expect(table.state).toMatchObject({ inUse: 0, queue: [] })
+    table.now = 100 * ms
+    expect(table.say("b").grants).toEqual([])
+    expect(slots(table.say("a", { demand: [demand(2, 1, { weight: 1 })] }).grants)).toEqual([100 * ms])
+  })
 })
 
 describe("resizing", () => {

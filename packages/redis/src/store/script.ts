@@ -403,6 +403,16 @@ session[SEQ] = seq
 session[VISIT] = m[11] > 0 and now + m[11] or 0
 session[EXPIRES] = now + terms.lease
 
+if m[12] >= 0 then
+  if m[12] == 0 then
+    s.paused = math.min(s.paused, now)
+  else
+    s.paused = math.max(s.paused, now + m[12])
+    recall()
+  end
+  wakeOthers()
+end
+
 local arrivals = {}
 if not adopted then
   local ended = math.min(m[10], session[HOLDS])
@@ -474,15 +484,6 @@ if generation == s.generation then
       changed[log][c[2]] = e
     end
   end
-end
-if m[12] >= 0 then
-  if m[12] == 0 then
-    s.paused = math.min(s.paused, now)
-  else
-    s.paused = math.max(s.paused, now + m[12])
-    recall()
-  end
-  wakeOthers()
 end
 if m[13] == 1 then finish(id, session) end
 
