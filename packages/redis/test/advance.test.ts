@@ -23,13 +23,13 @@ describe("rates", () => {
   })
 
   it("a waiter far from its slot is asked to come one horizon before it", () => {
-    const table = new Table(rate(1))
+    const table = new Table({ ...rate(1), lease: 1_500 * ms })
     expect(slots(table.say("a", { demand: [demand(1, 2)] }).grants)).toEqual([0])
     const lease = table.limits.lease
     // Its lease has to be renewed before that.
     expect(table.say("a").visit).toBe(Math.floor(lease / 3))
     table.now = 800 * ms
-    expect(table.say("a").visit).toBe(150 * ms + 100 * ms)
+    expect(table.say("a").visit).toBe(150 * ms + 250 * ms)
   })
 
   it("a burst is granted at once after an idle time, and then the pace continues", () => {
@@ -84,8 +84,8 @@ describe("rates", () => {
     table.now = 1_030 * ms
     expect(slots(table.say("a").grants)).toEqual([1_070 * ms])
     // 10 of the 70 ms are caught up. What has not been reported may be late by the slack.
-    table.now = 1_555 * ms
-    expect(slots(table.say("a").grants)).toEqual([1_600 * ms])
+    table.now = 1_705 * ms
+    expect(slots(table.say("a").grants)).toEqual([1_750 * ms])
   })
 })
 
@@ -315,9 +315,9 @@ describe("windows", () => {
     expect(table.say("a", { demand: [cost(2_000, 2, 5)] }).grants).toMatchObject([{ count: 2, entries: [entry] }])
     table.now = 200 * ms
     table.say("a", { demand: [cost(2_001, 1, 100)] })
-    table.now = 1_100 * ms
+    table.now = 1_250 * ms
     // The slack is over, too: only the last 100 count.
-    expect(slots(table.say("a", { demand: [cost(2_002, 1, 2_900)] }).grants)).toEqual([1_100 * ms])
+    expect(slots(table.say("a", { demand: [cost(2_002, 1, 2_900)] }).grants)).toEqual([1_250 * ms])
     expect(table.say("a", { demand: [cost(2_003, 1, 1)] }).grants).toEqual([])
   })
 
@@ -535,16 +535,16 @@ describe("silence", () => {
     expect(table.state!.queue).toEqual([])
   })
 
-  it("a delivery that is not fetched is taken back after 100 ms, and its session is passed over until it comes", () => {
+  it("a delivery that is not fetched is taken back after the slack, and its session is passed over until it comes", () => {
     const table = new Table(permits(1))
     table.say("a", { demand: [demand(1, 1, { weight: 1 })] })
     table.say("b", { demand: [demand(1, 1, { weight: 1 })] })
     table.say("c", { demand: [demand(1, 1, { weight: 1 })] })
     table.say("a", { ended: 1 })
     expect(table.wakes).toEqual(["b"])
-    table.now = 99 * ms
+    table.now = 249 * ms
     expect(table.say("c").grants).toEqual([])
-    table.now = 100 * ms
+    table.now = 250 * ms
     expect(table.say("c").grants).toHaveLength(1)
     // It keeps its place.
     table.say("d", { demand: [demand(1, 1, { weight: 1 })] })
@@ -610,7 +610,7 @@ describe("silence", () => {
   it("a session with grants to report is asked to come; with permits, to renew; with nothing, not at all", () => {
     const table = new Table({ ...permits(2), rate: 100 })
     const { grants, visit } = table.say("a", { demand: [demand(1, 1, { weight: 1 })] })
-    expect(visit).toBe(120 * ms)
+    expect(visit).toBe(270 * ms)
     expect(table.say("a", { reports: [{ grant: grants[0]!.id, late: 0, unused: 0 }] }).visit).toBe(
       Math.floor(second / 3)
     )
@@ -717,7 +717,7 @@ describe("resizing", () => {
 })
 
 describe("lost state", () => {
-  const quarantine = 1_300 * ms
+  const quarantine = 1_450 * ms
 
   it("nothing is granted until what was granted before has left the longest window", () => {
     const table = new Table(rate(100))

@@ -13,8 +13,8 @@
  * - **Permits.** `inUse` is the sum of what the sessions hold, and nothing is granted beyond the limit. A session whose lease
  *   is over holds nothing. It counts its lease from before it sent the message, the store from its arrival, so the lease ends
  *   in the session first.
- * - **Crashes.** A session that sends nothing loses what it has not fetched after `deliveryGrace`, and everything else at the
- *   end of its lease.
+ * - **Crashes.** A session that sends nothing loses what it has not fetched when a task could hardly start in it any more, after the
+ *   slack or a horizon, and everything else at the end of its lease.
  * - **Lost state** is detected when a session knows more than the state: a later generation, a higher tick, or a gap in its
  *   numbers. Then a new state begins, and grants nothing until everything that may have been granted before has left the
  *   longest window. A message that arrives when its session may be forgotten is ignored, and shows no loss (`until`). A loss
@@ -31,8 +31,6 @@ import { begin, correct, expire, extend, pass, passageFor, revoke, settle } from
 import type { Delivery, Item, Session, State } from "./state.ts"
 import { makeState } from "./state.ts"
 
-/** How long a delivery waits to be fetched. */
-const deliveryGrace = 100_000
 /** How much lateness of visits the pace catches up. */
 const catchUp = 10_000
 /** With many sessions, slots are granted further ahead, so that each has to send fewer messages. */
@@ -412,7 +410,7 @@ class Step {
     for (const id of recipients) {
       if (id === this.message.session) continue
       const session = state.sessions.get(id)!
-      session.due = now + Math.max(deliveryGrace, horizon)
+      session.due = now + Math.max(this.terms.slack, horizon)
       state.deadlines.set(id, Math.min(session.expires, session.due))
       if (session.visit === 0 || slotAt(session.deliveries[0]!, 0) < session.visit) this.wakes.add(id)
     }
@@ -558,7 +556,7 @@ class Step {
     const horizon = this.horizon()
     const place = state.queue.findIndex(({ session: id }) => id === this.message.session)
     if (place < 0) {
-      if (session.outstanding.length > 0) return Math.min(renewal, horizon + deliveryGrace)
+      if (session.outstanding.length > 0) return Math.min(renewal, horizon + this.terms.slack)
       return session.held > 0 ? renewal : 0
     }
     if (blocked === 0) {

@@ -47,7 +47,7 @@ export interface Terms {
   readonly tokens: number
 }
 
-const slackAtMost = 100_000
+const slackAtMost = 250_000
 const tokensOfPermits = 32
 /** Slots are granted further ahead when there are many sessions, but no further than this. */
 export const horizonAtMost = 200_000
@@ -64,10 +64,10 @@ export const termsOf = (text: string): Terms => {
   let slack = slackAtMost
   let longest = 0
   if (rate > 0) {
-    // Longer than half a second, so it does not limit the slack.
     const limit = Math.max(1, Math.floor(rate), burst)
     const per = Math.ceil((limit * 1_000_000) / rate)
     windows.push({ limit, per })
+    slack = Math.min(slack, Math.floor(per / 4))
     longest = per
   }
   for (const [, limit, per] of named) {

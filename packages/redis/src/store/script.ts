@@ -21,8 +21,7 @@
  */
 const constants: Readonly<Record<string, number | string>> = {
   VERSION: 1,
-  SLACK: 100_000,
-  DELIVERY_GRACE: 100_000,
+  SLACK: 250_000,
   CATCH_UP: 10_000,
   HORIZON_PER_SESSION: 500,
   HORIZON_AT_MOST: 200_000,
@@ -88,6 +87,7 @@ local function termsOf(text)
     local per = math.ceil((limit * 1000000) / t.rate)
     t.windows[1] = { limit = limit, per = per }
     t.interval = 1000000 / t.rate
+    t.slack = math.min(t.slack, math.floor(per / 4))
     longest = per
   end
   for _, w in ipairs(l[5]) do
@@ -694,7 +694,7 @@ else
   for _, name in ipairs(recipients) do
     if name ~= id then
       local to = load(name)
-      to[DUE] = now + math.max(DELIVERY_GRACE, horizon)
+      to[DUE] = now + math.max(terms.slack, horizon)
       setDeadline(name, math.min(to[EXPIRES], to[DUE]))
       local first = to[DELIVERIES][1]
       if to[VISIT] == 0 or ceil(first[3] + first[4] * first[5]) < to[VISIT] then addWake(name) end
@@ -728,7 +728,7 @@ if session[GONE] == 0 then
   end
   if place == 0 then
     if #known > 0 then
-      visit = math.min(renewal, horizon + DELIVERY_GRACE)
+      visit = math.min(renewal, horizon + terms.slack)
     elseif session[HOLDS] > 0 then
       visit = renewal
     end

@@ -114,6 +114,7 @@ export abstract class Limiter implements Limit, Reservable {
   correct(_entry: unknown, _cost: Cost): void {}
   release(_permits: number): void {}
   onBlocked(): void {}
+  onLeft(): void {}
   onIdle(): void {}
   shiftTime(_delta: number): void {}
 

@@ -152,6 +152,11 @@ export class SetQueue implements HeapEntry {
     }
   }
 
+  /** Whether the first stands at a later limiter than that one. */
+  standsAfter(limiter: Limiter): boolean {
+    return this.limiters.indexOf(this.at) > this.limiters.indexOf(limiter)
+  }
+
   /** Whether a waiter of this queue would have to wait if it needed that limiter alone. */
   isClosedAt(limiter: Limiter, waiter: Waiter): boolean {
     return this.at === limiter || setsAt(limiter).isClosedTo(waiter)
@@ -191,10 +196,11 @@ export class SetQueue implements HeapEntry {
 
   private move(to: Limiter, keeping: ReadonlyArray<Limiter>): void {
     this.releaseRoom()
-    const from = setsAt(this.at)
-    from.timeFirst(undefined)
-    from.standing.remove(this)
+    const { at: from } = this
+    setsAt(from).timeFirst(undefined)
+    setsAt(from).standing.remove(this)
     this.at = to
+    from.onLeft()
     const sets = setsAt(to)
     sets.standing.add(this)
     if (sets.first !== this) return

@@ -122,6 +122,8 @@ export interface Limit {
   release(permits: number): void
   /** Waiters need this limit, but wait for something else: another limit, a pause, or room that is kept. */
   onBlocked(): void
+  /** A waiter for which the limit was open waits elsewhere. */
+  onLeft(): void
   /** No waiter needs this limit any more. */
   onIdle(): void
   /** Recorded times have moved by `delta`. */

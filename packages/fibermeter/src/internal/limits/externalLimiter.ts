@@ -152,6 +152,10 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
 
     override onBlocked(): void {}
 
+    override onLeft(): void {
+      this.limit.rest()
+    }
+
     override onIdle(): void {
       this.limit.rest()
     }
@@ -201,9 +205,10 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       const here = new Set(sets.standing.all)
       const elsewhere = Array.from(sets.needing.values()).filter((set) => !here.has(set))
       const now = [...here, ...elsewhere.filter((set) => sets.keepsRoomFor(set))].map(({ first }) => first)
-      // Without these, what they were granted here would be given back when they move on: of two waiters, each would have one of
-      // two limiters in turn, and neither would start.
-      const later = elsewhere.filter((set) => !sets.keepsRoomFor(set)).map(({ first }) => first)
+      // What these were granted here would be given back otherwise, when no room is kept for them yet.
+      const later = elsewhere
+        .filter((set) => !sets.keepsRoomFor(set) && set.standsAfter(this))
+        .map(({ first }) => first)
       return [...this.wishesNow(now), ...later.map(({ cost, permits }) => ({ cost, permits, wanted: 0 }))]
     }
 
