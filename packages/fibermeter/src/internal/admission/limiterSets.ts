@@ -104,9 +104,10 @@ export class LimiterSets {
     return this.binding(waiter).map(({ set }) => set.first)
   }
 
-  /** Whether room is kept for the first waiter of the set. */
-  keepsRoomFor(set: SetQueue): boolean {
-    return this.kept.some((each) => each.set === set && each.until > this.limiter.time.now)
+  /** For how much longer room is kept for the first waiter of the set, in nanoseconds; 0 if none is. */
+  keepsRoomFor(set: SetQueue): number {
+    const until = this.kept.find((each) => each.set === set)?.until ?? -Infinity
+    return Math.max(0, until - this.limiter.time.now)
   }
 
   /** As `opensAt`, where room is kept: the earliest instant at which the room that is still kept then leaves enough. */

@@ -19,7 +19,9 @@
  *    rate, its amounts of the windows. It ends with its time, and when the waiter starts, leaves, or moves again.
  * 6. Semaphores keep no room: their permits belong to the rest of the program as well.
  * 7. A limit that other processes share keeps what it has granted, and asks for it anew when it becomes too late to be used. It
- *    does so only for a waiter that stands at a later limit in the order of their names.
+ *    does so only for a waiter that stands at a later limit in the order of their names. If the limit where the waiter stands
+ *    opens while what an earlier one keeps for it is being asked for anew, it moves to that one, and everything stays kept for the
+ *    rest of the time.
  * 8. A limiter whose first waiter lacks permits although some are free keeps those for a time, too, and then lets smaller
  *    waiters start before it (`shortage.ts`). So that the first of a set stands for all of it, waiters that need another number of
  *    permits are a set of their own.
@@ -41,7 +43,7 @@
  *
  * **No circle among processes.** Ranks are those of one process, so what a limit keeps that others share binds the waiters of
  * other processes, whatever their turns are. But a waiter keeps such room only while it stands at a limit whose name comes
- * later, or, for a moment, until a grant is too late; and names are the same in all processes. So among waiters that keep room for
+ * later, or at one that keeps room for it and is asked anew; and names are the same in all processes. So among waiters that keep room for
  * each other, the one that stands at the last name finds no room kept that it needs.
  *
  * **The bound.** Let H be the longest time that one of the n limiters of a set stays closed to a waiter that is first there.
@@ -195,17 +197,27 @@ export class SetQueue implements HeapEntry {
   }
 
   private move(to: Limiter, keeping: ReadonlyArray<Limiter>): void {
-    this.releaseRoom()
     const { at: from } = this
+    const left = to.sharedName === "" ? 0 : setsAt(to).keepsRoomFor(this)
+    if (left === 0) this.releaseRoom()
     setsAt(from).timeFirst(undefined)
     setsAt(from).standing.remove(this)
     this.at = to
     from.onLeft()
     const sets = setsAt(to)
     sets.standing.add(this)
-    if (sets.first !== this) return
-    this.keepingRoom = keeping
-    for (const limiter of keeping) setsAt(limiter).keepRoom(this, Math.max(minKeptTime, Math.ceil(this.closedFor / 2)))
+    if (left > 0)
+      this.keepRoom(
+        [from, ...keeping].filter((limiter) => limiter.canKeep),
+        left
+      )
+    else if (sets.first === this) this.keepRoom(keeping, Math.max(minKeptTime, Math.ceil(this.closedFor / 2)))
+  }
+
+  private keepRoom(limiters: ReadonlyArray<Limiter>, nanos: number): void {
+    const more = limiters.filter((limiter) => !this.keepingRoom.includes(limiter))
+    for (const limiter of more) setsAt(limiter).keepRoom(this, nanos)
+    this.keepingRoom = [...this.keepingRoom, ...more]
   }
 
   /** The limiters that keep room for the first do so no longer. */

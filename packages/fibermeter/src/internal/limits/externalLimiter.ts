@@ -204,10 +204,10 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       this.time.update()
       const here = new Set(sets.standing.all)
       const elsewhere = Array.from(sets.needing.values()).filter((set) => !here.has(set))
-      const now = [...here, ...elsewhere.filter((set) => sets.keepsRoomFor(set))].map(({ first }) => first)
+      const now = [...here, ...elsewhere.filter((set) => sets.keepsRoomFor(set) > 0)].map(({ first }) => first)
       // What these were granted here would be given back otherwise, when no room is kept for them yet.
       const later = elsewhere
-        .filter((set) => !sets.keepsRoomFor(set) && set.standsAfter(this))
+        .filter((set) => sets.keepsRoomFor(set) === 0 && set.standsAfter(this))
         .map(({ first }) => first)
       return [...this.wishesNow(now), ...later.map(({ cost, permits }) => ({ cost, permits, wanted: 0 }))]
     }
