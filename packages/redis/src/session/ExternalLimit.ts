@@ -12,10 +12,7 @@ export type Cost = Readonly<Record<string, number>>
 export interface Wish {
   readonly cost: Cost | undefined
   readonly permits: number
-  /**
-   * How many starts its caller can use now. 0 if it waits for another meter at present: nothing is asked for it, but what it
-   * was granted is kept while it could still start.
-   */
+  /** How many starts its caller can use now. */
   readonly wanted: number
 }
 
@@ -34,7 +31,10 @@ export interface Meter {
   readonly now: () => number
   /** Calls `f` after that time, and returns a function that cancels it. */
   readonly after: (nanos: number, f: () => void) => () => void
-  /** The waiters, in order. Equal waiters may be one with their sum in `wanted`. */
+  /**
+   * The waiters, in order, with those for which grants are kept while they wait for another meter. Equal waiters may be one with
+   * their sum in `wanted`.
+   */
   readonly wishes: () => ReadonlyArray<Wish>
   /** The limit may have opened. */
   readonly wake: () => void

@@ -685,22 +685,9 @@ export class Session implements ExternalLimit {
     return wants
   }
 
-  /** How many slots of each shape are kept for waiters that wait for another meter now. */
-  private keptFor(wishes: ReadonlyArray<Wish>): ReadonlyMap<string, number> {
-    const kept = new Map<string, number>()
-    for (const wish of wishes) {
-      if (wish.wanted > 0) continue
-      const { key } = this.shapeOf(wish)
-      kept.set(key, (kept.get(key) ?? 0) + 1)
-    }
-    return kept
-  }
-
   /** What the waiters want beyond what the store knows and has granted, and which of that demand to withdraw. */
-  private compare(all: ReadonlyArray<Wish>): Pick<Message, "demand" | "withdrawn"> {
-    const wishes = all.filter(({ wanted }) => wanted > 0)
+  private compare(wishes: ReadonlyArray<Wish>): Pick<Message, "demand" | "withdrawn"> {
     const wants = this.firstOf(wishes)
-    const kept = this.keptFor(all)
     const withdrawn: Array<{ readonly batch: number; readonly count: number }> = []
     const turns = this.isOutOfTurn(wishes[0]) ? this.withdrawAll(withdrawn) : undefined
     const has = new Map<string, number>()
@@ -710,12 +697,7 @@ export class Session implements ExternalLimit {
       // The latest slots are given up first: they delay others the least.
       const { key } = held.shape
       const surplus = has.get(key)! - (wants.get(key)?.count ?? 0)
-      const left = held.count - held.next
-      const given = Math.min(surplus - (kept.get(key) ?? 0), left)
-      // What is kept is given up when it is too late to start.
-      if (surplus > 0 && kept.has(key)) {
-        this.lookBy(this.clock.reaches(slotAt(held.grant, held.next) + this.terms.slack))
-      }
+      const given = Math.min(surplus, held.count - held.next)
       if (given <= 0) continue
       held.count -= given
       held.unused += given

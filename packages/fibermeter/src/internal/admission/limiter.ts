@@ -17,7 +17,7 @@ import { notifyIdle } from "./idleness.ts"
 import { excessOf } from "./refusal.ts"
 import type { Refusal } from "./refusal.ts"
 import type { LimiterSets } from "./limiterSets.ts"
-import { Shortage } from "./shortage.ts"
+import { minKeptTime, Shortage } from "./shortage.ts"
 import type { SetQueue } from "./setQueue.ts"
 import type { Sharing } from "./sharing.ts"
 import type { Demand, Follower, Limit, Nesting, Waiter } from "./types.ts"
@@ -38,6 +38,8 @@ export abstract class Limiter implements Limit, Reservable {
   readonly serial: number = limitersMade++
   abstract readonly capacity: number
   canKeep: boolean = true
+  /** The least time for which room is kept here, in nanoseconds. */
+  readonly leastKept: number = minKeptTime
   get isAskedLast(): boolean {
     return !this.canKeep
   }

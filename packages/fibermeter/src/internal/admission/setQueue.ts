@@ -69,9 +69,6 @@ import type { Host } from "../runtime/host.ts"
 import type { Waiter } from "./types.ts"
 import { WaiterQueue } from "./waiterQueue.ts"
 
-/** The least time for which room is kept, in nanoseconds. */
-export const minKeptTime = 1_000_000
-
 /** Instead of a new array each time. */
 const none: ReadonlyArray<never> = []
 
@@ -154,11 +151,6 @@ export class SetQueue implements HeapEntry {
     }
   }
 
-  /** Whether the first stands at a later limiter than that one. */
-  standsAfter(limiter: Limiter): boolean {
-    return this.limiters.indexOf(this.at) > this.limiters.indexOf(limiter)
-  }
-
   /** Whether a waiter of this queue would have to wait if it needed that limiter alone. */
   isClosedAt(limiter: Limiter, waiter: Waiter): boolean {
     return this.at === limiter || setsAt(limiter).isClosedTo(waiter)
@@ -211,12 +203,12 @@ export class SetQueue implements HeapEntry {
         [from, ...keeping].filter((limiter) => limiter.canKeep),
         left
       )
-    else if (sets.first === this) this.keepRoom(keeping, Math.max(minKeptTime, Math.ceil(this.closedFor / 2)))
+    else if (sets.first === this) this.keepRoom(keeping, Math.ceil(this.closedFor / 2))
   }
 
   private keepRoom(limiters: ReadonlyArray<Limiter>, nanos: number): void {
     const more = limiters.filter((limiter) => !this.keepingRoom.includes(limiter))
-    for (const limiter of more) setsAt(limiter).keepRoom(this, nanos)
+    for (const limiter of more) setsAt(limiter).keepRoom(this, Math.max(limiter.leastKept, nanos))
     this.keepingRoom = [...this.keepingRoom, ...more]
   }
 

@@ -11,10 +11,12 @@
  *
  * Rejected: to keep them until they are used, which hangs such nested calls; and not to keep them, which starves large requests.
  */
-import { minKeptTime } from "./setQueue.ts"
 import type { SetQueue } from "./setQueue.ts"
 import type { Limiter } from "./limiter.ts"
 import type { Waiter } from "./types.ts"
+
+/** The least time for which room is kept, in nanoseconds. */
+export const minKeptTime = 1_000_000
 
 export class Shortage {
   private readonly limiter: Limiter

@@ -92,6 +92,8 @@ export interface Limit {
   readonly capacity: number
   /** Whether room can be kept here for a waiter that waits elsewhere. */
   readonly canKeep: boolean
+  /** The least time for which room is kept, in nanoseconds. */
+  readonly leastKept: number
   /** Whether the limit has to hold something in order to be open: it is asked last, and only if all others are open. */
   readonly isAskedLast: boolean
   /** Whether `opensAt` depends on the time. */
@@ -185,8 +187,7 @@ export interface ExternalMeter {
   after(nanos: number, f: () => void): () => void
   /**
    * The waiters, in the order of their turns, and those for which grants are kept while they wait for another limit. Alike ones
-   * may be one, with their sum in `wanted`. Others that wait for another limit come last, with 0: nothing is to be asked for
-   * them, but what they were granted should stay while it can be used.
+   * may be one, with their sum in `wanted`.
    */
   wishes(): ReadonlyArray<Wish>
   /** To be called whenever the limit may have opened, as when a grant has arrived. */

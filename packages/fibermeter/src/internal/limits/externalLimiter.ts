@@ -53,6 +53,8 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
     override get isAskedLast(): boolean {
       return true
     }
+    /** About as long as a grant can be used: at first, a waiter needs a round trip to each of its stores. */
+    override readonly leastKept = 250_000_000
     private limit!: ExternalLimit
 
     connect(store: ExternalStore, name: string, host: Host, refusalOf: (error: unknown) => Refusal): void {
@@ -204,12 +206,8 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       this.time.update()
       const here = new Set(sets.standing.all)
       const elsewhere = Array.from(sets.needing.values()).filter((set) => !here.has(set))
-      const now = [...here, ...elsewhere.filter((set) => sets.keepsRoomFor(set) > 0)].map(({ first }) => first)
-      // What these were granted here would be given back otherwise, when no room is kept for them yet.
-      const later = elsewhere
-        .filter((set) => sets.keepsRoomFor(set) === 0 && set.standsAfter(this))
-        .map(({ first }) => first)
-      return [...this.wishesNow(now), ...later.map(({ cost, permits }) => ({ cost, permits, wanted: 0 }))]
+      const firstOfSets = [...here, ...elsewhere.filter((set) => sets.keepsRoomFor(set) > 0)].map(({ first }) => first)
+      return this.wishesNow(firstOfSets)
     }
 
     /** In the order of their turns, as far as it is known: nothing starts before the first, so that one has to be asked for. */
