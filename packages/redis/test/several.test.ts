@@ -67,6 +67,77 @@ describe("tasks of two meters start although as many tasks as can wait at each o
   })
 })
 
+type Scene = ReturnType<typeof scene>
+
+/** Calls `flush` of these every millisecond or two, so that answers take random times. */
+const answer = (scenes: ReadonlyArray<Pick<Scene, "trouble">>, { chance }: Random) =>
+  setInterval(() => {
+    for (const { trouble } of scenes) {
+      if (chance(0.5)) trouble.flush()
+      trouble.keepsAnswers = true
+    }
+  }, 1)
+
+it.each([
+  ["one permit", { maxAtOnce: 1 }, 20, 1_500],
+  ["a permit and a slow rate", { maxAtOnce: 1, maxPerSecond: 10 }, 20, 3_500],
+  ["short windows", { windows: { calls: { limit: 2, per: 100 } } }, 0, 2_000]
+])("processes that need the same two meters do not keep what others need: %s", async (_, limits, millis, most) => {
+  for (let seed = 1; seed <= 3; seed++) {
+    const source = random(seed)
+    const scenes = ["a", "b"].map((name) => scene({ name, ...limits }, 0))
+    // Neither the order in which a process creates them nor that of a call is the same everywhere.
+    const processes = Array.from({ length: 4 }, (_, index) =>
+      index < 2
+        ? scenes.map(({ create }) => create())
+        : scenes
+            .toReversed()
+            .map(({ create }) => create())
+            .toReversed()
+    )
+    const answering = answer(scenes, source)
+    const all = Array.from({ length: 24 }, async (_, index) => {
+      await sleep(source.int(0, 100))
+      const meters = processes[index % 4]!
+      const [first, second] = index % 8 < 4 ? meters : meters.toReversed()
+      await first!.run(() => sleep(millis), { meter: second! })
+    })
+    let ended = 0
+    for (const each of all) void each.then(() => ended++)
+    await pass(most)
+    expect(ended, `seed ${seed}`).toBe(24)
+    await Promise.all(all)
+    clearInterval(answering)
+    for (const { trouble } of scenes) trouble.flush()
+    await Promise.all(processes.flat().map((meter) => meter.close()))
+    await pass(1_000)
+    expect(vi.getTimerCount(), `seed ${seed}`).toBe(0)
+  }
+})
+
+it("a grant that is kept is asked for anew as soon as it is too late to be used", async () => {
+  const [a, b] = ["a", "b"].map((name) => scene({ name, maxAtOnce: 1 }, 2)) as [Scene, Scene]
+  const others = [a.meters[1]!.run(a.task("first", 4_000)), b.meters[1]!.run(b.task("first", 6_000))]
+  await pass(1)
+  const both = a.meters[0].run(a.task("both"), { meter: b.meters[0] })
+  // The first meter opens at 4 s. It keeps its grant for 2 s, half as long as that has taken.
+  await pass(4_000)
+  others.push(b.meters[1]!.run(b.task("last")))
+  const before = a.trouble.messages.length
+  await pass(1_990)
+  // Every 248 ms, each of which declares the same demand again.
+  const messages = a.trouble.messages.slice(before)
+  expect(messages).toHaveLength(8)
+  for (const { demand, ended } of messages)
+    expect({ demand, ended }).toMatchObject({ demand: [{ count: 1 }], ended: 1 })
+  await pass(2_000)
+  await Promise.all([both, ...others])
+  expect([a.log, b.log]).toEqual([
+    ["first 0", "both 6000"],
+    ["first 0", "last 6000"]
+  ])
+})
+
 const window = { limit: 60, per: 500 }
 const windows = { tokens: window }
 
@@ -128,18 +199,13 @@ interface Processes {
 }
 
 const setUp = (source: Random): Processes => {
-  const { chance, int } = source
+  const { int } = source
   // Each has a store of its own, whose answers take some time.
-  const scenes = Array.from({ length: int(2, 3) }, () => {
+  const scenes = Array.from({ length: int(2, 3) }, (_, index) => {
     const limits = someLimits(source)
-    return { limits, ...scene({ ...limits, windows }, 2) }
+    return { limits, ...scene({ ...limits, windows, name: `${index}` }, 2) }
   })
-  const answering = setInterval(() => {
-    for (const { trouble } of scenes) {
-      if (chance(0.5)) trouble.flush()
-      trouble.keepsAnswers = true
-    }
-  }, 1)
+  const answering = answer(scenes, source)
   const own = [someLimits(source), someLimits(source)] as const
   const of = (process: 0 | 1) => [
     ...scenes.map(({ meters }) => meters[process]!),
