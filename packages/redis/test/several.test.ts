@@ -124,13 +124,13 @@ it("a grant that is kept is asked for anew as soon as it is too late to be used"
   await pass(4_000)
   others.push(b.meters[1]!.run(b.task("last")))
   const before = a.trouble.messages.length
-  await pass(1_990)
-  // Every 248 ms, each of which declares the same demand again.
+  await pass(1_760)
+  // Every 249 ms, each of which declares the same demand again.
   const messages = a.trouble.messages.slice(before)
-  expect(messages).toHaveLength(8)
+  expect(messages).toHaveLength(7)
   for (const { demand, ended } of messages)
     expect({ demand, ended }).toMatchObject({ demand: [{ count: 1 }], ended: 1 })
-  await pass(2_000)
+  await pass(1_000)
   await Promise.all([both, ...others])
   expect([a.log, b.log]).toEqual([
     ["first 0", "both 6000"],
