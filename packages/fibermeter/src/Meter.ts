@@ -172,8 +172,9 @@ export interface MeterLimits extends Limits {
    */
   readonly waitTimeout?: Duration.Input | undefined
   /**
-   * Which call is refused if `maxWaiting` wait already: the one that comes (`"refuse"`, the default), or the one that has
-   * waited longest among those of the lowest priority (`"dropOldest"`).
+   * Which call is refused if `maxWaiting` wait already: the new one, whatever its priority (`"refuse"`, the default), or the
+   * one that has waited longest among those of the lowest priority (`"dropOldest"`); the new one if all others have a higher
+   * priority.
    */
   readonly overflow?: "refuse" | "dropOldest" | undefined
 }
@@ -1620,6 +1621,10 @@ export const rateLimitsOf = (source: unknown): Effect.Effect<ReadonlyArray<RateL
 /**
  * A layer that gives a whole program one meter, as a service.
  *
+ * **Gotchas**
+ *
+ * With `maxWaiting`, `waitTimeout` or `overflow`, the service has to be a `Meter.Meter<Meter.Overloaded>`.
+ *
  * @example
  * ```ts
  * import { Context, Effect } from "effect"
@@ -1669,6 +1674,10 @@ export type LimitsConfig =
  *
  * Takes a `Config` for each limit, or one `Config` for all of them. Fails with a `Config.ConfigError` if a value is
  * missing or cannot be read; dies with a `Cause.IllegalArgumentError` if one is out of range.
+ *
+ * **Gotchas**
+ *
+ * It cannot set `maxWaiting`, `waitTimeout` and `overflow`. Pass a `Config` of all limits to `make`, in `Layer.effect`.
  *
  * @see {@link layer} for limits that are known
  *
@@ -1730,9 +1739,9 @@ export interface Keyed<in out K, out E = never> {
   /** The meter of a key. It may be kept: the same key has the same meter, however long it has not been used. */
   readonly for: (key: K) => Meter<E>
   /**
-   * How many keys are in use: something runs or waits, or started less than their longest window ago, or their meter was
-   * paused, resized or drained by itself. Reading it changes nothing; it takes time in proportion to the number of keys that
-   * are kept.
+   * How many keys are in use: something runs or waits, or started less than their longest window ago, or their meter is
+   * paused, or was resized or drained by itself. Reading it changes nothing; it takes time in proportion to the number of
+   * keys that are kept.
    */
   readonly size: number
   /** The keys in use and their meters, as they are now. A key that is not in use behaves as one that has never been. */
@@ -1769,7 +1778,7 @@ export interface Keyed<in out K, out E = never> {
  *
  * A slow key does not delay the others. The state of a key is dropped when it has been idle for longer than its longest
  * window, after which it would make no difference. This happens when other keys are used, without a timer. A key whose
- * meter was resized is kept, with its limits.
+ * meter was resized or drained by itself is kept, and one whose meter is paused until the pause ends.
  *
  * Dies with a `Cause.IllegalArgumentError` if a limit is invalid.
  *

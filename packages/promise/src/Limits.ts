@@ -43,8 +43,9 @@ export interface MeterLimits extends Limits {
    */
   readonly waitTimeout?: Period | undefined
   /**
-   * Which call is refused if `maxWaiting` wait already: the one that comes (`"refuse"`, the default), or the one that has
-   * waited longest among those of the lowest priority (`"dropOldest"`).
+   * Which call is refused if `maxWaiting` wait already: the new one, whatever its priority (`"refuse"`, the default), or the
+   * one that has waited longest among those of the lowest priority (`"dropOldest"`); the new one if all others have a higher
+   * priority.
    */
   readonly overflow?: "refuse" | "dropOldest" | undefined
 }

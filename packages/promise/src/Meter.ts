@@ -107,9 +107,9 @@ export interface KeyedMeter<in out K> extends Disposal {
   /** The meter of a key. You may keep it: it stays valid, however long the key is not used. */
   readonly for: (key: K) => Meter
   /**
-   * How many keys are in use: something runs or waits, or started less than their longest window ago, or their meter was
-   * paused, resized, drained or closed by itself. Reading it changes nothing, and takes time in proportion to the number of
-   * keys that are kept.
+   * How many keys are in use: something runs or waits, or started less than their longest window ago, or their meter is
+   * paused, or was resized, drained or closed by itself. Reading it changes nothing, and takes time in proportion to the
+   * number of keys that are kept.
    */
   readonly size: number
   /** The keys in use and their meters, as they are now. A key that is not in use behaves as one that has never been. */
@@ -179,8 +179,8 @@ export interface Snapshot {
 
 /**
  * The options of `createMeter` and `createKeyedMeter`: the limits, and defaults for the options of the meter's `run`, `wrap`
- * and verbs, and of verbs that use it as their option `meter`. An option of a call takes precedence. Of several meters, the
- * first that has a default counts.
+ * and verbs, and of verbs that use it as their option `meter`, unless that is a function of the item. An option of a call takes
+ * precedence. Of several meters, the first that has a default counts.
  */
 export interface MeterOptions extends MeterLimits, TaskOptions {
   /** What messages on diagnostics channels call the meter, and with `store`, the name by which processes share it. */

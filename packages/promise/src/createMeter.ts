@@ -64,7 +64,8 @@ export const combineMeters = (first: Meter, ...others: ReadonlyArray<Meter>): Me
  *
  * A slow key does not delay the others. The state of a key is dropped when it has been idle for longer than its longest
  * window, when it no longer makes a difference. This happens when other keys are used, without a timer. A key whose meter
- * was resized or closed by itself is kept, until it is deleted. Throws a `RangeError` or `TypeError` if a limit is invalid.
+ * was resized, drained or closed by itself is kept until it is deleted, and one whose meter is paused until the pause ends.
+ * Throws a `RangeError` or `TypeError` if a limit is invalid.
  *
  * @example
  * ```ts
