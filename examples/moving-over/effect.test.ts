@@ -1,6 +1,6 @@
 /** The Effect section of the guide. */
 import { beforeEach, expect } from "vitest"
-import { Duration, Effect, Fiber, Layer, Semaphore, Stream } from "effect"
+import { Duration, Effect, Fiber, Layer, Option, Semaphore, Stream } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { amap, Meter, runAll, runAny, runOnEach } from "fibermeter"
 import * as cast from "./support/cast.ts"
@@ -210,11 +210,13 @@ differs("An effect that needs several permits", {
     }
   ],
   ours: [
-    "has no equivalent with `maxAtOnce`: each task takes one permit. `cost` counts against windows only",
+    "uses `permits: n` of `Meter.metered`, `Meter.acquire` or a verb; `cost` counts against windows only",
     async () => {
-      const api = Meter.makeUnsafe({ maxAtOnce: 4, windows: { points: { limit: 10, per: "1 second" } } })
-      const metered = Meter.metered(api, { cost: { points: 2 } })
-      expect(await value(mostAtOnce((task) => run(metered(Effect.promise(task)))))).toBe(4)
+      const api = Meter.makeUnsafe({ maxAtOnce: 4, windows: { points: { limit: 100, per: "1 second" } } })
+      const permits = Meter.metered(api, { permits: 2 })
+      expect(await value(mostAtOnce((task) => run(permits(Effect.promise(task)))))).toBe(2)
+      const cost = Meter.metered(api, { cost: { points: 2 } })
+      expect(await value(mostAtOnce((task) => run(cost(Effect.promise(task)))))).toBe(4)
     }
   ]
 })
@@ -410,12 +412,13 @@ differs("Failing instead of waiting", {
     }
   ],
   ours: [
-    "needs a check in advance: `Meter.snapshot(api)` tells how long the next start would wait",
+    "is a meter with `maxWaiting: 0`: the effect fails with `Overloaded`, which has the time to wait; or `Meter.meteredIfAvailable`, which gives `None`",
     async () => {
-      const api = Meter.makeUnsafe({ windows: { calls: { limit: 1, per: "1 second" } } })
+      const api = Meter.makeUnsafe({ maxWaiting: 0, windows: { calls: { limit: 1, per: "1 second" } } })
       await value(run(Meter.metered(Effect.void, api)))
-      const { nextStart } = await value(run(Meter.snapshot(api)))
-      expect(Duration.toMillis(nextStart)).toBe(1000)
+      const error = await value(run(Effect.flip(Meter.metered(Effect.void, api))))
+      expect(error).toMatchObject({ _tag: "Overloaded", retryAfter: Option.some(Duration.seconds(1)) })
+      expect(await value(run(Meter.meteredIfAvailable(Effect.void, api)))).toEqual(Option.none())
     }
   ]
 })
