@@ -48,7 +48,7 @@ app.get("/metrics", async (c) => c.body(await metrics.metrics(), 200, { "content
 app.onError((error, c) => {
   if (error instanceof OverloadedError) {
     // Without an estimate, the queue is full of tasks that wait for the end of others.
-    const seconds = Math.ceil((error.retryAfter ?? 1000) / 1000)
+    const seconds = Math.max(1, Math.ceil((error.retryAfter ?? 1000) / 1000))
     return c.text("busy, try again later", 503, { "retry-after": String(seconds) })
   }
   if (upstream.snapshot().draining) return c.text("shutting down", 503)

@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { Meter, runOnEach, StoreError } from "fibermeter"
 import { describe, expect, it } from "vitest"
 import { LeaseLostError, type StoreOptions } from "../src/index.ts"
-import { fork, run } from "./support/effect.ts"
+import { fork, pass, run } from "./support/effect.ts"
 
 const errorIn = (exit: Exit.Exit<unknown, unknown>): unknown =>
   Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason)?.error : undefined
@@ -67,6 +67,34 @@ describe("fencing tokens", () => {
     expect(risen).toEqual(Array.from(new Set(risen)).toSorted((a, b) => a - b))
     expect(tokens.without).toBeUndefined()
   })
+})
+
+it("a task of two meters starts although as many as can wait at each of them all the time", async () => {
+  const started = await run({}, () =>
+    Effect.gen(function* () {
+      // Not in the order of their names.
+      const [b, a] = yield* Effect.all([
+        Meter.distributed("b", { maxAtOnce: 1 }),
+        Meter.distributed("a", { maxAtOnce: 1 })
+      ])
+      for (const meter of [a, b]) {
+        for (let index = 0; index < 6; index++) yield* fork(Effect.forever(Meter.metered(Effect.sleep(300), meter)))
+        yield* pass(100)
+      }
+      const both: Array<number> = []
+      for (let index = 0; index < 3; index++) {
+        yield* fork(
+          Meter.metered(
+            Effect.sync(() => void both.push(index)),
+            Meter.all(a, b)
+          )
+        )
+      }
+      yield* pass(10_000)
+      return both
+    })
+  )
+  expect(started).toEqual([0, 1, 2])
 })
 
 describe("a lease that is over", () => {
