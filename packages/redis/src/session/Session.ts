@@ -467,10 +467,8 @@ export class Session implements ExternalLimit {
   /** Gives up the slots in which tasks can no longer start. */
   private dropLate(now: number): void {
     const latest = this.clock.most(now) - this.terms.slack + guard
-    // While the store's time is uncertain, a slot may be given up although this process is on time. If it is as uncertain as that
-    // because the store is far away, no slot can ever be used.
-    const difference = this.clock.most(now) - this.clock.least(now)
-    const uncertain = difference < this.terms.slack - guard ? difference : 0
+    // While the store's time is uncertain, a slot may be given up although this process is on time.
+    const uncertain = this.clock.most(now) - this.clock.least(now)
     for (let index = 0; index < this.held.length; index++) {
       const held = this.held[index]!
       let slot: number

@@ -8,6 +8,7 @@
 import { whenIdle } from "../admission/idleness.ts"
 import type { Refusal } from "../admission/refusal.ts"
 import type { Cost } from "../admission/reservation.ts"
+import type { SetQueue } from "../admission/setQueue.ts"
 import { externalVersion } from "../admission/types.ts"
 import type { ExternalEvent, ExternalLimit, ExternalStore, Waiter, Wish } from "../admission/types.ts"
 import { fail } from "../admission/waiters.ts"
@@ -200,25 +201,35 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       super.resize(limits, host, isMade)
     }
 
-    private wishes(): ReadonlyArray<Wish> {
-      const { sets } = this
-      if (sets === undefined) return this.wishesNow([])
-      this.time.update()
-      const here = new Set(sets.standing.all)
-      const elsewhere = Array.from(sets.needing.values()).filter((set) => !here.has(set))
-      const firstOfSets = [...here, ...elsewhere.filter((set) => sets.keepsRoomFor(set) > 0)].map(({ first }) => first)
-      return this.wishesNow(firstOfSets)
-    }
-
     /** In the order of their turns, as far as it is known: nothing starts before the first, so that one has to be asked for. */
-    private wishesNow(firstOfSets: Array<Waiter>): ReadonlyArray<Wish> {
+    private wishes(): ReadonlyArray<Wish> {
       const { queue } = this
       const { first } = queue
-      const ofSets = firstOfSets.sort((one, other) => one.rank - other.rank)
+      const ofSets = this.wishesOfSets()
       if (first === undefined) return ofSets
       const later = ofSets.findIndex(({ rank }) => rank > first.rank)
       const before = later < 0 ? ofSets.length : later
       return [...ofSets.slice(0, before), ...this.wishesAlone(first), ...ofSets.slice(before)]
+    }
+
+    /** Of the first waiters of sets that stand here, or for which room is kept here. */
+    private wishesOfSets(): ReadonlyArray<Wish & Pick<Waiter, "rank">> {
+      const { sets } = this
+      if (sets === undefined) return []
+      this.time.update()
+      const here = new Set(sets.standing.all)
+      const kept = Array.from(sets.needing.values()).filter((set) => !here.has(set) && sets.keepsRoomFor(set) > 0)
+      // What is granted for further starts of a call would be kept from others. Slots of a rate that are not used are lost.
+      const isAhead = this.numbers.gcra === undefined
+      const wish = ({ first: { cost, permits, rank, wanted } }: SetQueue, isHere: boolean) => ({
+        cost,
+        permits,
+        rank,
+        wanted: isHere && isAhead ? wanted : 1
+      })
+      return [...Array.from(here, (set) => wish(set, true)), ...kept.map((set) => wish(set, false))].sort(
+        (one, other) => one.rank - other.rank
+      )
     }
 
     /** Of the waiters that need no other limiter. */
