@@ -3,16 +3,31 @@ import { createMeter, runOnEach } from "@fibermeter/promise"
 import type { Meter, MeterOptions, TaskContext } from "@fibermeter/promise"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { memoryStore } from "../src/index.ts"
+import type { StoreClock } from "../src/protocol/storeClock.ts"
+import { Session } from "../src/session/Session.ts"
 import { mostAtOnce, mostIn, type Use } from "./support/counting.ts"
 import { type Random, random } from "./support/random.ts"
 import { scene } from "./support/scene.ts"
 
+/** Starts before their slots, by milliseconds. */
+let early: Array<number> = []
+
 beforeEach(() => {
   vi.useFakeTimers({ now: 0 })
+  early = []
+  const { take } = Session.prototype
+  vi.spyOn(Session.prototype, "take").mockImplementation(function (this: Session, wish, kept) {
+    const taken = take.call(this, wish, kept)
+    const { clock, now } = this as unknown as { readonly clock: StoreClock; readonly now: number }
+    if (taken.held !== undefined && clock.least(now) < taken.slot) early.push((taken.slot - clock.least(now)) / 1_000)
+    return taken
+  })
 })
 
 afterEach(() => {
+  vi.restoreAllMocks()
   vi.useRealTimers()
+  expect(early).toEqual([])
 })
 
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
@@ -132,10 +147,46 @@ it("a grant that is kept is asked for anew as soon as it is too late to be used"
     expect({ demand, ended }).toMatchObject({ demand: [{ count: 1 }], ended: 1 })
   await pass(1_000)
   await Promise.all([both, ...others])
+  // Nothing of that is late.
+  expect(a.events).toEqual([])
   expect([a.log, b.log]).toEqual([
     ["first 0", "both 6000"],
     ["first 0", "last 6000"]
   ])
+})
+
+it("a waiter does not take the slot that is kept for another one, nor one before its time", async () => {
+  for (let hold = 1_000; hold < 1_800; hold += 10) {
+    const store = memoryStore()
+    const a = createMeter({ store, name: "a", maxPerSecond: 20, windows: { calls: { limit: 2, per: 1_000 } } })
+    const [b, c] = ["b", "c"].map((name) => createMeter({ store, name, maxAtOnce: 1 })) as [Meter, Meter]
+    const starts: Array<number> = []
+    const task = (): void => void starts.push(Date.now())
+    const all = [a.run(task), a.run(task), b.run(() => sleep(hold)), c.run(() => sleep(hold + 200))]
+    setTimeout(() => a.pause(1), hold - 10)
+    await pass(10)
+    all.push(a.run(task, { meter: b }))
+    await pass(1)
+    all.push(a.run(task, { meter: c }))
+    await pass(5_000)
+    await Promise.all(all)
+    expect(starts).toHaveLength(4)
+  }
+})
+
+it("what is kept is given up when a meter is resized", async () => {
+  const a = scene({ name: "a", maxAtOnce: 3 })
+  const others = ["b", "c", "d"].map((name) => scene({ name, maxAtOnce: 1 }, 2))
+  const held = others.map(({ meters, task }) => meters[1]!.run(task("held", 2_000)))
+  await pass(10)
+  const all = others.map(({ meters }, index) => a.meters[0].run(a.task(`${index}`, 100), { meter: meters[0] }))
+  await pass(1_900)
+  a.meters[0].resize({ maxAtOnce: 1 })
+  await pass(2_000)
+  await Promise.all([...held, ...all])
+  const starts = a.log.map((each) => Number(each.split(" ")[1]))
+  expect(starts).toHaveLength(3)
+  for (const [index, at] of starts.entries()) if (index > 0) expect(at - starts[index - 1]!).toBeGreaterThanOrEqual(100)
 })
 
 const window = { limit: 60, per: 500 }

@@ -30,6 +30,23 @@ const promiseOf = (): [Promise<void>, () => void] => {
 
 const typesOf = (events: ReadonlyArray<StoreEvent>) => events.map(({ type }) => type)
 
+it("a task that waits for another meter when an outage begins starts after it, if it needs more than the share", async () => {
+  const a = sceneWith({ name: "a", maxAtOnce: 3 }, 0.25)
+  const b = sceneWith({ name: "b", maxAtOnce: 3 }, 0.25, 2, { leaseLost: "continue" })
+  const other = b.meters[1]!.run(b.task("other", 12_000), { permits: 3 })
+  await pass(900)
+  const both = a.meters[0].run(a.task("both"), { meter: b.meters[0] })
+  await pass(100)
+  for (const { trouble } of [a, b]) trouble.isCut = true
+  await pass(8_000)
+  for (const { trouble } of [a, b]) trouble.isCut = false
+  await pass(10_000)
+  expect(a.log).toEqual(["both 12000"])
+  await Promise.all([both, other])
+  await pass(10_000)
+  expect(vi.getTimerCount()).toBe(0)
+})
+
 describe("during an outage, waiting tasks start within a share of the limits, a second after the last answer", () => {
   it("of the rate, and afterwards within the whole rate again", async () => {
     const { events, log, meters, task, trouble } = sceneWith({ maxPerSecond: 40, maxBurst: 8 }, 0.25)

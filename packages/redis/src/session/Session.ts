@@ -29,8 +29,8 @@ import type { Options } from "./options.ts"
 
 /** The longest time between the last look at the clock and the start of a task that the proof assumes. */
 const guard = 2_000
-/** How much sooner than in the store the lease ends in the session, whose timers may be late by as much. */
-const leaseMargin = 20_000
+/** By how much timers may be late without the process being blocked. */
+const timerMargin = 20_000
 /** After this long without an answer, the store counts as out of reach. */
 const outageAfter = 1_000_000
 /** An unanswered attempt is repeated after this time, then after twice as long, and so on. */
@@ -234,7 +234,7 @@ export class Session implements ExternalLimit {
   take(wish: Wish, kept: ReadonlyArray<Wish> = []): Taken {
     const free = this.freeFor(wish)
     if (free !== undefined) return this.takeOver(free, this.weightOf(wish))
-    const held = (this.fitting(wish, kept) ?? this.fitting(wish))!
+    const held = this.fitting(wish, kept)!
     const { grant, shape } = held
     const slot = slotAt(grant, held.next)
     const { horizon, tokens } = this.terms
@@ -309,6 +309,7 @@ export class Session implements ExternalLimit {
       throw new TypeError("resize can change the numbers of a meter on a store, but cannot add or remove a limit")
     }
     this.resizing = encodeLimits(next)
+    this.giveUpHeld()
     this.speakSoon()
   }
 
@@ -477,7 +478,7 @@ export class Session implements ExternalLimit {
         by = latest - slot - uncertain
         this.giveUp(held)
       }
-      if (by > 0) this.tell({ type: "late", meter: this.name, by: by / 1_000 })
+      if (by > timerMargin) this.tell({ type: "late", meter: this.name, by: by / 1_000 })
       // A call can end between its admission and its start, which the meter does not report: assume the greatest lateness.
       if (held.starting > 0 && slotAt(held.grant, held.count - 1) < latest) {
         held.starting = 0
@@ -505,6 +506,14 @@ export class Session implements ExternalLimit {
     if (known === undefined) this.arrivals.set(shape.key, [held.arrival])
     else known.push(held.arrival)
     this.lookBy(this.now)
+  }
+
+  /** What was granted by other limits is asked for anew. */
+  private giveUpHeld(): void {
+    for (const held of this.held.toReversed()) {
+      while (held.next < held.count) this.giveUp(held)
+      this.reportIfOver(held)
+    }
   }
 
   /** Reports a grant if all its slots have been used or given up. Returns whether it did. */
@@ -836,7 +845,7 @@ export class Session implements ExternalLimit {
     const { steps } = this.clock
     this.clock.sample(sent, now, answer.now)
     if (this.clock.steps > steps) this.tell({ type: "clockStep", meter: this.name })
-    this.leaseEnds = sent + this.terms.lease * (1 - drift) - leaseMargin
+    this.leaseEnds = sent + this.terms.lease * (1 - drift) - timerMargin
     if (message.leave) {
       this.end()
       return
@@ -866,7 +875,10 @@ export class Session implements ExternalLimit {
       this.limits = decodeLimits(answer.limits)
       this.terms = termsOf(answer.limits)
       this.resized = answer.limits === this.configured ? "" : answer.limits
-      if (before !== answer.limits) this.meter.resized(meterLimits(this.limits))
+      if (before !== answer.limits) {
+        this.giveUpHeld()
+        this.meter.resized(meterLimits(this.limits))
+      }
     }
     this.revision = answer.revision
   }

@@ -155,7 +155,9 @@ export class ShareLimit implements ExternalLimit {
   }
 
   opensIn(wish: Wish, kept?: ReadonlyArray<Wish>): number {
-    if (this.local === undefined) return this.session.opensIn(wish, kept)
+    // During an outage, it asks the store as well: the waiter may have come from another meter.
+    const opensIn = this.session.opensIn(wish, kept)
+    if (this.local === undefined) return opensIn
     return this.fits(wish) ? this.local.opensIn(wish, kept) : Infinity
   }
 

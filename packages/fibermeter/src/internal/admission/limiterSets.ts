@@ -24,6 +24,8 @@ export class LimiterSets {
   readonly needing = new Map<string, SetQueue>()
   private readonly limiter: Limiter
   private kept: Array<KeptRoom> = []
+  /** The waiters for which room was kept from the waiter that was checked last. It has no rank any more when it takes. */
+  keptBefore: ReadonlyArray<Waiter> = []
   /** The set whose first waiter is first here while the limiter is closed by its own limits, and since when. */
   private closedTo: SetQueue | undefined
   private closedSince = 0
@@ -94,16 +96,6 @@ export class LimiterSets {
     return this.kept.length > 0
   }
 
-  private binding(waiter: Waiter): Array<KeptRoom> {
-    const { now } = this.limiter.time
-    return this.kept.filter(({ set, until }) => until > now && (waiter.rank === 0 || set.rank < waiter.rank))
-  }
-
-  /** The waiters for which room is kept that this one may not take. */
-  keptBefore(waiter: Waiter): ReadonlyArray<Waiter> {
-    return this.binding(waiter).map(({ set }) => set.first)
-  }
-
   /** For how much longer room is kept for the first waiter of the set, in nanoseconds; 0 if none is. */
   keepsRoomFor(set: SetQueue): number {
     const until = this.kept.find((each) => each.set === set)?.until ?? -Infinity
@@ -114,8 +106,11 @@ export class LimiterSets {
   opensBesidesKept(waiter: Waiter): number {
     const { limiter } = this
     const { time } = limiter
-    const binding = this.binding(waiter).sort((a, b) => a.until - b.until)
+    const binding = this.kept
+      .filter(({ set, until }) => until > time.now && (waiter.rank === 0 || set.rank < waiter.rank))
+      .sort((a, b) => a.until - b.until)
     const kept = binding.map(({ set }) => set.first)
+    this.keptBefore = kept
     let opensAt = Infinity
     let byItself = Infinity
     for (let ended = 0; ended <= kept.length; ended++) {

@@ -122,7 +122,7 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
     }
 
     override take(waiter: Waiter): unknown {
-      return this.limit.take(waiter, this.sets?.keptBefore(waiter))
+      return this.limit.take(waiter, this.sets?.keepsRoom === true ? this.sets.keptBefore : undefined)
     }
 
     /** The other package learns of a start when it has happened, and how late that is. */
