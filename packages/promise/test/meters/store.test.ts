@@ -104,3 +104,50 @@ it("a store can have timers, refuse and readmit waiters, and cancel the tasks th
   await expect(lost).rejects.toBe("the lease is over")
   vi.useRealTimers()
 })
+
+it.each([
+  ["the earlier one starts first", [1, 2]],
+  ["the later one starts first", [2, 1]]
+])("a waiter takes beside what is kept for earlier ones, and for no others: %s", async (_, order) => {
+  vi.useFakeTimers({ now: 0 })
+  const kept: Array<readonly [what: string, cost: number, kept: ReadonlyArray<number>]> = []
+  const made = ["a", "b", "c"].map((name) => {
+    const { grant, limit, store } = makeStore()
+    const { opensIn, take } = limit
+    const noting =
+      <A extends ReadonlyArray<any>, B>(what: string, f: (...args: A) => B) =>
+      (...args: A): B => {
+        const [wish, others = []] = args
+        if (name === "a") kept.push([what, wish.cost.w, others.map(({ cost }: any) => cost.w)])
+        return f(...args)
+      }
+    Object.assign(limit, { opensIn: noting("opens", opensIn), take: noting("takes", take) })
+    return { grant, meter: createMeter({ store, name, windows: { w: { limit: 9, per: 1 } } }) }
+  })
+  const [a, b, c] = made.map(({ meter }) => meter)
+  const log: Array<string> = []
+  const run = (name: string, cost: number, other: typeof a) =>
+    a!.run(() => void log.push(name), { cost: { w: cost }, meter: other! })
+  const all = [run("earlier", 1, b), run("later", 2, c)]
+  // Both have room at the first meter, and wait for the others.
+  made[0]!.grant()
+  made[0]!.grant()
+  const before = kept.length
+  for (const index of order) made[index]!.grant()
+  await Promise.all(all)
+  expect(log).toEqual(order[0] === 1 ? ["earlier", "later"] : ["later", "earlier"])
+  const taken = kept.slice(before).filter(([what]) => what === "takes")
+  expect(taken).toEqual(
+    order[0] === 1
+      ? [
+          ["takes", 1, []],
+          ["takes", 2, []]
+        ]
+      : [
+          ["takes", 2, [1]],
+          ["takes", 1, []]
+        ]
+  )
+  expect([a, b, c].map((meter) => meter!.snapshot().waiting)).toEqual([0, 0, 0])
+  vi.useRealTimers()
+})
