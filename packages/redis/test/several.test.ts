@@ -15,6 +15,7 @@ let early: Array<number> = []
 beforeEach(() => {
   vi.useFakeTimers({ now: 0 })
   early = []
+  // oxlint-disable-next-line typescript/unbound-method -- called with `this` below
   const { take } = Session.prototype
   vi.spyOn(Session.prototype, "take").mockImplementation(function (this: Session, wish, kept) {
     const taken = take.call(this, wish, kept)
@@ -177,10 +178,10 @@ it("a waiter does not take the slot that is kept for another one, nor one before
 it("what is kept is given up when a meter is resized", async () => {
   const a = scene({ name: "a", maxAtOnce: 3 })
   const others = ["b", "c", "d"].map((name) => scene({ name, maxAtOnce: 1 }, 2))
-  const held = others.map(({ meters, task }) => meters[1]!.run(task("held", 2_000)))
+  const held = others.map(({ meters, task }) => meters[1]!.run(task("held", 200)))
   await pass(10)
   const all = others.map(({ meters }, index) => a.meters[0].run(a.task(`${index}`, 100), { meter: meters[0] }))
-  await pass(1_900)
+  await pass(170)
   a.meters[0].resize({ maxAtOnce: 1 })
   await pass(2_000)
   await Promise.all([...held, ...all])
