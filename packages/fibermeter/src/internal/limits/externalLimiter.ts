@@ -219,7 +219,7 @@ export const external = <L extends SharedLimiter, A extends ReadonlyArray<any>>(
       this.time.update()
       const here = new Set(sets.standing.all)
       const kept = Array.from(sets.needing.values()).filter((set) => !here.has(set) && sets.keepsRoomFor(set) > 0)
-      // What is granted for further starts of a call would be kept from others. Slots of a rate that are not used are lost.
+      // What is granted for further starts of a call would be kept from others. Of a rate, it would be given up again and again.
       const isAhead = this.numbers.gcra === undefined
       const wish = ({ first: { cost, permits, rank, wanted } }: SetQueue, isHere: boolean) => ({
         cost,
