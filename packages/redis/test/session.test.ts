@@ -336,3 +336,29 @@ it("events need no listener", async () => {
   await session.close()
   expect(await want(1)).toBe(Infinity)
 })
+
+it("if others were served before the first waiter, all are declared again in its order, whatever places are known", async () => {
+  let isChanged = false
+  // As if the store had moved the first waiter behind the other one, of which a session does not learn.
+  const { answers, messages, passTo, wantAll } = sessionWith(
+    { windows: { w: { limit: 10, per: 1_000 } } },
+    (answer) => {
+      if (isChanged) return answer
+      isChanged = true
+      return { ...answer, grants: answer.grants.map((grant) => ({ ...grant, batch: grant.batch + 1 })) }
+    }
+  )
+  const [first, other] = [8, 5].map((cost) => ({ cost: { w: cost }, permits: 1, wanted: 1 }))
+  expect(await wantAll([first!, other!])).toBe(Infinity)
+  const [batch] = messages[0]!.demand
+  await passTo(300_000)
+  const again = messages.find(({ withdrawn }) => withdrawn.length > 0)!
+  expect(again.withdrawn).toEqual([{ batch: batch!.batch, count: 1 }])
+  expect(again.reports).toMatchObject([{ unused: 1 }])
+  const [one, next] = answers[0]!.arrivals.map(({ arrival }) => arrival)
+  expect(next).toBe(one! + 1)
+  expect(again.demand).toMatchObject([
+    { costs: [8], arrival: one },
+    { costs: [5], arrival: next }
+  ])
+})
