@@ -131,6 +131,24 @@ it.each([
   }
 })
 
+it("calls under two rates reach the lower one", async () => {
+  const source = random(1)
+  const scenes = [200, 100].map((maxPerSecond) => scene({ name: `${maxPerSecond}`, maxPerSecond }, 2))
+  const answering = answer(scenes, source)
+  const items = Array.from({ length: 100 }, (_, index) => index)
+  const calls = [0, 1].map((process) =>
+    runOnEach(items, () => {}, { meter: scenes.map(({ meters }) => meters[process]!) })
+  )
+  let ended = 0
+  for (const call of calls) void call.then(() => ended++)
+  // 200 starts at 100 a second, and some answers.
+  await pass(2_100)
+  expect(ended).toBe(2)
+  await Promise.all(calls)
+  clearInterval(answering)
+  for (const { trouble } of scenes) trouble.flush()
+})
+
 it("a grant that is kept is asked for anew as soon as it is too late to be used", async () => {
   const [a, b] = ["a", "b"].map((name) => scene({ name, maxAtOnce: 1 }, 2)) as [Scene, Scene]
   const others = [a.meters[1]!.run(a.task("first", 4_000)), b.meters[1]!.run(b.task("first", 6_000))]
