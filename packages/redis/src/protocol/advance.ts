@@ -158,7 +158,7 @@ class Step {
     session.seq = message.seq
     session.visit = message.visit > 0 ? now + message.visit : 0
     session.expires = now + this.terms.lease
-    // First, since what it takes back from the session may be withdrawn by the same message.
+    // First: what the pause takes back from the session may be withdrawn by the same message.
     if (message.pause >= 0) this.pause(message.pause)
     if (!adopted) this.read(session)
     if (message.generation === state.generation) {

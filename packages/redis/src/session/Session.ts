@@ -488,7 +488,7 @@ export class Session implements ExternalLimit {
     }
   }
 
-  /** Looks again when the next slot becomes too late, since what it is kept for may wait for another meter until then. */
+  /** Looks again when the next slot becomes too late: the waiter that it is kept for may wait for another meter until then. */
   private watchHeld(): void {
     const held = this.held.find(({ count, next }) => next < count)
     if (held !== undefined) {
